@@ -1,0 +1,60 @@
+"""Every exception that spikecut raises on purpose.
+
+    SpikecutError                 base; the command line prints one line and exits with `exit_code`
+    ├── InputError                a file, dataset or argument is not what it should be
+    │   ├── DataError             samples or labels do not fit
+    │   ├── CheckpointError       a checkpoint is missing, foreign or broken
+    │   ├── BundleError           a bundle is missing, incomplete or does not match its hashes
+    │   └── HardwareConfigError   a hardware file lacks a value, a unit or a source
+    ├── ExportError               the network cannot be exported exactly
+    │   ├── UnsupportedError      no Process implements a feature of it
+    │   └── RangeError            a value leaves the chip's integer range
+    ├── CapabilityError           this hardware lacks a feature that the network needs
+    └── BackendError              the simulator failed while running
+"""
+
+
+class SpikecutError(Exception):
+    """Base of the tree. The message is one line that names the thing and the remedy."""
+
+    exit_code = 2
+
+
+class InputError(SpikecutError):
+    """A file, a dataset or an argument is not what it should be."""
+
+
+class DataError(InputError):
+    """Samples or labels do not fit."""
+
+
+class CheckpointError(InputError):
+    """A checkpoint is missing, foreign or broken."""
+
+
+class BundleError(InputError):
+    """A bundle is missing, incomplete or does not match its hashes."""
+
+
+class HardwareConfigError(InputError):
+    """A hardware file lacks a value, a unit or a source."""
+
+
+class ExportError(SpikecutError):
+    """The network cannot be exported exactly."""
+
+
+class UnsupportedError(ExportError):
+    """No Process implements a feature of the network."""
+
+
+class RangeError(ExportError):
+    """A value leaves the chip's integer range."""
+
+
+class CapabilityError(SpikecutError):
+    """This hardware lacks a feature that the network needs."""
+
+
+class BackendError(SpikecutError):
+    """The simulator failed while running."""

@@ -1,0 +1,118 @@
+"""RunTrace: what a backend saw while it ran. Counts, never joules."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+import numpy.typing as npt
+
+from spikecut.errors import InputError
+from spikecut.export.graph import IntegerNetwork
+
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+
+class ExitReason(str, Enum):
+    """Why a sample's run ended."""
+
+    CUTOFF = "cutoff"  # the policy found the answer safe
+    HORIZON = "horizon"  # all T timesteps were used
+
+
+@dataclass(frozen=True)
+class LayerEvents:
+    """Events of one layer per sample and hardware step of that sample's own run, int64 [N, H].
+
+    H is the longest run of the trace; steps that a sample did not execute hold 0 (see RunTrace.hardware_steps).
+
+    Attributes
+    ----------
+    name: the layer's name; the first entry of RunTrace.events is the source, named "input".
+    shape: shape of the layer's output, torch order.
+    spikes: neurons of this layer that sent a message in the hardware step.
+    synops: synaptic operations which the messages of the layer before caused here: one per non-zero weight reached.
+    raster: messages themselves, [N, H, size], 0 where none; only when the run recorded everything.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    spikes: IntArray
+    synops: IntArray
+    raster: npt.NDArray[np.int32] | None = None
+
+
+@dataclass(frozen=True)
+class RunTrace:
+    """Result of running N samples, time first.
+
+    Attributes
+    ----------
+    scores: int64 [T, N, classes]; what step t added to each class (spikes of a count readout, increment of the
+        membrane for a membrane readout). Their running sum is Y_t of DESIGN.md; 0 where not `valid`.
+    valid: bool [T, N]; False after the exit: nothing is known there.
+    timesteps: int64 [N]; algorithmic steps used, 1..T.
+    hardware_steps: int64 [N]; steps really executed, min(timesteps + d, T) + depth.
+    reason: ExitReason per sample.
+    network: the network that ran.
+    events: per layer, source first; empty when not recorded.
+    wall_time_s: float64 [N], measured wall time per sample of the simulator.
+    """
+
+    scores: IntArray
+    valid: BoolArray
+    timesteps: IntArray
+    hardware_steps: IntArray
+    reason: tuple[ExitReason, ...]
+    network: IntegerNetwork
+    backend: str
+    events: tuple[LayerEvents, ...] = ()
+    wall_time_s: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+    def __post_init__(self) -> None:
+        horizon, samples, _ = self.scores.shape
+        if self.valid.shape != (horizon, samples):
+            raise InputError(f"trace: valid of shape {self.valid.shape}, expected {(horizon, samples)}")
+
+    @property
+    def horizon(self) -> int:
+        """T, the number of algorithmic steps of a full run."""
+        return int(self.scores.shape[0])
+
+    @property
+    def samples(self) -> int:
+        """N."""
+        return int(self.scores.shape[1])
+
+    @property
+    def totals(self) -> IntArray:
+        """Y at the exit, int64 [N, classes]."""
+        return np.where(self.valid[..., None], self.scores, 0).sum(axis=0)
+
+    @property
+    def predictions(self) -> IntArray:
+        """Class with the largest total at the exit, int64 [N]; the first one on a tie."""
+        return self.totals.argmax(axis=1)
+
+    @property
+    def depth(self) -> int:
+        """Pipeline depth P in hardware steps."""
+        return self.network.depth
+
+    @property
+    def spikes(self) -> dict[str, npt.NDArray[np.int32]]:
+        """Messages of every layer in algorithmic time, name → int32 [T, N, *shape]; InputError if not recorded.
+
+        The layer at depth l sends its step t in hardware step t + l. Beyond the exit (not `valid`) a layer's
+        entries are 0.
+        """
+        result: dict[str, npt.NDArray[np.int32]] = {}
+        for depth, layer in enumerate(self.events):
+            if layer.raster is None:
+                raise InputError("this trace holds no spikes: run again with record='all'")
+            steps = layer.raster[:, depth : depth + self.horizon].swapaxes(0, 1)
+            padded = np.zeros((self.horizon, *steps.shape[1:]), dtype=np.int32)
+            padded[: steps.shape[0]] = steps
+            padded[~self.valid] = 0
+            result[layer.name] = padded.reshape(self.horizon, self.samples, *layer.shape)
+        return result

@@ -1,0 +1,317 @@
+"""The networks that travel through spikecut, as frozen data: FloatNetwork, IntegerNetwork, InputSpec.
+
+Shapes are torch's: (channels, height, width) or (features,). Neurons follow, per timestep t,
+
+    u[t] = (1 - decay_u) u[t-1] + Σ W s[t]              synaptic current
+    v[t] = (1 - decay_v) v[t-1] + u[t] + b              membrane potential
+    s[t] = v[t] > threshold                             spike (`fires` "≥": v[t] ≥ threshold)
+    v[t] ← 0                  where s[t], reset "zero"      (hard reset)
+    v[t] ← v[t] - threshold   where s[t], reset "subtract"  (soft reset)
+
+A readout neuron (`reset` "none") never fires; its membrane is the output.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from spikecut.errors import ExportError, InputError
+
+Encoding = Literal["direct", "bernoulli", "latency", "events"]
+Readout = Literal["count", "membrane"]
+Reset = Literal["zero", "subtract", "none"]
+ResetOrder = Literal["before_leak", "after_leak"]
+Fires = Literal[">", ">="]
+Kind = Literal["conv", "dense"]
+Array = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+Shape = tuple[int, ...]
+Pair = tuple[int, int]
+
+
+def size(shape: Shape) -> int:
+    """Number of elements of an array of this shape."""
+    return int(np.prod(shape, dtype=np.int64))
+
+
+def frozen_float(values: npt.ArrayLike) -> Array:
+    """A read-only float64 copy."""
+    array = np.array(values, dtype=np.float64)
+    array.setflags(write=False)
+    return array
+
+
+def frozen_int(values: npt.ArrayLike) -> IntArray:
+    """A read-only int64 copy; ExportError if a value is not integral."""
+    given = np.array(values)
+    array = given.astype(np.int64)
+    if given.dtype.kind not in "iub" and not np.array_equal(array, given):
+        raise ExportError("a value of the integer network is not an integer: quantise the network first")
+    array.setflags(write=False)
+    return array
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """How a user's floats x become the integers that enter the network.
+
+    direct:     q = round((x - zero) / scale), the same frame at every timestep (graded when bits > 0)
+    bernoulli:  a spike with probability (x - zero) / scale, drawn independently per timestep from `seed`
+    latency:    one spike per input; the larger the value the earlier (see deploy/encode.py)
+    events:     x is already [T, N, ...] integers
+
+    Attributes
+    ----------
+    shape: (C, H, W) or (F,) of one frame.
+    bits: width of a graded message's magnitude in bits; 0 means binary spikes.
+    signed: whether graded messages may be negative.
+    labels: the classes' names, in the order of the output neurons.
+    """
+
+    shape: Shape
+    encoding: Encoding
+    bits: int = 0
+    signed: bool = False
+    scale: float = 1.0
+    zero: float = 0.0
+    seed: int = 0
+    labels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.shape) not in (1, 3) or min(self.shape) < 1:
+            raise InputError(f"input shape {self.shape}: expected (features,) or (channels, height, width)")
+        if self.encoding not in ("direct", "bernoulli", "latency", "events"):
+            raise InputError(f"input encoding {self.encoding!r}: expected direct, bernoulli, latency or events")
+        if not 0 <= self.bits <= 24:
+            raise InputError(f"input bits {self.bits}: expected 0 (binary spikes) to 24")
+        if not (np.isfinite(self.scale) and self.scale > 0 and np.isfinite(self.zero)):
+            raise InputError(f"input scale {self.scale}, zero {self.zero}: expected a positive and a finite number")
+
+    @property
+    def maximum(self) -> int:
+        """Largest integer that a message may carry."""
+        return 1 if self.bits == 0 else 2**self.bits - 1
+
+    @property
+    def minimum(self) -> int:
+        """Smallest integer that a message may carry."""
+        return -self.maximum if self.signed and self.bits else 0
+
+
+@dataclass(frozen=True)
+class BatchNorm:
+    """Inference-time batch normalisation: y = gamma (x - mean) / sqrt(variance + epsilon) + beta, per channel."""
+
+    gamma: Array
+    beta: Array
+    mean: Array
+    variance: Array
+    epsilon: float
+
+    def __post_init__(self) -> None:
+        for name in ("gamma", "beta", "mean", "variance"):
+            object.__setattr__(self, name, frozen_float(getattr(self, name)))
+
+
+@dataclass(frozen=True)
+class FloatNeuron:
+    """A neuron in the user's units. Decays are fractions in [0, 1]; `amplitude` is the value of one spike."""
+
+    threshold: float
+    decay_u: float = 1.0
+    decay_v: float = 0.0
+    v_init: float = 0.0
+    reset: Reset = "zero"
+    reset_order: ResetOrder = "after_leak"
+    fires: Fires = ">"
+    amplitude: float = 1.0
+
+
+@dataclass(frozen=True)
+class FloatLayer:
+    """One synapse and its neurons, in float: weight (O, I/groups, H, W) or (O, I), bias (O,), optional batch norm."""
+
+    name: str
+    kind: Kind
+    weight: Array
+    bias: Array
+    neuron: FloatNeuron
+    input_shape: Shape
+    output_shape: Shape
+    batch_norm: BatchNorm | None = None
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+    groups: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weight", frozen_float(self.weight))
+        object.__setattr__(self, "bias", frozen_float(self.bias))
+        check_geometry(self)
+        if not (np.isfinite(self.weight).all() and np.isfinite(self.bias).all()):
+            raise ExportError(f"layer {self.name}: a weight or bias is not finite; train again")
+
+
+@dataclass(frozen=True)
+class FloatNetwork:
+    """A chain of float layers, as traced from the user's module, before any folding."""
+
+    layers: tuple[FloatLayer, ...]
+    input: InputSpec
+    readout: Readout
+    horizon: int
+
+    def __post_init__(self) -> None:
+        check_chain(self.layers, self.input)
+
+
+@dataclass(frozen=True)
+class IntegerNeuron:
+    """A neuron in Loihi's integers.
+
+    Attributes
+    ----------
+    decay_u, decay_v: 0..4096; u and v keep (4096 - decay)/4096 of their magnitude, rounded towards zero.
+    threshold: 0..2^17-1; compared with v as `v > threshold << 6`.
+    bias_mantissa: one per output channel (conv) or neuron (dense); the bias is mantissa · 2^bias_exponent in v's units.
+    v_init: v before the first step of a sample, in v's units.
+    """
+
+    threshold: int
+    bias_mantissa: IntArray
+    decay_u: int = 4096
+    decay_v: int = 0
+    bias_exponent: int = 6
+    v_init: int = 0
+    reset: Reset = "zero"
+    reset_order: ResetOrder = "after_leak"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "bias_mantissa", frozen_int(self.bias_mantissa))
+
+    @property
+    def bias(self) -> IntArray:
+        """Effective bias in v's units, int64, one per channel or neuron."""
+        if self.bias_exponent >= 0:
+            return self.bias_mantissa << self.bias_exponent
+        return self.bias_mantissa >> -self.bias_exponent
+
+
+@dataclass(frozen=True)
+class IntegerLayer:
+    """One synapse and its neurons in integers: weight int64 (O, I/groups, H, W) or (O, I), even, in [-256, 254].
+
+    The current is (Σ W s) · 2^weight_exponent, shifted left by 6 on its way into u (Loihi's alignment).
+    A dense layer behind a (C, H, W) layer flattens it in torch's order.
+    """
+
+    name: str
+    kind: Kind
+    weight: IntArray
+    neuron: IntegerNeuron
+    input_shape: Shape
+    output_shape: Shape
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+    groups: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weight", frozen_int(self.weight))
+        check_geometry(self)
+        if self.neuron.bias_mantissa.shape != (self.output_shape[0],):
+            raise ExportError(
+                f"layer {self.name}: bias of shape {self.neuron.bias_mantissa.shape}, expected ({self.output_shape[0]},)"
+            )
+
+    def with_weight(self, weight: npt.ArrayLike) -> "IntegerLayer":
+        """The same layer with other weights."""
+        return replace(self, weight=np.asarray(weight))
+
+
+@dataclass(frozen=True)
+class IntegerNetwork:
+    """A chain of integer layers: what the netx file, the batched engine and the Lava graph all consume."""
+
+    layers: tuple[IntegerLayer, ...]
+    input: InputSpec
+    readout: Readout
+    horizon: int
+    name: str = field(default="network")
+
+    def __post_init__(self) -> None:
+        check_chain(self.layers, self.input)
+        if self.horizon < 1:
+            raise InputError(f"horizon T = {self.horizon}: expected at least 1 timestep")
+        last = self.layers[-1].neuron.reset
+        if (self.readout == "membrane") != (last == "none"):
+            raise ExportError(f"readout {self.readout!r} does not fit an output layer whose reset is {last!r}")
+        for layer in self.layers[:-1]:
+            if layer.neuron.reset == "none":
+                raise ExportError(f"layer {layer.name}: only the output layer may have neurons that never fire")
+
+    @property
+    def depth(self) -> int:
+        """Pipeline depth P in hardware steps: the output of step t appears at t + P (DESIGN: a chain of L layers)."""
+        return len(self.layers)
+
+    @property
+    def input_shape(self) -> Shape:
+        """Shape of one input frame."""
+        return self.input.shape
+
+    @property
+    def classes(self) -> int:
+        """Number of output neurons."""
+        return size(self.layers[-1].output_shape)
+
+
+def conv_output_shape(layer: FloatLayer | IntegerLayer) -> Shape:
+    """Shape that the convolution of this layer gives."""
+    kernel = layer.weight.shape[2:]
+    spatial = tuple(
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, p, d, k, s in zip(
+            layer.input_shape[1:], layer.padding, layer.dilation, kernel, layer.stride, strict=True
+        )
+    )
+    return (layer.weight.shape[0], *spatial)
+
+
+def check_geometry(layer: FloatLayer | IntegerLayer) -> None:
+    """Raise ExportError unless weight, shapes, stride, padding, dilation and groups fit each other."""
+    weight = layer.weight
+    if layer.kind == "dense":
+        want = (size(layer.output_shape), size(layer.input_shape))
+        if len(layer.output_shape) != 1 or weight.shape != want:
+            raise ExportError(f"layer {layer.name}: dense weight of shape {weight.shape}, expected {want}")
+        return
+    if layer.kind != "conv":
+        raise ExportError(f"layer {layer.name}: kind {layer.kind!r}, expected conv or dense")
+    if weight.ndim != 4 or len(layer.input_shape) != 3:
+        raise ExportError(f"layer {layer.name}: a convolution needs a 4-D weight and a (C, H, W) input")
+    if min(layer.stride) < 1 or min(layer.dilation) < 1 or min(layer.padding) < 0 or layer.groups < 1:
+        raise ExportError(f"layer {layer.name}: stride, dilation and groups must be positive, padding not negative")
+    channels = layer.input_shape[0]
+    if channels % layer.groups or weight.shape[0] % layer.groups or weight.shape[1] != channels // layer.groups:
+        raise ExportError(f"layer {layer.name}: weight {weight.shape} does not fit {channels} channels, {layer.groups} groups")
+    shape = conv_output_shape(layer)
+    if min(shape) < 1 or shape != layer.output_shape:
+        raise ExportError(f"layer {layer.name}: the convolution gives {shape}, the layer says {layer.output_shape}")
+
+
+def check_chain(layers: tuple[FloatLayer, ...] | tuple[IntegerLayer, ...], spec: InputSpec) -> None:
+    """Raise ExportError unless each layer takes what the one before it gives."""
+    if not layers:
+        raise ExportError("the network has no layers")
+    shape = spec.shape
+    names: set[str] = set()
+    for layer in layers:
+        if layer.name in names:
+            raise ExportError(f"two layers are named {layer.name}")
+        names.add(layer.name)
+        if layer.input_shape != shape:
+            raise ExportError(f"layer {layer.name}: takes {layer.input_shape}, but the one before it gives {shape}")
+        shape = layer.output_shape
