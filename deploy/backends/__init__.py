@@ -1,0 +1,48 @@
+"""Backends: Lava's CPU simulator, and the batched engine that says the same."""
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from spikecut.deploy.backends.base import RECORDS, Record
+from spikecut.deploy.cutoff.base import CutoffPolicy
+from spikecut.deploy.trace import RunTrace
+from spikecut.errors import InputError
+from spikecut.export.graph import IntegerNetwork
+
+Backend = Literal["batched", "lava"]
+
+
+def run(
+    network: IntegerNetwork,
+    inputs: npt.NDArray[np.integer],
+    backend: Backend = "batched",
+    policy: CutoffPolicy | None = None,
+    record: Record = "output",
+) -> RunTrace:
+    """Run encoded samples through a network, each from rest.
+
+    Parameters
+    ----------
+    network: from `spikecut.load`.
+    inputs: integers [T, N, *network.input_shape] from `spikecut.encode`.
+    backend: "batched" (numpy) or "lava" (Lava's CPU simulator); both give the same integers.
+    policy: ends a sample's run early; None runs all T timesteps.
+    record: "output" (scores only), "events" (counts per layer and step as well), "all" (every message).
+
+    Raises
+    ------
+    DataError: inputs that do not fit. InputError: an unknown backend or record. BackendError: Lava is missing or failed.
+    """
+    if record not in RECORDS:
+        raise InputError(f"record {record!r}: expected one of {', '.join(RECORDS)}")
+    if backend == "batched":
+        from spikecut.deploy.backends.batched import run_batched
+
+        return run_batched(network, inputs, policy, record)
+    if backend == "lava":
+        from spikecut.deploy.backends.lava_cpu import run_lava
+
+        return run_lava(network, inputs, policy, record)
+    raise InputError(f"backend {backend!r}: expected batched or lava")

@@ -1,0 +1,66 @@
+"""What the backends share: checks on inputs, exits, events from rasters."""
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from spikecut.deploy.trace import LayerEvents
+from spikecut.errors import DataError
+from spikecut.export.connectivity import fan_out
+from spikecut.export.graph import IntArray, IntegerNetwork
+
+Record = Literal["output", "events", "all"]
+RECORDS = ("output", "events", "all")
+
+
+def check_inputs(network: IntegerNetwork, inputs: npt.NDArray[np.integer]) -> None:
+    """Raise DataError unless inputs are integers [T, N, *shape] within the input's range."""
+    want = network.input_shape
+    if inputs.dtype.kind not in "iub" or inputs.ndim != len(want) + 2 or inputs.shape[2:] != want:
+        raise DataError(f"inputs of shape {inputs.shape}, type {inputs.dtype}: encode samples of shape {want} first")
+    if inputs.shape[0] != network.horizon:
+        raise DataError(f"inputs of {inputs.shape[0]} timesteps, the network's horizon is {network.horizon}")
+    if inputs.shape[1] == 0:
+        raise DataError("no samples to run")
+    if inputs.min() < network.input.minimum or inputs.max() > network.input.maximum:
+        raise DataError(f"an input message lies outside [{network.input.minimum}, {network.input.maximum}]")
+
+
+def padded_scores(scores: IntArray, timesteps: IntArray) -> tuple[IntArray, npt.NDArray[np.bool_]]:
+    """Scores with everything after the exit blanked, and the mask [T, N] of what is known."""
+    valid = np.arange(scores.shape[0])[:, None] < timesteps[None, :]
+    return np.where(valid[..., None], scores, 0), valid
+
+
+def layer_events(
+    network: IntegerNetwork, rasters: list[npt.NDArray[np.int32]], steps: IntArray, record: Record
+) -> tuple[LayerEvents, ...]:
+    """Events per layer from rasters [N, H, elements] in hardware steps of each sample's own run, source first.
+
+    A layer at depth l begins at hardware step l + 1 with the sample's first real input. What it still does for the
+    sample before is not counted here, so that a sample's events do not depend on its predecessor.
+    """
+    if record == "output":
+        return ()
+    longest = int(steps.max())
+    ran = np.arange(longest)[None, :] < steps[:, None]
+    names = ["input", *(layer.name for layer in network.layers)]
+    shapes = [network.input_shape, *(layer.output_shape for layer in network.layers)]
+    events: list[LayerEvents] = []
+    arriving = np.zeros(ran.shape, dtype=np.int64)
+    for depth, (name, shape) in enumerate(zip(names, shapes, strict=True)):
+        raster = np.where(ran[..., None], rasters[depth][:, :longest], 0)
+        sent = raster != 0
+        events.append(
+            LayerEvents(
+                name=name,
+                shape=shape,
+                spikes=sent.sum(axis=2, dtype=np.int64),
+                synops=arriving,
+                raster=raster if record == "all" else None,
+            )
+        )
+        if depth < network.depth:
+            arriving = sent @ fan_out(network.layers[depth])
+    return tuple(events)

@@ -1,0 +1,153 @@
+"""The batched engine: Lava's fixed-point arithmetic for many samples at once, in algorithmic time.
+
+Products run in float64, where sums of integers below 2^53 are exact; everything else is int64.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from spikecut.deploy.backends.base import Record, check_inputs, layer_events, padded_scores
+from spikecut.deploy.cutoff.base import CutoffPolicy, apply_policy
+from spikecut.deploy.trace import RunTrace
+from spikecut.export.connectivity import gather_index
+from spikecut.export.graph import IntArray, IntegerLayer, IntegerNetwork, size
+from spikecut.export.headroom import ALIGNMENT, LIMIT, Ranges, keep
+
+Integers = npt.NDArray[np.integer]
+Progress = Callable[[int], None]
+
+
+def run_batched(
+    network: IntegerNetwork,
+    inputs: Integers,
+    policy: CutoffPolicy | None = None,
+    record: Record = "output",
+    batch: int = 256,
+    progress: Progress | None = None,
+) -> RunTrace:
+    """Run encoded samples [T, N, *shape]; the same results as Lava, without Lava.
+
+    Raises
+    ------
+    DataError: inputs that do not fit the network.
+    """
+    check_inputs(network, inputs)
+    if policy is not None:
+        policy.check_horizon(network.horizon)
+    samples = inputs.shape[1]
+    scores = np.zeros((network.horizon, samples, network.classes), dtype=np.int64)
+    hardware_steps = network.horizon + network.depth
+    rasters: list[npt.NDArray[np.int32]] = []
+    if record != "output":
+        shapes = [network.input_shape, *(layer.output_shape for layer in network.layers)]
+        rasters = [np.zeros((samples, hardware_steps, size(shape)), dtype=np.int32) for shape in shapes]
+    for start in range(0, samples, batch):
+        part = slice(start, min(start + batch, samples))
+        messages = propagate(network, inputs[:, part], tail=network.depth if rasters else 0)
+        scores[:, part] = scores_of(network, messages[-1][: network.horizon])
+        for depth, raster in enumerate(rasters):
+            kept = messages[depth][: hardware_steps - depth].reshape(hardware_steps - depth, part.stop - start, -1)
+            raster[part, depth:] = kept.swapaxes(0, 1)
+        if progress is not None:
+            progress(part.stop - start)
+    exits = apply_policy(policy, scores)
+    steps = exits.timesteps + network.depth
+    scores, valid = padded_scores(scores, exits.timesteps)
+    return RunTrace(
+        scores=scores,
+        valid=valid,
+        timesteps=exits.timesteps,
+        hardware_steps=steps,
+        reason=exits.reason,
+        network=network,
+        backend="batched",
+        events=layer_events(network, rasters, steps, record),
+    )
+
+
+def scores_of(network: IntegerNetwork, messages: Integers) -> IntArray:
+    """Per-step scores int64 [T, N, classes] from the output layer's messages (spikes, or membranes)."""
+    output = messages.reshape(*messages.shape[:2], -1).astype(np.int64)
+    if network.readout == "membrane":
+        return np.diff(output, axis=0, prepend=0)
+    return output
+
+
+def propagate(network: IntegerNetwork, inputs: Integers, tail: int = 0) -> list[Integers]:
+    """Messages of the source and of every layer, [T + tail, N, *shape] each; the source is silent after T."""
+    silence = np.zeros((tail, *inputs.shape[1:]), dtype=inputs.dtype)
+    messages: list[Integers] = [np.concatenate([inputs, silence])]
+    for layer in network.layers:
+        state = NeuronState.at_rest(layer, inputs.shape[1])
+        output = np.zeros((inputs.shape[0] + tail, inputs.shape[1], *layer.output_shape), dtype=np.int32)
+        for t, frame in enumerate(messages[-1]):
+            output[t] = state.step(layer, synapse(layer, frame))
+        messages.append(output)
+    return messages
+
+
+def synapse(layer: IntegerLayer, frame: Integers) -> IntArray:
+    """Σ W s for a batch of frames [N, *input_shape], int64 [N, *output_shape], wrapped to 24 bits for conv as Lava does."""
+    batch = frame.shape[0]
+    if layer.kind == "dense":
+        flat = frame.reshape(batch, -1).astype(np.float64)
+        return (flat @ layer.weight.T.astype(np.float64)).astype(np.int64)
+    index = gather_index(layer)
+    pixels = np.zeros((batch, layer.input_shape[0], size(layer.input_shape[1:]) + 1))
+    pixels[..., :-1] = frame.reshape(batch, layer.input_shape[0], -1)
+    patches = pixels[:, :, index]
+    groups, per_group = layer.groups, layer.weight.shape[1]
+    patches = patches.reshape(batch, groups, per_group, *index.shape).transpose(0, 1, 3, 2, 4)
+    patches = patches.reshape(batch, groups, index.shape[0], -1)
+    kernels = layer.weight.reshape(groups, -1, per_group * index.shape[1]).astype(np.float64)
+    sums = np.matmul(patches, kernels.transpose(0, 2, 1)).astype(np.int64)
+    sums = (sums + LIMIT) % (2 * LIMIT) - LIMIT
+    return sums.transpose(0, 1, 3, 2).reshape(batch, *layer.output_shape)
+
+
+@dataclass
+class NeuronState:
+    """u and v of a layer for a batch, int64 [N, *output_shape], and the largest magnitudes seen before wrap and clip."""
+
+    u: IntArray
+    v: IntArray
+    peak_u: int = 0
+    peak_v: int = 0
+
+    @classmethod
+    def at_rest(cls, layer: IntegerLayer, samples: int) -> "NeuronState":
+        """The state before a sample's first step."""
+        shape = (samples, *layer.output_shape)
+        return cls(np.zeros(shape, dtype=np.int64), np.full(shape, layer.neuron.v_init, dtype=np.int64))
+
+    def step(self, layer: IntegerLayer, current: IntArray) -> Integers:
+        """One step of Lava's AbstractPyLifModelFixed; returns spikes, or membranes of a readout."""
+        neuron = layer.neuron
+        u = keep(self.u, neuron.decay_u) + (current << ALIGNMENT)
+        self.peak_u = max(self.peak_u, int(np.abs(u).max(initial=0)))
+        u = np.where(u > LIMIT, u - 2 * LIMIT, np.where(u <= -LIMIT, u + 2 * LIMIT, u))
+        bias = neuron.bias.reshape(-1, *([1] * (len(layer.output_shape) - 1)))
+        v = keep(self.v, neuron.decay_v) + u + bias
+        self.peak_v = max(self.peak_v, int(np.abs(v).max(initial=0)))
+        v = np.clip(v, -LIMIT + 1, LIMIT - 1)
+        self.u, self.v = u, v
+        if neuron.reset == "none":
+            return v.copy()
+        threshold = neuron.threshold << ALIGNMENT
+        spikes = v > threshold
+        self.v = np.where(spikes, v - threshold if neuron.reset == "subtract" else 0, v)
+        return spikes.astype(np.int32)
+
+
+def measure_ranges(network: IntegerNetwork, inputs: Integers) -> dict[str, Ranges]:
+    """Largest |u| and |v| seen per layer while running encoded samples [T, N, *shape]."""
+    ranges: dict[str, Ranges] = {}
+    frames: Integers = inputs
+    for layer in network.layers:
+        state = NeuronState.at_rest(layer, inputs.shape[1])
+        frames = np.stack([state.step(layer, synapse(layer, frame)) for frame in frames])
+        ranges[layer.name] = Ranges(state.peak_u, state.peak_v)
+    return ranges

@@ -1,0 +1,113 @@
+"""A bundle read back and checked: hashes, manifest against network, cutoff."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spikecut.deploy.cutoff.base import CutoffPolicy, policy_from_dict
+from spikecut.errors import BundleError, InputError
+from spikecut.export.files import replacing, sha256
+from spikecut.export.golden import Golden, read_golden
+from spikecut.export.graph import IntegerNetwork
+from spikecut.export.manifest import CUTOFF, GOLDEN, NETWORK, Manifest, read_manifest
+from spikecut.export.netx import beyond_netx, read_netx
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A checked bundle.
+
+    Attributes
+    ----------
+    path: its folder. manifest: manifest.json. network: network.net as integers.
+    """
+
+    path: Path
+    manifest: Manifest
+    network: IntegerNetwork
+
+    @property
+    def network_hash(self) -> str:
+        """SHA-256 of network.net."""
+        return self.manifest.files[NETWORK]
+
+    @property
+    def net_file(self) -> Path:
+        """The netx HDF5 file."""
+        return self.path / NETWORK
+
+    def golden(self) -> Golden:
+        """What torch said; BundleError if the file is damaged."""
+        return read_golden(self.path / GOLDEN)
+
+    def cutoff(self) -> CutoffPolicy:
+        """The calibrated policy.
+
+        Raises
+        ------
+        BundleError: there is none, it is damaged, or it was calibrated for another network or horizon.
+        """
+        path = self.path / CUTOFF
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise BundleError(f"{self.path}: not calibrated; run `spikecut calibrate {self.path} --dataset …`") from None
+        except (OSError, ValueError) as error:
+            raise BundleError(f"{path}: cannot be read ({error}); calibrate again") from error
+        if not isinstance(data, dict) or data.get("network") != self.network_hash:
+            raise BundleError(f"{path}: calibrated for another network; calibrate again")
+        try:
+            policy = policy_from_dict(data.get("policy"))
+            policy.check_horizon(self.network.horizon)
+        except InputError as error:
+            raise BundleError(f"{path}: {error}") from error
+        return policy
+
+    def write_cutoff(self, calibration: dict[str, Any]) -> None:
+        """Write cutoff.json; `calibration` holds the policy and how it was found, the network's hash is added."""
+        text = json.dumps({**calibration, "network": self.network_hash}, indent=2, sort_keys=True, allow_nan=False)
+        try:
+            with replacing(self.path / CUTOFF) as temporary:
+                temporary.write_text(text + "\n", encoding="utf-8")
+        except OSError as error:
+            raise BundleError(f"{self.path}: cannot write {CUTOFF} ({error})") from error
+
+
+def open_bundle(path: str | Path) -> Bundle:
+    """Read and check a bundle.
+
+    Raises
+    ------
+    BundleError: missing or foreign, a hash that does not match, a manifest that contradicts its network.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise BundleError(f"{folder}: no such bundle (a folder made by `spikecut export`)")
+    manifest = read_manifest(folder)
+    for name in (NETWORK, GOLDEN):
+        if name not in manifest.files:
+            raise BundleError(f"{folder}: the manifest holds no hash of {name}; export again")
+        file = folder / name
+        if not file.is_file():
+            raise BundleError(f"{folder}: {name} is missing; export again")
+        if sha256(file) != manifest.files[name]:
+            raise BundleError(f"{file}: its hash does not match the manifest: changed or damaged; export again")
+    network = read_netx(folder / NETWORK)
+    loader = "spikecut" if beyond_netx(network) else "netx"
+    if (manifest.horizon, manifest.readout, manifest.depth, manifest.loader) != (
+        network.horizon,
+        network.readout,
+        network.depth,
+        loader,
+    ):
+        raise BundleError(f"{folder}: the manifest contradicts {NETWORK}; export again")
+    return Bundle(folder, manifest, network)
+
+
+def load(path: str | Path) -> IntegerNetwork:
+    """The integer network of a bundle or of a `.net` file; BundleError or UnsupportedError, see open_bundle."""
+    target = Path(path)
+    if target.is_dir():
+        return open_bundle(target).network
+    return read_netx(target)

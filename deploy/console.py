@@ -1,0 +1,37 @@
+"""Terminal output: progress bars on anything long, quiet where there is no terminal."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+Advance = Callable[[int], None]
+
+
+def stdout() -> Console:
+    """The console of results; at least 100 columns where it is not a terminal, so that tables stay whole."""
+    console = Console()
+    return console if console.is_terminal else Console(width=max(console.width, 100))
+
+
+def stderr() -> Console:
+    """The console of progress and errors."""
+    return Console(stderr=True)
+
+
+@contextmanager
+def progress_bar(what: str, total: int) -> Iterator[Advance]:
+    """A progress bar on stderr; yields the function that advances it."""
+    console = stderr()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda steps: progress.advance(task, steps)

@@ -1,0 +1,98 @@
+"""Neuron Processes: Lava's LIF under a model that resets with the sample, soft reset, and the membrane readout.
+
+All share the arithmetic of Lava's AbstractPyLifModelFixed (24-bit u wraps, v clips, 12-bit decays of the magnitude).
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from lava.magma.core.decorator import implements, requires, tag
+from lava.magma.core.model.py.ports import PyOutPort
+from lava.magma.core.model.py.type import LavaPyType
+from lava.magma.core.resources import CPU
+from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
+from lava.proc.lif.models import AbstractPyLifModelFixed, PyLifModelBitAcc
+from lava.proc.lif.process import LIF
+
+from spikecut.deploy.processes.wave import Wave
+
+
+class SoftResetLIF(LIF):
+    """LIF whose membrane loses one threshold per spike: v ← v - vth, instead of v ← 0."""
+
+
+class MembraneReadout(LIF):
+    """Integrates like LIF without ever firing; sends v as a graded int32 message every step."""
+
+
+class ResettingLifModel(PyLifModelBitAcc):
+    """Lava's own bit-accurate LIF, which first resets itself when a new sample arrives at its depth."""
+
+    def __init__(self, proc_params: Any) -> None:
+        super().__init__(proc_params)
+        self.wave = Wave(proc_params[Wave.KEY])
+
+    def run_spk(self) -> None:
+        """One step of Lava's own LIF, between the reset and the record."""
+        if self.wave.arrives(self.time_step):
+            self.u[:] = 0
+            self.v[:] = self.wave.v_init
+        super().run_spk()
+        self.wave.note(self.time_step, self.s_out_buff)
+
+
+class _OwnModel(AbstractPyLifModelFixed):
+    """What the two models below share: the wave, and the threshold's alignment as in Lava's LIF."""
+
+    s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
+    vth: int = LavaPyType(int, np.int32, precision=17)
+
+    def __init__(self, proc_params: Any) -> None:
+        super().__init__(proc_params)
+        self.wave = Wave(proc_params[Wave.KEY])
+        self.effective_vth: Any = 0
+
+    def scale_threshold(self) -> None:
+        """Align the threshold with v, as Lava's LIF does."""
+        self.effective_vth = np.left_shift(self.vth, self.vth_shift)
+        self.isthrscaled = True
+
+    def run_spk(self) -> None:
+        """One step, between the reset and the record."""
+        if self.wave.arrives(self.time_step):
+            self.u[:] = 0
+            self.v[:] = self.wave.v_init
+        super().run_spk()
+        self.wave.note(self.time_step, self.s_out_buff)
+
+
+@implements(proc=SoftResetLIF, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("bit_accurate_loihi", "fixed_pt")
+class PySoftResetLifModel(_OwnModel):
+    """Fires at v > vth, then subtracts the threshold."""
+
+    def spiking_activation(self) -> npt.NDArray[np.bool_]:
+        """Spikes of this step."""
+        return np.asarray(self.v > self.effective_vth)
+
+    def reset_voltage(self, spike_vector: npt.NDArray[np.bool_]) -> None:
+        """Soft reset."""
+        self.v[:] -= np.where(spike_vector, self.effective_vth, 0).astype(self.v.dtype)
+
+
+@implements(proc=MembraneReadout, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("bit_accurate_loihi", "fixed_pt")
+class PyMembraneReadoutModel(_OwnModel):
+    """Sends the membrane; nothing fires and nothing resets."""
+
+    s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=32)
+
+    def spiking_activation(self) -> npt.NDArray[np.int32]:
+        """The message of this step: the membrane itself."""
+        return np.array(self.v, dtype=np.int32)
+
+    def reset_voltage(self, spike_vector: npt.NDArray[np.int32]) -> None:
+        """A readout keeps its membrane."""

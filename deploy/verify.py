@@ -1,0 +1,171 @@
+"""Golden twin = batched engine = Lava, integer by integer, or where they first part."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from spikecut.deploy.backends.batched import run_batched
+from spikecut.deploy.bundle import Bundle
+from spikecut.deploy.trace import RunTrace
+from spikecut.errors import InputError
+from spikecut.export.encode import encode_samples
+from spikecut.export.golden import Golden
+from spikecut.export.graph import IntegerNetwork
+
+Integers = npt.NDArray[np.integer]
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class LayerCheck:
+    """One layer in one engine against the golden twin: values compared, and how many differ."""
+
+    engine: str
+    layer: str
+    compared: int
+    mismatches: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first place, in the order of layers and then of steps, where an engine parts from the golden twin."""
+
+    engine: str
+    layer: str
+    timestep: int
+    sample: int
+    neuron: tuple[int, ...]
+    expected: int
+    found: int
+
+    def __str__(self) -> str:
+        """One line."""
+        return (
+            f"layer {self.layer}, timestep {self.timestep}, sample {self.sample}, neuron {self.neuron}: "
+            f"the golden twin says {self.expected}, {self.engine} says {self.found}"
+        )
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What verify found.
+
+    Attributes
+    ----------
+    samples: golden samples compared. checks: per engine and layer. difference: the first one, or None.
+    same_predictions: samples that float and integers class alike at the full horizon.
+    largest_score_error: largest |float - integer / unit| of a running score, in units of one spike for a count
+        readout, else relative to the largest float score.
+    """
+
+    samples: int
+    engines: tuple[str, ...]
+    checks: tuple[LayerCheck, ...]
+    difference: Difference | None
+    same_predictions: int
+    largest_score_error: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether every integer is equal."""
+        return self.difference is None
+
+
+def verify(
+    bundle: Bundle, samples: int | None = None, lava: bool = True, progress: Progress | None = None
+) -> Verification:
+    """Compare the golden twin with the batched engine, and with Lava, on the golden samples.
+
+    Parameters
+    ----------
+    samples: how many golden samples; None takes all.
+    lava: whether Lava runs too.
+
+    Raises
+    ------
+    InputError: fewer than one sample. BundleError, BackendError: see there.
+    """
+    golden = bundle.golden()
+    available = len(golden.labels)
+    count = available if samples is None else min(samples, available)
+    if count < 1:
+        raise InputError(f"samples {samples}: at least 1 is needed")
+    network = bundle.network
+    engines: dict[str, RunTrace | None] = {"batched": None}
+    inputs = golden.inputs[:, :count].astype(np.int32)
+    if lava:
+        engines["lava"] = None
+    checks: list[LayerCheck] = []
+    differences: list[Difference] = []
+    encoded = encode_samples(golden.images[:count], network.input, network.horizon)
+    _compare("encode", "input", inputs, encoded, checks, differences)
+    for engine in engines:
+        trace = _run(engine, bundle, inputs, progress)
+        _compare_engine(engine, network, golden, count, trace, checks, differences)
+    return Verification(
+        samples=count,
+        engines=tuple(engines),
+        checks=tuple(checks),
+        difference=differences[0] if differences else None,
+        same_predictions=int((_class(golden.float_scores) == _class(golden.twin_scores))[:count].sum()),
+        largest_score_error=_score_error(golden, network, count),
+    )
+
+
+def _run(engine: str, bundle: Bundle, inputs: Integers, progress: Progress | None) -> RunTrace:
+    if engine == "batched":
+        return run_batched(bundle.network, inputs, record="all")
+    from spikecut.deploy.backends.lava_cpu import run_lava
+
+    return run_lava(bundle.network, inputs, record="all", net_file=bundle.net_file, progress=progress)
+
+
+def _compare_engine(
+    engine: str,
+    network: IntegerNetwork,
+    golden: Golden,
+    count: int,
+    trace: RunTrace,
+    checks: list[LayerCheck],
+    differences: list[Difference],
+) -> None:
+    spikes = trace.spikes
+    for layer in network.layers:
+        if layer.neuron.reset != "none":
+            expected = golden.twin_spikes[layer.name][:, :count]
+            _compare(engine, layer.name, expected, spikes[layer.name], checks, differences)
+    scores = golden.twin_scores[:, :count]
+    _compare(engine, "output scores", scores, trace.scores, checks, differences)
+
+
+def _compare(
+    engine: str,
+    layer: str,
+    expected: Integers,
+    found: Integers,
+    checks: list[LayerCheck],
+    differences: list[Difference],
+) -> None:
+    """Add a row; the first difference is the earliest step, then the first sample and neuron."""
+    wrong = expected != found
+    checks.append(LayerCheck(engine, layer, int(wrong.size), int(wrong.sum())))
+    if wrong.any():
+        where = tuple(int(i) for i in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
+        differences.append(
+            Difference(engine, layer, where[0] + 1, where[1], where[2:], int(expected[where]), int(found[where]))
+        )
+
+
+def _class(scores: npt.NDArray[np.floating] | Integers) -> npt.NDArray[np.int64]:
+    return scores.sum(axis=0).argmax(axis=1).astype(np.int64)
+
+
+def _score_error(golden: Golden, network: IntegerNetwork, count: int) -> float:
+    floating = golden.float_scores[:, :count].cumsum(axis=0)
+    integer = golden.twin_scores[:, :count].cumsum(axis=0).astype(np.float64)
+    if network.readout == "count":
+        return float(np.abs(floating - integer).max())
+    unit = float((floating * integer).sum() / max(float((floating**2).sum()), 1e-300))
+    return float(np.abs(floating - integer / unit).max() / np.abs(floating).max()) if unit else float("nan")

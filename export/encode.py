@@ -1,0 +1,116 @@
+"""The one place where a user's floats become the integers that enter the network."""
+
+import hashlib
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from spikecut.errors import DataError
+from spikecut.export.graph import InputSpec, IntegerNetwork
+
+Float = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int32]
+
+
+class HasNetwork(Protocol):
+    """Anything that carries an integer network, such as a bundle."""
+
+    @property
+    def network(self) -> IntegerNetwork:
+        """The network."""
+        ...
+
+
+def encode(images: npt.ArrayLike, target: IntegerNetwork | HasNetwork) -> Integers:
+    """Encode samples for a network or bundle.
+
+    Parameters
+    ----------
+    images: float or integer [N, C, H, W] or [N, F], in the units that the network was trained on; for the encoding
+        "events" integers [T, N, *shape].
+    target: the network, or a bundle that holds it.
+
+    Returns
+    -------
+    int32 [T, N, *shape]: the messages of every timestep.
+
+    Raises
+    ------
+    DataError: a shape does not fit, or a value lies outside the range that the network's InputSpec declares.
+    """
+    network = target if isinstance(target, IntegerNetwork) else target.network
+    return encode_samples(images, network.input, network.horizon)
+
+
+def encode_samples(images: npt.ArrayLike, spec: InputSpec, horizon: int) -> Integers:
+    """Encode samples [N, *spec.shape] for `horizon` timesteps; see `encode`."""
+    values = np.asarray(images)
+    if values.dtype.kind not in "fiub":
+        raise DataError(f"samples are of type {values.dtype}: expected numbers")
+    if spec.encoding == "events":
+        return _events(values, spec, horizon)
+    if values.shape[1:] != spec.shape or values.ndim != len(spec.shape) + 1:
+        raise DataError(f"samples of shape {values.shape} do not fit this network: expected (N, {_listed(spec.shape)})")
+    values = values.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise DataError("a sample holds NaN or infinity: clean the data")
+    scaled = (values - spec.zero) / spec.scale
+    if spec.encoding == "direct":
+        rounded = np.rint(scaled)
+        _check_range(values, (rounded < spec.minimum) | (rounded > spec.maximum), spec)
+        frames = rounded.astype(np.int32)
+        return np.broadcast_to(frames, (horizon, *frames.shape)).copy()
+    _check_range(values, (scaled < 0) | (scaled > 1), spec)
+    if spec.encoding == "bernoulli":
+        return _bernoulli(scaled, spec, horizon)
+    return _latency(scaled, horizon)
+
+
+def _bernoulli(probability: Float, spec: InputSpec, horizon: int) -> Integers:
+    """Independent draws per timestep; the generator is keyed by the seed and the sample's own content.
+
+    A sample so gets the same spikes wherever in a data set it stands.
+    """
+    spikes = np.empty((horizon, *probability.shape), dtype=np.int32)
+    for n, sample in enumerate(probability):
+        digest = hashlib.blake2b(np.ascontiguousarray(sample).tobytes(), digest_size=16, key=str(spec.seed).encode())
+        generator = np.random.Generator(np.random.Philox(key=int.from_bytes(digest.digest(), "little")))
+        spikes[:, n] = generator.random((horizon, *sample.shape)) < sample
+    return spikes
+
+
+def _latency(scaled: Float, horizon: int) -> Integers:
+    """One spike per input at t = 1 + round((1 - p)(T - 1)); none where p = 0."""
+    first = np.rint((1.0 - scaled) * (horizon - 1)).astype(np.int64)
+    steps = np.arange(horizon).reshape(-1, *([1] * scaled.ndim))
+    return ((steps == first) & (scaled > 0)).astype(np.int32)
+
+
+def _events(values: npt.NDArray[np.generic], spec: InputSpec, horizon: int) -> Integers:
+    """Check integers [T, N, *shape] that are events already."""
+    if values.shape[2:] != spec.shape or values.ndim != len(spec.shape) + 2 or values.shape[0] != horizon:
+        raise DataError(f"events of shape {values.shape} do not fit: expected ({horizon}, N, {_listed(spec.shape)})")
+    integers = values.astype(np.int32)
+    if not np.array_equal(integers, values):
+        raise DataError("events must be whole numbers of at most 32 bits")
+    _check_range(values, (integers < spec.minimum) | (integers > spec.maximum), spec)
+    return integers
+
+
+def _check_range(values: npt.NDArray[np.generic], outside: npt.NDArray[np.bool_], spec: InputSpec) -> None:
+    if not outside.any():
+        return
+    worst = values[np.unravel_index(int(np.argmax(outside)), outside.shape)]
+    if spec.encoding in ("direct", "events"):
+        low, high = spec.zero + spec.scale * spec.minimum, spec.zero + spec.scale * spec.maximum
+    else:
+        low, high = spec.zero, spec.zero + spec.scale
+    raise DataError(
+        f"a value {worst} lies outside the input range [{low:g}, {high:g}] of this network: "
+        "scale the samples as in training (spikecut never clips)"
+    )
+
+
+def _listed(shape: tuple[int, ...]) -> str:
+    return ", ".join(str(n) for n in shape)

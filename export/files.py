@@ -1,0 +1,108 @@
+"""Files read as data and written whole: temporary names, size checks, hashes."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from spikecut.errors import BundleError
+from spikecut.export.graph import IntArray
+
+MAXIMUM_ELEMENTS = 2**28
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file name beside `path`, renamed to it at the end; removed if anything goes wrong."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path` that takes its place at the end; removed if anything goes wrong."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        yield temporary
+        os.chmod(temporary, 0o777 & ~_umask())
+        if path.exists():
+            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
+            os.replace(path, old / "was")
+            os.replace(temporary, path)
+            shutil.rmtree(old)
+        else:
+            os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file's bytes, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@contextmanager
+def open_hdf5(path: Path) -> Iterator[h5py.File]:
+    """An HDF5 file to read; BundleError if it is missing, truncated or not HDF5."""
+    if not path.is_file():
+        raise BundleError(f"{path}: no such file")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise BundleError(f"{path}: not an HDF5 file, or truncated") from error
+    with file:
+        yield file
+
+
+def read_array(group: h5py.Group, key: str, path: Path) -> IntArray:
+    """An integer dataset as int64, its type and size checked before anything is allocated."""
+    dataset = read_dataset(group, key, path)
+    if dataset.dtype.kind not in "iub":
+        raise BundleError(f"{path}: {group.name}/{key} is of type {dataset.dtype}, expected integers")
+    return np.asarray(_content(dataset, path), dtype=np.int64)
+
+
+def read_dataset(group: h5py.Group, key: str, path: Path) -> h5py.Dataset:
+    """A dataset stored in this very file, its size checked; BundleError otherwise."""
+    if key not in group:
+        raise BundleError(f"{path}: {group.name}/{key} is missing; the file is damaged or foreign")
+    if not isinstance(group.get(key, getlink=True), h5py.HardLink):
+        raise BundleError(f"{path}: {group.name}/{key} is a link; spikecut follows none")
+    dataset = group[key]
+    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
+        raise BundleError(f"{path}: {group.name}/{key} is not a dataset inside this file")
+    if dataset.size is None or dataset.size > MAXIMUM_ELEMENTS:
+        raise BundleError(f"{path}: {group.name}/{key} claims {dataset.size} elements, at most {MAXIMUM_ELEMENTS} are read")
+    return dataset
+
+
+def _content(dataset: h5py.Dataset, path: Path) -> object:
+    try:
+        return dataset[()]
+    except (OSError, MemoryError) as error:
+        raise BundleError(f"{path}: {dataset.name} cannot be read; the file is damaged") from error

@@ -1,0 +1,116 @@
+"""The independent witness: what the user's own torch module says, recorded before any folding."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from spikecut.errors import BundleError, DataError
+from spikecut.export.encode import encode_samples
+from spikecut.export.files import open_hdf5, read_array, read_dataset
+from spikecut.export.graph import InputSpec, IntArray
+from spikecut.models.network import SpikingNetwork
+from spikecut.models.quantisation import StagePlan, quantised_twin
+
+MINIMUM_SAMPLES = 32
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Golden samples and what torch said about them.
+
+    Attributes
+    ----------
+    images: float64 [N, *shape], raw samples. labels: int64 [N].
+    inputs: int64 [T, N, *shape], the encoded integers.
+    float_scores: float64 [T, N, classes], per-step scores of the user's module.
+    twin_scores: int64 [T, N, classes], per-step scores of its fake-quantised twin.
+    twin_spikes: per firing layer, int64 [T, N, *shape].
+    """
+
+    images: npt.NDArray[np.float64]
+    labels: IntArray
+    inputs: IntArray
+    float_scores: npt.NDArray[np.float64]
+    twin_scores: IntArray
+    twin_spikes: dict[str, IntArray]
+
+
+def make_golden(
+    network: SpikingNetwork,
+    plans: Sequence[StagePlan],
+    spec: InputSpec,
+    horizon: int,
+    images: npt.NDArray[np.floating],
+    labels: IntArray,
+) -> Golden:
+    """Run the module, and its fake-quantised twin, on samples [N, *shape].
+
+    Raises
+    ------
+    DataError: fewer than 32 samples, or values out of range.
+    """
+    if len(images) < MINIMUM_SAMPLES:
+        raise DataError(f"{len(images)} golden samples: at least {MINIMUM_SAMPLES} are needed")
+    encoded = encode_samples(images, spec, horizon)
+    if spec.encoding == "direct":
+        frames = np.broadcast_to(images, (horizon, *images.shape))
+    else:
+        frames = encoded
+    dtype = next(network.parameters()).dtype
+    twin = quantised_twin(network, plans)
+    with torch.no_grad():
+        float_scores = network(torch.tensor(np.array(frames), dtype=dtype))
+        twin_scores, twin_spikes = twin.run(torch.tensor(encoded, dtype=torch.float64))
+    return Golden(
+        images=np.asarray(images, dtype=np.float64),
+        labels=np.asarray(labels, dtype=np.int64),
+        inputs=encoded.astype(np.int64),
+        float_scores=float_scores.double().numpy(),
+        twin_scores=_integers(twin_scores),
+        twin_spikes={name: _integers(spikes) for name, spikes in twin_spikes.items()},
+    )
+
+
+def _integers(values: torch.Tensor) -> IntArray:
+    array = values.numpy()
+    integers = array.astype(np.int64)
+    if not np.array_equal(array, integers):
+        raise DataError("the fake-quantised twin gave a score that is not an integer; report this")
+    return np.asarray(integers)
+
+
+def write_golden(golden: Golden, path: Path) -> None:
+    """Write golden.h5."""
+    with h5py.File(path, "w") as file:
+        for key in ("images", "labels", "inputs", "float_scores", "twin_scores"):
+            file[key] = getattr(golden, key)
+        spikes = file.create_group("twin_spikes")
+        for name, values in golden.twin_spikes.items():
+            spikes.create_dataset(name, data=values.astype(np.int8), compression="gzip")
+
+
+def read_golden(path: Path) -> Golden:
+    """Read golden.h5; BundleError if it is damaged."""
+    with open_hdf5(path) as file:
+        images = np.asarray(read_dataset(file, "images", path)[()], dtype=np.float64)
+        scores = np.asarray(read_dataset(file, "float_scores", path)[()], dtype=np.float64)
+        if "twin_spikes" not in file or not isinstance(file["twin_spikes"], h5py.Group):
+            raise BundleError(f"{path}: /twin_spikes is missing; export again")
+        group = file["twin_spikes"]
+        golden = Golden(
+            images=images,
+            labels=read_array(file, "labels", path),
+            inputs=read_array(file, "inputs", path),
+            float_scores=scores,
+            twin_scores=read_array(file, "twin_scores", path),
+            twin_spikes={name: read_array(group, name, path) for name in group},
+        )
+    samples = len(golden.images)
+    if not len(golden.labels) == golden.inputs.shape[1] == golden.twin_scores.shape[1] == samples:
+        raise BundleError(f"{path}: its arrays hold different numbers of samples; export again")
+    return golden

@@ -1,0 +1,66 @@
+"""Worst-case ranges of u and v on 24-bit hardware, proven by interval arithmetic."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from spikecut.export.graph import IntArray, IntegerLayer
+
+LIMIT = 2**23
+ALIGNMENT = 6
+UNITY = 4096
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """Largest magnitudes that u and v of a layer can reach within T steps, in v's units."""
+
+    current: int
+    membrane: int
+
+    @property
+    def fits(self) -> bool:
+        """Neither wraps (u) nor clips (v) on 24 bits."""
+        return self.current < LIMIT and self.membrane < LIMIT
+
+    @property
+    def bits(self) -> float:
+        """Headroom: how many times u and v could double before 2^23."""
+        return float(np.log2(LIMIT / max(self.current, self.membrane, 1)))
+
+
+def keep(values: IntArray, decay: int) -> IntArray:
+    """Loihi's decay: the magnitude times (4096 - decay), shifted right by 12, with the sign kept."""
+    return np.sign(values) * ((np.abs(values) * (UNITY - decay)) >> 12)
+
+
+def worst_case(layer: IntegerLayer, horizon: int, minimum: int, maximum: int) -> Ranges:
+    """Bounds on |u| and |v| over `horizon` steps for any input messages within [minimum, maximum].
+
+    Sound: every map involved is monotone, so the ends of an interval bound its image. A convolution's padding only
+    removes terms whose bounds include 0, since minimum <= 0 <= maximum.
+    """
+    neuron = layer.neuron
+    axes = tuple(range(1, layer.weight.ndim))
+    positive = np.maximum(layer.weight, 0).sum(axis=axes) << ALIGNMENT
+    negative = np.minimum(layer.weight, 0).sum(axis=axes) << ALIGNMENT
+    high_input = positive * maximum + negative * minimum
+    low_input = positive * minimum + negative * maximum
+    threshold = neuron.threshold << ALIGNMENT
+    u_high, u_low = np.zeros_like(high_input), np.zeros_like(low_input)
+    v_high = np.full_like(high_input, neuron.v_init)
+    v_low = v_high.copy()
+    current, membrane = 0, abs(neuron.v_init)
+    for _ in range(horizon):
+        u_high, u_low = keep(u_high, neuron.decay_u) + high_input, keep(u_low, neuron.decay_u) + low_input
+        v_high = keep(v_high, neuron.decay_v) + u_high + neuron.bias
+        v_low = keep(v_low, neuron.decay_v) + u_low + neuron.bias
+        current = max(current, int(np.abs(u_high).max()), int(np.abs(u_low).max()))
+        membrane = max(membrane, int(np.abs(v_high).max()), int(np.abs(v_low).max()))
+        if neuron.reset == "none":
+            continue
+        may_fire = v_high > threshold
+        v_low = np.where(may_fire, np.minimum(v_low, 0), v_low)
+        after = v_high - threshold if neuron.reset == "subtract" else np.zeros_like(v_high)
+        v_high = np.where(may_fire, np.maximum(after, threshold), v_high)
+    return Ranges(current, membrane)

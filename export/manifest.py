@@ -1,0 +1,101 @@
+"""manifest.json: what a bundle holds, how it was made, and the hashes that prove it."""
+
+import json
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from platform import python_version
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from spikecut.errors import BundleError
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+NETWORK = "network.net"
+GOLDEN = "golden.h5"
+CUTOFF = "cutoff.json"
+PACKAGES = ("spikecut", "numpy", "torch", "lava-nc", "lava-dl", "h5py")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class LayerEntry(_Strict):
+    """One layer and what quantisation did to it; see export.quantise.LayerReport."""
+
+    name: str
+    scale: float
+    weight_bits: int
+    weight_error_max: float
+    weight_error_rms: float
+    threshold_error: float
+    bias_error_max: float
+    bias_exponent: int
+    headroom_bits: float
+    headroom: Literal["proven", "measured"]
+
+
+class Agreement(_Strict):
+    """How far the float module and its fake-quantised twin agree on the golden samples, at the full horizon."""
+
+    samples: int
+    same_prediction: int
+    float_correct: int
+    twin_correct: int
+
+
+class Manifest(_Strict):
+    """The content of manifest.json."""
+
+    format: int
+    name: str
+    loader: Literal["netx", "spikecut"]
+    beyond_netx: list[str]
+    input_message_bits: int
+    readout: Literal["count", "membrane"]
+    horizon: int = Field(ge=1)
+    depth: int = Field(ge=1)
+    input: dict[str, Any]
+    layers: list[LayerEntry]
+    agreement: Agreement
+    files: dict[str, str]
+    recipe: dict[str, Any]
+    versions: dict[str, str]
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that matter, those that are installed."""
+    found = {"python": python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def write_manifest(manifest: Manifest, folder: Path) -> None:
+    """Write manifest.json into a folder."""
+    text = json.dumps(manifest.model_dump(), indent=2, sort_keys=True, allow_nan=False)
+    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read manifest.json; BundleError naming the key if it is damaged."""
+    path = folder / MANIFEST
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BundleError(f"{folder}: no {MANIFEST}; this is not a bundle") from None
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path}: cannot be read ({error}); export again") from error
+    if isinstance(data, dict) and data.get("format") != FORMAT:
+        raise BundleError(f"{path}: format {data.get('format')}, this spikecut reads {FORMAT}; export again")
+    try:
+        return Manifest.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise BundleError(f"{path}: {key}: {first['msg']}; export again") from error

@@ -1,0 +1,350 @@
+"""IntegerNetwork ↔ lava-dl's netx HDF5 file.
+
+What netx can express is written so that `lava.lib.dl.netx.hdf5.Network` loads it unchanged. A neuron that it cannot
+express carries the type SPIKECUT, at which netx stops instead of loading something else, and extra datasets for
+spikecut's own builder. What the chain alone does not say (input, readout, horizon) lies in the group /spikecut.
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from spikecut.errors import BundleError, ExportError, InputError, UnsupportedError
+from spikecut.export.files import MAXIMUM_ELEMENTS, open_hdf5, read_array, replacing
+from spikecut.export.graph import (
+    InputSpec,
+    IntArray,
+    IntegerLayer,
+    IntegerNetwork,
+    IntegerNeuron,
+    Pair,
+    Readout,
+    Shape,
+    conv_output_shape,
+    size,
+)
+
+FORMAT = 1
+NETX_TYPES = ("CUBA", "LOIHI")
+OWN_TYPE = "SPIKECUT"
+WEIGHT_MINIMUM, WEIGHT_MAXIMUM = -256, 254
+MAXIMUM_LAYERS = 4096
+
+
+def dense_weight_in_lava(weight: IntArray) -> IntArray:
+    """The weights that netx and Lava's Dense really apply to a matrix stored in the file, times their exponent.
+
+    netx scales a matrix up to 8 bits by `optimize_weight_bits`; Lava's Dense then clips and truncates it by the sign
+    mode that it finds, and shifts the sum back.
+    """
+    largest, smallest = int(weight.max()), int(weight.min())
+    if largest == 0 and smallest == 0:
+        return weight
+    if largest > 254 and smallest < 0 or smallest < -256 and largest > 0:
+        weight = np.clip(weight, -256, 254)
+        largest, smallest = int(weight.max()), int(weight.min())
+    mixed = not (largest < 0 or smallest >= 0)
+    if mixed:
+        ratios = [127 / largest if largest else np.inf, -128 / smallest if smallest else np.inf]
+        scale = min(ratios)
+    else:
+        scale = -256 / smallest if largest < 0 else 255 / largest
+    shift = int(np.floor(np.log2(scale))) + int(mixed)
+    zeros = 8
+    while zeros > 0 and np.any(weight % 2**zeros):
+        zeros -= 1
+    bits = 8 - shift - (zeros - int(mixed))
+    if shift < 0:
+        return np.zeros_like(weight)
+    return _clip_and_truncate(weight << shift, bits) >> shift
+
+
+def _clip_and_truncate(weight: IntArray, bits: int) -> IntArray:
+    """Lava's clip_weights and truncate_weights with the sign mode that it determines itself."""
+    inhibitory = int(weight.max()) <= 0 and int(weight.min()) < 0
+    mixed = int(weight.min()) < 0 and not inhibitory
+    magnitude = -weight if inhibitory else weight
+    magnitude = np.clip(magnitude, -256 if mixed else 0, 255)
+    truncated = 8 - bits + int(mixed)
+    if truncated < 0:  # numpy shifts by a negative count here: the whole matrix becomes zero
+        return np.zeros_like(weight)
+    magnitude = (magnitude >> truncated) << truncated
+    return -magnitude if inhibitory else magnitude
+
+
+def beyond_netx(network: IntegerNetwork) -> list[str]:
+    """What netx cannot express of this network, in words; empty where its own Network loads it unchanged."""
+    reasons: list[str] = []
+    if network.readout == "membrane":
+        reasons.append("membrane readout")
+    for layer in network.layers:
+        neuron = layer.neuron
+        if neuron.reset == "subtract":
+            reasons.append(f"{layer.name}: soft reset")
+        if neuron.v_init:
+            reasons.append(f"{layer.name}: v(0) = {neuron.v_init}")
+        if neuron.bias_exponent != 6 and np.any(neuron.bias_mantissa):
+            reasons.append(f"{layer.name}: bias exponent {neuron.bias_exponent}")
+        if layer.kind == "dense" and not np.array_equal(dense_weight_in_lava(layer.weight), layer.weight):
+            reasons.append(f"{layer.name}: a weight matrix that netx would change")
+    return reasons
+
+
+def check_exportable(network: IntegerNetwork) -> None:
+    """Raise UnsupportedError for what neither netx nor spikecut's own Processes run exactly."""
+    for layer in network.layers:
+        neuron = layer.neuron
+        if layer.weight.min() < WEIGHT_MINIMUM or layer.weight.max() > WEIGHT_MAXIMUM or np.any(layer.weight % 2):
+            raise UnsupportedError(f"layer {layer.name}: a weight is odd or outside [-256, 254]; quantise it first")
+        if layer.kind == "dense" and not np.array_equal(_clip_and_truncate(layer.weight, 8), layer.weight):
+            raise UnsupportedError(
+                f"layer {layer.name}: Lava's Dense would change these weights, which all have one sign; "
+                "keep one weight of the other sign"
+            )
+        if neuron.reset_order != "after_leak":
+            raise UnsupportedError(f"layer {layer.name}: no Process resets before the leak")
+        if not 0 <= neuron.threshold < 2**17:
+            raise UnsupportedError(f"layer {layer.name}: threshold {neuron.threshold} does not fit 17 bits")
+        if not (0 <= neuron.decay_u <= 4096 and 0 <= neuron.decay_v <= 4096):
+            raise UnsupportedError(f"layer {layer.name}: a decay lies outside 0..4096")
+        mantissa = neuron.bias_mantissa
+        if mantissa.min() < -(2**12) or mantissa.max() >= 2**12 or not 0 <= neuron.bias_exponent <= 7:
+            raise UnsupportedError(f"layer {layer.name}: a bias does not fit a 13-bit mantissa and a 3-bit exponent")
+
+
+def write_netx(network: IntegerNetwork, path: Path) -> None:
+    """Write a network as netx HDF5, under a temporary name first.
+
+    Raises
+    ------
+    UnsupportedError: something that no loader could run exactly.
+    ExportError: the file cannot be written.
+    """
+    check_exportable(network)
+    own = bool(beyond_netx(network))
+    try:
+        with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+            layers = file.create_group("layer")
+            index = _write_input(layers, network.input)
+            for layer in network.layers:
+                if layer.kind == "dense" and len(layer.input_shape) == 3:
+                    group = layers.create_group(str(index))
+                    _text(group, "type", "flatten")
+                    group["shape"] = np.array([size(layer.input_shape)], dtype=np.int64)
+                    index += 1
+                _write_layer(layers.create_group(str(index)), layer, own)
+                index += 1
+            extras = file.create_group("spikecut")
+            extras.attrs["format"] = FORMAT
+            extras.attrs["network"] = json.dumps(
+                {
+                    "name": network.name,
+                    "input": asdict(network.input),
+                    "readout": network.readout,
+                    "horizon": network.horizon,
+                    "layers": [layer.name for layer in network.layers],
+                }
+            )
+    except OSError as error:
+        raise ExportError(f"cannot write {path}: {error}") from error
+
+
+def _write_input(layers: h5py.Group, spec: InputSpec) -> int:
+    group = layers.create_group("0")
+    _text(group, "type", "input")
+    group["shape"] = np.array(spec.shape, dtype=np.int64)
+    return 1
+
+
+def _write_layer(group: h5py.Group, layer: IntegerLayer, own: bool) -> None:
+    _text(group, "type", layer.kind)
+    group["shape"] = np.array(layer.output_shape, dtype=np.int64)
+    group["weight"] = layer.weight.astype(np.int32)
+    if np.any(layer.neuron.bias_mantissa):
+        group["bias"] = layer.neuron.bias_mantissa.astype(np.int32)
+    if layer.kind == "conv":
+        group["inChannels"], group["outChannels"] = layer.input_shape[0], layer.output_shape[0]
+        group["kernelSize"] = np.array(layer.weight.shape[2:], dtype=np.int64)
+        for key in ("stride", "padding", "dilation"):
+            group[key] = np.array(getattr(layer, key), dtype=np.int64)
+        group["groups"] = layer.groups
+    else:
+        group["inFeatures"], group["outFeatures"] = size(layer.input_shape), layer.output_shape[0]
+    neuron = group.create_group("neuron")
+    _text(neuron, "type", OWN_TYPE if own else "CUBA")
+    neuron["iDecay"], neuron["vDecay"] = layer.neuron.decay_u, layer.neuron.decay_v
+    neuron["vThMant"], neuron["refDelay"], neuron["gradedSpike"] = layer.neuron.threshold, 1, False
+    if own:
+        _text(neuron, "reset", layer.neuron.reset)
+        neuron["vInit"], neuron["biasExponent"] = layer.neuron.v_init, layer.neuron.bias_exponent
+
+
+def _text(group: h5py.Group, key: str, text: str) -> None:
+    group.create_dataset(key, (1,), "S10", [text.encode("ascii")])
+
+
+def read_netx(
+    path: Path, spec: InputSpec | None = None, readout: Readout | None = None, horizon: int | None = None
+) -> IntegerNetwork:
+    """Read a netx HDF5 file as an IntegerNetwork.
+
+    `spec`, `readout` and `horizon` are needed for files that spikecut did not write.
+
+    Raises
+    ------
+    BundleError: missing, truncated or foreign files, wrong types, absurd shapes.
+    UnsupportedError: a layer or neuron that spikecut does not know.
+    """
+    with open_hdf5(path) as file:
+        extras = _read_extras(file, path)
+        spec = spec or (_input_spec(extras["input"], path) if extras else None)
+        readout = readout or (extras["readout"] if extras else None)
+        horizon = horizon or (extras["horizon"] if extras else None)
+        if spec is None or readout is None or horizon is None:
+            raise InputError(f"{path}: not written by spikecut; its input, readout and horizon T must be given")
+        layers = _read_layers(file, path, spec, extras["layers"] if extras else None)
+    name = str(extras["name"]) if extras else path.stem
+    return IntegerNetwork(tuple(layers), spec, readout, horizon, name)
+
+
+def _read_extras(file: h5py.File, path: Path) -> dict[str, Any] | None:
+    if "spikecut" not in file:
+        return None
+    attributes = file["spikecut"].attrs
+    if attributes.get("format") != FORMAT:
+        raise BundleError(f"{path}: format {attributes.get('format')}, this spikecut reads {FORMAT}; export again")
+    try:
+        extras = json.loads(attributes["network"])
+        if extras["readout"] not in ("count", "membrane") or not isinstance(extras["horizon"], int):
+            raise ValueError("readout or horizon")
+        if not isinstance(extras["layers"], list) or not isinstance(extras["input"], dict):
+            raise ValueError("layers or input")
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"{path}: the group /spikecut is damaged ({error}); export again") from error
+    return dict(extras)
+
+
+def _input_spec(fields: dict[str, Any], path: Path) -> InputSpec:
+    try:
+        return InputSpec(**{**fields, "shape": tuple(fields["shape"]), "labels": tuple(fields["labels"])})
+    except (KeyError, TypeError) as error:
+        raise BundleError(f"{path}: the input's description is damaged ({error}); export again") from error
+
+
+def _read_layers(file: h5py.File, path: Path, spec: InputSpec, names: list[str] | None) -> list[IntegerLayer]:
+    if "layer" not in file or not isinstance(file["layer"], h5py.Group):
+        raise BundleError(f"{path}: no group /layer; this is not a netx file")
+    groups = file["layer"]
+    if len(groups) > MAXIMUM_LAYERS:
+        raise BundleError(f"{path}: {len(groups)} layers, at most {MAXIMUM_LAYERS} are read")
+    layers: list[IntegerLayer] = []
+    shape: Shape = spec.shape
+    for index in range(len(groups)):
+        if str(index) not in groups:
+            raise BundleError(f"{path}: layer {index} is missing")
+        group = groups[str(index)]
+        kind = _read_text(group, "type", path)
+        if kind == "input":
+            if "neuron" in group:
+                raise UnsupportedError(f"{path}: layer {index}: an input layer with neurons is not supported yet")
+            continue
+        if kind == "flatten":
+            continue
+        if kind not in ("conv", "dense") or "delay" in group:
+            what = "a delay" if kind in ("conv", "dense") else f"type {kind!r}"
+            raise UnsupportedError(f"{path}: layer {index}: {what} is not supported yet; netx would drop or refuse it")
+        name = str(names[len(layers)]) if names and len(names) > len(layers) else f"{kind}{len(layers) + 1}"
+        layers.append(_read_layer(group, name, kind, shape, path))
+        shape = layers[-1].output_shape
+    return layers
+
+
+def _read_layer(group: h5py.Group, name: str, kind: str, shape: Shape, path: Path) -> IntegerLayer:
+    weight = read_array(group, "weight", path)
+    geometry: dict[str, Any] = {}
+    if kind == "conv":
+        if weight.ndim != 4:
+            raise BundleError(f"{path}: layer {name}: weight of shape {weight.shape}, expected 4 dimensions")
+        for key in ("stride", "padding", "dilation"):
+            geometry[key] = _pair(read_array(group, key, path), key, path)
+        geometry["groups"] = int(read_array(group, "groups", path).reshape(-1)[0])
+    elif weight.ndim == 1:
+        weight = weight.reshape(-1, size(shape)) if weight.size % size(shape) == 0 else weight
+    output = (weight.shape[0],)
+    bias = read_array(group, "bias", path) if "bias" in group else np.zeros(output, dtype=np.int64)
+    layer_neuron = _read_neuron(group, name, bias, path)
+    if kind == "conv":
+        output = _conv_shape(weight, shape, geometry)
+        if size(output) > MAXIMUM_ELEMENTS:
+            raise BundleError(f"{path}: layer {name}: an output of {output} is absurdly large")
+    return IntegerLayer(
+        name=name,
+        kind="conv" if kind == "conv" else "dense",
+        weight=weight,
+        neuron=layer_neuron,
+        input_shape=shape,
+        output_shape=output,
+        **geometry,
+    )
+
+
+def _conv_shape(weight: IntArray, shape: Shape, geometry: dict[str, Any]) -> Shape:
+    if len(shape) != 3 or min(geometry["stride"]) < 1:
+        raise BundleError("a convolution needs a (C, H, W) input and a positive stride")
+
+    class _Probe:
+        input_shape = shape
+        stride, padding, dilation = geometry["stride"], geometry["padding"], geometry["dilation"]
+
+    probe: Any = _Probe()
+    probe.weight = weight
+    return conv_output_shape(probe)
+
+
+def _read_neuron(group: h5py.Group, name: str, bias: IntArray, path: Path) -> IntegerNeuron:
+    if "neuron" not in group:
+        raise UnsupportedError(f"{path}: layer {name} has no neuron; netx would give it a threshold it never reaches")
+    neuron = group["neuron"]
+    kind = _read_text(neuron, "type", path)
+    own = kind == OWN_TYPE
+    if kind not in NETX_TYPES and not own:
+        raise UnsupportedError(f"{path}: layer {name}: neuron type {kind!r} is not supported yet")
+
+    def scalar(key: str) -> int:
+        values = read_array(neuron, key, path).reshape(-1)
+        if values.size != 1:
+            raise UnsupportedError(f"{path}: layer {name}: {key} per neuron is not supported yet")
+        return int(values[0])
+
+    reset = _read_text(neuron, "reset", path) if own else "zero"
+    if reset not in ("zero", "subtract", "none"):
+        raise BundleError(f"{path}: layer {name}: reset {reset!r}, expected zero, subtract or none")
+    return IntegerNeuron(
+        threshold=scalar("vThMant"),
+        bias_mantissa=bias,
+        decay_u=scalar("iDecay"),
+        decay_v=scalar("vDecay"),
+        bias_exponent=scalar("biasExponent") if own else 6,
+        v_init=scalar("vInit") if own else 0,
+        reset="zero" if reset == "zero" else "subtract" if reset == "subtract" else "none",
+    )
+
+
+def _read_text(group: h5py.Group, key: str, path: Path) -> str:
+    try:
+        value = group[key][()]
+        value = value[0] if getattr(value, "shape", ()) else value
+        return bytes(value).decode("ascii")
+    except (KeyError, TypeError, UnicodeDecodeError, IndexError, ValueError, AttributeError) as error:
+        raise BundleError(f"{path}: {group.name}/{key} is not a text; the file is damaged or foreign") from error
+
+
+def _pair(values: IntArray, key: str, path: Path) -> Pair:
+    flat = values.reshape(-1)
+    if flat.size not in (1, 2):
+        raise BundleError(f"{path}: {key} has {flat.size} values, expected 1 or 2")
+    return int(flat[0]), int(flat[-1])

@@ -1,0 +1,97 @@
+"""Checkpoint → bundle: trace, fold, quantise, write, and the golden witness, in one step."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from spikecut.errors import CheckpointError
+from spikecut.export.files import replacing_folder, sha256
+from spikecut.export.golden import Golden, make_golden, write_golden
+from spikecut.export.graph import IntArray
+from spikecut.export.manifest import (
+    FORMAT,
+    GOLDEN,
+    NETWORK,
+    Agreement,
+    LayerEntry,
+    Manifest,
+    versions,
+    write_manifest,
+)
+from spikecut.export.netx import beyond_netx, write_netx
+from spikecut.export.quantise import Measure, Quantised, quantise
+from spikecut.export.trace import input_spec, spiking_form, trace
+from spikecut.models.network import SpikingNetwork
+
+
+def export_network(
+    network: SpikingNetwork,
+    recipe: Mapping[str, Any],
+    out: Path,
+    images: npt.NDArray[np.floating],
+    labels: IntArray,
+    name: str = "network",
+    measure: Measure | None = None,
+) -> Manifest:
+    """Write the bundle of a trained network; the folder appears whole or not at all.
+
+    Parameters
+    ----------
+    network: the user's own float module, as loaded from its checkpoint.
+    recipe: how it was trained; names its input, labels and horizon.
+    images, labels: at least 32 golden samples [N, *shape] and their classes [N].
+    measure: gives the ranges of u and v on samples, where no weight width is proven to fit.
+
+    Raises
+    ------
+    ExportError, CheckpointError, DataError: see the steps.
+    """
+    spec = input_spec(recipe, tuple(network.input_shape))
+    horizon = recipe.get("horizon")
+    if not isinstance(horizon, int) or horizon < 1:
+        raise CheckpointError(f"the checkpoint's recipe gives horizon T = {horizon!r}; train again")
+    spiking = spiking_form(network)
+    quantised = quantise(trace(spiking, spec, horizon), name, measure)
+    golden = make_golden(spiking, quantised.plans, spec, horizon, images, labels)
+    with replacing_folder(out) as folder:
+        write_netx(quantised.network, folder / NETWORK)
+        write_golden(golden, folder / GOLDEN)
+        manifest = _manifest(quantised, golden, recipe, folder)
+        write_manifest(manifest, folder)
+    return manifest
+
+
+def _manifest(quantised: Quantised, golden: Golden, recipe: Mapping[str, Any], folder: Path) -> Manifest:
+    network = quantised.network
+    beyond = beyond_netx(network)
+    return Manifest(
+        format=FORMAT,
+        name=network.name,
+        loader="spikecut" if beyond else "netx",
+        beyond_netx=beyond,
+        input_message_bits=network.input.bits,
+        readout=network.readout,
+        horizon=network.horizon,
+        depth=network.depth,
+        input={key: list(value) if isinstance(value, tuple) else value for key, value in asdict(network.input).items()},
+        layers=[LayerEntry(**asdict(entry)) for entry in quantised.report],
+        agreement=_agreement(golden),
+        files={file: sha256(folder / file) for file in (NETWORK, GOLDEN)},
+        recipe=dict(recipe),
+        versions=versions(),
+    )
+
+
+def _agreement(golden: Golden) -> Agreement:
+    said = golden.float_scores.sum(axis=0).argmax(axis=1)
+    twin = golden.twin_scores.sum(axis=0).argmax(axis=1)
+    return Agreement(
+        samples=len(golden.labels),
+        same_prediction=int((said == twin).sum()),
+        float_correct=int((said == golden.labels).sum()),
+        twin_correct=int((twin == golden.labels).sum()),
+    )

@@ -1,0 +1,224 @@
+"""FloatNetwork → IntegerNetwork: even 8-bit weights, thresholds and biases in Loihi's units, headroom proven."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from spikecut.errors import RangeError, UnsupportedError
+from spikecut.export.fold import fold, input_factor
+from spikecut.export.graph import FloatLayer, FloatNetwork, FloatNeuron, IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.export.headroom import Ranges, worst_case
+from spikecut.models.quantisation import StagePlan, round_bias, round_threshold, round_weight
+
+MAXIMUM_BITS = 8
+MINIMUM_BITS = 5
+NETX_BIAS_EXPONENT = 6
+BIAS_LIMIT = 2**12 - 1
+MEASURED_MARGIN_BITS = 1.0
+
+Measure = Callable[[IntegerNetwork], dict[str, Ranges]]
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """What quantisation did to one layer. Errors are in float units of the folded network.
+
+    Attributes
+    ----------
+    scale: integer weight units per float unit.
+    weight_bits: bits of the weight's mantissa, sign included; weights are mantissa · 2.
+    weight_error_max, weight_error_rms: rounding error of the weights.
+    threshold_error, bias_error_max: rounding error of threshold and biases.
+    headroom_bits: doublings left before u wraps or v clips; `headroom` says whether proven or measured.
+    """
+
+    name: str
+    scale: float
+    weight_bits: int
+    weight_error_max: float
+    weight_error_rms: float
+    threshold_error: float
+    bias_error_max: float
+    bias_exponent: int
+    headroom_bits: float
+    headroom: str
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """An integer network, how each layer was scaled, and what that cost."""
+
+    network: IntegerNetwork
+    plans: tuple[StagePlan, ...]
+    report: tuple[LayerReport, ...]
+
+
+def quantise(network: FloatNetwork, name: str = "network", measure: Measure | None = None) -> Quantised:
+    """Fold and quantise a float network to Loihi's integers.
+
+    Each layer takes the widest weights (8 bits, down to 5) for which worst-case sums prove that neither u nor v leaves
+    24 bits within the horizon. Where no width is proven, `measure` (the largest |u| and |v| seen on samples, per layer)
+    must show at least one bit of margin at 8 bits.
+
+    Raises
+    ------
+    UnsupportedError: a neuron's order of reset and leak, or its decays, have no Process.
+    RangeError: a layer's threshold, bias or membrane cannot be kept inside the chip's range.
+    """
+    folded = fold(network)
+    minimum, maximum = network.input.minimum, network.input.maximum
+    factor = input_factor(network)
+    layers: list[IntegerLayer] = []
+    plans: list[StagePlan] = []
+    unproven: list[int] = []
+    netx = netx_neurons(folded)
+    for depth, layer in enumerate(folded.layers):
+        integer, plan, proven = _widest(layer, netx, folded.horizon, minimum, maximum, factor)
+        layers.append(integer)
+        plans.append(plan)
+        if not proven:
+            unproven.append(depth)
+        minimum, maximum = 0, 1
+        factor = network.layers[depth].neuron.amplitude
+    result = IntegerNetwork(tuple(layers), network.input, network.readout, network.horizon, name)
+    measured = _measured(result, unproven, measure)
+    report = tuple(
+        _report(before, after, plan, _ranges(result, depth, measured), depth in unproven)
+        for depth, (before, after, plan) in enumerate(zip(folded.layers, layers, plans, strict=True))
+    )
+    return Quantised(result, tuple(plans), report)
+
+
+def netx_neurons(network: FloatNetwork) -> bool:
+    """Whether netx can express all neurons: hard reset, v(0) = 0, spiking output."""
+    return network.readout == "count" and all(
+        layer.neuron.reset == "zero" and layer.neuron.v_init == 0 and layer.neuron.fires == ">"
+        for layer in network.layers
+    )
+
+
+def decay_12bit(fraction: float, layer: str) -> int:
+    """A decay fraction as Loihi's 12-bit integer; UnsupportedError where it is not exact."""
+    value = fraction * 4096
+    if not 0 <= value <= 4096 or value != int(value):
+        raise UnsupportedError(
+            f"layer {layer}: a decay of {fraction:g} is not a multiple of 1/4096; round it in training, for instance "
+            f"to {round(min(max(value, 0), 4096))}/4096"
+        )
+    return int(value)
+
+
+def _widest(
+    layer: FloatLayer, netx: bool, horizon: int, minimum: int, maximum: int, factor: float
+) -> tuple[IntegerLayer, StagePlan, bool]:
+    """The widest proven version of a layer; the 8-bit one, marked unproven, where there is none."""
+    for bits in range(MAXIMUM_BITS, MINIMUM_BITS - 1, -1):
+        integer, plan = _with_bits(layer, bits, netx, factor)
+        if worst_case(integer, horizon, minimum, maximum).fits:
+            return integer, plan, True
+    return (*_with_bits(layer, MAXIMUM_BITS, netx, factor), False)
+
+
+def _with_bits(layer: FloatLayer, bits: int, netx: bool, factor: float) -> tuple[IntegerLayer, StagePlan]:
+    """The layer with weights of `bits` bits (sign included), doubled to Loihi's even weights."""
+    largest = float(np.abs(layer.weight).max())
+    if largest == 0:
+        raise RangeError(f"layer {layer.name}: all weights are zero; nothing would ever reach it")
+    scale = 2.0 * (2 ** (bits - 1) - 1) / largest
+    exponent = NETX_BIAS_EXPONENT if netx else _bias_exponent(layer, scale)
+    neuron = _integer_neuron(layer, layer.neuron, scale, exponent)
+    integer = IntegerLayer(
+        name=layer.name,
+        kind=layer.kind,
+        weight=round_weight(layer.weight, scale),
+        neuron=neuron,
+        input_shape=layer.input_shape,
+        output_shape=layer.output_shape,
+        stride=layer.stride,
+        padding=layer.padding,
+        dilation=layer.dilation,
+        groups=layer.groups,
+    )
+    return integer, StagePlan(scale=scale, bias_exponent=exponent, input_factor=factor)
+
+
+def _bias_exponent(layer: FloatLayer, scale: float) -> int:
+    """The finest bias exponent at which the largest bias still fits a 13-bit mantissa."""
+    largest = float(np.abs(layer.bias).max()) * scale * 64
+    for exponent in range(8):
+        if np.rint(largest / 2**exponent) <= BIAS_LIMIT:
+            return exponent
+    raise RangeError(
+        f"layer {layer.name}: a bias of {largest / scale / 64:g} exceeds 13 bits with any exponent up to 7; "
+        "regularise the biases"
+    )
+
+
+def _integer_neuron(layer: FloatLayer, neuron: FloatNeuron, scale: float, exponent: int) -> IntegerNeuron:
+    if neuron.reset != "none" and neuron.reset_order != "after_leak":
+        raise UnsupportedError(f"layer {layer.name}: a reset before the leak has no Process; train with reset after fire")
+    threshold = 0 if neuron.reset == "none" else round_threshold(neuron.threshold, scale)
+    if neuron.v_init not in (0.0, neuron.threshold / 2):
+        raise UnsupportedError(f"layer {layer.name}: v(0) = {neuron.v_init:g} is neither 0 nor half the threshold")
+    v_init = (threshold << 5) if neuron.v_init else 0
+    if neuron.fires == ">=":
+        # Lava fires at v > threshold; one unit more in v(0) makes equality fire, and a soft reset carries it along.
+        if neuron.reset == "zero" or decay_12bit(neuron.decay_v, layer.name):
+            raise UnsupportedError(f"layer {layer.name}: firing at equality needs soft reset and no leak")
+        v_init += 1
+    return IntegerNeuron(
+        threshold=threshold,
+        bias_mantissa=round_bias(layer.bias, scale, exponent),
+        decay_u=decay_12bit(neuron.decay_u, layer.name),
+        decay_v=decay_12bit(neuron.decay_v, layer.name),
+        bias_exponent=exponent,
+        v_init=v_init,
+        reset=neuron.reset,
+    )
+
+
+def _measured(network: IntegerNetwork, unproven: list[int], measure: Measure | None) -> dict[str, Ranges]:
+    if not unproven:
+        return {}
+    names = [network.layers[depth].name for depth in unproven]
+    if measure is None:
+        raise RangeError(
+            f"layer {names[0]}: no weight width from {MAXIMUM_BITS} to {MINIMUM_BITS} bits is proven to keep u and v "
+            "within 24 bits; shorten the horizon or the fan-in, or give samples to measure the range on"
+        )
+    measured = measure(network)
+    for name in names:
+        if measured[name].bits < MEASURED_MARGIN_BITS:
+            raise RangeError(
+                f"layer {name}: samples come within {measured[name].bits:.2f} bits of the 24-bit range (1 bit is the "
+                "least margin); shorten the horizon, or train with smaller membranes"
+            )
+    return measured
+
+
+def _ranges(network: IntegerNetwork, depth: int, measured: dict[str, Ranges]) -> Ranges:
+    layer = network.layers[depth]
+    if layer.name in measured:
+        return measured[layer.name]
+    low, high = (network.input.minimum, network.input.maximum) if depth == 0 else (0, 1)
+    return worst_case(layer, network.horizon, low, high)
+
+
+def _report(
+    before: FloatLayer, after: IntegerLayer, plan: StagePlan, ranges: Ranges, measured: bool
+) -> LayerReport:
+    error = after.weight / plan.scale - before.weight
+    spiking = after.neuron.reset != "none"
+    return LayerReport(
+        name=after.name,
+        scale=plan.scale,
+        weight_bits=int(np.ceil(np.log2(np.abs(after.weight).max() / 2 + 1))) + 1,
+        weight_error_max=float(np.abs(error).max()),
+        weight_error_rms=float(np.sqrt(np.mean(error**2))),
+        threshold_error=abs(after.neuron.threshold / plan.scale - before.neuron.threshold) if spiking else 0.0,
+        bias_error_max=float(np.abs(after.neuron.bias / plan.scale / 64 - before.bias).max()),
+        bias_exponent=plan.bias_exponent,
+        headroom_bits=ranges.bits,
+        headroom="measured" if measured else "proven",
+    )

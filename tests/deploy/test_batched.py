@@ -1,0 +1,116 @@
+"""The batched engine against the independent oracle."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from networks import networks_with_inputs, random_inputs, random_network
+from oracle import run_network
+
+import spikecut
+from spikecut.deploy.backends.batched import measure_ranges, propagate, run_batched, scores_of
+from spikecut.deploy.cutoff.topk import TopK
+from spikecut.errors import DataError, InputError
+from spikecut.export.headroom import worst_case
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(networks_with_inputs())
+def test_equals_the_oracle_layer_by_layer(case):
+    network, inputs = case
+    expected = run_network(network, inputs)
+    found = propagate(network, inputs)
+    for layer, want, got in zip(network.layers, expected, found[1:], strict=True):
+        np.testing.assert_array_equal(got, want, err_msg=layer.name)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(networks_with_inputs())
+def test_worst_case_bounds_what_is_seen(case):
+    network, inputs = case
+    seen = measure_ranges(network, inputs)
+    minimum, maximum = network.input.minimum, network.input.maximum
+    for layer in network.layers:
+        bound = worst_case(layer, network.horizon, minimum, maximum)
+        if not bound.fits:
+            break
+        assert seen[layer.name].current <= bound.current
+        assert seen[layer.name].membrane <= bound.membrane
+        minimum, maximum = 0, 1
+
+
+def test_batch_size_does_not_change_anything():
+    network = random_network(3, membrane=True, soft=True, graded=True)
+    inputs = random_inputs(network, 7)
+    whole = run_batched(network, inputs, record="all")
+    pieces = run_batched(network, inputs, record="all", batch=2)
+    np.testing.assert_array_equal(whole.scores, pieces.scores)
+    for one, other in zip(whole.events, pieces.events, strict=True):
+        np.testing.assert_array_equal(one.raster, other.raster)
+        np.testing.assert_array_equal(one.synops, other.synops)
+
+
+def test_cut_run_is_the_full_run_until_the_exit():
+    network = random_network(4)
+    inputs = random_inputs(network, 40)
+    full = run_batched(network, inputs, record="all")
+    policy = TopK((1, 1, 1, 1, 0, None))
+    cut = run_batched(network, inputs, policy, record="all")
+    assert 1 < len(np.unique(cut.timesteps))
+    np.testing.assert_array_equal(cut.valid, np.arange(6)[:, None] < cut.timesteps)
+    np.testing.assert_array_equal(cut.scores[cut.valid], full.scores[cut.valid])
+    np.testing.assert_array_equal(cut.hardware_steps, cut.timesteps + network.depth)
+    for name, spikes in cut.spikes.items():
+        np.testing.assert_array_equal(spikes[cut.valid], full.spikes[name][cut.valid])
+    for before, after in zip(full.events, cut.events, strict=True):
+        for n, steps in enumerate(cut.hardware_steps):
+            np.testing.assert_array_equal(after.spikes[n, :steps], before.spikes[n, :steps])
+            np.testing.assert_array_equal(after.synops[n, :steps], before.synops[n, :steps])
+            assert not after.spikes[n, steps:].any()
+
+
+def test_synops_count_each_nonzero_synapse_reached():
+    network = random_network(8)
+    inputs = random_inputs(network, 3)
+    trace = run_batched(network, inputs, record="all")
+    silenced = [layer.weight != 0 for layer in network.layers]
+    for depth, layer in enumerate(network.layers):
+        before = trace.events[depth].raster != 0
+        counting = layer.with_weight(silenced[depth].astype(np.int64) * 2)
+        from spikecut.deploy.backends.batched import synapse
+
+        for n in range(3):
+            frames = before[n].reshape(-1, *layer.input_shape).astype(np.int32)
+            reached = synapse(counting, frames).reshape(len(frames), -1).sum(axis=1) // 2
+            np.testing.assert_array_equal(trace.events[depth + 1].synops[n], reached)
+
+
+def test_public_run_and_scores():
+    network = random_network(9)
+    inputs = random_inputs(network, 4)
+    trace = spikecut.run(network, inputs)
+    np.testing.assert_array_equal(trace.scores, scores_of(network, propagate(network, inputs)[-1]))
+    assert trace.events == ()
+    with pytest.raises(InputError, match="record='all'"):
+        _ = spikecut.run(network, inputs, record="events").spikes
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: x.astype(np.float64), "encode samples"),
+        (lambda x: x[..., :-1], "encode samples"),
+        (lambda x: x[:-1], "horizon"),
+        (lambda x: x[:, :0], "no samples"),
+        (lambda x: x + 1, "outside"),
+    ],
+)
+def test_inputs_that_do_not_fit(change, message):
+    network = random_network(1)
+    with pytest.raises(DataError, match=message):
+        spikecut.run(network, change(random_inputs(network, 2, rate=1.0)))
+
+
+def test_policy_for_another_horizon_is_refused():
+    network = random_network(1)
+    with pytest.raises(InputError, match="T = 2"):
+        spikecut.run(network, random_inputs(network, 2), policy=TopK((0, 0)))

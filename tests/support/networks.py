@@ -1,0 +1,154 @@
+"""Random integer networks: by seed for Lava runs, by hypothesis for properties."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+
+
+def random_network(seed, *, soft=False, graded=False, membrane=False, bias=True, horizon=6, dense_only=False):
+    """A chain of grouped and strided non-square convolutions and dense layers that fires in every layer."""
+    rng = np.random.default_rng(seed)
+
+    def weights(*shape):
+        return rng.integers(-60, 68, shape) * 2
+
+    def neuron(channels, threshold):
+        return IntegerNeuron(
+            threshold=threshold,
+            bias_mantissa=rng.integers(-60, 90, channels) if bias else np.zeros(channels, dtype=np.int64),
+            decay_u=4096 if soft else int(rng.choice([4096, 3000])),
+            decay_v=0 if soft else int(rng.choice([2048, 1000])),
+            bias_exponent=4 if soft else 6,
+            v_init=(threshold << 5) + 1 if soft else 0,
+            reset="subtract" if soft else "zero",
+        )
+
+    factor = 8 if graded else 1
+    if dense_only:
+        shape = (12,)
+        layers = [
+            IntegerLayer("dense1", "dense", weights(20, 12), neuron(20, 150 * factor), shape, (20,)),
+            IntegerLayer("dense2", "dense", weights(16, 20), neuron(16, 180), (20,), (16,)),
+        ]
+        features = (16,)
+    else:
+        shape = (2, 7, 5)
+        layers = [
+            IntegerLayer(
+                "conv1", "conv", weights(4, 2, 3, 3), neuron(4, 150 * factor), shape, (4, 7, 5), padding=(1, 1)
+            ),
+            IntegerLayer(
+                "conv2",
+                "conv",
+                weights(6, 2, 3, 2),
+                neuron(6, 120),
+                (4, 7, 5),
+                (6, 4, 3),
+                stride=(2, 2),
+                padding=(1, 1),
+                groups=2,
+            ),
+        ]
+        features = (6, 4, 3)
+    size = int(np.prod(features))
+    if membrane:
+        output = IntegerNeuron(
+            threshold=0, bias_mantissa=rng.integers(-60, 60, 5), decay_v=0, bias_exponent=3, reset="none"
+        )
+    else:
+        output = neuron(5, 250)
+    layers.append(IntegerLayer("output", "dense", weights(5, size), output, features, (5,)))
+    spec = InputSpec(shape, "direct", bits=4) if graded else InputSpec(shape, "events")
+    return IntegerNetwork(tuple(layers), spec, "membrane" if membrane else "count", horizon)
+
+
+def random_inputs(network, samples, seed=0, rate=0.4):
+    """Encoded samples [T, N, *shape] for a network."""
+    rng = np.random.default_rng(seed)
+    shape = (network.horizon, samples, *network.input_shape)
+    if network.input.encoding == "direct":
+        frames = rng.integers(0, network.input.maximum + 1, shape[1:])
+        return np.broadcast_to(frames, shape).astype(np.int32)
+    return (rng.random(shape) < rate).astype(np.int32)
+
+
+@st.composite
+def neurons(draw, channels, readout=False):
+    """Any legal neuron."""
+    reset = "none" if readout else draw(st.sampled_from(["zero", "subtract"]))
+    return IntegerNeuron(
+        threshold=0 if readout else draw(st.one_of(st.integers(0, 2000), st.integers(0, 2**17 - 1))),
+        bias_mantissa=np.array(draw(st.lists(st.integers(-4096, 4095), min_size=channels, max_size=channels))),
+        decay_u=draw(st.one_of(st.just(4096), st.integers(0, 4096))),
+        decay_v=draw(st.one_of(st.sampled_from([0, 2048, 4096]), st.integers(0, 4096))),
+        bias_exponent=draw(st.integers(0, 7)),
+        v_init=draw(st.integers(-(2**22), 2**22)),
+        reset=reset,
+    )
+
+
+@st.composite
+def weight_arrays(draw, shape):
+    """Even weights over the whole legal range."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    top = draw(st.sampled_from([4, 20, 127]))
+    return rng.integers(-top - 1, top + 1, shape) * 2
+
+
+@st.composite
+def conv_layers(draw, name, shape):
+    """A convolution on a (C, H, W) input: groups, strides, paddings and dilations that fit."""
+    groups = draw(st.sampled_from([g for g in (1, 2) if shape[0] % g == 0]))
+    outputs = groups * draw(st.integers(1, 2))
+    geometry = {}
+    for key, low, high in (("kernel", 1, 3), ("stride", 1, 2), ("padding", 0, 2), ("dilation", 1, 2)):
+        geometry[key] = (draw(st.integers(low, high)), draw(st.integers(low, high)))
+    spatial = []
+    for n, k, s, p, d in zip(shape[1:], *(geometry[key] for key in ("kernel", "stride", "padding", "dilation")), strict=True):
+        if n + 2 * p - d * (k - 1) - 1 < 0:
+            return draw(conv_layers(name, shape))
+        spatial.append((n + 2 * p - d * (k - 1) - 1) // s + 1)
+    weight = draw(weight_arrays((outputs, shape[0] // groups, *geometry.pop("kernel"))))
+    neuron = draw(neurons(outputs))
+    return IntegerLayer(name, "conv", weight, neuron, shape, (outputs, *spatial), groups=groups, **geometry)
+
+
+@st.composite
+def networks(draw):
+    """A legal chain of up to two convolutions and one or two dense layers, with either readout."""
+    graded = draw(st.booleans())
+    convolutions = draw(st.integers(0, 2))
+    shape = (draw(st.integers(1, 3)), draw(st.integers(2, 5)), draw(st.integers(2, 5)))
+    if not convolutions:
+        shape = (draw(st.integers(1, 9)),)
+    spec = InputSpec(shape, "events", bits=draw(st.integers(1, 8)), signed=draw(st.booleans())) if graded else None
+    spec = spec or InputSpec(shape, "events")
+    layers = []
+    for number in range(convolutions):
+        layers.append(draw(conv_layers(f"conv{number + 1}", shape)))
+        shape = layers[-1].output_shape
+    membrane = draw(st.booleans())
+    for number in range(draw(st.integers(1, 2))):
+        outputs = draw(st.integers(1, 6))
+        weight = draw(weight_arrays((outputs, int(np.prod(shape)))))
+        layers.append(IntegerLayer(f"dense{number + 1}", "dense", weight, draw(neurons(outputs)), shape, (outputs,)))
+        shape = (outputs,)
+    if membrane:
+        last = layers.pop()
+        readout = draw(neurons(last.output_shape[0], readout=True))
+        layers.append(IntegerLayer(last.name, "dense", last.weight, readout, last.input_shape, last.output_shape))
+    horizon = draw(st.integers(1, 5))
+    return IntegerNetwork(tuple(layers), spec, "membrane" if membrane else "count", horizon)
+
+
+@st.composite
+def networks_with_inputs(draw, samples=2):
+    """A network and encoded samples for it."""
+    network = draw(networks())
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    shape = (network.horizon, samples, *network.input_shape)
+    inputs = rng.integers(network.input.minimum, network.input.maximum + 1, shape)
+    if not network.input.bits:
+        inputs = (rng.random(shape) < draw(st.sampled_from([0.1, 0.5, 1.0]))).astype(np.int64)
+    return network, inputs.astype(np.int32)

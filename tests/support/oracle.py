@@ -1,0 +1,83 @@
+"""An independent, slow and obvious integer oracle: Python integers, written from Loihi's published equations.
+
+It shares no code with the engines. Sources: Davies et al. 2018 (12-bit decays, 24-bit states, thresholds aligned by 6
+bits) and the docstrings of Lava's AbstractPyLifModelFixed.
+"""
+
+from itertools import product
+
+import numpy as np
+
+HALF = 8388608
+
+
+def decayed(value, decay):
+    magnitude = abs(value) * (4096 - decay) // 4096
+    return magnitude if value >= 0 else -magnitude
+
+
+def wrapped(value):
+    if value > HALF:
+        return value - 2 * HALF
+    if value <= -HALF:
+        return value + 2 * HALF
+    return value
+
+
+def clipped(value):
+    return max(-HALF + 1, min(HALF - 1, value))
+
+
+def dense_sums(layer, frame):
+    flat = [int(x) for x in frame.reshape(-1)]
+    return [sum(int(w) * x for w, x in zip(row, flat, strict=True)) for row in layer.weight]
+
+
+def conv_sums(layer, frame):
+    channels, height, width = layer.input_shape
+    outputs, rows, columns = layer.output_shape
+    _, per_group, kernel_h, kernel_w = layer.weight.shape
+    sums = []
+    for o, y, x in product(range(outputs), range(rows), range(columns)):
+        group = o // (outputs // layer.groups)
+        total = 0
+        for i, a, b in product(range(per_group), range(kernel_h), range(kernel_w)):
+            row = y * layer.stride[0] - layer.padding[0] + a * layer.dilation[0]
+            column = x * layer.stride[1] - layer.padding[1] + b * layer.dilation[1]
+            if 0 <= row < height and 0 <= column < width:
+                total += int(layer.weight[o, i, a, b]) * int(frame[group * per_group + i, row, column])
+        sums.append((total + HALF) % (2 * HALF) - HALF)
+    return sums
+
+
+def run_layer(layer, frames):
+    """Frames [T, *input_shape] of one sample → messages [T, *output_shape]."""
+    neuron = layer.neuron
+    count = int(np.prod(layer.output_shape))
+    per_channel = count // layer.output_shape[0]
+    bias = [int(m) * 2**neuron.bias_exponent for m in neuron.bias_mantissa for _ in range(per_channel)]
+    u, v = [0] * count, [neuron.v_init] * count
+    result = np.zeros((len(frames), count), dtype=np.int64)
+    for t, frame in enumerate(frames):
+        sums = dense_sums(layer, frame) if layer.kind == "dense" else conv_sums(layer, frame)
+        for n in range(count):
+            u[n] = wrapped(decayed(u[n], neuron.decay_u) + 64 * sums[n])
+            v[n] = clipped(decayed(v[n], neuron.decay_v) + u[n] + bias[n])
+            if neuron.reset == "none":
+                result[t, n] = v[n]
+            elif v[n] > 64 * neuron.threshold:
+                result[t, n] = 1
+                v[n] = v[n] - 64 * neuron.threshold if neuron.reset == "subtract" else 0
+    return result.reshape(len(frames), *layer.output_shape)
+
+
+def run_network(network, inputs):
+    """Encoded samples [T, N, *shape] → messages of every layer, [T, N, *shape] each."""
+    per_sample = []
+    for n in range(inputs.shape[1]):
+        frames, messages = inputs[:, n], []
+        for layer in network.layers:
+            frames = run_layer(layer, frames)
+            messages.append(frames)
+        per_sample.append(messages)
+    return [np.stack([messages[k] for messages in per_sample], axis=1) for k in range(len(network.layers))]
