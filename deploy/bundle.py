@@ -52,7 +52,9 @@ class Bundle:
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise BundleError(f"{self.path}: not calibrated; run `spikecut calibrate {self.path} --dataset …`") from None
+            raise BundleError(
+                f"{self.path}: not calibrated; run `spikecut calibrate {self.path} --dataset …`"
+            ) from None
         except (OSError, ValueError) as error:
             raise BundleError(f"{path}: cannot be read ({error}); calibrate again") from error
         if not isinstance(data, dict) or data.get("network") != self.network_hash:

@@ -87,12 +87,12 @@ class RunTrace:
     @property
     def totals(self) -> IntArray:
         """Y at the exit, int64 [N, classes]."""
-        return np.where(self.valid[..., None], self.scores, 0).sum(axis=0)
+        return np.asarray(np.where(self.valid[..., None], self.scores, 0).sum(axis=0), dtype=np.int64)
 
     @property
     def predictions(self) -> IntArray:
         """Class with the largest total at the exit, int64 [N]; the first one on a tie."""
-        return self.totals.argmax(axis=1)
+        return np.asarray(self.totals.argmax(axis=1), dtype=np.int64)
 
     @property
     def depth(self) -> int:

@@ -12,9 +12,8 @@ from spikecut.deploy.trace import RunTrace
 from spikecut.errors import InputError
 from spikecut.export.encode import encode_samples
 from spikecut.export.golden import Golden
-from spikecut.export.graph import IntegerNetwork
+from spikecut.export.graph import Floats, IntegerNetwork, Integers
 
-Integers = npt.NDArray[np.integer]
 Progress = Callable[[int], None]
 
 
@@ -158,8 +157,8 @@ def _compare(
         )
 
 
-def _class(scores: npt.NDArray[np.floating] | Integers) -> npt.NDArray[np.int64]:
-    return scores.sum(axis=0).argmax(axis=1).astype(np.int64)
+def _class(scores: Floats | Integers) -> npt.NDArray[np.int64]:
+    return np.asarray(scores.sum(axis=0).argmax(axis=1), dtype=np.int64)
 
 
 def _score_error(golden: Golden, network: IntegerNetwork, count: int) -> float:

@@ -32,7 +32,7 @@ def gather_index(layer: IntegerLayer) -> IntArray:
 def fan_out(layer: IntegerLayer) -> IntArray:
     """Synapses with a non-zero weight that each input element reaches, int64 [input elements], torch's order."""
     if layer.kind == "dense":
-        return np.count_nonzero(layer.weight, axis=0).astype(np.int64)
+        return np.asarray(np.count_nonzero(layer.weight, axis=0), dtype=np.int64)
     channels, height, width = layer.input_shape
     index = gather_index(layer)
     per_group = layer.weight.shape[1]

@@ -10,7 +10,7 @@ from spikecut.errors import DataError
 from spikecut.export.graph import InputSpec, IntegerNetwork
 
 Float = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int32]
+Integers32 = npt.NDArray[np.int32]
 
 
 class HasNetwork(Protocol):
@@ -22,7 +22,7 @@ class HasNetwork(Protocol):
         ...
 
 
-def encode(images: npt.ArrayLike, target: IntegerNetwork | HasNetwork) -> Integers:
+def encode(images: npt.ArrayLike, target: IntegerNetwork | HasNetwork) -> Integers32:
     """Encode samples for a network or bundle.
 
     Parameters
@@ -43,7 +43,7 @@ def encode(images: npt.ArrayLike, target: IntegerNetwork | HasNetwork) -> Intege
     return encode_samples(images, network.input, network.horizon)
 
 
-def encode_samples(images: npt.ArrayLike, spec: InputSpec, horizon: int) -> Integers:
+def encode_samples(images: npt.ArrayLike, spec: InputSpec, horizon: int) -> Integers32:
     """Encode samples [N, *spec.shape] for `horizon` timesteps; see `encode`."""
     values = np.asarray(images)
     if values.dtype.kind not in "fiub":
@@ -67,7 +67,7 @@ def encode_samples(images: npt.ArrayLike, spec: InputSpec, horizon: int) -> Inte
     return _latency(scaled, horizon)
 
 
-def _bernoulli(probability: Float, spec: InputSpec, horizon: int) -> Integers:
+def _bernoulli(probability: Float, spec: InputSpec, horizon: int) -> Integers32:
     """Independent draws per timestep; the generator is keyed by the seed and the sample's own content.
 
     A sample so gets the same spikes wherever in a data set it stands.
@@ -80,14 +80,15 @@ def _bernoulli(probability: Float, spec: InputSpec, horizon: int) -> Integers:
     return spikes
 
 
-def _latency(scaled: Float, horizon: int) -> Integers:
+def _latency(scaled: Float, horizon: int) -> Integers32:
     """One spike per input at t = 1 + round((1 - p)(T - 1)); none where p = 0."""
     first = np.rint((1.0 - scaled) * (horizon - 1)).astype(np.int64)
     steps = np.arange(horizon).reshape(-1, *([1] * scaled.ndim))
-    return ((steps == first) & (scaled > 0)).astype(np.int32)
+    spikes: Integers32 = ((steps == first) & (scaled > 0)).astype(np.int32)
+    return spikes
 
 
-def _events(values: npt.NDArray[np.generic], spec: InputSpec, horizon: int) -> Integers:
+def _events(values: npt.NDArray[np.generic], spec: InputSpec, horizon: int) -> Integers32:
     """Check integers [T, N, *shape] that are events already."""
     if values.shape[2:] != spec.shape or values.ndim != len(spec.shape) + 2 or values.shape[0] != horizon:
         raise DataError(f"events of shape {values.shape} do not fit: expected ({horizon}, N, {_listed(spec.shape)})")

@@ -87,6 +87,16 @@ def read_array(group: h5py.Group, key: str, path: Path) -> IntArray:
     return np.asarray(_content(dataset, path), dtype=np.int64)
 
 
+def subgroup(group: h5py.Group, key: str, path: Path) -> h5py.Group:
+    """A group stored in this very file; BundleError otherwise."""
+    if key not in group or not isinstance(group.get(key, getlink=True), h5py.HardLink):
+        raise BundleError(f"{path}: {group.name.rstrip('/')}/{key} is missing; the file is damaged or foreign")
+    found = group[key]
+    if not isinstance(found, h5py.Group):
+        raise BundleError(f"{path}: {found.name} is not a group; the file is damaged or foreign")
+    return found
+
+
 def read_dataset(group: h5py.Group, key: str, path: Path) -> h5py.Dataset:
     """A dataset stored in this very file, its size checked; BundleError otherwise."""
     if key not in group:
@@ -97,7 +107,9 @@ def read_dataset(group: h5py.Group, key: str, path: Path) -> h5py.Dataset:
     if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
         raise BundleError(f"{path}: {group.name}/{key} is not a dataset inside this file")
     if dataset.size is None or dataset.size > MAXIMUM_ELEMENTS:
-        raise BundleError(f"{path}: {group.name}/{key} claims {dataset.size} elements, at most {MAXIMUM_ELEMENTS} are read")
+        raise BundleError(
+            f"{path}: {group.name}/{key} claims {dataset.size} elements, at most {MAXIMUM_ELEMENTS} are read"
+        )
     return dataset
 
 

@@ -12,7 +12,7 @@ import torch
 from spikecut.errors import BundleError, DataError
 from spikecut.export.encode import encode_samples
 from spikecut.export.files import open_hdf5, read_array, read_dataset
-from spikecut.export.graph import InputSpec, IntArray
+from spikecut.export.graph import Floats, InputSpec, IntArray, Integers
 from spikecut.models.network import SpikingNetwork
 from spikecut.models.quantisation import StagePlan, quantised_twin
 
@@ -45,7 +45,7 @@ def make_golden(
     plans: Sequence[StagePlan],
     spec: InputSpec,
     horizon: int,
-    images: npt.NDArray[np.floating],
+    images: Floats,
     labels: IntArray,
 ) -> Golden:
     """Run the module, and its fake-quantised twin, on samples [N, *shape].
@@ -57,10 +57,9 @@ def make_golden(
     if len(images) < MINIMUM_SAMPLES:
         raise DataError(f"{len(images)} golden samples: at least {MINIMUM_SAMPLES} are needed")
     encoded = encode_samples(images, spec, horizon)
+    frames: Integers | Floats = encoded
     if spec.encoding == "direct":
         frames = np.broadcast_to(images, (horizon, *images.shape))
-    else:
-        frames = encoded
     dtype = next(network.parameters()).dtype
     twin = quantised_twin(network, plans)
     with torch.no_grad():

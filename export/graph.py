@@ -12,7 +12,7 @@ A readout neuron (`reset` "none") never fires; its membrane is the output.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,8 @@ Fires = Literal[">", ">="]
 Kind = Literal["conv", "dense"]
 Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+Integers = npt.NDArray[np.integer[Any]]
+Floats = npt.NDArray[np.floating[Any]]
 Shape = tuple[int, ...]
 Pair = tuple[int, int]
 
@@ -176,6 +178,7 @@ class IntegerNeuron:
     decay_u, decay_v: 0..4096; u and v keep (4096 - decay)/4096 of their magnitude, rounded towards zero.
     threshold: 0..2^17-1; compared with v as `v > threshold << 6`.
     bias_mantissa: one per output channel (conv) or neuron (dense); the bias is mantissa · 2^bias_exponent in v's units.
+        Without any bias the exponent is 6, netx's own.
     v_init: v before the first step of a sample, in v's units.
     """
 
@@ -190,6 +193,8 @@ class IntegerNeuron:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bias_mantissa", frozen_int(self.bias_mantissa))
+        if not self.bias_mantissa.any():
+            object.__setattr__(self, "bias_exponent", 6)
 
     @property
     def bias(self) -> IntArray:
@@ -296,7 +301,9 @@ def check_geometry(layer: FloatLayer | IntegerLayer) -> None:
         raise ExportError(f"layer {layer.name}: stride, dilation and groups must be positive, padding not negative")
     channels = layer.input_shape[0]
     if channels % layer.groups or weight.shape[0] % layer.groups or weight.shape[1] != channels // layer.groups:
-        raise ExportError(f"layer {layer.name}: weight {weight.shape} does not fit {channels} channels, {layer.groups} groups")
+        raise ExportError(
+            f"layer {layer.name}: weight {weight.shape} does not fit {channels} channels, groups {layer.groups}"
+        )
     shape = conv_output_shape(layer)
     if min(shape) < 1 or shape != layer.output_shape:
         raise ExportError(f"layer {layer.name}: the convolution gives {shape}, the layer says {layer.output_shape}")

@@ -31,7 +31,8 @@ class Ranges:
 
 def keep(values: IntArray, decay: int) -> IntArray:
     """Loihi's decay: the magnitude times (4096 - decay), shifted right by 12, with the sign kept."""
-    return np.sign(values) * ((np.abs(values) * (UNITY - decay)) >> 12)
+    kept: IntArray = np.sign(values) * ((np.abs(values) * (UNITY - decay)) >> 12)
+    return kept
 
 
 def worst_case(layer: IntegerLayer, horizon: int, minimum: int, maximum: int) -> Ranges:

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from spikecut.errors import BundleError, ExportError, InputError, UnsupportedError
-from spikecut.export.files import MAXIMUM_ELEMENTS, open_hdf5, read_array, replacing
+from spikecut.export.files import MAXIMUM_ELEMENTS, open_hdf5, read_array, read_dataset, replacing, subgroup
 from spikecut.export.graph import (
     InputSpec,
     IntArray,
@@ -44,7 +44,7 @@ def dense_weight_in_lava(weight: IntArray) -> IntArray:
     largest, smallest = int(weight.max()), int(weight.min())
     if largest == 0 and smallest == 0:
         return weight
-    if largest > 254 and smallest < 0 or smallest < -256 and largest > 0:
+    if (largest > 254 and smallest < 0) or (smallest < -256 and largest > 0):
         weight = np.clip(weight, -256, 254)
         largest, smallest = int(weight.max()), int(weight.min())
     mixed = not (largest < 0 or smallest >= 0)
@@ -87,7 +87,7 @@ def beyond_netx(network: IntegerNetwork) -> list[str]:
             reasons.append(f"{layer.name}: soft reset")
         if neuron.v_init:
             reasons.append(f"{layer.name}: v(0) = {neuron.v_init}")
-        if neuron.bias_exponent != 6 and np.any(neuron.bias_mantissa):
+        if neuron.bias_exponent != 6:
             reasons.append(f"{layer.name}: bias exponent {neuron.bias_exponent}")
         if layer.kind == "dense" and not np.array_equal(dense_weight_in_lava(layer.weight), layer.weight):
             reasons.append(f"{layer.name}: a weight matrix that netx would change")
@@ -214,7 +214,7 @@ def read_netx(
 def _read_extras(file: h5py.File, path: Path) -> dict[str, Any] | None:
     if "spikecut" not in file:
         return None
-    attributes = file["spikecut"].attrs
+    attributes = subgroup(file, "spikecut", path).attrs
     if attributes.get("format") != FORMAT:
         raise BundleError(f"{path}: format {attributes.get('format')}, this spikecut reads {FORMAT}; export again")
     try:
@@ -236,17 +236,15 @@ def _input_spec(fields: dict[str, Any], path: Path) -> InputSpec:
 
 
 def _read_layers(file: h5py.File, path: Path, spec: InputSpec, names: list[str] | None) -> list[IntegerLayer]:
-    if "layer" not in file or not isinstance(file["layer"], h5py.Group):
+    if "layer" not in file:
         raise BundleError(f"{path}: no group /layer; this is not a netx file")
-    groups = file["layer"]
+    groups = subgroup(file, "layer", path)
     if len(groups) > MAXIMUM_LAYERS:
         raise BundleError(f"{path}: {len(groups)} layers, at most {MAXIMUM_LAYERS} are read")
     layers: list[IntegerLayer] = []
     shape: Shape = spec.shape
     for index in range(len(groups)):
-        if str(index) not in groups:
-            raise BundleError(f"{path}: layer {index} is missing")
-        group = groups[str(index)]
+        group = subgroup(groups, str(index), path)
         kind = _read_text(group, "type", path)
         if kind == "input":
             if "neuron" in group:
@@ -274,7 +272,7 @@ def _read_layer(group: h5py.Group, name: str, kind: str, shape: Shape, path: Pat
         geometry["groups"] = int(read_array(group, "groups", path).reshape(-1)[0])
     elif weight.ndim == 1:
         weight = weight.reshape(-1, size(shape)) if weight.size % size(shape) == 0 else weight
-    output = (weight.shape[0],)
+    output: Shape = (weight.shape[0],)
     bias = read_array(group, "bias", path) if "bias" in group else np.zeros(output, dtype=np.int64)
     layer_neuron = _read_neuron(group, name, bias, path)
     if kind == "conv":
@@ -308,7 +306,7 @@ def _conv_shape(weight: IntArray, shape: Shape, geometry: dict[str, Any]) -> Sha
 def _read_neuron(group: h5py.Group, name: str, bias: IntArray, path: Path) -> IntegerNeuron:
     if "neuron" not in group:
         raise UnsupportedError(f"{path}: layer {name} has no neuron; netx would give it a threshold it never reaches")
-    neuron = group["neuron"]
+    neuron = subgroup(group, "neuron", path)
     kind = _read_text(neuron, "type", path)
     own = kind == OWN_TYPE
     if kind not in NETX_TYPES and not own:
@@ -335,12 +333,11 @@ def _read_neuron(group: h5py.Group, name: str, bias: IntArray, path: Path) -> In
 
 
 def _read_text(group: h5py.Group, key: str, path: Path) -> str:
-    try:
-        value = group[key][()]
-        value = value[0] if getattr(value, "shape", ()) else value
-        return bytes(value).decode("ascii")
-    except (KeyError, TypeError, UnicodeDecodeError, IndexError, ValueError, AttributeError) as error:
-        raise BundleError(f"{path}: {group.name}/{key} is not a text; the file is damaged or foreign") from error
+    dataset = read_dataset(group, key, path)
+    value = np.asarray(dataset[()]).reshape(-1) if dataset.dtype.kind in "SO" and dataset.size == 1 else None
+    if value is None or not isinstance(value[0], bytes) or not value[0].isascii():
+        raise BundleError(f"{path}: {group.name}/{key} is not a text; the file is damaged or foreign")
+    return value[0].decode("ascii")
 
 
 def _pair(values: IntArray, key: str, path: Path) -> Pair:

@@ -5,13 +5,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from spikecut.errors import CheckpointError
 from spikecut.export.files import replacing_folder, sha256
 from spikecut.export.golden import Golden, make_golden, write_golden
-from spikecut.export.graph import IntArray
+from spikecut.export.graph import Floats, IntArray
 from spikecut.export.manifest import (
     FORMAT,
     GOLDEN,
@@ -32,7 +29,7 @@ def export_network(
     network: SpikingNetwork,
     recipe: Mapping[str, Any],
     out: Path,
-    images: npt.NDArray[np.floating],
+    images: Floats,
     labels: IntArray,
     name: str = "network",
     measure: Measure | None = None,

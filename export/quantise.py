@@ -157,7 +157,9 @@ def _bias_exponent(layer: FloatLayer, scale: float) -> int:
 
 def _integer_neuron(layer: FloatLayer, neuron: FloatNeuron, scale: float, exponent: int) -> IntegerNeuron:
     if neuron.reset != "none" and neuron.reset_order != "after_leak":
-        raise UnsupportedError(f"layer {layer.name}: a reset before the leak has no Process; train with reset after fire")
+        raise UnsupportedError(
+            f"layer {layer.name}: a reset before the leak has no Process; train with reset after fire"
+        )
     threshold = 0 if neuron.reset == "none" else round_threshold(neuron.threshold, scale)
     if neuron.v_init not in (0.0, neuron.threshold / 2):
         raise UnsupportedError(f"layer {layer.name}: v(0) = {neuron.v_init:g} is neither 0 nor half the threshold")
@@ -205,9 +207,7 @@ def _ranges(network: IntegerNetwork, depth: int, measured: dict[str, Ranges]) ->
     return worst_case(layer, network.horizon, low, high)
 
 
-def _report(
-    before: FloatLayer, after: IntegerLayer, plan: StagePlan, ranges: Ranges, measured: bool
-) -> LayerReport:
+def _report(before: FloatLayer, after: IntegerLayer, plan: StagePlan, ranges: Ranges, measured: bool) -> LayerReport:
     error = after.weight / plan.scale - before.weight
     spiking = after.neuron.reset != "none"
     return LayerReport(

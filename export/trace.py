@@ -119,7 +119,7 @@ def _neuron(stage: Stage) -> FloatNeuron:
 
 
 def _numpy(tensor: torch.Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return tensor.detach().cpu().numpy().astype(np.float64)
+    return np.asarray(tensor.detach().cpu().numpy(), dtype=np.float64)
 
 
 def _pair(values: tuple[int, ...] | int | str) -> Pair:

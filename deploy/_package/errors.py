@@ -1,16 +1,16 @@
 """Every exception that spikecut raises on purpose.
 
-    SpikecutError                 base; the command line prints one line and exits with `exit_code`
-    ├── InputError                a file, dataset or argument is not what it should be
-    │   ├── DataError             samples or labels do not fit
-    │   ├── CheckpointError       a checkpoint is missing, foreign or broken
-    │   ├── BundleError           a bundle is missing, incomplete or does not match its hashes
-    │   └── HardwareConfigError   a hardware file lacks a value, a unit or a source
-    ├── ExportError               the network cannot be exported exactly
-    │   ├── UnsupportedError      no Process implements a feature of it
-    │   └── RangeError            a value leaves the chip's integer range
-    ├── CapabilityError           this hardware lacks a feature that the network needs
-    └── BackendError              the simulator failed while running
+SpikecutError                 base; the command line prints one line and exits with `exit_code`
+├── InputError                a file, dataset or argument is not what it should be
+│   ├── DataError             samples or labels do not fit
+│   ├── CheckpointError       a checkpoint is missing, foreign or broken
+│   ├── BundleError           a bundle is missing, incomplete or does not match its hashes
+│   └── HardwareConfigError   a hardware file lacks a value, a unit or a source
+├── ExportError               the network cannot be exported exactly
+│   ├── UnsupportedError      no Process implements a feature of it
+│   └── RangeError            a value leaves the chip's integer range
+├── CapabilityError           this hardware lacks a feature that the network needs
+└── BackendError              the simulator failed while running
 """
 
 

@@ -7,18 +7,19 @@ import numpy.typing as npt
 
 from spikecut.deploy.backends.base import RECORDS, Record
 from spikecut.deploy.cutoff.base import CutoffPolicy
+from spikecut.deploy.cutoff.calibrate import Calibration
 from spikecut.deploy.trace import RunTrace
 from spikecut.errors import InputError
-from spikecut.export.graph import IntegerNetwork
+from spikecut.export.graph import IntegerNetwork, Integers
 
 Backend = Literal["batched", "lava"]
 
 
 def run(
     network: IntegerNetwork,
-    inputs: npt.NDArray[np.integer],
+    inputs: Integers,
     backend: Backend = "batched",
-    policy: CutoffPolicy | None = None,
+    policy: CutoffPolicy | Calibration | None = None,
     record: Record = "output",
 ) -> RunTrace:
     """Run encoded samples through a network, each from rest.
@@ -28,15 +29,18 @@ def run(
     network: from `spikecut.load`.
     inputs: integers [T, N, *network.input_shape] from `spikecut.encode`.
     backend: "batched" (numpy) or "lava" (Lava's CPU simulator); both give the same integers.
-    policy: ends a sample's run early; None runs all T timesteps.
+    policy: ends a sample's run early, or what `spikecut.calibrate` returned; None runs all T timesteps.
     record: "output" (scores only), "events" (counts per layer and step as well), "all" (every message).
 
     Raises
     ------
-    DataError: inputs that do not fit. InputError: an unknown backend or record. BackendError: Lava is missing or failed.
+    DataError: inputs that do not fit. InputError: an unknown backend or record, a policy for another horizon.
+    BackendError: Lava is missing or failed.
     """
     if record not in RECORDS:
         raise InputError(f"record {record!r}: expected one of {', '.join(RECORDS)}")
+    if isinstance(policy, Calibration):
+        policy = policy.policy
     if backend == "batched":
         from spikecut.deploy.backends.batched import run_batched
 

@@ -8,13 +8,13 @@ import numpy.typing as npt
 from spikecut.deploy.trace import LayerEvents
 from spikecut.errors import DataError
 from spikecut.export.connectivity import fan_out
-from spikecut.export.graph import IntArray, IntegerNetwork
+from spikecut.export.graph import IntArray, IntegerNetwork, Integers
 
 Record = Literal["output", "events", "all"]
 RECORDS = ("output", "events", "all")
 
 
-def check_inputs(network: IntegerNetwork, inputs: npt.NDArray[np.integer]) -> None:
+def check_inputs(network: IntegerNetwork, inputs: Integers) -> None:
     """Raise DataError unless inputs are integers [T, N, *shape] within the input's range."""
     want = network.input_shape
     if inputs.dtype.kind not in "iub" or inputs.ndim != len(want) + 2 or inputs.shape[2:] != want:

@@ -13,10 +13,9 @@ from spikecut.deploy.backends.base import Record, check_inputs, layer_events, pa
 from spikecut.deploy.cutoff.base import CutoffPolicy, apply_policy
 from spikecut.deploy.trace import RunTrace
 from spikecut.export.connectivity import gather_index
-from spikecut.export.graph import IntArray, IntegerLayer, IntegerNetwork, size
+from spikecut.export.graph import IntArray, IntegerLayer, IntegerNetwork, Integers, size
 from spikecut.export.headroom import ALIGNMENT, LIMIT, Ranges, keep
 
-Integers = npt.NDArray[np.integer]
 Progress = Callable[[int], None]
 
 
@@ -90,7 +89,7 @@ def propagate(network: IntegerNetwork, inputs: Integers, tail: int = 0) -> list[
 
 
 def synapse(layer: IntegerLayer, frame: Integers) -> IntArray:
-    """Σ W s for a batch of frames [N, *input_shape], int64 [N, *output_shape], wrapped to 24 bits for conv as Lava does."""
+    """Σ W s for frames [N, *input_shape], int64 [N, *output_shape]; a convolution wraps to 24 bits, as Lava's does."""
     batch = frame.shape[0]
     if layer.kind == "dense":
         flat = frame.reshape(batch, -1).astype(np.float64)
@@ -105,12 +104,12 @@ def synapse(layer: IntegerLayer, frame: Integers) -> IntArray:
     kernels = layer.weight.reshape(groups, -1, per_group * index.shape[1]).astype(np.float64)
     sums = np.matmul(patches, kernels.transpose(0, 2, 1)).astype(np.int64)
     sums = (sums + LIMIT) % (2 * LIMIT) - LIMIT
-    return sums.transpose(0, 1, 3, 2).reshape(batch, *layer.output_shape)
+    return np.asarray(sums.transpose(0, 1, 3, 2).reshape(batch, *layer.output_shape))
 
 
 @dataclass
 class NeuronState:
-    """u and v of a layer for a batch, int64 [N, *output_shape], and the largest magnitudes seen before wrap and clip."""
+    """u and v of a layer, int64 [N, *output_shape], and the largest magnitudes seen before wrap and clip."""
 
     u: IntArray
     v: IntArray
@@ -135,11 +134,11 @@ class NeuronState:
         v = np.clip(v, -LIMIT + 1, LIMIT - 1)
         self.u, self.v = u, v
         if neuron.reset == "none":
-            return v.copy()
+            return np.array(v)
         threshold = neuron.threshold << ALIGNMENT
         spikes = v > threshold
         self.v = np.where(spikes, v - threshold if neuron.reset == "subtract" else 0, v)
-        return spikes.astype(np.int32)
+        return np.asarray(spikes, dtype=np.int32)
 
 
 def measure_ranges(network: IntegerNetwork, inputs: Integers) -> dict[str, Ranges]:

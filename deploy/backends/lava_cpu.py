@@ -23,8 +23,7 @@ from spikecut.deploy.backends.base import Record, check_inputs, layer_events, pa
 from spikecut.deploy.cutoff.base import CutoffPolicy
 from spikecut.deploy.trace import ExitReason, RunTrace
 from spikecut.errors import BackendError
-
-from spikecut.export.graph import IntegerLayer, IntegerNetwork, Shape, size
+from spikecut.export.graph import IntegerLayer, IntegerNetwork, Integers, Shape, size
 from spikecut.export.netx import beyond_netx, write_netx
 
 Progress = Callable[[int], None]
@@ -39,7 +38,11 @@ GRACE_S = 5.0
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the import-time chatter of archived libraries off the terminal; errors still surface as exceptions."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
         warnings.simplefilter("ignore")
         yield
 
@@ -148,7 +151,7 @@ class LavaGraph:
         out.connect(blocks[0].inp)
         blocks[-1].out.connect(self._monitor.s_in)
 
-    def run_sample(self, frames: npt.NDArray[np.integer]) -> tuple[int, int, bool]:
+    def run_sample(self, frames: Integers) -> tuple[int, int, bool]:
         """Run one encoded sample [T, *shape]; returns (timesteps used, hardware steps executed, whether it was cut).
 
         Raises
@@ -264,7 +267,7 @@ class LavaGraph:
 
 def run_lava(
     network: IntegerNetwork,
-    inputs: npt.NDArray[np.integer],
+    inputs: Integers,
     policy: CutoffPolicy | None = None,
     record: Record = "output",
     net_file: Path | None = None,
@@ -318,7 +321,7 @@ def lava_shape(shape: Shape) -> Shape:
     return shape[::-1]
 
 
-def to_lava(frames: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
+def to_lava(frames: Integers) -> npt.NDArray[np.int32]:
     """Frames [T, C, H, W] → [T, W, H, C]."""
     axes = (0, *range(frames.ndim - 1, 0, -1))
     return np.ascontiguousarray(frames.transpose(axes), dtype=np.int32)

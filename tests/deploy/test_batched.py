@@ -55,7 +55,7 @@ def test_cut_run_is_the_full_run_until_the_exit():
     full = run_batched(network, inputs, record="all")
     policy = TopK((1, 1, 1, 1, 0, None))
     cut = run_batched(network, inputs, policy, record="all")
-    assert 1 < len(np.unique(cut.timesteps))
+    assert len(np.unique(cut.timesteps)) > 1
     np.testing.assert_array_equal(cut.valid, np.arange(6)[:, None] < cut.timesteps)
     np.testing.assert_array_equal(cut.scores[cut.valid], full.scores[cut.valid])
     np.testing.assert_array_equal(cut.hardware_steps, cut.timesteps + network.depth)

@@ -105,7 +105,9 @@ def conv_layers(draw, name, shape):
     for key, low, high in (("kernel", 1, 3), ("stride", 1, 2), ("padding", 0, 2), ("dilation", 1, 2)):
         geometry[key] = (draw(st.integers(low, high)), draw(st.integers(low, high)))
     spatial = []
-    for n, k, s, p, d in zip(shape[1:], *(geometry[key] for key in ("kernel", "stride", "padding", "dilation")), strict=True):
+    for n, k, s, p, d in zip(
+        shape[1:], *(geometry[key] for key in ("kernel", "stride", "padding", "dilation")), strict=True
+    ):
         if n + 2 * p - d * (k - 1) - 1 < 0:
             return draw(conv_layers(name, shape))
         spatial.append((n + 2 * p - d * (k - 1) - 1) // s + 1)

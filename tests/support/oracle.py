@@ -34,7 +34,7 @@ def dense_sums(layer, frame):
 
 
 def conv_sums(layer, frame):
-    channels, height, width = layer.input_shape
+    _, height, width = layer.input_shape
     outputs, rows, columns = layer.output_shape
     _, per_group, kernel_h, kernel_w = layer.weight.shape
     sums = []

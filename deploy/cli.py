@@ -1,0 +1,219 @@
+"""The command line: wiring only. Heavy modules are imported inside the commands, so that --help is quick."""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from spikecut.errors import SpikecutError
+
+app = typer.Typer(
+    name="spikecut",
+    help="From a trained spiking network to Loihi's integers, halted the moment the answer is safe.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+INTERRUPTED = 130
+Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON instead of tables.")]
+Dataset = Annotated[str, typer.Option(help="digits, or a PATH.npz or PATH.h5 with x and y.")]
+Samples = Annotated[int | None, typer.Option(min=1, help="Take only the first N samples.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in --out.")]
+
+
+@app.callback()
+def _options(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
+    """Options of every command; `main` reads --debug itself."""
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    import spikecut
+
+    typer.echo(spikecut.__version__)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("runs/demo"),
+    seed: Annotated[int, typer.Option(help="Seed of training and spikes.")] = 0,
+    backend: Annotated[str, typer.Option(help="lava or batched.")] = "lava",
+    as_json: Json = False,
+) -> None:
+    """Train, export, verify, calibrate and run two networks on handwritten digits, on Lava's simulator."""
+    from spikecut.deploy.demo import run_demo
+
+    summaries = run_demo(out, seed, backend, quiet=as_json)
+    if as_json:
+        _print_json(summaries)
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Option(help="The checkpoint to write, a .safetensors file.")],
+    method: Annotated[str, typer.Option(help="tet (direct training) or qcfs (conversion).")] = "tet",
+    dataset: Dataset = "digits",
+    arch: Annotated[str | None, typer.Option(help="Architecture; by default one that fits method and data.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; by default the preset's.")] = None,
+    timesteps: Annotated[int | None, typer.Option(min=1, help="Horizon T; by default the preset's.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Train a network and write its checkpoint."""
+    from spikecut.deploy.commands import train_checkpoint
+
+    _report(train_checkpoint(out, method, dataset, arch, epochs, timesteps, seed), as_json)
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint made by `spikecut train`.")],
+    out: Annotated[Path, typer.Option(help="Folder of the bundle.")],
+    dataset: Annotated[str | None, typer.Option(help="Samples of the golden witness; by default the recipe's.")] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Fold and quantise a checkpoint to Loihi's integers, and write the bundle."""
+    from spikecut.deploy.commands import export_checkpoint
+
+    _report(export_checkpoint(checkpoint, out, dataset, overwrite), as_json)
+
+
+@app.command()
+def inspect(
+    target: Annotated[Path, typer.Argument(help="A bundle, or a .net file.")],
+    as_json: Json = False,
+) -> None:
+    """Show a network: layers, neurons, exactness, and where it can run."""
+    from spikecut.deploy.commands import inspect_network
+
+    _report(inspect_network(target), as_json)
+
+
+@app.command()
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="A bundle.")],
+    samples: Samples = None,
+    backend: Annotated[str, typer.Option(help="lava (all engines) or batched (without Lava).")] = "lava",
+    as_json: Json = False,
+) -> None:
+    """Compare the golden twin, the batched engine and Lava, integer by integer; exit 1 where they part."""
+    from spikecut.deploy.commands import verify_bundle
+
+    result, passed = verify_bundle(bundle, samples, backend)
+    _report(result, as_json)
+    if not passed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def calibrate(
+    bundle: Annotated[Path, typer.Argument(help="A bundle.")],
+    dataset: Dataset,
+    policy: Annotated[str, typer.Option(help="The cutoff policy: topk.")] = "topk",
+    epsilon: Annotated[float, typer.Option(help="Share of wrong cuts tolerated per timestep, in [0, 1).")] = 0.01,
+    as_json: Json = False,
+) -> None:
+    """Find the cutoff's thresholds on the calibration split, and write cutoff.json into the bundle."""
+    from spikecut.deploy.commands import calibrate_command
+
+    _report(calibrate_command(bundle, dataset, policy, epsilon), as_json)
+
+
+@app.command()
+def run(
+    bundle: Annotated[Path, typer.Argument(help="A calibrated bundle.")],
+    dataset: Dataset,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
+    backend: Annotated[str, typer.Option(help="lava or batched.")] = "lava",
+    hardware: Annotated[
+        list[str] | None, typer.Option(help="A hardware file by name or path; may be repeated.")
+    ] = None,
+    cutoff: Annotated[bool, typer.Option("--cutoff/--no-cutoff", help="Halt early, or run all T timesteps.")] = True,
+    also_full: Annotated[bool, typer.Option("--also-full", help="Run the full horizon too, and compare.")] = False,
+    hypothetical: Annotated[
+        bool, typer.Option("--hypothetical", help="Estimate even for hardware that lacks a feature.")
+    ] = False,
+    samples: Samples = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Run the test split, halted by the cutoff; estimate latency and energy per sample."""
+    from spikecut.deploy.commands import run_command
+
+    chosen = tuple(hardware) if hardware else ("loihi1", "loihi2")
+    _report(
+        run_command(bundle, dataset, out, backend, chosen, cutoff, also_full, hypothetical, samples, overwrite), as_json
+    )
+
+
+@app.command()
+def hardware(
+    name: Annotated[str | None, typer.Argument(help="A hardware file by name or path; all names without.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the hardware files, or explain one: every number with its source."""
+    from spikecut.deploy.commands import describe_hardware
+
+    _report(describe_hardware(name), as_json)
+
+
+def _report(result: Any, as_json: bool) -> None:
+    """Print a command's result: its tables, or its data as JSON."""
+    if as_json:
+        _print_json(result.data)
+        return
+    from spikecut.deploy.console import stdout
+
+    console = stdout()
+    for part in result.shown:
+        console.print(part)
+
+
+def _print_json(data: Any) -> None:
+    typer.echo(json.dumps(data, indent=2, sort_keys=True, allow_nan=False))
+
+
+def main() -> None:
+    """Entry point: one line for an expected error, exit codes 0, 1, 2, and 130 after Ctrl-C."""
+    signal.signal(signal.SIGTERM, _terminate)
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]  # wherever it stands
+    debug = len(arguments) < len(sys.argv) - 1
+    try:
+        sys.exit(app(arguments, standalone_mode=False) or 0)
+    except SpikecutError as error:
+        if debug:
+            raise
+        _fail(" ".join(str(error).split()), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("interrupted; nothing half-written was left", INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        _usage_or_crash(error, debug)
+
+
+def _terminate(*_: Any) -> None:
+    """SIGTERM ends a command as Ctrl-C does: cleanly."""
+    raise KeyboardInterrupt
+
+
+def _usage_or_crash(error: Exception, debug: bool) -> None:
+    """Click's own errors as one line; anything else is a defect and keeps its traceback."""
+    format_message = getattr(error, "format_message", None)
+    if debug or format_message is None:
+        raise error
+    _fail(f"{format_message()} (see `spikecut --help`)", 2)
+
+
+def _fail(message: str, code: int) -> None:
+    typer.echo(f"spikecut: {message}", err=True)
+    sys.exit(code)

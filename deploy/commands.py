@@ -1,0 +1,292 @@
+"""What each command does: read files, take the steps, say what came out."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+
+from spikecut.deploy.bundle import open_bundle
+from spikecut.deploy.console import progress_bar
+from spikecut.errors import InputError
+from spikecut.export.graph import IntegerNetwork
+from spikecut.export.manifest import Manifest
+from spikecut.models.data import Split
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command prints: tables and lines, or the same as JSON data."""
+
+    shown: Sequence[RenderableType]
+    data: Any
+
+
+def train_checkpoint(
+    out: Path,
+    method: str,
+    dataset: str,
+    arch: str | None,
+    epochs: int | None,
+    timesteps: int | None,
+    seed: int,
+) -> Result:
+    """Train and write a checkpoint, with its summary beside it."""
+    from spikecut.deploy.workflow import write_summary
+    from spikecut.models.checkpoint import save_checkpoint
+    from spikecut.models.data import load_dataset
+    from spikecut.models.train import train
+
+    check_writable(out, overwrite=True)
+    data = load_dataset(dataset)
+    trained = train(method, data, arch=arch, epochs=epochs, timesteps=timesteps, seed=seed)
+    save_checkpoint(out, trained.network, trained.recipe)
+    accuracy = [float(value) for value in trained.accuracy]
+    summary = {"checkpoint": str(out), "accuracy_per_timestep": accuracy, "recipe": trained.recipe}
+    write_summary(out.with_name(out.name + ".summary.json"), summary)
+    table = Table("timestep", *(str(t) for t in range(1, len(accuracy) + 1)), title=f"{out}: test accuracy (float)")
+    table.add_row("%", *(f"{100 * value:.1f}" for value in accuracy))
+    return Result([table], summary)
+
+
+def export_checkpoint(checkpoint: Path, out: Path, dataset: str | None, overwrite: bool) -> Result:
+    """Write the bundle of a checkpoint."""
+    from spikecut.deploy.workflow import export_to_bundle
+    from spikecut.models.checkpoint import load_checkpoint
+
+    check_bundle_target(out, overwrite)
+    network, recipe = load_checkpoint(checkpoint)
+    manifest = export_to_bundle(network, recipe, out, dataset)
+    return Result(
+        [f"{out}: bundle written", *_manifest_tables(manifest)], {"bundle": str(out), **manifest.model_dump()}
+    )
+
+
+def inspect_network(target: Path) -> Result:
+    """A bundle or a netx file, layer by layer, and where it can run."""
+    from spikecut.deploy.bundle import load
+
+    bundle = open_bundle(target) if target.is_dir() else None
+    network = bundle.network if bundle else load(target)
+    layers = [_layer_row(network, index) for index in range(len(network.layers))]
+    table = Table(*layers[0], title=f"{target}: {network.name}, T = {network.horizon}, readout {network.readout}")
+    for row in layers:
+        table.add_row(*(str(value) for value in row.values()))
+    places = _placements(network)
+    where = Table("hardware", "cores", "note", title="where it can run")
+    for name, (cores, note) in places.items():
+        where.add_row(name, "" if cores is None else str(cores), note)
+    data = {"name": network.name, "horizon": network.horizon, "depth": network.depth, "layers": layers}
+    data["input"] = asdict(network.input)
+    data["hardware"] = {name: {"cores": cores, "note": note} for name, (cores, note) in places.items()}
+    shown: list[RenderableType] = [table, where]
+    if bundle:
+        shown += _manifest_tables(bundle.manifest)
+        data["manifest"] = bundle.manifest.model_dump()
+    return Result(shown, data)
+
+
+def _layer_row(network: IntegerNetwork, index: int) -> dict[str, Any]:
+    layer = network.layers[index]
+    neuron = layer.neuron
+    return {
+        "layer": layer.name,
+        "type": layer.kind,
+        "in": "×".join(map(str, layer.input_shape)),
+        "out": "×".join(map(str, layer.output_shape)),
+        "parameters": int(layer.weight.size + neuron.bias_mantissa.size),
+        "reset": neuron.reset,
+        "decay u": _decay(neuron.decay_u),
+        "decay v": _decay(neuron.decay_v),
+        "threshold": "" if neuron.reset == "none" else neuron.threshold,
+        "v(0)": neuron.v_init,
+    }
+
+
+def _decay(decay: int) -> str:
+    """The 12-bit decay and its time constant in timesteps."""
+    if decay == 0:
+        return "0 (none)"
+    if decay == 4096:
+        return "4096 (all)"
+    return f"{decay} (τ {-1 / math.log(1 - decay / 4096):.2f})"
+
+
+def _placements(network: IntegerNetwork) -> dict[str, tuple[int | None, str]]:
+    from spikecut.deploy.hardware import Chip, hardware_names, load_hardware
+    from spikecut.deploy.placement import check_capabilities, place
+    from spikecut.errors import CapabilityError
+
+    found: dict[str, tuple[int | None, str]] = {}
+    for name in hardware_names():
+        hardware = load_hardware(name)
+        missing = check_capabilities(network, hardware)
+        if not isinstance(hardware, Chip):
+            found[name] = (None, "operations only, no cores")
+            continue
+        try:
+            cores = sum(len(layer.cores) for layer in place(network, hardware).layers)
+        except CapabilityError as error:
+            found[name] = (None, str(error))
+            continue
+        found[name] = (cores, f"cannot run here: {', '.join(missing)}" if missing else "fits")
+    return found
+
+
+def _manifest_tables(manifest: Manifest) -> list[RenderableType]:
+    loader = "lava-dl's netx.hdf5.Network loads it unchanged"
+    if manifest.beyond_netx:
+        loader = f"spikecut's own builder ({'; '.join(manifest.beyond_netx)})"
+    columns = [
+        "layer",
+        "weight bits",
+        "weight error max",
+        "RMS",
+        "threshold error",
+        "bias error max",
+        "headroom (bits)",
+    ]
+    table = Table(*columns, title="quantisation (errors in float units of the folded network)")
+    for entry in manifest.layers:
+        table.add_row(
+            entry.name,
+            str(entry.weight_bits),
+            f"{entry.weight_error_max:.2g}",
+            f"{entry.weight_error_rms:.2g}",
+            f"{entry.threshold_error:.2g}",
+            f"{entry.bias_error_max:.2g}",
+            f"{entry.headroom_bits:.2f} {entry.headroom}",
+        )
+    agreement = manifest.agreement
+    return [
+        table,
+        f"loader: {loader}",
+        f"golden samples: {agreement.samples}; float right {agreement.float_correct}, integers right "
+        f"{agreement.twin_correct}, same prediction {agreement.same_prediction}",
+    ]
+
+
+def verify_bundle(path: Path, samples: int | None, backend: str) -> tuple[Result, bool]:
+    """Compare the engines with the golden twin; the table, and whether all integers are equal."""
+    from spikecut.deploy.verify import verify
+
+    if backend not in ("lava", "batched"):
+        raise InputError(f"backend {backend!r}: expected lava or batched")
+    bundle = open_bundle(path)
+    total = len(bundle.golden().labels) if samples is None else samples
+    with progress_bar("golden samples on Lava", total) as advance:
+        found = verify(bundle, samples, lava=backend == "lava", progress=advance)
+    table = Table("engine", "layer", "values compared", "mismatches", title=f"{path}: against the golden twin")
+    for check in found.checks:
+        table.add_row(check.engine, check.layer, f"{check.compared:,}", str(check.mismatches))
+    lines: list[RenderableType] = [table]
+    verdict = "every integer is equal" if found.passed else f"they part first at {found.difference}"
+    lines.append(f"{found.samples} samples: {verdict}")
+    lines.append(
+        f"float and integers: same prediction on {found.same_predictions} of {found.samples} samples, largest "
+        f"difference of a running score {found.largest_score_error:.3g}"
+    )
+    data = {**asdict(found), "passed": found.passed}
+    return Result(lines, data), found.passed
+
+
+def calibrate_command(path: Path, dataset: str, policy: str, epsilon: float) -> Result:
+    """Calibrate a bundle's cutoff."""
+    from spikecut.deploy.workflow import calibrate_bundle
+    from spikecut.models.data import load_dataset
+
+    bundle = open_bundle(path)
+    result = calibrate_bundle(bundle, load_dataset(dataset).calibration, dataset, policy, epsilon)
+    table = Table("t", "threshold", "above it", "right", "exits", title=f"{path}: {policy}, ε = {epsilon:g}")
+    for step in result.steps:
+        threshold = "never cut" if step.threshold is None else f"{step.threshold:,}"
+        table.add_row(str(step.timestep), threshold, str(step.considered), str(step.right), str(step.exits))
+    line = (
+        f"{result.samples} calibration samples: accuracy {100 * result.accuracy_full:.2f} % at T, "
+        f"{100 * result.accuracy_cutoff:.2f} % at the exit, {result.mean_timesteps:.2f} timesteps on average"
+    )
+    return Result([table, line], result.to_dict())
+
+
+def run_command(
+    path: Path,
+    dataset: str,
+    out: Path | None,
+    backend: str,
+    hardware: Sequence[str],
+    cutoff: bool,
+    also_full: bool,
+    hypothetical: bool,
+    samples: int | None,
+    overwrite: bool,
+) -> Result:
+    """Run the test split of a dataset on a bundle."""
+    from spikecut.deploy.report.tables import demo_table
+    from spikecut.deploy.workflow import run_bundle
+    from spikecut.models.data import load_dataset
+
+    bundle = open_bundle(path)
+    policy = bundle.cutoff() if cutoff else None
+    if out is not None:
+        check_writable(out, overwrite)
+    split = first_samples(load_dataset(dataset).test, samples)
+    done = run_bundle(bundle, split, dataset, policy, backend, hardware, also_full, hypothetical, out, overwrite)
+    shown: list[RenderableType] = [demo_table([done.summary])]
+    if done.folder is not None:
+        shown.append(f"written to {done.folder}")
+    return Result(shown, done.summary)
+
+
+def first_samples(split: Split, samples: int | None) -> Split:
+    """The first samples of a split; all of them for None."""
+    if samples is None:
+        return split
+    return replace(split, x=split.x[:samples], y=split.y[:samples], index=split.index[:samples])
+
+
+def describe_hardware(name: str | None) -> Result:
+    """All hardware files, or every number of one."""
+    from spikecut.deploy.hardware import hardware_names, load_hardware
+
+    if name is None:
+        table = Table("name", "what it is")
+        rows = {name: load_hardware(name).title for name in hardware_names()}
+        for key, title in rows.items():
+            table.add_row(key, title)
+        return Result([table], rows)
+    loaded = load_hardware(name)
+    data = loaded.model_dump(mode="json")
+    table = Table("quantity", "value", "low", "high", "evidence", "source", title=loaded.title)
+    for key, leaf in _leaves(data, ""):
+        cells = ["unknown" if leaf[part] is None else f"{leaf[part]:g}" for part in ("value", "low", "high")]
+        table.add_row(key, *cells, str(leaf["evidence"]), str(leaf["source"]))
+    return Result([table], data)
+
+
+def _leaves(data: Any, prefix: str) -> list[tuple[str, dict[str, Any]]]:
+    if isinstance(data, dict) and "value" in data and "source" in data:
+        return [(prefix, data)]
+    if not isinstance(data, dict):
+        return []
+    return [leaf for key, value in data.items() for leaf in _leaves(value, f"{prefix}.{key}" if prefix else str(key))]
+
+
+def check_writable(out: Path, overwrite: bool) -> None:
+    """Raise InputError early where the result could not be written at the end."""
+    if out.exists() and out.is_dir() != (out.suffix == ""):
+        raise InputError(f"{out} is {'a folder' if out.is_dir() else 'a file'}: choose another --out")
+    if out.is_dir() and any(out.iterdir()) and not overwrite:
+        raise InputError(f"{out} is not empty: choose another folder, or --overwrite")
+
+
+def check_bundle_target(out: Path, overwrite: bool) -> None:
+    """Raise InputError unless a bundle may be written there."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / "manifest.json").is_file():
+        raise InputError(f"{out} exists and is not a bundle: choose another folder")
+    if not overwrite:
+        raise InputError(f"{out} holds a bundle: choose another folder, or --overwrite")

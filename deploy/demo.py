@@ -1,0 +1,111 @@
+"""The demo: two networks on scikit-learn's handwritten digits, from training to halted runs on Lava."""
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from spikecut.deploy.bundle import open_bundle
+from spikecut.deploy.commands import verify_bundle
+from spikecut.deploy.console import stdout
+from spikecut.deploy.report.tables import demo_table
+from spikecut.deploy.workflow import calibrate_bundle, export_to_bundle, run_bundle, write_summary
+from spikecut.errors import InputError, SpikecutError
+from spikecut.models.checkpoint import load_checkpoint, save_checkpoint
+from spikecut.models.data import Dataset, load_dataset
+from spikecut.models.train import train
+
+HARDWARE = ("loihi1", "loihi2")
+MARK = "demo.json"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One network of the demo."""
+
+    name: str
+    method: str
+    epsilon: float
+
+
+RECIPES = (Recipe("lif", "tet", 0.01), Recipe("qcfs", "qcfs", 0.01))
+
+
+class VerificationError(SpikecutError):
+    """An engine disagrees with torch: the demo stops."""
+
+    exit_code = 1
+
+
+def run_demo(out: Path, seed: int = 0, backend: str = "lava", quiet: bool = False) -> list[dict[str, Any]]:
+    """Run both networks; leaves one folder each in `out` and prints one table. Returns the summaries.
+
+    Raises
+    ------
+    InputError: `out` holds something else, or an unknown backend.
+    VerificationError: the engines disagree.
+    """
+    if backend not in ("lava", "batched"):
+        raise InputError(f"backend {backend!r}: expected lava or batched")
+    _prepare(out)
+    console = Console(stderr=True) if quiet else stdout()
+    data = load_dataset("digits")
+    summaries = [_one(out / recipe.name, recipe, data, seed, backend, console) for recipe in RECIPES]
+    if not quiet:
+        console.print(demo_table(summaries))
+        console.print(f"Everything is in {out}: per network the checkpoint, the bundle and the run with its figures.")
+    return summaries
+
+
+def _prepare(out: Path) -> None:
+    """Empty the folder of an earlier demo; refuse to touch anything else."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file: choose another --out")
+    if out.is_dir() and any(out.iterdir()):
+        if not (out / MARK).is_file():
+            raise InputError(f"{out} is not empty and holds no earlier demo: choose another --out")
+        for recipe in RECIPES:
+            shutil.rmtree(out / recipe.name, ignore_errors=True)
+    write_summary(out / MARK, {"networks": [recipe.name for recipe in RECIPES]})
+
+
+def _one(folder: Path, recipe: Recipe, data: Dataset, seed: int, backend: str, console: Console) -> dict[str, Any]:
+    began = time.perf_counter()
+
+    def say(text: str) -> None:
+        console.print(f"[{time.perf_counter() - began:5.1f} s] {recipe.name}: {text}", markup=False, highlight=False)
+
+    say(f"training ({recipe.method})")
+    trained = train(recipe.method, data, seed=seed)
+    checkpoint = folder / "checkpoint.safetensors"
+    save_checkpoint(checkpoint, trained.network, trained.recipe)
+    say(f"exporting; the float network is right on {100 * float(trained.accuracy[-1]):.1f} % of the test split")
+    network, description = load_checkpoint(checkpoint)
+    manifest = export_to_bundle(network, description, folder / "bundle", name=recipe.name)
+    bundle = open_bundle(folder / "bundle")
+    say(
+        f"verifying {manifest.agreement.samples} golden samples: torch, batched engine"
+        + (", Lava" * (backend == "lava"))
+    )
+    checked, passed = verify_bundle(bundle.path, None, backend)
+    if not passed:
+        raise VerificationError(f"{bundle.path}: {checked.shown[1]}")
+    say("every integer is equal; calibrating")
+    calibration = calibrate_bundle(bundle, data.calibration, data.name, "topk", recipe.epsilon)
+    say(f"running {len(data.test.y)} test samples on {backend}, halted and to the horizon")
+    done = run_bundle(
+        bundle,
+        data.test,
+        data.name,
+        calibration.policy,
+        backend,
+        HARDWARE,
+        also_full=True,
+        out=folder / "run",
+        config={"demo": recipe.name, "seed": seed, "epsilon": recipe.epsilon},
+    )
+    say(f"done, {100 * done.summary['accuracy_cutoff']:.1f} % right in {done.summary['mean_timesteps']:.2f} timesteps")
+    return done.summary

@@ -1,0 +1,396 @@
+"""From a run to its table, its summary and its folder.
+
+A run's folder holds `samples.parquet` (one row a sample), `summary.json` and `figures/`. Latency and energy come from
+`deploy/cost.py` and are estimates; this module only sets them beside what the run counted.
+"""
+
+import json
+import os
+import platform
+import shutil
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, is_dataclass
+from enum import Enum
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from spikecut.deploy.cutoff.oct import checked_labels, optimal_cutoff_timestep
+from spikecut.deploy.trace import ExitReason, RunTrace
+from spikecut.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+
+FORMAT = "spikecut run 1"
+"""What `summary.json` says under "format", so that a run's folder is known for one."""
+
+DISTRIBUTIONS = ("numpy", "spikecut", "torch", "lava-nc", "lava-dl", "pyarrow")
+MEASURES = ("latency_s", "energy_j")
+RUN_FILES = {"samples.parquet", "summary.json", "figures", "report.html"}
+
+
+class Band(Protocol):
+    """A figure per sample with the edges of its band, float64 [N] each; NaN is unknown."""
+
+    @property
+    def value(self) -> FloatArray:
+        """Best figure."""
+
+    @property
+    def low(self) -> FloatArray:
+        """Lower edge."""
+
+    @property
+    def high(self) -> FloatArray:
+        """Upper edge."""
+
+
+class Estimate(Protocol):
+    """What deploy/cost.py says of N samples on one hardware."""
+
+    @property
+    def latency_s(self) -> Band:
+        """Isolated latency in seconds."""
+
+    @property
+    def energy_j(self) -> Band:
+        """Energy in joules."""
+
+    @property
+    def unknown_time(self) -> tuple[str, ...]:
+        """Terms of the latency that nobody has published; with any, the latency is a lower bound."""
+
+    @property
+    def unknown_energy(self) -> tuple[str, ...]:
+        """Terms of the energy that nobody has published; with any, the energy is a lower bound."""
+
+    @property
+    def hypothetical(self) -> tuple[str, ...]:
+        """Features that the network needs and this hardware lacks; empty where it can run."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A run set beside its labels and its estimates.
+
+    Attributes
+    ----------
+    trace: the run, N samples.
+    labels: int64 [N], the right classes.
+    index: int64 [N], where the samples stand in their dataset.
+    class_names: in the order of the output neurons; empty when they have none.
+    estimates: hardware name → Estimate, or the sentence that says why the network cannot run there.
+    """
+
+    trace: RunTrace
+    labels: IntArray
+    index: IntArray
+    class_names: tuple[str, ...] = ()
+    estimates: Mapping[str, Estimate | str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _, samples, classes = self.trace.scores.shape
+        object.__setattr__(self, "labels", checked_labels(self.labels, samples, classes))
+        index = np.asarray(self.index)
+        if index.shape != (samples,) or index.dtype.kind not in "iu":
+            raise InputError(f"index of shape {index.shape}, dtype {index.dtype}: expected integers ({samples},)")
+        if len(self.class_names) not in (0, classes):
+            raise InputError(f"{len(self.class_names)} class names for {classes} output neurons")
+        for hardware, measure, values in self._columns():
+            if np.shape(values) != (samples,):
+                raise InputError(f"estimate {hardware}_{measure} of shape {np.shape(values)}: expected ({samples},)")
+
+    @property
+    def correct(self) -> npt.NDArray[np.bool_]:
+        """Whether each sample's prediction is right, bool [N]."""
+        return np.equal(self.trace.predictions, self.labels)
+
+    def _columns(self) -> list[tuple[str, str, FloatArray]]:
+        """Every estimated column: hardware, column name without it, values."""
+        columns = []
+        for hardware, estimate in self.estimates.items():
+            if isinstance(estimate, str):
+                continue
+            for measure in MEASURES:
+                band: Band = getattr(estimate, measure)
+                for suffix, values in (("", band.value), ("_low", band.low), ("_high", band.high)):
+                    columns.append((hardware, f"{measure}{suffix}", values))
+        return columns
+
+
+def sample_table(evaluation: Evaluation) -> pa.Table:
+    """One row a sample.
+
+    Columns: index, label, prediction, correct, timesteps, hardware_steps, reason, scores (Y at the exit, list<int64>),
+    wall_time_s (null when the backend did not measure it), and per hardware `<name>_latency_s`, `<name>_energy_j`, each
+    also with `_low` and `_high` appended; hardware that refuses the network has no columns, an unknown value is null.
+    The schema's metadata holds the format and the classes' names.
+    """
+    trace = evaluation.trace
+    measured = trace.wall_time_s.shape == (trace.samples,)
+    wall_time = trace.wall_time_s if measured else np.full(trace.samples, np.nan)
+    columns: dict[str, pa.Array] = {
+        "index": pa.array(evaluation.index, pa.int64()),
+        "label": pa.array(evaluation.labels, pa.int64()),
+        "prediction": pa.array(trace.predictions, pa.int64()),
+        "correct": pa.array(evaluation.correct, pa.bool_()),
+        "timesteps": pa.array(trace.timesteps, pa.int64()),
+        "hardware_steps": pa.array(trace.hardware_steps, pa.int64()),
+        "reason": pa.array([reason.value for reason in trace.reason], pa.string()),
+        "scores": pa.array(trace.totals.tolist(), pa.list_(pa.int64())),
+        "wall_time_s": _float_column(wall_time),
+    }
+    for hardware, name, values in evaluation._columns():
+        columns[f"{hardware}_{name}"] = _float_column(values)
+    metadata = {"spikecut.format": FORMAT, "spikecut.class_names": json.dumps(evaluation.class_names)}
+    return pa.table(columns).replace_schema_metadata(metadata)
+
+
+def _float_column(values: npt.ArrayLike) -> pa.Array:
+    """float64 column, null where not finite."""
+    array = np.asarray(values, dtype=np.float64)
+    return pa.array(array, pa.float64(), mask=~np.isfinite(array))
+
+
+def summarise(
+    evaluation: Evaluation,
+    *,
+    full: RunTrace | None = None,
+    savings: object | None = None,
+    seed: int | None = None,
+    hashes: Mapping[str, str] | None = None,
+    config: Mapping[str, Any] | None = None,
+    name: str | None = None,
+) -> dict[str, Any]:
+    """The run in one JSON object.
+
+    Parameters
+    ----------
+    full: the same samples run without cutoff; without it `accuracy_full` and `optimal_cutoff` are null.
+    savings: what `spikecut.deploy.cost.savings` gives, or a dictionary like it: "naive", "isolated" and "streaming",
+        each {"steps": number} and per hardware {"latency" | "energy": number, or value with low and high, or None}.
+    seed, hashes, config: what made the run repeatable, passed through.
+    name: the network's name in tables; by default the one it carries.
+
+    Raises InputError if `full` is another run, or was cut.
+    """
+    trace = evaluation.trace
+    counts = np.bincount(trace.timesteps, minlength=trace.horizon + 1)[1:]
+    summary = {
+        "format": FORMAT,
+        "network": trace.network.name if name is None else name,
+        "backend": trace.backend,
+        "horizon": trace.horizon,
+        "depth": trace.depth,
+        "samples": trace.samples,
+        "class_names": evaluation.class_names,
+        "accuracy_full": None,
+        "accuracy_cutoff": evaluation.correct.mean(),
+        "mean_timesteps": trace.timesteps.mean(),
+        "timesteps_histogram": {str(t): int(count) for t, count in enumerate(counts, start=1)},
+        "mean_hardware_steps": trace.hardware_steps.mean(),
+        "reasons": {reason.value: trace.reason.count(reason) for reason in ExitReason},
+        "optimal_cutoff": None,
+        "savings": savings,
+        "hardware": {hardware: _hardware_summary(evaluation, hardware) for hardware in evaluation.estimates},
+        "seed": seed,
+        "versions": installed_versions(),
+        "hashes": hashes or {},
+        "config": config or {},
+    }
+    if full is not None:
+        summary |= _full_summary(evaluation, full)
+    result: dict[str, Any] = jsonable(summary)
+    return result
+
+
+def _full_summary(evaluation: Evaluation, full: RunTrace) -> dict[str, Any]:
+    """What only an uncut run of the same samples can say; InputError if `full` is not one."""
+    if full.scores.shape != evaluation.trace.scores.shape:
+        raise InputError(
+            f"full run of [T, N, classes] {full.scores.shape}, the run has {evaluation.trace.scores.shape}"
+        )
+    if not full.valid.all():
+        raise InputError("the run given as the full one was cut: run it again with policy=None")
+    optimal = optimal_cutoff_timestep(full.scores, evaluation.labels)
+    return {
+        "accuracy_full": np.equal(full.predictions, evaluation.labels).mean(),
+        "optimal_cutoff": {"mean_timesteps": optimal.mean_timesteps, "never_right": optimal.never_right.sum()},
+    }
+
+
+def _hardware_summary(evaluation: Evaluation, hardware: str) -> dict[str, Any]:
+    """Means over the samples on one hardware, with the means of the bands' edges, or its refusal."""
+    estimate = evaluation.estimates[hardware]
+    if isinstance(estimate, str):
+        return {"refusal": estimate}
+    summary: dict[str, Any] = {"estimated": True, "hypothetical": estimate.hypothetical}
+    means = {name: np.mean(values) for owner, name, values in evaluation._columns() if owner == hardware}
+    for measure, unknown in zip(MEASURES, (estimate.unknown_time, estimate.unknown_energy), strict=True):
+        summary[measure] = {
+            "mean": means[measure],
+            "low": means[f"{measure}_low"],
+            "high": means[f"{measure}_high"],
+            "unknown_terms": unknown,
+        }
+    return summary
+
+
+def installed_versions() -> dict[str, str | None]:
+    """Versions of Python and of the distributions that matter, None where one is not installed; imports none."""
+    versions: dict[str, str | None] = {"python": platform.python_version()}
+    for distribution in DISTRIBUTIONS:
+        try:
+            versions[distribution] = version(distribution)
+        except PackageNotFoundError:
+            versions[distribution] = None
+    return versions
+
+
+def jsonable(value: Any) -> Any:
+    """The value as strict JSON data: numpy becomes plain, NaN and infinity null; InputError for anything foreign."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, float):
+        return float(value) if np.isfinite(value) else None
+    if is_dataclass(value) and not isinstance(value, type):
+        value = {entry.name: getattr(value, entry.name) for entry in fields(value)}
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, str | Path):
+        return str(value.value) if isinstance(value, Enum) else str(value)
+    if isinstance(value, Mapping):
+        foreign = [key for key in value if not isinstance(key, str)]
+        if foreign:
+            raise InputError(f"summary: key {foreign[0]!r} is no text")
+        return {key: jsonable(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(entry) for entry in value]
+    raise InputError(f"summary: a value of type {type(value).__name__} cannot be written as JSON")
+
+
+def write_run(
+    folder: str | os.PathLike[str],
+    table: pa.Table,
+    summary: Mapping[str, Any],
+    figures: "Mapping[str, Figure] | None" = None,
+    *,
+    overwrite: bool = False,
+) -> Path:
+    """Write a run's folder, all of it or nothing; returns its absolute path.
+
+    Everything goes into a hidden folder beside the target, which is then renamed. A folder that is not empty is
+    replaced only when `overwrite` is set and it holds an earlier run and nothing else.
+
+    Parameters
+    ----------
+    figures: file name without suffix → matplotlib figure, saved as `figures/<name>.png`.
+
+    Raises InputError if the folder may not be replaced or cannot be written.
+    """
+    content = json.dumps({"format": FORMAT, **jsonable(summary)}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    try:
+        target = Path(folder).expanduser().resolve()
+    except (OSError, ValueError, RuntimeError) as exc:  # ValueError: a null byte; RuntimeError: no such home
+        raise InputError(f"cannot write the run to {str(folder)!r}: {exc}; choose another folder") from exc
+    try:
+        _check_target(target, overwrite)
+        _write_beside(target, table, content, figures or {})
+    except OSError as exc:
+        raise InputError(f"cannot write the run to {target}: {exc.strerror or exc}; choose another folder") from exc
+    return target
+
+
+def _write_beside(target: Path, table: pa.Table, content: str, figures: "Mapping[str, Figure]") -> None:
+    """Fill a hidden folder beside the target and rename it; on any exception nothing of it is left."""
+    part = target.with_name(f".spikecut.{uuid.uuid4().hex[:8]}.part")
+    created: list[Path] = []
+    try:
+        _make_parents(target.parent, created)
+        part.mkdir()
+        _fill(part, table, content, figures)
+        _swap(part, target)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        for parent in reversed(created):
+            with suppress(OSError):
+                parent.rmdir()
+        raise
+
+
+def _check_target(target: Path, overwrite: bool) -> None:
+    """Raise InputError unless the target is absent, empty, or an earlier run that may be replaced."""
+    if not target.name:
+        raise InputError(f"cannot write the run to {target}: choose a folder below it")
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise InputError(f"cannot write the run to {target}: it is a file")
+    entries = {entry.name for entry in target.iterdir()}
+    if not entries:
+        return
+    if not _is_run(target):
+        raise InputError(f"{target} is not empty and holds no spikecut run: choose another folder")
+    if not overwrite:
+        raise InputError(f"{target} holds an earlier run: choose another folder, or ask to overwrite it")
+    foreign = sorted(entries - RUN_FILES)
+    if (target / "figures").is_dir():
+        foreign += sorted(f"figures/{entry.name}" for entry in (target / "figures").iterdir() if entry.suffix != ".png")
+    if foreign:
+        raise InputError(f"{target} also holds {', '.join(foreign)}, which no run wrote: move that away first")
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a folder's summary.json is one of ours."""
+    try:
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
+        return False
+    return isinstance(summary, dict) and str(summary.get("format", "")).startswith("spikecut run ")
+
+
+def _make_parents(folder: Path, created: list[Path]) -> None:
+    """Make a folder and those above it, noting each one made, from the top."""
+    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    for parent in reversed(missing):
+        parent.mkdir()
+        created.append(parent)
+
+
+def _fill(part: Path, table: pa.Table, content: str, figures: "Mapping[str, Figure]") -> None:
+    """Write the run's files into an empty folder."""
+    pq.write_table(table, part / "samples.parquet")
+    (part / "summary.json").write_text(content, encoding="utf-8")
+    (part / "figures").mkdir()
+    for name, figure in figures.items():
+        from spikecut.deploy.report.plots import save
+
+        if Path(name).name != name:
+            raise InputError(f"figure name {name!r}: expected a file name without folder")
+        save(figure, part / "figures" / f"{name}.png")
+
+
+def _swap(part: Path, target: Path) -> None:
+    """Put the finished folder in the target's place; on failure the earlier one is back."""
+    earlier = part.with_suffix(".earlier")
+    try:
+        if target.exists():
+            target.rename(earlier)
+        part.rename(target)
+    finally:
+        if earlier.exists():
+            if target.exists():
+                shutil.rmtree(earlier, ignore_errors=True)
+            else:
+                earlier.rename(target)

@@ -1,0 +1,309 @@
+"""Hardware files: what a chip can do, how much fits, and what one event costs. Every number carries its source.
+
+A file describes either a chip (`kind: chip`, see Chip) or a bare list of arithmetic energies (`kind: operations`, see
+OperationProfile). Units stand in the keys: energy_pJ, time_ns, static_mW_per_chip. null means unknown, never 0.
+"""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from spikecut.errors import HardwareConfigError
+
+Evidence = Literal["simulated", "fitted", "scaled", "inherited", "bound"]
+Edge = Literal["low", "value", "high"]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Text = Annotated[str, Field(min_length=1)]
+
+SIZE_LIMIT = 256 * 1024
+PACKAGE = "spikecut.hardware_configs"
+LEAF = "{value, low, high, source, evidence}"
+
+
+class Strict(BaseModel):
+    """Base of every part: immutable, no unknown keys, no conversion of types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Quantity(Strict):
+    """One number with its band, its source and the kind of evidence behind it.
+
+    Attributes
+    ----------
+    value: best figure, in the unit of the key; None is unknown.
+    low, high: edges of the band; None is an unknown edge.
+    source: where the number comes from and how its band was derived; for an unknown number, why it is unknown.
+    evidence: simulated | fitted | scaled | inherited | bound; None exactly where the value is unknown.
+    """
+
+    value: NonNegative | None
+    low: NonNegative | None
+    high: NonNegative | None
+    source: Text
+    evidence: Evidence | None
+
+    def at(self, edge: Edge) -> float:
+        """The figure at this edge: NaN for an unknown edge of a known number, 0 for an unknown number.
+
+        Whoever sums the 0 must name the number as unknown, see cost.py.
+        """
+        if self.value is None:
+            return 0.0
+        figure: float | None = getattr(self, edge)
+        return float("nan") if figure is None else figure
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Quantity":
+        if self.value is None:
+            if self.low is not None or self.high is not None or self.evidence is not None:
+                raise ValueError("the value is null: low, high and evidence must be null too")
+            return self
+        if self.evidence is None:
+            raise ValueError("evidence is null: give simulated, fitted, scaled, inherited or bound")
+        if self.low is not None and self.low > self.value:
+            raise ValueError(f"low {self.low} exceeds the value {self.value}: swap or correct them")
+        if self.high is not None and self.high < self.value:
+            raise ValueError(f"high {self.high} is below the value {self.value}: swap or correct them")
+        return self
+
+
+class Count(Quantity):
+    """A quantity that counts things: whole and at least 1, or unknown."""
+
+    @property
+    def limit(self) -> int | None:
+        """The value as an int; None where it is unknown and so cannot be checked."""
+        return None if self.value is None else int(self.value)
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Count":
+        if self.value is not None and (self.value < 1 or self.value != int(self.value)):
+            raise ValueError(f"value {self.value}: expected a whole number of at least 1")
+        return self
+
+
+class Capabilities(Strict):
+    """What the chip's neurons and messages can do."""
+
+    graded_spikes: bool
+    soft_reset: bool
+    initial_state: bool
+    programmable_neuron: bool
+
+
+class Limits(Strict):
+    """What fits on a chip and on each of its cores. The first four must be known."""
+
+    cores_per_chip: Count
+    cores_per_tile: Count
+    mesh_columns: Count
+    mesh_rows: Count
+    neurons_per_core: Count
+    input_axons_per_core: Count
+    output_axons_per_core: Count
+    synaptic_words_per_core: Count
+    words_per_axon: Count
+
+    @model_validator(mode="after")
+    def _mesh(self) -> "Limits":
+        names = ("cores_per_chip", "cores_per_tile", "mesh_columns", "mesh_rows")
+        for name in names:
+            if getattr(self, name).value is None:
+                raise ValueError(f"{name} is null: cores cannot be laid out without it, give a number")
+        cores, per_tile, columns, rows = (int(getattr(self, name).value) for name in names)
+        if cores > per_tile * columns * rows:
+            raise ValueError(f"{cores} cores_per_chip do not fit {columns} x {rows} tiles of {per_tile} cores")
+        return self
+
+
+class EventCost(Strict):
+    """Energy and time of one event on one core."""
+
+    energy_pJ: Quantity
+    time_ns: Quantity
+
+
+class Costs(Strict):
+    """Cost of each kind of event (COST_MODEL terms): access, update and spike of a neuron, axon, synapse, mesh hop."""
+
+    neuron_access: EventCost
+    neuron_update: EventCost
+    spike: EventCost
+    axon_out: EventCost
+    axon_in: EventCost
+    synop_dense: EventCost
+    synop_sparse: EventCost
+    synop_conv: EventCost
+    hop_east_west: EventCost
+    hop_north_south: EventCost
+
+
+class Barrier(Strict):
+    """The wait that ends a timestep, by the number of tiles in use.
+
+    Attributes
+    ----------
+    between: "floor" takes the largest listed number of tiles that is not above the one in use; "linear" interpolates.
+    """
+
+    energy_pJ_per_step: Quantity
+    between: Literal["floor", "linear"]
+    time_ns_by_tiles: dict[Annotated[int, Field(ge=1)], Quantity]
+
+    @field_validator("time_ns_by_tiles")
+    @classmethod
+    def _starts_at_one(cls, table: dict[int, Quantity]) -> dict[int, Quantity]:
+        if 1 not in table:
+            raise ValueError("the table must start at 1 tile: add the entry 1")
+        if len({knot.value is None for knot in table.values()}) > 1:
+            raise ValueError("some entries are null and some are not: give all of them or none")
+        return dict(sorted(table.items()))
+
+
+class Monitor(Strict):
+    """What watching the output costs; delay_steps is d, the hardware steps from the verdict to the halt."""
+
+    messages_per_step: Quantity
+    time_ns_per_step: Quantity
+    energy_pJ_per_step: Quantity
+    delay_steps: Quantity
+
+
+class Management(Strict):
+    """Time per step that embedded management takes (t_mgmt)."""
+
+    time_ns_per_step: Quantity
+
+
+class SampleReset(Strict):
+    """Energy of clearing the state between two samples (E_reset)."""
+
+    energy_pJ_per_sample: Quantity
+
+
+class Hardware(Strict):
+    """Base of what load_hardware returns; `name` is the file's name without its suffix."""
+
+    name: Text
+    title: Text
+
+
+class Chip(Hardware):
+    """A many-core chip: capabilities, limits and the cost of every event."""
+
+    kind: Literal["chip"]
+    capabilities: Capabilities
+    limits: Limits
+    costs: Costs
+    barrier: Barrier
+    management: Management
+    static_mW_per_chip: Quantity
+    reset: SampleReset
+    monitor: Monitor
+
+
+class OperationEnergy(Strict):
+    """Energy of one arithmetic operation."""
+
+    energy_pJ: Quantity
+
+
+class OperationProfile(Hardware):
+    """Arithmetic energies alone, as the early-exit literature counts them: no cores, no time, no static power."""
+
+    kind: Literal["operations"]
+    accumulate: OperationEnergy
+    multiply_accumulate: OperationEnergy
+
+
+class _Loader(yaml.SafeLoader):
+    """safe_load that refuses what safe_load would swallow: a key given twice, and aliases."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not allowed: write the value out")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            text = str(key.value)
+            if text in seen:
+                raise yaml.YAMLError(f"key {text[:60]} is given twice: remove one")
+            seen.add(text)
+        return super().construct_mapping(node, deep=deep)
+
+
+def hardware_names() -> tuple[str, ...]:
+    """Names of the hardware files that come with spikecut, sorted."""
+    names = (entry.name for entry in files(PACKAGE).iterdir())
+    return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
+
+
+def load_hardware(name_or_path: str | Path) -> Hardware:
+    """Read one hardware file: one of `hardware_names()`, or a path to a .yaml file.
+
+    Raises
+    ------
+    HardwareConfigError: unknown name, unreadable file, or a key that is missing, unknown or holds no valid number;
+        one line with the file, the key and the remedy.
+    """
+    text = str(name_or_path)
+    if isinstance(name_or_path, Path) or text.endswith((".yaml", ".yml")):
+        path = Path(name_or_path)
+        try:
+            with path.open("rb") as file:
+                raw = file.read(SIZE_LIMIT + 1)
+        except OSError as exc:
+            raise HardwareConfigError(f"{path}: cannot be read ({exc.strerror}): give a readable .yaml file") from exc
+        return _parse(path.stem, str(path), raw)
+    if text not in hardware_names():
+        names = ", ".join(hardware_names())
+        raise HardwareConfigError(f"hardware {text!r} is unknown: choose {names}, or give a path to a .yaml file")
+    return _parse(text, f"{text}.yaml", (files(PACKAGE) / f"{text}.yaml").read_bytes())
+
+
+def _parse(name: str, file: str, raw: bytes) -> Hardware:
+    if len(raw) > SIZE_LIMIT:
+        raise HardwareConfigError(f"{file}: larger than {SIZE_LIMIT // 1024} KiB: this is no hardware file")
+    try:
+        data = yaml.load(raw.decode("utf-8"), Loader=_Loader)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as exc:
+        reason = " ".join(str(exc).split())[:300] or type(exc).__name__
+        raise HardwareConfigError(f"{file}: not valid YAML: {reason}") from exc
+    if not isinstance(data, dict):
+        raise HardwareConfigError(f"{file}: expected a mapping of keys, found {type(data).__name__}")
+    if "name" in data:
+        raise HardwareConfigError(f"{file}: name: unknown key: remove it, the file's name is the name")
+    kinds: dict[Any, type[Hardware]] = {"chip": Chip, "operations": OperationProfile}
+    kind = data.get("kind")
+    if not isinstance(kind, str) or kind not in kinds:
+        raise HardwareConfigError(f"{file}: kind: expected chip or operations, found {kind!r}"[:200])
+    try:
+        return kinds[kind].model_validate({"name": name, **data})
+    except ValidationError as exc:
+        raise HardwareConfigError(f"{file}: {_first_problem(exc)}") from exc
+
+
+def _first_problem(error: ValidationError) -> str:
+    """The first problem, unknown keys before all others: a misspelt key is also a missing one."""
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    problem = min(problems, key=lambda item: item["type"] != "extra_forbidden")
+    place = ".".join(str(part) for part in problem["loc"] if part != "[key]")
+    kind = problem["type"]
+    if kind == "extra_forbidden":
+        text = "unknown key: remove it or correct its spelling (the unit is part of a key: energy_pJ, time_ns)"
+    elif kind == "missing":
+        text = "missing key: add it (a number that nobody knows is null, with the reason as its source)"
+    elif kind == "model_type":
+        text = f"expected a mapping: write every number as {LEAF}"
+    else:
+        text = problem["msg"].removeprefix("Value error, ")
+        if kind in ("float_type", "finite_number", "greater_than_equal", "literal_error", "bool_type"):
+            text += ": correct it" + (", or null where it is unknown" if kind != "bool_type" else "")
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{place}: {text}{more}"

@@ -1,0 +1,202 @@
+"""Tables for the terminal, from run summaries. Latency and energy are always called estimated."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from spikecut.errors import InputError
+
+SAVINGS = {
+    "naive": "naive ratio τ/T",
+    "isolated": "isolated ratio",
+    "streaming": "streaming ratio",
+}
+"""The three ratios of a run's savings, always shown together: 1 saves nothing."""
+
+WIDTH = 100
+"""Columns that a table may fill."""
+LABEL_WIDTH = 28
+SPARKS = 24
+"""Characters that a distribution may fill; with more timesteps, neighbours share one."""
+
+BARS = "▁▂▃▄▅▆▇█"
+PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"))
+UNKNOWN = "unknown"
+STEPS = "steps"
+
+
+def demo_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
+    """Networks side by side, one column each, from the objects that `summarise` makes; at most 100 columns wide.
+
+    Raises InputError if there is no summary, or one lacks a key.
+    """
+    if not summaries:
+        raise InputError("no run to show: give at least one summary")
+    room = WIDTH - 1 - 3 * (len(summaries) + 1)
+    try:
+        table = Table(caption=_caption(summaries), caption_justify="left")
+        table.add_column("", max_width=LABEL_WIDTH, overflow="fold", style="bold")
+        for summary in summaries:
+            width = max((room - LABEL_WIDTH) // len(summaries), 1)
+            table.add_column(str(summary["network"]), max_width=width, overflow="fold")
+        for section in (_accuracy_rows, _time_rows, _hardware_rows, _saving_rows):
+            for label, cells in section(summaries):
+                table.add_row(label, *cells)
+            table.add_section()
+    except KeyError as exc:
+        raise InputError(f"summary without key {exc}: run it again with this version") from exc
+    return table
+
+
+Rows = Iterator[tuple[str, list[str]]]
+
+
+def _accuracy_rows(summaries: Sequence[Mapping[str, Any]]) -> Rows:
+    """Samples and accuracies."""
+    yield "samples", [f"{summary['samples']:,}" for summary in summaries]
+    yield "accuracy at full T", [percent(summary["accuracy_full"], "not run") for summary in summaries]
+    yield "accuracy with cutoff", [percent(summary["accuracy_cutoff"]) for summary in summaries]
+
+
+def _time_rows(summaries: Sequence[Mapping[str, Any]]) -> Rows:
+    """Timesteps and hardware steps."""
+    yield "mean timesteps of T", [f"{summary['mean_timesteps']:.2f} of {summary['horizon']}" for summary in summaries]
+    yield "optimal cutoff (oracle)", [_optimal(summary["optimal_cutoff"]) for summary in summaries]
+    yield "exits at t = 1 … T", [sparkline(list(summary["timesteps_histogram"].values())) for summary in summaries]
+    yield "quartiles of the exits", [quartiles(summary["timesteps_histogram"]) for summary in summaries]
+    whole = [summary["horizon"] + summary["depth"] for summary in summaries]
+    means = [summary["mean_hardware_steps"] for summary in summaries]
+    yield "mean hardware steps of T+P", [f"{mean:.2f} of {steps}" for mean, steps in zip(means, whole, strict=True)]
+
+
+def _hardware_rows(summaries: Sequence[Mapping[str, Any]]) -> Rows:
+    """Estimated latency and energy of a sample, per hardware."""
+    names = list(dict.fromkeys(name for summary in summaries for name in summary["hardware"]))
+    for name in names:
+        for measure, unit in (("latency_s", "s"), ("energy_j", "J")):
+            cells = [_estimate(summary["hardware"].get(name), measure, unit) for summary in summaries]
+            yield f"{name} {measure.split('_')[0]}, estimated", cells
+
+
+def _saving_rows(summaries: Sequence[Mapping[str, Any]]) -> Rows:
+    """The three ratios, as steps and, where any run gives them, as estimated time and energy."""
+    for key, label in SAVINGS.items():
+        given = [dict(_leaves((summary["savings"] or {}).get(key))) for summary in summaries]
+        found = [name for leaves in given for name, value in leaves.items() if name != STEPS and value is not None]
+        yield f"{label}, steps", [_steps_ratio(leaves.get(STEPS), key) for leaves in given]
+        for name in dict.fromkeys(found):
+            yield f"  {name}, estimated", [ratio(leaves.get(name)) for leaves in given]
+
+
+def _optimal(optimal: Mapping[str, Any] | None) -> str:
+    """Mean of the optimal cutoff."""
+    if optimal is None:
+        return "not run"
+    return f"{optimal['mean_timesteps']:.2f}, {optimal['never_right']} never right"
+
+
+def _estimate(entry: Mapping[str, Any] | None, measure: str, unit: str) -> str:
+    """Mean with its band, ≥ where terms are unknown, or the refusal."""
+    if entry is None:
+        return "not estimated"
+    if "refusal" in entry:
+        return str(entry["refusal"])
+    values = entry[measure]
+    if values["mean"] is None:
+        return UNKNOWN
+    bound = "≥ " if values["unknown_terms"] else ""
+    if entry["hypothetical"]:
+        bound = f"hypothetical: {bound}"
+    edges = [None if values[edge] is None else quantity(values[edge], unit) for edge in ("low", "high")]
+    return f"{bound}{quantity(values['mean'], unit)} {_band(*edges)}"
+
+
+def _band(low: str | None, high: str | None) -> str:
+    """The edges of a band, in words where they are unknown."""
+    if low is None and high is None:
+        return "(band unknown)"
+    return f"({low or UNKNOWN} to {high or UNKNOWN})"
+
+
+def _steps_ratio(value: Any, key: str) -> str:
+    """A ratio of steps; says so where a stream gains nothing."""
+    nothing = key == "streaming" and isinstance(value, float | int) and value >= 1
+    return f"{ratio(value)}, saves no throughput here" if nothing else ratio(value)
+
+
+def _leaves(entry: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Ratios in nested objects, with the keys that lead to them; one without a key is of steps."""
+    if isinstance(entry, Mapping) and "value" not in entry:
+        for key, inner in entry.items():
+            yield from _leaves(inner, f"{prefix} {key}".strip())
+    else:
+        yield prefix or STEPS, entry
+
+
+def _caption(summaries: Sequence[Mapping[str, Any]]) -> str:
+    """What the figures are, and the terms that nobody has published."""
+    lines = [
+        "Latency and energy are estimated per sample (low to high), not measured.",
+        "Ratios to the full run: 1 saves nothing. Naive: τ/T. Isolated: latency of one sample. "
+        "Streaming: time per sample, back to back.",
+    ]
+    terms: dict[str, None] = {}
+    for summary in summaries:
+        for name, entry in summary.get("hardware", {}).items():
+            for measure in ("latency_s", "energy_j"):
+                unknown = entry.get(measure, {}).get("unknown_terms", ())
+                if unknown:
+                    terms[f"{name} {measure.split('_')[0]}: {', '.join(unknown)}"] = None
+    if terms:
+        lines.append("≥: a lower bound, ratios are of the known parts. The unknown terms:")
+        lines += terms
+    return "\n".join(lines)
+
+
+def percent(share: float | None, absent: str = UNKNOWN) -> str:
+    """A share as a percentage with two decimals."""
+    return absent if share is None else f"{share:.2%}"
+
+
+def ratio(value: float | Mapping[str, float | None] | None) -> str:
+    """A ratio with three decimals, with its band if it is an object of "value", "low" and "high"."""
+    if value is None:
+        return UNKNOWN
+    if isinstance(value, Mapping):
+        edges = [None if value[edge] is None else ratio(value[edge]) for edge in ("low", "high")]
+        return f"{ratio(value['value'])} {_band(*edges)}"
+    return f"{value:.3f}"
+
+
+def quantity(value: float | None, unit: str) -> str:
+    """A number with three significant digits and an SI prefix: quantity(1.53e-5, "s") is "15.3 µs"."""
+    if value is None:
+        return UNKNOWN
+    if value == 0:
+        return f"0 {unit}"
+    for factor, prefix in PREFIXES:
+        scaled = float(f"{value / factor:.3g}")
+        if abs(scaled) >= 1:
+            digits = 2 if abs(scaled) < 10 else 1 if abs(scaled) < 100 else 0
+            return f"{scaled:,.{digits}f} {prefix}{unit}"
+    return f"{value:.2e} {unit}"
+
+
+def sparkline(counts: Sequence[int]) -> str:
+    """Counts as at most SPARKS characters, scaled to the largest; · where there is none."""
+    shared = -(-len(counts) // SPARKS) or 1
+    counts = [sum(counts[start : start + shared]) for start in range(0, len(counts), shared)]
+    largest = max(counts, default=0)
+    return "".join("·" if count == 0 else BARS[(count * len(BARS) - 1) // largest] for count in counts)
+
+
+def quartiles(histogram: Mapping[str, int]) -> str:
+    """First quartile, median and third quartile of the exit timesteps, each the smallest t that holds the share."""
+    total, seen = sum(histogram.values()), 0
+    found: list[str] = []
+    for timestep, count in sorted((int(t), count) for t, count in histogram.items()):
+        seen += count
+        while len(found) < 3 and 4 * seen >= (len(found) + 1) * total:
+            found.append(str(timestep))
+    return " / ".join(found)

@@ -1,0 +1,142 @@
+"""Events per core: how the messages that a trace counted per layer spread over the cores of a placement."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from spikecut.deploy.placement import LayerPlacement, Placement, fan_out_per_core
+from spikecut.deploy.trace import LayerEvents, RunTrace
+from spikecut.errors import InputError
+from spikecut.export.graph import IntArray, IntegerLayer, IntegerNetwork
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class Spread:
+    """How one layer's messages spread over targets: matrix [senders, targets], what one message adds to each target."""
+
+    def __init__(self, matrix: IntArray) -> None:
+        self.mean: FloatArray = matrix.mean(axis=0)
+        self.uniform = bool((matrix == matrix[0]).all())
+        self.row: FloatArray = matrix[0].astype(np.float64)
+        self.sparse = None if self.uniform else sparse.csr_matrix(matrix.astype(np.float64))
+
+    def __call__(self, events: LayerEvents, part: slice) -> FloatArray:
+        """Counts float64 [samples, steps, targets]: exact where all senders are alike or the messages are recorded."""
+        spikes = events.spikes[part, :, None].astype(np.float64)
+        if self.sparse is None:
+            return spikes * self.row
+        if events.raster is None:
+            return spikes * self.mean
+        sent = sparse.csr_matrix((events.raster[part] != 0).reshape(-1, events.raster.shape[2]).astype(np.float64))
+        dense: FloatArray = (sent @ self.sparse).toarray()
+        return dense.reshape(*spikes.shape[:2], -1)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Events of one layer's cores, float64 [samples, steps, cores]; hops [samples, steps, 2] east-west, north-south."""
+
+    fired: FloatArray
+    messages: FloatArray
+    axons: FloatArray
+    synops: FloatArray
+    hops: FloatArray
+
+
+@dataclass(frozen=True)
+class Route:
+    """One layer on its cores: what comes in from the layer before (or the source), what goes out to the next."""
+
+    layer: IntegerLayer
+    placed: LayerPlacement
+    following: tuple[IntegerLayer, LayerPlacement] | None
+
+    @cached_property
+    def incoming(self) -> IntArray:
+        """Synapses of each input neuron on each core, int64 [input neurons, cores]."""
+        return fan_out_per_core(self.layer, self.placed)
+
+    @property
+    def storage(self) -> str:
+        """Which synapse format the hardware file prices."""
+        if self.layer.kind == "conv":
+            return "synop_conv"
+        return "synop_dense" if self.layer.weight.all() else "synop_sparse"
+
+    @cached_property
+    def spreads(self) -> dict[str, Spread]:
+        """The four spreads of messages: axons and synops by the layer before, the rest by this layer."""
+        core = self.placed.core_of_neuron
+        own = np.zeros((core.size, len(self.placed.cores)), dtype=np.int64)
+        own[np.arange(core.size), core] = 1
+        goes_to = np.zeros((core.size, 1), dtype=np.int64)
+        hops = np.zeros((core.size, 2), dtype=np.int64)
+        if self.following is not None:
+            reached = fan_out_per_core(*self.following) > 0
+            goes_to = np.count_nonzero(reached, axis=1)[:, None]
+            for axis, name in enumerate(("x", "y")):
+                here = np.array([getattr(item, name) for item in self.placed.cores])[core]
+                there = np.array([getattr(item, name) for item in self.following[1].cores])
+                hops[:, axis] = (np.abs(here[:, None] - there) * reached).sum(axis=1)
+        return {
+            "fired": Spread(own),
+            "messages": Spread(own * goes_to),
+            "hops": Spread(hops),
+            "axons": Spread((self.incoming > 0).astype(np.int64)),
+            "synops": Spread(self.incoming),
+        }
+
+    def counts(self, before: LayerEvents, events: LayerEvents, part: slice) -> Counts:
+        """Events per core; InputError if the recorded synaptic operations do not follow from the recorded messages."""
+        spreads = self.spreads
+        given = events.synops[part, :, None].astype(np.float64)
+        synops = given
+        if len(self.placed.cores) > 1:
+            synops = spreads["synops"](before, part)
+            if before.raster is None and not spreads["synops"].uniform:
+                synops = given * (self.incoming.sum(axis=0) / max(int(self.incoming.sum()), 1))
+            elif not np.array_equal(synops.sum(axis=2), given[..., 0]):
+                raise InputError(f"layer {events.name}: its synaptic operations do not follow from the messages")
+        return Counts(
+            fired=spreads["fired"](events, part),
+            messages=spreads["messages"](events, part),
+            axons=spreads["axons"](before, part),
+            synops=synops,
+            hops=spreads["hops"](events, part),
+        )
+
+    def assumption(self, before: LayerEvents, events: LayerEvents) -> str | None:
+        """What had to be split evenly because the messages were not recorded."""
+        sides = {"axons": before, "fired": events, "messages": events, "hops": events}
+        if len(self.placed.cores) > 1:
+            sides["synops"] = before
+        split = [name for name, side in sides.items() if side.raster is None and not self.spreads[name].uniform]
+        if not split:
+            return None
+        cores = len(self.placed.cores)
+        return f"layer {events.name}: messages not recorded, {', '.join(split)} split evenly ({cores} cores)"
+
+
+def routes_of(network: IntegerNetwork, placement: Placement) -> list[Route]:
+    """One route per layer, in order."""
+    stages = list(zip(network.layers, placement.layers, strict=True))
+    return [Route(*stage, following) for stage, following in zip(stages, [*stages[1:], None], strict=True)]
+
+
+def check_events(trace: RunTrace) -> None:
+    """Raise InputError unless the trace holds events of every layer, one entry per sample and step that ran."""
+    if not trace.events:
+        raise InputError("this trace holds no events: run again with record='events' or record='all'")
+    names = ["input", *(layer.name for layer in trace.network.layers)]
+    if [events.name for events in trace.events] != names:
+        raise InputError(f"the trace's events are of {[events.name for events in trace.events]}, expected {names}")
+    for events in trace.events:
+        ran = np.arange(events.spikes.shape[1]) < trace.hardware_steps[:, None]
+        if trace.hardware_steps.max(initial=0) > ran.shape[1] or events.synops.shape != ran.shape:
+            raise InputError(f"events of {events.name}: expected one entry per sample and hardware step that ran")
+        if events.spikes[~ran].any() or events.synops[~ran].any():
+            raise InputError(f"events of {events.name}: a step that did not run holds events")

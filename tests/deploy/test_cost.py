@@ -1,0 +1,592 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spikecut.deploy.backends.batched import run_batched
+from spikecut.deploy.cost import CostEstimate, Ratio, estimate, savings
+from spikecut.deploy.hardware import Chip, load_hardware
+from spikecut.deploy.placement import Placement, place
+from spikecut.deploy.trace import ExitReason, LayerEvents, RunTrace
+from spikecut.errors import CapabilityError, InputError
+from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+
+SHIPPED = ("loihi1", "loihi1_davies2018", "loihi2", "horowitz45nm")
+
+# The chip of the worked example in docs/cost_model.md: energy in pJ, time in ns; low is half, high is twice the value.
+EXAMPLE = {
+    "neuron_access": (10, 2),
+    "neuron_update": (5, 1),
+    "spike": (20, 4),
+    "axon_out": (30, 3),
+    "axon_in": (1, 6),
+    "synop_dense": (7, 4),
+    "synop_sparse": (8, 5),
+    "synop_conv": (6, 3),
+    "hop_east_west": (3, 1),
+    "hop_north_south": (4, 1),
+}
+
+
+def leaf(value: float | None, low: float | None = None, high: float | None = None) -> dict:
+    evidence = None if value is None else "bound"
+    return {"value": value, "low": low, "high": high, "evidence": evidence, "source": "worked example"}
+
+
+def banded(value: float) -> dict:
+    return leaf(value, value / 2, value * 2)
+
+
+def example_data(**limits: int) -> dict:
+    counts = {
+        "cores_per_chip": 8,
+        "cores_per_tile": 1,
+        "mesh_columns": 2,
+        "mesh_rows": 4,
+        "neurons_per_core": 2,
+        "input_axons_per_core": 64,
+        "output_axons_per_core": 64,
+        "synaptic_words_per_core": 64,
+        "words_per_axon": 64,
+        **limits,
+    }
+    unknown = leaf(None)
+    return {
+        "kind": "chip",
+        "title": "worked example",
+        "capabilities": dict.fromkeys(("graded_spikes", "soft_reset", "initial_state", "programmable_neuron"), False),
+        "limits": {name: leaf(count, count, count) for name, count in counts.items()},
+        "costs": {name: {"energy_pJ": banded(e), "time_ns": banded(t)} for name, (e, t) in EXAMPLE.items()},
+        "barrier": {
+            "energy_pJ_per_step": unknown,
+            "between": "floor",
+            "time_ns_by_tiles": {1: banded(100), 2: banded(150), 4: banded(250)},
+        },
+        "management": {"time_ns_per_step": leaf(0, 0, 0)},
+        "static_mW_per_chip": banded(2),
+        "reset": {"energy_pJ_per_sample": unknown},
+        "monitor": dict.fromkeys(
+            ("messages_per_step", "time_ns_per_step", "energy_pJ_per_step", "delay_steps"), unknown
+        ),
+    }
+
+
+class NoAlias(yaml.SafeDumper):
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def written(folder: Path, data: dict, name: str = "example") -> Path:
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.dump(data, Dumper=NoAlias))
+    return path
+
+
+@pytest.fixture(scope="session")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Chip:
+    chip = load_hardware(written(tmp_path_factory.mktemp("hardware"), example_data()))
+    assert isinstance(chip, Chip)
+    return chip
+
+
+def neuron(count: int, **fields: object) -> IntegerNeuron:
+    return IntegerNeuron(threshold=10, bias_mantissa=np.zeros(count, dtype=int), **fields)
+
+
+def example_network(**fields: object) -> IntegerNetwork:
+    hidden = IntegerLayer("hidden", "dense", [[2, 2], [2, 0], [0, 4]], neuron(3), (2,), (3,))
+    output = IntegerLayer("output", "dense", [[2, 2, 2], [4, 2, 2]], neuron(2, **fields), (3,), (2,))
+    readout = "membrane" if fields.get("reset") == "none" else "count"
+    return IntegerNetwork((hidden, output), InputSpec((2,), "events"), readout, horizon=2, name="example")
+
+
+INPUT = [[1, 1], [1, 0], [0, 0], [0, 0]]
+HIDDEN = [[0, 0, 0], [1, 0, 1], [0, 1, 0], [0, 0, 0]]
+OUTPUT = [[0, 0], [0, 0], [0, 1], [1, 1]]
+HIDDEN_SYNOPS = [4, 2, 0, 0]
+OUTPUT_SYNOPS = [0, 4, 2, 0]
+
+
+def layer_events(name: str, raster: list[list[int]], synops: list[int], recorded: bool = True) -> LayerEvents:
+    messages = np.array([raster], dtype=np.int32)
+    spikes = (messages != 0).sum(axis=2)
+    return LayerEvents(name, (messages.shape[2],), spikes, np.array([synops]), messages if recorded else None)
+
+
+def example_trace(steps: int = 4, recorded: bool = True, network: IntegerNetwork | None = None) -> RunTrace:
+    """One sample that ran `steps` of the four hardware steps."""
+    timesteps = steps - 2
+    return RunTrace(
+        scores=np.zeros((2, 1, 2), dtype=np.int64),
+        valid=np.arange(2)[:, None] < timesteps,
+        timesteps=np.array([timesteps]),
+        hardware_steps=np.array([steps]),
+        reason=(ExitReason.HORIZON if timesteps == 2 else ExitReason.CUTOFF,),
+        network=network or example_network(),
+        backend="by hand",
+        events=(
+            layer_events("input", INPUT[:steps], [0] * steps, recorded),
+            layer_events("hidden", HIDDEN[:steps], HIDDEN_SYNOPS[:steps], recorded),
+            layer_events("output", OUTPUT[:steps], OUTPUT_SYNOPS[:steps], recorded),
+        ),
+    )
+
+
+def edges(band: object) -> tuple[float, float, float]:
+    return band.low[0], band.value[0], band.high[0]
+
+
+def test_worked_example(example: Chip) -> None:
+    cost = estimate(example_trace(), example)
+    placement = cost.placement
+    assert placement is not None
+    assert [[group.tolist() for group in layer.groups] for layer in placement.layers] == [[[0, 1], [2]], [[0, 1]]]
+    assert [(core.x, core.y) for layer in placement.layers for core in layer.cores] == [(0, 0), (1, 0), (0, 1)]
+    assert edges(cost.latency_s) == (341.5e-9, 683e-9, 1366e-9)
+    assert edges(cost.dynamic_energy_j) == (311e-12, 622e-12, 1244e-12)
+    assert edges(cost.static_energy_j) == (341.5e-12, 1366e-12, 5464e-12)
+    assert edges(cost.energy_j) == (652.5e-12, 1988e-12, 6708e-12)
+    assert cost.steps.tolist() == [4]
+    assert cost.unknown_time == ("monitor time", "monitor messages", "monitor delay", "host input and output")
+    assert cost.unknown_energy == (
+        "barrier energy",
+        "reset energy",
+        "monitor energy",
+        "monitor messages",
+        "monitor delay",
+        "host input and output",
+    )
+    assert cost.assumptions == (
+        "every neuron of a core in use is updated at every step",
+        "messages take no time on the mesh",
+        "no embedded management between steps",
+    )
+    assert cost.hypothetical == ()
+
+
+def test_worked_example_cut(example: Chip) -> None:
+    cost = estimate(example_trace(3), example)
+    assert edges(cost.latency_s) == (259.5e-9, 519e-9, 1038e-9)
+    assert cost.dynamic_energy_j.value[0] == 507e-12
+    assert cost.energy_j.value[0] == 1545e-12
+
+
+def test_worked_example_savings(example: Chip) -> None:
+    full, cut = example_trace(), example_trace(3)
+    saved = savings(full, cut, {"example": (estimate(full, example), estimate(cut, example))})
+    assert saved.naive == {"steps": 1 / 2}
+    assert saved.isolated["steps"] == 3 / 4
+    assert saved.streaming == {"steps": 1.0, "example": {"latency": None, "energy": None}}
+    assert "no streamed run was made" in saved.streaming_reason
+    ratios = saved.isolated["example"]
+    assert isinstance(ratios, dict) and isinstance(ratios["latency"], Ratio) and isinstance(ratios["energy"], Ratio)
+    assert ratios["latency"].value == 519e-9 / 683e-9
+    assert ratios["energy"].value == 1545e-12 / 1988e-12
+    assert ratios["energy"].low <= ratios["energy"].value <= ratios["energy"].high
+    assert round(saved.break_even["example"]["time_ns"], 9) == round(164 / 3, 9)
+    assert round(saved.break_even["example"]["energy_pJ"], 9) == round(443 / 3, 9)
+    assert saved.unknown_terms["example"] == estimate(cut, example).unknown_terms
+    assert saved.notes == ("the cutoff saves no throughput here: back to back, samples start every T steps anyway",)
+
+
+def test_worked_example_is_in_the_documentation() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "cost_model.md").read_text()
+    for figure in ("683 ns", "622 pJ", "1366 pJ", "1988 pJ", "519 ns", "507 pJ", "1545 pJ"):
+        assert figure in text
+
+
+def test_without_messages_events_are_split_evenly_and_it_says_so(example: Chip) -> None:
+    cost = estimate(example_trace(recorded=False), example)
+    assert cost.assumptions[3:] == (
+        "layer hidden: messages not recorded, axons, fired, messages, hops, synops split evenly (2 cores)",
+    )
+    # Half of the input's 3 messages are taken to reach the second core, where really one did: 4.5 axons for 4.
+    assert cost.dynamic_energy_j.value[0] == 622.5 / 1e12
+
+
+def test_one_core_a_layer_needs_no_messages(tmp_path: Path) -> None:
+    path = written(tmp_path, example_data(neurons_per_core=4))
+    network = example_network()
+    solid = replace(network, layers=(network.layers[0].with_weight([[2, 2], [2, 4], [6, 4]]), network.layers[1]))
+    trace = example_trace(network=solid)
+    synops = replace(trace.events[1], synops=np.array([[6, 3, 0, 0]]))
+    recorded = replace(trace, events=(trace.events[0], synops, trace.events[2]))
+    silent = replace(recorded, events=tuple(replace(events, raster=None) for events in recorded.events))
+    with_messages, without = estimate(recorded, path), estimate(silent, path)
+    assert without.assumptions == with_messages.assumptions
+    assert edges(without.energy_j) == edges(with_messages.energy_j)
+    assert edges(without.latency_s) == edges(with_messages.latency_s)
+
+
+def test_monitor_is_charged_when_known(tmp_path: Path, example: Chip) -> None:
+    data = example_data()
+    data["monitor"] = {
+        "messages_per_step": leaf(2, 2, 2),
+        "time_ns_per_step": leaf(50, 50, 50),
+        "energy_pJ_per_step": leaf(11, 11, 11),
+        "delay_steps": leaf(1, 1, 1),
+    }
+    cost = estimate(example_trace(), written(tmp_path, data))
+    # 4 steps of 50 ns. The output core generates 6 ns more in each step, which shows only where it is the slowest: in
+    # the third (16 for 14) and fourth (20 for 14).
+    assert cost.latency_s.value[0] == (683 + 200 + 2 + 6) / 1e9
+    assert cost.dynamic_energy_j.value[0] == (622 + 4 * 11 + 4 * 2 * 30) / 1e12
+    assert not any("monitor" in term for term in cost.unknown_terms)
+    assert not any("run again" in line for line in cost.assumptions)
+
+
+def test_a_delay_that_the_run_did_not_have_is_said(tmp_path: Path) -> None:
+    data = example_data()
+    data["monitor"]["delay_steps"] = leaf(1, 1, 2)
+    cost = estimate(example_trace(3), written(tmp_path, data))
+    assert "the run halted [0] steps after the verdict, this monitor needs 1.0: run again" in cost.assumptions
+
+
+def test_reset_management_and_barrier_energy(tmp_path: Path) -> None:
+    data = example_data()
+    data["reset"]["energy_pJ_per_sample"] = leaf(1000, 1000, 1000)
+    data["barrier"]["energy_pJ_per_step"] = leaf(100, 100, 100)
+    data["management"]["time_ns_per_step"] = leaf(7, 7, 7)
+    cost = estimate(example_trace(), written(tmp_path, data))
+    assert cost.dynamic_energy_j.value[0] == (622 + 1000 + 400) / 1e12
+    assert cost.latency_s.value[0] == (683 + 28) / 1e9
+    assert "reset energy" not in cost.unknown_terms and "barrier energy" not in cost.unknown_terms
+
+
+def test_barrier_interpolated(tmp_path: Path) -> None:
+    data = example_data()
+    data["barrier"]["between"] = "linear"
+    cost = estimate(example_trace(), written(tmp_path, data))
+    assert cost.latency_s.value[0] == (683 + 4 * 50) / 1e9
+    assert "barrier for 3 tiles interpolated" in cost.assumptions
+
+
+def test_several_chips_draw_static_power_each_and_lack_the_links(tmp_path: Path) -> None:
+    cost = estimate(example_trace(), written(tmp_path, example_data(cores_per_chip=2, mesh_rows=1)))
+    assert cost.placement is not None and cost.placement.chips == 2
+    assert cost.static_energy_j.value[0] == 2 * 2e-3 * cost.latency_s.value[0]
+    assert "links between chips" in cost.unknown_time and "links between chips" in cost.unknown_energy
+
+
+def test_unknown_numbers_are_listed_never_zero() -> None:
+    cost = estimate(example_trace(), "loihi1_davies2018")
+    assert {"spike time", "axon in time"} <= set(cost.unknown_time)
+    assert {"spike energy", "axon in energy", "static power", "reset energy"} <= set(cost.unknown_energy)
+    assert np.isnan(edges(cost.static_energy_j)).all()
+    assert cost.energy_j.value[0] == cost.dynamic_energy_j.value[0] > 0
+    assert np.isnan(cost.latency_s.low[0]) and np.isnan(cost.energy_j.high[0])
+
+
+def test_no_time_known_is_no_time(tmp_path: Path) -> None:
+    data = example_data()
+    for cost in data["costs"].values():
+        cost["time_ns"] = leaf(None)
+    data["barrier"]["time_ns_by_tiles"] = {1: leaf(None)}
+    data["management"]["time_ns_per_step"] = leaf(None)
+    cost = estimate(example_trace(), written(tmp_path, data))
+    assert np.isnan(edges(cost.latency_s)).all() and np.isnan(edges(cost.static_energy_j)).all()
+    assert cost.energy_j.value[0] == 622e-12
+
+
+def test_arithmetic_profile_counts_operations_only() -> None:
+    binary = estimate(example_trace(), "horowitz45nm")
+    assert binary.energy_j.value[0] == pytest.approx(12 * 0.9e-12, rel=1e-15)
+    graded = replace(example_network(), input=InputSpec((2,), "events", bits=4))
+    assert estimate(example_trace(network=graded), "horowitz45nm").energy_j.value[0] == pytest.approx(
+        (6 * 4.6 + 6 * 0.9) * 1e-12, rel=1e-15
+    )
+    assert np.isnan(edges(binary.latency_s)).all() and np.isnan(edges(binary.static_energy_j)).all()
+    assert binary.unknown_time == ("all of the time",)
+    assert {"memory", "static power"} <= set(binary.unknown_energy)
+    assert binary.placement is None
+    full, cut = example_trace(), example_trace(3)
+    saved = savings(full, cut, {"h": (binary, estimate(cut, "horowitz45nm"))})
+    assert saved.isolated["h"]["latency"] is None
+    assert saved.isolated["h"]["energy"].value == 1.0
+
+
+def test_what_cannot_run_here_is_refused_unless_hypothetical() -> None:
+    network = example_network(reset="subtract", v_init=3)
+    trace = example_trace(network=network)
+    with pytest.raises(CapabilityError, match=r"^cannot run here: soft reset, initial state .* \(loihi1\)$"):
+        estimate(trace, "loihi1")
+    cost = estimate(trace, "loihi1", hypothetical=True)
+    assert len(cost.hypothetical) == 2 and cost.energy_j.value[0] > 0
+    assert estimate(trace, "loihi2").hypothetical == ()
+    cut = example_trace(3, network=network)
+    saved = savings(trace, cut, {"loihi1": (cost, estimate(cut, "loihi1", hypothetical=True))})
+    assert any(note.startswith("hypothetical: loihi1 lacks soft reset") for note in saved.notes)
+
+
+def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CapabilityError, match="layer output does not fit"):
+        estimate(example_trace(), written(tmp_path, example_data(input_axons_per_core=2)))
+
+
+def test_bad_traces(example: Chip) -> None:
+    trace = example_trace()
+    with pytest.raises(InputError, match="holds no events: run again"):
+        estimate(replace(trace, events=()), example)
+    with pytest.raises(InputError, match="expected"):
+        estimate(replace(trace, events=trace.events[1:]), example)
+    with pytest.raises(InputError, match="a step that did not run holds events"):
+        estimate(replace(trace, hardware_steps=np.array([3])), example)
+    with pytest.raises(InputError, match="one entry per sample and hardware step"):
+        estimate(replace(trace, hardware_steps=np.array([5])), example)
+    wrong = replace(trace.events[1], synops=trace.events[1].synops + 1)
+    with pytest.raises(InputError, match="layer hidden: its synaptic operations do not follow"):
+        estimate(replace(trace, events=(trace.events[0], wrong, trace.events[2])), example)
+
+
+def test_savings_refuse_what_cannot_be_compared(example: Chip) -> None:
+    full, cut = example_trace(), example_trace(3)
+    here, there = estimate(full, example), estimate(cut, example)
+    with pytest.raises(InputError, match="the full run must use all T"):
+        savings(cut, cut)
+    with pytest.raises(InputError, match="differ in network"):
+        savings(full, replace(cut, network=replace(cut.network, name="another")))
+    with pytest.raises(InputError, match="do not fit its timesteps"):
+        savings(full, replace(cut, hardware_steps=np.array([2])))
+    with pytest.raises(InputError, match="different hardware or lack different terms"):
+        savings(full, cut, {"x": (estimate(full, "loihi1"), there)})
+    with pytest.raises(InputError, match="different hardware or lack different terms"):
+        savings(full, cut, {"x": (replace(here, unknown_energy=()), there)})
+    with pytest.raises(InputError, match="belongs to another run"):
+        savings(full, cut, {"x": (there, here)})
+
+
+def steps_trace(timesteps: list[int], delay: int, horizon: int = 10) -> RunTrace:
+    """A trace without events whose samples used these timesteps."""
+    used = np.array(timesteps)
+    return RunTrace(
+        scores=np.zeros((horizon, used.size, 2), dtype=np.int64),
+        valid=np.arange(horizon)[:, None] < used,
+        timesteps=used,
+        hardware_steps=np.minimum(used + delay, horizon) + 2,
+        reason=tuple(ExitReason.CUTOFF if t < horizon else ExitReason.HORIZON for t in timesteps),
+        network=replace(example_network(), horizon=horizon),
+        backend="by hand",
+    )
+
+
+@given(timesteps=st.lists(st.integers(1, 10), min_size=1, max_size=20), delay=st.integers(0, 4))
+def test_ratios_of_steps(timesteps: list[int], delay: int) -> None:
+    saved = savings(steps_trace([10] * len(timesteps), 0), steps_trace(timesteps, delay))
+    count = len(timesteps)
+    assert saved.naive["steps"] == pytest.approx(sum(timesteps) / count / 10, rel=1e-14)
+    isolated = sum(min(t + delay, 10) + 2 for t in timesteps) / count / 12
+    assert saved.isolated["steps"] == pytest.approx(isolated, rel=1e-14)
+    streaming = sum(min(t + 2 + delay, 10) for t in timesteps) / count / 10
+    assert saved.streaming["steps"] == pytest.approx(streaming, rel=1e-14)
+    assert bool(saved.notes) == all(t + 2 + delay >= 10 for t in timesteps)
+
+
+# An independent reading of the model: message by message, synapse by synapse, no matrices.
+
+
+def all_synapses(layer: IntegerLayer) -> list[tuple[int, int]]:
+    """(input neuron, output neuron) of every synapse with a non-zero weight."""
+    if layer.kind == "dense":
+        return [(int(i), int(o)) for o, i in np.argwhere(layer.weight)]
+    _, height, width = layer.input_shape
+    channels, rows, columns = layer.output_shape
+    found = []
+    for o, k, r, c in np.argwhere(layer.weight):
+        source_channel = o // (channels // layer.groups) * layer.weight.shape[1] + k
+        for y in range(rows):
+            for x in range(columns):
+                iy = y * layer.stride[0] - layer.padding[0] + r * layer.dilation[0]
+                ix = x * layer.stride[1] - layer.padding[1] + c * layer.dilation[1]
+                if 0 <= iy < height and 0 <= ix < width:
+                    found.append((int((source_channel * height + iy) * width + ix), int((o * rows + y) * columns + x)))
+    return found
+
+
+def by_hand(trace: RunTrace, chip: Chip, placement: Placement, sample: int) -> tuple[float, float]:
+    """Latency in ns and dynamic energy in pJ of one sample."""
+    cost = {name: (item.energy_pJ.value or 0.0, item.time_ns.value or 0.0) for name, item in chip.costs}
+    tables = [all_synapses(layer) for layer in trace.network.layers]
+    energy = time = 0.0
+    for step in range(int(trace.hardware_steps[sample])):
+        gen = {core.index: 0.0 for placed in placement.layers for core in placed.cores}
+        recv = dict(gen)
+        for depth, placed in enumerate(placement.layers):
+            for group, core in zip(placed.groups, placed.cores, strict=True):
+                for kind in ("neuron_access", "neuron_update"):
+                    energy += group.size * cost[kind][0]
+                    gen[core.index] += group.size * cost[kind][1]
+                for fired in group[trace.events[depth + 1].raster[sample, step, group] != 0]:
+                    energy += cost["spike"][0]
+                    gen[core.index] += cost["spike"][1]
+                    if depth + 1 == len(tables):
+                        continue
+                    after = placement.layers[depth + 1]
+                    for target in {after.cores[after.core_of_neuron[o]] for i, o in tables[depth + 1] if i == fired}:
+                        gen[core.index] += cost["axon_out"][1]
+                        energy += cost["axon_out"][0]
+                        energy += abs(target.x - core.x) * cost["hop_east_west"][0]
+                        energy += abs(target.y - core.y) * cost["hop_north_south"][0]
+            layer = trace.network.layers[depth]
+            dense = "synop_dense" if (layer.weight != 0).all() else "synop_sparse"
+            storage = "synop_conv" if layer.kind == "conv" else dense
+            for sent in np.flatnonzero(trace.events[depth].raster[sample, step]):
+                hit = [placed.cores[placed.core_of_neuron[o]].index for i, o in tables[depth] if i == sent]
+                for core_index in set(hit):
+                    energy += cost["axon_in"][0] + hit.count(core_index) * cost[storage][0]
+                    recv[core_index] += cost["axon_in"][1] + hit.count(core_index) * cost[storage][1]
+        tiles = len({core.tile for placed in placement.layers for core in placed.cores})
+        barrier = max(knot for knot in chip.barrier.time_ns_by_tiles if knot <= tiles)
+        time += max(*gen.values(), *recv.values()) + chip.barrier.time_ns_by_tiles[barrier].value
+    return time, energy
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> RunTrace:
+    """Random small convolutional networks, really run by the batched engine."""
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    stride, padding = draw(st.integers(1, 2)), draw(st.integers(0, 1))
+    rows = (4 + 2 * padding - 3) // stride + 1
+    columns = 5 + 2 * padding - 2 + 1
+    groups = draw(st.integers(1, 2))
+
+    def weights(*shape: int) -> np.ndarray:
+        return 2 * random.integers(-2, 6, shape) * (random.random(shape) < draw(st.sampled_from([0.5, 1.0])))
+
+    first = IntegerLayer(
+        "first",
+        "conv",
+        weights(4, 2 // groups, 3, 2),
+        neuron(4),
+        (2, 4, 5),
+        (4, rows, columns),
+        stride=(stride, 1),
+        padding=(padding, padding),
+        groups=groups,
+    )
+    second = IntegerLayer("second", "dense", weights(5, 4 * rows * columns), neuron(5), first.output_shape, (5,))
+    third = IntegerLayer("third", "dense", weights(3, 5), neuron(3), (5,), (3,))
+    network = IntegerNetwork((first, second, third), InputSpec((2, 4, 5), "events"), "count", horizon=3)
+    inputs = (random.random((3, draw(st.integers(1, 3)), 2, 4, 5)) < draw(st.floats(0, 1))).astype(np.int32)
+    return run_batched(network, inputs, record="all")
+
+
+def cramped(neurons: int) -> Chip:
+    """The worked example's chip with other limits."""
+    chip = load_hardware("loihi1")
+    assert isinstance(chip, Chip)
+    limits = {
+        "neurons_per_core": neurons,
+        "mesh_columns": 3,
+        "mesh_rows": 43,
+        "cores_per_tile": 2,
+        "cores_per_chip": 256,
+    }
+    changed = {name: getattr(chip.limits, name).model_copy(update={"value": value}) for name, value in limits.items()}
+    return chip.model_copy(update={"limits": chip.limits.model_copy(update=changed)})
+
+
+@settings(max_examples=25, deadline=None)
+@given(trace=runs(), neurons=st.integers(4, 40))
+def test_equals_the_model_read_message_by_message(trace: RunTrace, neurons: int) -> None:
+    chip = cramped(neurons)
+    cost = estimate(trace, chip)
+    placement = place(trace.network, chip)
+    for sample in range(trace.samples):
+        time, energy = by_hand(trace, chip, placement, sample)
+        assert cost.latency_s.value[sample] * 1e9 == pytest.approx(time, rel=1e-12)
+        assert cost.dynamic_energy_j.value[sample] * 1e12 == pytest.approx(energy, rel=1e-12)
+
+
+@settings(max_examples=25, deadline=None)
+@given(trace=runs(), name=st.sampled_from(SHIPPED))
+def test_bands_are_ordered_and_the_unknown_stays_unknown(trace: RunTrace, name: str) -> None:
+    cost = estimate(trace, name)
+    for band in (cost.latency_s, cost.dynamic_energy_j, cost.static_energy_j, cost.energy_j):
+        for low, value, high in zip(band.low, band.value, band.high, strict=True):
+            assert np.isnan(low) or low <= value
+            assert np.isnan(high) or value <= high
+    assert cost.unknown_terms == estimate(silenced(trace), name).unknown_terms
+    if name == "loihi2":
+        assert np.isfinite(cost.energy_j.low).all() and np.isfinite(cost.energy_j.high).all()
+
+
+def silenced(trace: RunTrace) -> RunTrace:
+    """The same run without a single event."""
+    nothing = tuple(
+        replace(events, spikes=events.spikes * 0, synops=events.synops * 0, raster=events.raster * 0)
+        for events in trace.events
+    )
+    return replace(trace, events=nothing)
+
+
+def no_less(cost: CostEstimate, than: CostEstimate) -> bool:
+    pairs = ((cost.latency_s, than.latency_s), (cost.energy_j, than.energy_j))
+    return all(
+        (getattr(more, edge) >= getattr(less, edge)).all() for more, less in pairs for edge in ("low", "value", "high")
+    )
+
+
+@settings(max_examples=25, deadline=None)
+@given(trace=runs(), data=st.data(), recorded=st.booleans(), neurons=st.integers(4, 40))
+def test_more_spikes_never_cost_less(trace: RunTrace, data: st.DataObject, recorded: bool, neurons: int) -> None:
+    """Silence some messages of a run, with the synaptic operations they caused."""
+    random = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    fewer: list[LayerEvents] = []
+    arriving = trace.events[0].synops
+    for depth, events in enumerate(trace.events):
+        raster = events.raster * (random.random(events.raster.shape) < 0.6)
+        fewer.append(replace(events, raster=raster, spikes=(raster != 0).sum(axis=2), synops=arriving))
+        if depth < len(trace.network.layers):
+            fan = np.zeros(raster.shape[2], dtype=np.int64)
+            np.add.at(fan, [i for i, _ in all_synapses(trace.network.layers[depth])], 1)
+            arriving = (raster != 0) @ fan
+    less = replace(trace, events=tuple(fewer))
+    if not recorded:
+        trace, less = (
+            replace(run, events=tuple(replace(events, raster=None) for events in run.events)) for run in (trace, less)
+        )
+    assert no_less(estimate(trace, cramped(neurons)), estimate(less, cramped(neurons)))
+
+
+@settings(max_examples=25, deadline=None)
+@given(trace=runs(), steps=st.integers(4, 6), name=st.sampled_from(("loihi1", "loihi2")))
+def test_fewer_steps_never_cost_more(trace: RunTrace, steps: int, name: str) -> None:
+    """The same events, a run that ended earlier: the last events are gone with their steps."""
+    events = tuple(
+        replace(item, spikes=item.spikes[:, :steps], synops=item.synops[:, :steps], raster=item.raster[:, :steps])
+        for item in trace.events
+    )
+    shorter = replace(trace, hardware_steps=np.full(trace.samples, steps), events=events)
+    assert no_less(estimate(trace, name), estimate(shorter, name))
+    empty, longer = silenced(shorter), replace(silenced(trace), hardware_steps=np.full(trace.samples, 6))
+    assert steps == 6 or (estimate(longer, name).latency_s.value > estimate(empty, name).latency_s.value).all()
+
+
+def test_many_samples_in_chunks_equal_one_by_one(monkeypatch: pytest.MonkeyPatch, example: Chip) -> None:
+    trace = example_trace()
+    events = tuple(
+        replace(
+            item,
+            spikes=np.repeat(item.spikes, 5, axis=0),
+            synops=np.repeat(item.synops, 5, axis=0),
+            raster=np.repeat(item.raster, 5, axis=0),
+        )
+        for item in trace.events
+    )
+    many = replace(
+        trace,
+        scores=np.zeros((2, 5, 2), dtype=np.int64),
+        valid=np.ones((2, 5), dtype=bool),
+        timesteps=np.full(5, 2),
+        hardware_steps=np.full(5, 4),
+        reason=(ExitReason.HORIZON,) * 5,
+        events=events,
+    )
+    monkeypatch.setattr("spikecut.deploy.cost.CHUNK", 16)
+    cost = estimate(many, example)
+    assert cost.energy_j.value.tolist() == [1988e-12] * 5
+    assert cost.latency_s.high.tolist() == [1366e-9] * 5

@@ -1,0 +1,256 @@
+from dataclasses import replace
+from math import ceil
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spikecut.deploy.hardware import Chip, load_hardware
+from spikecut.deploy.placement import LIMITED, Placement, check_capabilities, fan_out_per_core, place
+from spikecut.errors import CapabilityError
+from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+
+
+def loihi(name: str = "loihi1", **limits: int | None) -> Chip:
+    chip = load_hardware(name)
+    assert isinstance(chip, Chip)
+    changed = {key: getattr(chip.limits, key).model_copy(update={"value": value}) for key, value in limits.items()}
+    return chip.model_copy(update={"limits": chip.limits.model_copy(update=changed)})
+
+
+def dense(name: str, inputs: tuple[int, ...], outputs: int, **neuron: object) -> IntegerLayer:
+    weight = np.full((outputs, int(np.prod(inputs))), 2)
+    bias = np.zeros(outputs, dtype=int)
+    return IntegerLayer(name, "dense", weight, IntegerNeuron(10, bias, **neuron), inputs, (outputs,))
+
+
+def conv(name: str, shape: tuple[int, int, int], outputs: int, kernel: int = 3, **geometry: object) -> IntegerLayer:
+    pair = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), **geometry}
+    groups = pair.get("groups", 1)
+    weight = np.full((outputs, shape[0] // groups, kernel, kernel), 2)
+    size = [
+        (n + 2 * p - d * (kernel - 1) - 1) // s + 1
+        for n, p, d, s in zip(shape[1:], pair["padding"], pair["dilation"], pair["stride"], strict=True)
+    ]
+    neuron = IntegerNeuron(10, np.zeros(outputs, dtype=int))
+    return IntegerLayer(name, "conv", weight, neuron, shape, (outputs, *size), **pair)
+
+
+def chain(*layers: IntegerLayer, bits: int = 0) -> IntegerNetwork:
+    spec = InputSpec(layers[0].input_shape, "direct", bits=bits)
+    readout = "membrane" if layers[-1].neuron.reset == "none" else "count"
+    return IntegerNetwork(layers, spec, readout, horizon=4)
+
+
+def sizes(placement: Placement) -> list[list[int]]:
+    return [[int(n) for n in layer.neurons] for layer in placement.layers]
+
+
+def test_one_core_a_layer_and_none_shared() -> None:
+    placement = place(chain(dense("a", (20,), 10), dense("b", (10,), 5)), loihi())
+    assert sizes(placement) == [[10], [5]]
+    assert [core.index for layer in placement.layers for core in layer.cores] == [0, 1]
+    assert (placement.cores, placement.tiles, placement.chips, placement.unchecked) == (2, 1, 1, ())
+
+
+def test_dense_is_cut_by_neuron_ranges() -> None:
+    placement = place(chain(dense("a", (4,), 7)), loihi(neurons_per_core=3))
+    assert [group.tolist() for group in placement.layers[0].groups] == [[0, 1, 2], [3, 4], [5, 6]]
+    assert placement.layers[0].core_of_neuron.tolist() == [0, 0, 0, 1, 1, 2, 2]
+
+
+def test_convolution_is_cut_along_space() -> None:
+    placement = place(chain(conv("a", (1, 4, 4), 3)), loihi(neurons_per_core=6))
+    assert [group.tolist() for group in placement.layers[0].groups] == [[0, 1, 4, 5, 8, 9], [2, 3, 6, 7, 10, 11]]
+
+
+def test_input_axons_cut_a_convolution_but_not_a_dense_layer() -> None:
+    assert sizes(place(chain(conv("a", (1, 8, 3), 1)), loihi(input_axons_per_core=12))) == [[2, 2, 2]]
+    with pytest.raises(CapabilityError, match=r"layer a does not fit: one neuron needs 13 input axons per core, .* 12"):
+        place(chain(dense("a", (13,), 2)), loihi(input_axons_per_core=12))
+
+
+def test_synaptic_words_round_up_per_axon() -> None:
+    # 10 axons onto 16 neurons are 2 words each, onto 8 neurons 1 word, onto 17 neurons 3 words.
+    assert sizes(place(chain(dense("a", (10,), 16)), loihi(synaptic_words_per_core=20))) == [[16]]
+    assert sizes(place(chain(dense("a", (10,), 17)), loihi(synaptic_words_per_core=20))) == [[9, 8]]
+    assert sizes(place(chain(dense("a", (10,), 16)), loihi(synaptic_words_per_core=19))) == [[8, 8]]
+
+
+def test_words_of_one_axon() -> None:
+    assert sizes(place(chain(dense("a", (2,), 17)), loihi(words_per_axon=2))) == [[9, 8]]
+
+
+def test_output_axons_count_destination_cores() -> None:
+    network = chain(dense("a", (2,), 6), dense("b", (6,), 6))
+    assert sizes(place(network, loihi(neurons_per_core=2, output_axons_per_core=6))) == [[2, 2, 2], [2, 2, 2]]
+    assert sizes(place(network, loihi(neurons_per_core=2, output_axons_per_core=5))) == [[1] * 6, [2, 2, 2]]
+    with pytest.raises(CapabilityError, match="layer a does not fit: one neuron needs 3 output axons per core"):
+        place(network, loihi(neurons_per_core=2, output_axons_per_core=2))
+
+
+def test_what_does_not_fit_is_named() -> None:
+    with pytest.raises(
+        CapabilityError, match=r"layer wide .*one position with all its channels needs 20 neurons per core"
+    ):
+        place(chain(conv("wide", (1, 4, 4), 20)), loihi(neurons_per_core=19))
+    with pytest.raises(CapabilityError, match="layer wide does not fit: .* 9 synaptic words per core, the limit is 8"):
+        place(chain(conv("wide", (1, 4, 4), 2)), loihi(synaptic_words_per_core=8))
+
+
+def test_unknown_limit_is_not_checked_and_said() -> None:
+    placement = place(chain(dense("a", (4,), 300)), loihi(neurons_per_core=None))
+    assert sizes(placement) == [[300]]
+    assert placement.unchecked == ("neurons_per_core",)
+
+
+def test_tiles_mesh_and_chips() -> None:
+    placement = place(chain(dense("a", (2,), 130)), loihi(neurons_per_core=1))
+    cores = placement.layers[0].cores
+    assert [(c.chip, c.tile, c.x, c.y) for c in cores[:5]] == [(0, 0, 0, 0)] * 4 + [(0, 1, 1, 0)]
+    assert [(c.chip, c.tile, c.x, c.y) for c in (cores[31], cores[32], cores[127])] == [
+        (0, 7, 7, 0),
+        (0, 8, 0, 1),
+        (0, 31, 7, 3),
+    ]
+    assert (cores[128].chip, cores[128].tile, cores[128].x, cores[128].y) == (1, 0, 8, 0)
+    assert (placement.chips, placement.tiles) == (2, 32)
+
+
+def test_ntidigits_takes_half_the_published_cores() -> None:
+    network = chain(dense("a", (64,), 256), dense("b", (256,), 256), dense("c", (256,), 242))
+    assert place(network, loihi()).cores == 3  # the published count is 6; see docs/cost_model.md
+
+
+def test_arithmetic_profile_has_no_cores() -> None:
+    with pytest.raises(CapabilityError, match="horowitz45nm has no cores"):
+        place(chain(dense("a", (2,), 2)), load_hardware("horowitz45nm"))
+
+
+def test_capabilities() -> None:
+    plain = chain(dense("a", (2,), 2))
+    soft = chain(dense("a", (2,), 2, reset="subtract"))
+    started = chain(dense("a", (2,), 2, v_init=5))
+    membrane = chain(dense("a", (2,), 2), dense("b", (2,), 2, reset="none"))
+    graded = chain(dense("a", (2,), 2), bits=8)
+    all_missing = chain(dense("a", (2,), 2, reset="subtract", v_init=1), dense("b", (2,), 2, reset="none"), bits=4)
+    wanted = [
+        (plain, []),
+        (soft, ["soft reset"]),
+        (started, ["initial state (v starts at another value than 0)"]),
+        (membrane, ["graded spikes (the readout sends its membrane)"]),
+        (graded, ["graded spikes (the input's messages carry 8 bits)"]),
+    ]
+    for network, missing in wanted:
+        assert check_capabilities(network, loihi()) == missing
+        assert check_capabilities(network, loihi("loihi2")) == []
+        assert check_capabilities(network, load_hardware("horowitz45nm")) == []
+    assert len(check_capabilities(all_missing, loihi())) == 4
+
+
+def synapses(layer: IntegerLayer) -> list[tuple[int, int, int]]:
+    """Every synapse (input neuron, output neuron, weight), by plain loops over the definition of a convolution."""
+    if layer.kind == "dense":
+        return [
+            (i, o, int(layer.weight[o, i])) for o in range(layer.weight.shape[0]) for i in range(layer.weight.shape[1])
+        ]
+    _, height, width = layer.input_shape
+    channels, rows, columns = layer.output_shape
+    found = []
+    for o in range(channels):
+        group = o // (channels // layer.groups)
+        for y in range(rows):
+            for x in range(columns):
+                for (k, r, c), weight in np.ndenumerate(layer.weight[o]):
+                    iy = y * layer.stride[0] - layer.padding[0] + r * layer.dilation[0]
+                    ix = x * layer.stride[1] - layer.padding[1] + c * layer.dilation[1]
+                    if 0 <= iy < height and 0 <= ix < width:
+                        source = ((group * layer.weight.shape[1] + k) * height + iy) * width + ix
+                        found.append((source, (o * rows + y) * columns + x, int(weight)))
+    return found
+
+
+def needs(network: IntegerNetwork, placement: Placement, index: int) -> dict[str, int]:
+    """What the fullest core of a layer needs, counted synapse by synapse."""
+    layer, placed = network.layers[index], placement.layers[index]
+    core = placed.core_of_neuron
+    onto: dict[tuple[int, int], int] = {}
+    for source, target, _ in synapses(layer):
+        onto[source, core[target]] = onto.get((source, core[target]), 0) + 1
+    per_core = range(len(placed.cores))
+    outgoing = dict.fromkeys(per_core, 0)
+    if index + 1 < len(network.layers):
+        after = placement.layers[index + 1].core_of_neuron
+        for source, _ in {(s, after[t]) for s, t, _ in synapses(network.layers[index + 1])}:
+            outgoing[core[source]] += 1
+    return {
+        "neurons_per_core": max(group.size for group in placed.groups),
+        "input_axons_per_core": max(sum(1 for _, c in onto if c == here) for here in per_core),
+        "synaptic_words_per_core": max(
+            sum(ceil(n / 8) for (_, c), n in onto.items() if c == here) for here in per_core
+        ),
+        "words_per_axon": max(ceil(n / 8) for n in onto.values()),
+        "output_axons_per_core": max(outgoing.values()),
+    }
+
+
+@st.composite
+def small_networks(draw: st.DrawFn) -> IntegerNetwork:
+    channels = draw(st.sampled_from([1, 2]))
+    first = conv(
+        "first",
+        (channels, draw(st.integers(4, 6)), draw(st.integers(4, 6))),
+        2 * channels,
+        draw(st.integers(1, 3)),
+        stride=(draw(st.integers(1, 2)), 1),
+        padding=(draw(st.integers(0, 1)), draw(st.integers(0, 1))),
+        groups=draw(st.sampled_from([1, channels])),
+    )
+    second = dense("second", first.output_shape, draw(st.integers(1, 12)))
+    seed = draw(st.integers(0, 2**32 - 1))
+    random = np.random.default_rng(seed)
+    return chain(*(layer.with_weight(2 * random.integers(-1, 2, layer.weight.shape)) for layer in (first, second)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(network=small_networks(), data=st.data())
+def test_every_core_keeps_the_limits_and_one_core_fewer_does_not(network: IntegerNetwork, data: st.DataObject) -> None:
+    limits = {
+        "neurons_per_core": data.draw(st.integers(4, 40)),
+        "synaptic_words_per_core": data.draw(st.integers(60, 300)),
+        "output_axons_per_core": data.draw(st.integers(20, 100)),
+    }
+    try:
+        placement = place(network, loihi(**limits))
+    except CapabilityError as error:
+        assert "does not fit" in str(error)
+        return
+    for index, (layer, placed) in enumerate(zip(network.layers, placement.layers, strict=True)):
+        assert sorted(np.concatenate(placed.groups).tolist()) == list(range(int(np.prod(layer.output_shape))))
+        counted = needs(network, placement, index)
+        assert all(counted[name] <= limit for name, limit in limits.items())
+        fewer = len(placed.cores) - 1
+        if fewer:
+            units = layer.output_shape[0] if layer.kind == "dense" else int(np.prod(layer.output_shape[1:]))
+            part = np.tile(np.arange(units) * fewer // units, 1 if layer.kind == "dense" else layer.output_shape[0])
+            groups = tuple(np.flatnonzero(part == core) for core in range(fewer))
+            layers = list(placement.layers)
+            layers[index] = replace(placed, groups=groups, cores=placed.cores[:fewer])
+            counted = needs(network, replace(placement, layers=tuple(layers)), index)
+            assert any(counted[name] > limit for name, limit in limits.items())
+
+
+@settings(max_examples=40, deadline=None)
+@given(network=small_networks(), neurons=st.integers(4, 20))
+def test_fan_out_per_core_counts_the_synapses(network: IntegerNetwork, neurons: int) -> None:
+    placement = place(network, loihi(neurons_per_core=neurons))
+    for layer, placed in zip(network.layers, placement.layers, strict=True):
+        want = np.zeros((int(np.prod(layer.input_shape)), len(placed.cores)), dtype=np.int64)
+        for source, target, weight in synapses(layer):
+            want[source, placed.core_of_neuron[target]] += weight != 0
+        assert np.array_equal(fan_out_per_core(layer, placed), want)
+
+
+def test_limits_are_those_of_the_schema() -> None:
+    assert set(LIMITED) | {"cores_per_chip", "cores_per_tile", "mesh_columns", "mesh_rows"} == set(dict(loihi().limits))

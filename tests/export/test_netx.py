@@ -1,0 +1,185 @@
+"""The netx file: round trips, lava-dl's own loader, its quirks, and hostile files."""
+
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from networks import networks, random_network
+
+from spikecut.errors import BundleError, InputError, SpikecutError, UnsupportedError
+from spikecut.export.netx import beyond_netx, dense_weight_in_lava, read_netx, write_netx
+
+
+def equal(one, other):
+    """Networks hold arrays, so == does not do."""
+    if (one.input, one.readout, one.horizon, one.name) != (other.input, other.readout, other.horizon, other.name):
+        return False
+    for a, b in zip(one.layers, other.layers, strict=True):
+        same_arrays = np.array_equal(a.weight, b.weight) and np.array_equal(
+            a.neuron.bias_mantissa, b.neuron.bias_mantissa
+        )
+        keys = [key for key in a.__dataclass_fields__ if key not in ("weight", "neuron")]
+        neuron_keys = [key for key in a.neuron.__dataclass_fields__ if key != "bias_mantissa"]
+        if not same_arrays or any(getattr(a, key) != getattr(b, key) for key in keys):
+            return False
+        if any(getattr(a.neuron, key) != getattr(b.neuron, key) for key in neuron_keys):
+            return False
+    return True
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(networks())
+def test_round_trip_is_the_identity(tmp_path_factory, network):
+    path = tmp_path_factory.mktemp("netx") / "network.net"
+    try:
+        write_netx(network, path)
+    except UnsupportedError:  # a matrix of one sign, which Lava's Dense would change
+        assume(False)
+    assert equal(read_netx(path), network)
+
+
+@pytest.mark.parametrize("case", [{}, {"bias": False}, {"dense_only": True}])
+def test_netx_loads_the_file_unchanged(tmp_path, case):
+    from lava.lib.dl.netx.hdf5 import Network
+
+    network = random_network(2, **case)
+    assert beyond_netx(network) == []
+    path = tmp_path / "network.net"
+    write_netx(network, path)
+    loaded = Network(net_config=str(path))
+    loaded.net_config.f.close()
+    assert len(loaded.layers) == len(network.layers)
+    for block, layer in zip(loaded.layers, network.layers, strict=True):
+        assert tuple(block.shape) == layer.output_shape[::-1]
+        synapse = block.synapse
+        if layer.kind == "conv":
+            stored = synapse.weight.init[:, ::-1, ::-1].transpose(0, 3, 2, 1)
+        else:
+            stored = synapse.weights.init >> -synapse.proc_params["weight_exp"]
+        np.testing.assert_array_equal(stored, layer.weight)
+        neuron = block.neuron
+        assert int(neuron.vth.init) == layer.neuron.threshold
+        assert (int(neuron.du.init), int(neuron.dv.init)) == (layer.neuron.decay_u - 1, layer.neuron.decay_v)
+
+
+@pytest.mark.parametrize("case", [{"soft": True}, {"soft": True, "graded": True, "membrane": True}])
+def test_netx_stops_at_what_it_cannot_express(tmp_path, case):
+    from lava.lib.dl.netx.hdf5 import Network
+
+    network = random_network(2, **case)
+    assert beyond_netx(network)
+    write_netx(network, tmp_path / "network.net")
+    with pytest.raises(AttributeError):
+        Network(net_config=str(tmp_path / "network.net"))
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(-256, 255), st.integers(-256, 255), st.sampled_from([1, 2, 4]))
+def test_what_lava_makes_of_a_dense_matrix(seed, one, other, step):
+    from lava.lib.dl.netx.utils import optimize_weight_bits
+    from lava.utils.weightutils import clip_weights, determine_sign_mode, truncate_weights
+
+    low, high = sorted((one, other))
+    weight = np.random.default_rng(seed).integers(low, high + 1, (3, 4)) // step * step
+    assume(weight.any())
+    with np.errstate(all="ignore"):
+        stored, bits, exponent, _ = optimize_weight_bits(weight.copy())
+    mode = determine_sign_mode(stored)
+    applied = truncate_weights(clip_weights(stored, mode, num_bits=8), mode, bits)
+    applied = applied << exponent if exponent > 0 else applied >> -exponent
+    np.testing.assert_array_equal(dense_weight_in_lava(weight), applied)
+
+
+def test_export_refuses_what_no_loader_runs_exactly(tmp_path):
+    network = random_network(1)
+    first, *rest = network.layers
+    broken = {
+        "odd": first.with_weight(first.weight + 1),
+        "outside": first.with_weight(np.full_like(first.weight, 256)),
+        "17 bits": replace(first, neuron=replace(first.neuron, threshold=2**17)),
+        "decay": replace(first, neuron=replace(first.neuron, decay_v=4097)),
+        "13-bit": replace(first, neuron=replace(first.neuron, bias_mantissa=first.neuron.bias_mantissa + 5000)),
+        "before the leak": replace(first, neuron=replace(first.neuron, reset_order="before_leak")),
+    }
+    for message, layer in broken.items():
+        with pytest.raises(UnsupportedError, match=f"conv1.*{message}"):
+            write_netx(replace(network, layers=(layer, *rest)), tmp_path / "network.net")
+    output = network.layers[-1]
+    ones = replace(network, layers=(*network.layers[:-1], output.with_weight(-np.abs(output.weight) - 2)))
+    one_sign = replace(ones.layers[-1], weight=np.full_like(output.weight, -256))
+    with pytest.raises(UnsupportedError, match="one sign"):
+        write_netx(replace(ones, layers=(*network.layers[:-1], one_sign)), tmp_path / "network.net")
+    assert list(tmp_path.iterdir()) == []
+
+
+def damage(key, value):
+    def change(file):
+        del file[key]
+        if value is not None:
+            file[key] = value
+
+    return change
+
+
+def relink(file):
+    del file["layer/1/weight"]
+    file["layer/1/weight"] = h5py.ExternalLink("/etc/hostname", "/x")
+
+
+def absurd(file):
+    del file["layer/1/weight"]
+    file.create_dataset("layer/1/weight", shape=(2**20, 2**20, 3, 3), dtype="i4", chunks=(1, 1024, 3, 3))
+
+
+DAMAGE = {
+    "weights missing": (damage("layer/1/weight", None), "missing"),
+    "float weights": (damage("layer/1/weight", np.ones((4, 2, 3, 3))), "integers"),
+    "flat weights": (damage("layer/1/weight", np.ones(4, dtype=int)), "4 dimensions"),
+    "external link": (relink, "link"),
+    "absurd shape": (absurd, "claims"),
+    "unknown layer": (damage("layer/1/type", np.array([b"pool"])), "pool"),
+    "number as type": (damage("layer/1/type", 7), "text"),
+    "foreign neuron": (damage("layer/1/neuron/type", np.array([b"ADRF"])), "ADRF"),
+    "no neuron": (damage("layer/1/neuron", None), "no neuron"),
+    "layer missing": (damage("layer/2", None), "missing"),
+    "no layers": (damage("layer", None), "not a netx file"),
+    "stride zero": (damage("layer/1/stride", np.zeros(2, dtype=int)), "stride"),
+    "wrong channels": (damage("layer/1/weight", np.ones((4, 5, 3, 3), dtype=int)), "does not fit"),
+    "wrong bias": (damage("layer/1/bias", np.ones(3, dtype=int)), "bias of shape"),
+    "decays per neuron": (damage("layer/1/neuron/vDecay", np.ones(4, dtype=int)), "per neuron"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_damaged_files_end_in_one_line(tmp_path, case):
+    change, message = DAMAGE[case]
+    path = tmp_path / "network.net"
+    write_netx(random_network(1), path)
+    with h5py.File(path, "r+") as file:
+        change(file)
+    with pytest.raises(SpikecutError, match=message) as caught:
+        read_netx(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_truncated_and_foreign_files(tmp_path):
+    with pytest.raises(BundleError, match="no such file"):
+        read_netx(tmp_path / "nothing.net")
+    whole = tmp_path / "network.net"
+    write_netx(random_network(1), whole)
+    cut = tmp_path / "cut.net"
+    cut.write_bytes(whole.read_bytes()[:3000])
+    with pytest.raises(BundleError, match="truncated"):
+        read_netx(cut)
+    cut.write_text("not HDF5")
+    with pytest.raises(BundleError, match="not an HDF5 file"):
+        read_netx(cut)
+    with h5py.File(whole, "r+") as file:
+        del file["spikecut"]
+    with pytest.raises(InputError, match="must be given"):
+        read_netx(whole)
+    network = random_network(1)
+    assert read_netx(whole, network.input, "count", 6).layers[0].name == "conv1"
