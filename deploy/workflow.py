@@ -44,7 +44,7 @@ class Run:
 def export_to_bundle(
     network: SpikingNetwork, recipe: Mapping[str, Any], out: Path, dataset: str | None = None, name: str | None = None
 ) -> Manifest:
-    """Export a trained network; golden samples come from the calibration split of `dataset`, by default the recipe's."""
+    """Export a trained network; golden samples come from the calibration split of `dataset`, or the recipe's."""
     chosen = dataset or str(recipe.get("dataset", ""))
     split = load_dataset(chosen).calibration
     images, labels = split.x[:GOLDEN_SAMPLES], split.y[:GOLDEN_SAMPLES]

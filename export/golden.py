@@ -3,18 +3,22 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from spikecut.errors import BundleError, DataError
 from spikecut.export.encode import encode_samples
 from spikecut.export.files import open_hdf5, read_array, read_dataset
 from spikecut.export.graph import Floats, InputSpec, IntArray, Integers
-from spikecut.models.network import SpikingNetwork
-from spikecut.models.quantisation import StagePlan, quantised_twin
+
+if TYPE_CHECKING:
+    import torch
+
+    from spikecut.models.network import SpikingNetwork
+    from spikecut.models.quantisation import StagePlan
 
 MINIMUM_SAMPLES = 32
 
@@ -41,8 +45,8 @@ class Golden:
 
 
 def make_golden(
-    network: SpikingNetwork,
-    plans: Sequence[StagePlan],
+    network: "SpikingNetwork",
+    plans: "Sequence[StagePlan]",
     spec: InputSpec,
     horizon: int,
     images: Floats,
@@ -54,6 +58,10 @@ def make_golden(
     ------
     DataError: fewer than 32 samples, or values out of range.
     """
+    import torch  # only making a witness needs torch; reading one does not
+
+    from spikecut.models.quantisation import quantised_twin
+
     if len(images) < MINIMUM_SAMPLES:
         raise DataError(f"{len(images)} golden samples: at least {MINIMUM_SAMPLES} are needed")
     encoded = encode_samples(images, spec, horizon)
@@ -75,7 +83,7 @@ def make_golden(
     )
 
 
-def _integers(values: torch.Tensor) -> IntArray:
+def _integers(values: "torch.Tensor") -> IntArray:
     array = values.numpy()
     integers = array.astype(np.int64)
     if not np.array_equal(array, integers):

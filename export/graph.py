@@ -228,7 +228,7 @@ class IntegerLayer:
         check_geometry(self)
         if self.neuron.bias_mantissa.shape != (self.output_shape[0],):
             raise ExportError(
-                f"layer {self.name}: bias of shape {self.neuron.bias_mantissa.shape}, expected ({self.output_shape[0]},)"
+                f"layer {self.name}: bias of shape {self.neuron.bias_mantissa.shape}, expected {self.output_shape[:1]}"
             )
 
     def with_weight(self, weight: npt.ArrayLike) -> "IntegerLayer":

@@ -2,9 +2,6 @@
 
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
 from spikecut.deploy.backends.base import RECORDS, Record
 from spikecut.deploy.cutoff.base import CutoffPolicy
 from spikecut.deploy.cutoff.calibrate import Calibration

@@ -475,7 +475,7 @@ def runs(draw: st.DrawFn) -> RunTrace:
 
 
 def cramped(neurons: int) -> Chip:
-    """The worked example's chip with other limits."""
+    """Loihi 1 with small cores on a narrow mesh."""
     chip = load_hardware("loihi1")
     assert isinstance(chip, Chip)
     limits = {

@@ -255,24 +255,25 @@ def test_capability_must_be_a_truth_value(tmp_path: Path) -> None:
 
 
 HOSTILE = {
-    "": "expected a mapping",
-    "- 1": "expected a mapping",
-    "kind: toaster": "kind: expected chip or operations, found 'toaster'",
-    "kind: [chip]": "kind: expected chip or operations",
-    "kind: chip\nname: x": "name: unknown key",
-    "kind: chip\nkind: chip": "key kind is given twice",
-    "a: &a [1]\nb: *a": "aliases",
-    "a: !!python/object/apply:os.system [ls]": "not valid YAML",
-    "a: [": "not valid YAML",
-    "a: 9999-99-99": "not valid YAML",
-    "[" * 5000: "not valid YAML",
-    "# " + "x" * SIZE_LIMIT: "larger than 256 KiB",
+    "empty": ("", "expected a mapping"),
+    "list": ("- 1", "expected a mapping"),
+    "kind": ("kind: toaster", "kind: expected chip or operations, found 'toaster'"),
+    "kinds": ("kind: [chip]", "kind: expected chip or operations"),
+    "name": ("kind: chip\nname: x", "name: unknown key"),
+    "twice": ("kind: chip\nkind: chip", "key kind is given twice"),
+    "alias": ("a: &a [1]\nb: *a", "aliases"),
+    "object": ("a: !!python/object/apply:os.system [ls]", "not valid YAML"),
+    "open": ("a: [", "not valid YAML"),
+    "date": ("a: 9999-99-99", "not valid YAML"),
+    "deep": ("[" * 5000, "not valid YAML"),
+    "large": ("# " + "x" * SIZE_LIMIT, "larger than 256 KiB"),
 }
 
 
-@pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_file(tmp_path: Path, text: str) -> None:
-    assert HOSTILE[text] in refusal(tmp_path, text)
+@pytest.mark.parametrize("case", HOSTILE)
+def test_hostile_file(tmp_path: Path, case: str) -> None:
+    text, message = HOSTILE[case]
+    assert message in refusal(tmp_path, text)
 
 
 def test_binary_file(tmp_path: Path) -> None:

@@ -91,11 +91,9 @@ def test_output_axons_count_destination_cores() -> None:
 
 
 def test_what_does_not_fit_is_named() -> None:
-    with pytest.raises(
-        CapabilityError, match=r"layer wide .*one position with all its channels needs 20 neurons per core"
-    ):
+    with pytest.raises(CapabilityError, match=r"layer wide .*position with all its channels needs 20 neurons per core"):
         place(chain(conv("wide", (1, 4, 4), 20)), loihi(neurons_per_core=19))
-    with pytest.raises(CapabilityError, match="layer wide does not fit: .* 9 synaptic words per core, the limit is 8"):
+    with pytest.raises(CapabilityError, match=r"layer wide does not fit: .* 9 synaptic words per core, the limit is 8"):
         place(chain(conv("wide", (1, 4, 4), 2)), loihi(synaptic_words_per_core=8))
 
 

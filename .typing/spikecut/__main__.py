@@ -1,0 +1,1 @@
+../../deploy/_package/__main__.py

@@ -1,0 +1,41 @@
+# PYTHON only starts scripts/bootstrap.py, which finds Python 3.10 by itself (or takes PYTHON310).
+# The first that runs: a version manager's python3 may be a shim that fails.
+PYTHON ?= $(shell for python in python3 /usr/bin/python3 /usr/local/bin/python3 python; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 8))' 2>/dev/null && echo $$python && break; done)
+BOOTSTRAP = $(or $(PYTHON),$(error no Python 3.8 or newer found: set PYTHON=/path/to/python3)) scripts/bootstrap.py
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format types lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: ## build .venv, or leave it alone where it is up to date
+	@$(BOOTSTRAP)
+
+demo: setup ## train, export, verify, cut off and report on the embedded data
+	$(BIN)/spikecut demo $(ARGS)
+
+test: lint types ## everything that the continuous integration checks
+	$(BIN)/pytest $(ARGS)
+
+lint: setup ## style, formatting, and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	PYTHONPATH=.typing $(BIN)/lint-imports --no-logo
+
+format: setup ## rewrite the sources as lint wants them
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: setup ## mypy, strict
+	$(BIN)/mypy
+	$(BIN)/mypy scripts/bootstrap.py
+
+lock: ## resolve pyproject.toml anew into requirements.lock (ARGS=--upgrade: newest versions)
+	@$(BOOTSTRAP) lock $(ARGS)
+
+clean: ## remove .venv, .uv, caches and build leftovers
+	rm -rf .venv .uv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find deploy export models hardware_configs scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,172 @@
+"""The package is whole: nothing forgotten in the wheel, nothing heavy at import, nothing unpinned in the lock."""
+
+import fnmatch
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli
+
+import spikecut
+
+FOLDERS = ("deploy", "export", "models", "hardware_configs")
+ROOT_PACKAGE = Path("deploy", "_package")
+LONGEST_MODULE = 400
+# Places that a text may point to: papers, licences, and names of XML vocabularies. Nothing to download from.
+CITABLE_HOSTS = {b"doi.org", b"arxiv.org", b"opensource.org", b"www.w3.org"}
+
+
+def own_files(repository: Path) -> Iterator[Path]:
+    """Files of the tree that .gitignore does not exclude, relative to the root."""
+    ignored = [line.rstrip("/") for line in (repository / ".gitignore").read_text().split()] + [".git"]
+    for folder, subfolders, names in os.walk(repository):
+        subfolders[:] = [name for name in subfolders if not any(fnmatch.fnmatch(name, each) for each in ignored)]
+        paths = [Path(folder, name) for name in names]
+        yield from (path.relative_to(repository) for path in paths if path.is_file() and not path.is_symlink())
+
+
+def name_in_package(path: Path) -> str:
+    """Where a file of the tree lies in the wheel."""
+    inside = path.relative_to(ROOT_PACKAGE) if path.is_relative_to(ROOT_PACKAGE) else path
+    return Path("spikecut", inside).as_posix()
+
+
+def package_files(repository: Path) -> set[str]:
+    """Names in the wheel of every file of the four folders, notes apart."""
+    inside = (path for path in own_files(repository) if path.parts[0] in FOLDERS)
+    return {name_in_package(path) for path in inside if path.suffix != ".md"}
+
+
+def run_python(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def project(repository: Path) -> dict[str, Any]:
+    return tomli.loads((repository / "pyproject.toml").read_text())
+
+
+@pytest.fixture(scope="module")
+def lock(repository: Path) -> str:
+    return (repository / "requirements.lock").read_text()
+
+
+@pytest.fixture(scope="module")
+def pins(lock: str) -> dict[str, tuple[str, int]]:
+    """Name → (version, number of hashes) of each block of the lock."""
+    blocks = re.split(r"\n(?=[a-z0-9])", re.sub(r"^#.*\n", "", lock, flags=re.MULTILINE))
+    parsed = {}
+    for block in blocks:
+        name, pinned = block.split(" ")[0].split("==")
+        parsed[name] = (pinned, block.count("--hash=sha256:"))
+    return parsed
+
+
+def test_every_package_is_listed(repository: Path, project: dict[str, Any]) -> None:
+    found = {name_in_package(path.parent) for path in own_files(repository) if path.name == "__init__.py"}
+    found = {name.rstrip("/.").replace("/", ".") for name in found}
+    assert set(project["tool"]["setuptools"]["packages"]) == found
+
+
+def test_checkers_see_every_module_of_the_root_package(repository: Path) -> None:
+    mirror = repository / ".typing" / "spikecut"
+    links = {path.name: path.resolve() for path in mirror.iterdir() if path.is_symlink()}
+    sources = [*(repository / ROOT_PACKAGE).glob("*.py"), repository / ROOT_PACKAGE / "py.typed"]
+    assert links == {path.name: path for path in [*sources, *(repository / folder for folder in FOLDERS)]}
+
+
+def test_wheel_holds_every_file(repository: Path, tmp_path: Path) -> None:
+    for path in own_files(repository):
+        (tmp_path / "tree" / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(repository / path, tmp_path / "tree" / path)
+    command = ["-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(tmp_path / "tree")]
+    built = run_python(*command)
+    assert built.returncode == 0, built.stdout + built.stderr
+    (wheel,) = tmp_path.glob("spikecut-*.whl")
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    assert names == package_files(repository)
+    assert {"spikecut/py.typed", "spikecut/__main__.py", "spikecut/hardware_configs/loihi2.yaml"} <= names
+
+
+def test_import_is_light() -> None:
+    heavy = ("torch", "lava", "numpy", "scipy", "matplotlib", "spikecut.deploy", "spikecut.export", "spikecut.models")
+    done = run_python("-c", f"import sys, spikecut; print([name for name in {heavy} if name in sys.modules])")
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_public_names() -> None:
+    documented = {"load", "encode", "run", "calibrate", "optimal_cutoff_timestep", "estimate"}
+    assert set(spikecut.__all__) == documented | {"__version__"}
+    assert set(dir(spikecut)) == set(spikecut.__all__)
+
+
+@pytest.mark.parametrize("name", sorted(set(spikecut.__all__) - {"__version__"}))
+def test_public_name_is_a_documented_callable(name: str) -> None:
+    value = getattr(spikecut, name)
+    assert callable(value)
+    assert value.__name__ == name
+    assert value.__doc__
+
+
+def test_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'spikecut' has no attribute 'lode'"):
+        spikecut.lode  # noqa: B018
+
+
+def test_one_version_everywhere(repository: Path) -> None:
+    assert version("spikecut") == spikecut.__version__
+    citation = (repository / "CITATION.cff").read_text()
+    assert f"\nversion: {spikecut.__version__}\n" in citation
+    assert f"\n## [{spikecut.__version__}]" in (repository / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [[str(Path(sys.executable).parent / "spikecut")], [sys.executable, "-m", "spikecut"]],
+    ids=["script", "module"],
+)
+def test_help(command: list[str]) -> None:
+    done = subprocess.run([*command, "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "spikecut" in done.stdout
+
+
+def test_lock_pins_the_last_lava_and_its_torch(pins: dict[str, tuple[str, int]]) -> None:
+    wanted = {"lava-nc": "0.10.0", "lava-dl": "0.6.0", "torch": "2.3.1", "torchvision": "0.18.1", "numpy": "1.26.4"}
+    assert {name: pins[name][0] for name in wanted} == wanted
+
+
+def test_lock_holds_every_dependency_with_hashes(pins: dict[str, tuple[str, int]], project: dict[str, Any]) -> None:
+    groups = [project["project"]["dependencies"], *project["project"]["optional-dependencies"].values()]
+    names = {re.split(r"[^A-Za-z0-9_.-]", text)[0].lower() for group in groups for text in group}
+    assert names <= set(pins)
+    assert [name for name, (_, hashes) in pins.items() if hashes == 0] == []
+
+
+@pytest.mark.parametrize("place", ["://", "git+", " @ ", "--index", "--extra-index", "--find-links", "--trusted-host"])
+def test_lock_names_no_place(lock: str, place: str) -> None:
+    assert place not in lock
+
+
+def test_no_file_points_to_a_download(repository: Path) -> None:
+    pattern = re.compile(rb"https?://([\w.-]+)")
+    pointing = {}
+    for path in own_files(repository):
+        hosts = set(pattern.findall((repository / path).read_bytes())) - CITABLE_HOSTS
+        if hosts:
+            pointing[str(path)] = hosts
+    assert pointing == {}
+
+
+def test_modules_are_short(repository: Path) -> None:
+    modules = [path for path in own_files(repository) if path.suffix == ".py" and path.parts[0] != "tests"]
+    lengths = {str(path): len((repository / path).read_text().splitlines()) for path in modules}
+    assert {name: lines for name, lines in lengths.items() if lines > LONGEST_MODULE} == {}
