@@ -23,7 +23,7 @@ import numpy.typing as npt
 from spikecut.deploy.hardware import Barrier, Chip, Edge, Hardware, OperationProfile, Quantity, load_hardware
 from spikecut.deploy.placement import Placement, check_capabilities, place
 from spikecut.deploy.trace import ExitReason, RunTrace
-from spikecut.deploy.traffic import Counts, Route, check_events, routes_of
+from spikecut.deploy.traffic import Counts, Messages, Route, check_events, routes_of
 from spikecut.errors import CapabilityError, HardwareConfigError, InputError
 from spikecut.export.graph import IntArray
 
@@ -143,7 +143,8 @@ def _estimate_chip(trace: RunTrace, chip: Chip, missing: tuple[str, ...]) -> Cos
     dynamic_pj = {edge: np.zeros(trace.samples) for edge in EDGES}
     for start in range(0, trace.samples, chunk):
         part = slice(start, start + chunk)
-        counts = [route.counts(trace.events[i], trace.events[i + 1], part) for i, route in enumerate(routes)]
+        messages = [Messages(events, part) for events in trace.events]
+        counts = [route.counts(messages[i], messages[i + 1]) for i, route in enumerate(routes)]
         ran = np.arange(longest) < trace.hardware_steps[part, None]
         for edge in EDGES:
             time_ns[edge][part] = _time_ns(chip, edge, placement, routes, counts, ran)

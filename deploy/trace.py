@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,9 @@ from spikecut.export.graph import IntegerNetwork
 
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
+
+
+Mode = Literal["isolated", "streaming"]
 
 
 class ExitReason(str, Enum):
@@ -52,11 +56,14 @@ class RunTrace:
         membrane for a membrane readout). Their running sum is Y_t of DESIGN.md; 0 where not `valid`.
     valid: bool [T, N]; False after the exit: nothing is known there.
     timesteps: int64 [N]; algorithmic steps used, 1..T.
-    hardware_steps: int64 [N]; steps really executed, min(timesteps + d, T) + depth.
+    hardware_steps: int64 [N]; steps from the sample's start to its verdict, min(timesteps + d, T) + depth.
+    mode: "isolated", each sample alone, or "streaming", the next one starts before the pipeline is empty.
+    interval: int64 [N]; hardware steps until the next sample started: hardware_steps when isolated,
+        min(hardware_steps, T) in a stream (the last sample of a stream keeps hardware_steps).
     reason: ExitReason per sample.
     network: the network that ran.
     events: per layer, source first; empty when not recorded.
-    wall_time_s: float64 [N], measured wall time per sample of the simulator.
+    wall_time_s: float64 [N], measured wall time per sample of the simulator; empty if not measured.
     """
 
     scores: IntArray
@@ -68,11 +75,15 @@ class RunTrace:
     backend: str
     events: tuple[LayerEvents, ...] = ()
     wall_time_s: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    mode: Mode = "isolated"
+    interval: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     def __post_init__(self) -> None:
         horizon, samples, _ = self.scores.shape
         if self.valid.shape != (horizon, samples):
             raise InputError(f"trace: valid of shape {self.valid.shape}, expected {(horizon, samples)}")
+        if self.interval.shape != (samples,):
+            object.__setattr__(self, "interval", self.hardware_steps)
 
     @property
     def horizon(self) -> int:

@@ -15,6 +15,41 @@ from spikecut.export.graph import IntArray, IntegerLayer, IntegerNetwork
 FloatArray = npt.NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class Messages:
+    """What one layer (or the source) sent and received, for some of a run's samples."""
+
+    events: LayerEvents
+    part: slice
+
+    @cached_property
+    def spikes(self) -> FloatArray:
+        """Messages per step, float64 [samples, steps, 1]."""
+        return self.events.spikes[self.part, :, None].astype(np.float64)
+
+    @cached_property
+    def synops(self) -> FloatArray:
+        """Synaptic operations caused here per step, float64 [samples, steps, 1]."""
+        return self.events.synops[self.part, :, None].astype(np.float64)
+
+    @property
+    def recorded(self) -> bool:
+        """Whether it is known who sent."""
+        return self.events.raster is not None
+
+    @cached_property
+    def sent(self) -> sparse.csr_matrix:
+        """Who sent, 1 per message, sparse [samples · steps, neurons]; only where recorded."""
+        if self.events.raster is None:
+            raise InputError(f"layer {self.events.name}: its messages are not recorded: run again with record='all'")
+        raster = self.events.raster[self.part]
+        neurons = raster.shape[2]
+        found = np.flatnonzero(raster)
+        row_ends = np.searchsorted(found, np.arange(raster.size // neurons + 1) * neurons)
+        ones = np.ones(found.size)
+        return sparse.csr_matrix((ones, found % neurons, row_ends), shape=(raster.size // neurons, neurons))
+
+
 class Spread:
     """How one layer's messages spread over targets: matrix [senders, targets], what one message adds to each target."""
 
@@ -24,16 +59,14 @@ class Spread:
         self.row: FloatArray = matrix[0].astype(np.float64)
         self.sparse = None if self.uniform else sparse.csr_matrix(matrix.astype(np.float64))
 
-    def __call__(self, events: LayerEvents, part: slice) -> FloatArray:
+    def __call__(self, messages: Messages) -> FloatArray:
         """Counts float64 [samples, steps, targets]: exact where all senders are alike or the messages are recorded."""
-        spikes = events.spikes[part, :, None].astype(np.float64)
-        if self.sparse is None:
-            return spikes * self.row
-        if events.raster is None:
-            return spikes * self.mean
-        sent = sparse.csr_matrix((events.raster[part] != 0).reshape(-1, events.raster.shape[2]).astype(np.float64))
-        dense: FloatArray = (sent @ self.sparse).toarray()
-        return dense.reshape(*spikes.shape[:2], -1)
+        if self.uniform:
+            return messages.spikes * self.row
+        if not messages.recorded:
+            return messages.spikes * self.mean
+        dense: FloatArray = (messages.sent @ self.sparse).toarray()
+        return dense.reshape(*messages.spikes.shape[:2], -1)
 
 
 @dataclass(frozen=True)
@@ -69,7 +102,7 @@ class Route:
 
     @cached_property
     def spreads(self) -> dict[str, Spread]:
-        """The four spreads of messages: axons and synops by the layer before, the rest by this layer."""
+        """What spreads over the cores: axons and synops from the layer before, the rest from this one."""
         core = self.placed.core_of_neuron
         own = np.zeros((core.size, len(self.placed.cores)), dtype=np.int64)
         own[np.arange(core.size), core] = 1
@@ -90,23 +123,23 @@ class Route:
             "synops": Spread(self.incoming),
         }
 
-    def counts(self, before: LayerEvents, events: LayerEvents, part: slice) -> Counts:
+    def counts(self, before: Messages, here: Messages) -> Counts:
         """Events per core; InputError if the recorded synaptic operations do not follow from the recorded messages."""
         spreads = self.spreads
-        given = events.synops[part, :, None].astype(np.float64)
-        synops = given
+        synops = here.synops
         if len(self.placed.cores) > 1:
-            synops = spreads["synops"](before, part)
-            if before.raster is None and not spreads["synops"].uniform:
-                synops = given * (self.incoming.sum(axis=0) / max(int(self.incoming.sum()), 1))
-            elif not np.array_equal(synops.sum(axis=2), given[..., 0]):
-                raise InputError(f"layer {events.name}: its synaptic operations do not follow from the messages")
+            synops = spreads["synops"](before)
+            if not before.recorded and not spreads["synops"].uniform:
+                synops = here.synops * (self.incoming.sum(axis=0) / max(int(self.incoming.sum()), 1))
+            elif not np.array_equal(synops.sum(axis=2, keepdims=True), here.synops):
+                name = here.events.name
+                raise InputError(f"layer {name}: its synaptic operations do not follow from the messages: run again")
         return Counts(
-            fired=spreads["fired"](events, part),
-            messages=spreads["messages"](events, part),
-            axons=spreads["axons"](before, part),
+            fired=spreads["fired"](here),
+            messages=spreads["messages"](here),
+            axons=spreads["axons"](before),
             synops=synops,
-            hops=spreads["hops"](events, part),
+            hops=spreads["hops"](here),
         )
 
     def assumption(self, before: LayerEvents, events: LayerEvents) -> str | None:

@@ -1,5 +1,6 @@
 """The monitor that reads the output layer and halts a sample's run once the answer is safe."""
 
+import time
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,19 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
-from spikecut.deploy.processes.wave import as_int64, starts
+from spikecut.deploy.processes.source import SAMPLES
+from spikecut.deploy.processes.wave import announce, as_int64, starts
 
-# Words of the shared result block, written before the run pauses.
-TIMESTEPS, VERDICT_STEP, CUT, VERDICTS = 0, 1, 2, 3
-RESULT_WORDS = 4
+# Columns of the shared results, one row a sample.
+TIMESTEPS, VERDICT_STEP, CUT, CLOCK_NS = 0, 1, 2, 3
+RESULT_COLUMNS = 4
 
 
 class CutoffMonitor(AbstractProcess):
-    """Accumulates the scores of the running sample and pauses the run at the step of the verdict.
+    """Accumulates the scores of the running sample and ends it at the step of the verdict.
+
+    While samples are left it starts the next one at the following step, unless that one starts by itself because the
+    running sample has played all its frames; after the last verdict it pauses the run, in that very step.
 
     Parameters
     ----------
@@ -30,8 +35,10 @@ class CutoffMonitor(AbstractProcess):
     horizon: T.
     policy: a CutoffPolicy, or None to run every sample to the horizon.
     membrane: whether messages are membranes (running sums already) instead of spikes.
-    scores: shared int64 [T, classes]: what each step added.
-    result: shared int64 [RESULT_WORDS].
+    control: shared int64 [CONTROL_WORDS], see SampleSource.
+    scores: shared int64 [capacity, T, classes]: what each step added.
+    results: shared int64 [capacity, RESULT_COLUMNS].
+    verdicts: shared int64 [1], how many samples have ended since the host set it to 0.
     """
 
     def __init__(
@@ -43,8 +50,10 @@ class CutoffMonitor(AbstractProcess):
         horizon: int,
         policy: Any,
         membrane: bool,
+        control: Any,
         scores: Any,
-        result: Any,
+        results: Any,
+        verdicts: Any,
     ) -> None:
         super().__init__(
             shape=shape,
@@ -53,8 +62,10 @@ class CutoffMonitor(AbstractProcess):
             horizon=horizon,
             policy=policy,
             membrane=membrane,
+            control=control,
             scores=scores,
-            result=result,
+            results=results,
+            verdicts=verdicts,
         )
         self.s_in = InPort(shape=shape)
 
@@ -63,20 +74,22 @@ class CutoffMonitor(AbstractProcess):
 @requires(CPU)
 @tag("fixed_pt")
 class PyCutoffMonitorModel(PyLoihiProcessModel):
-    """Runs the policy on the scores so far, and asks for a pause in the very step of the verdict."""
+    """Runs the policy on the scores so far, and asks for a pause in the very step of the last verdict."""
 
     s_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=32)
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
         self.ring = as_int64(proc_params["ring"])
+        self.control = as_int64(proc_params["control"])
         self.depth: int = proc_params["depth"]
         self.horizon: int = proc_params["horizon"]
         self.policy = proc_params["policy"]
         self.membrane: bool = proc_params["membrane"]
-        self.scores = as_int64(proc_params["scores"]).reshape(self.horizon, -1)
-        self.result = as_int64(proc_params["result"])
-        self.totals = np.zeros((1, self.scores.shape[1]), dtype=np.int64)
+        self.results = as_int64(proc_params["results"]).reshape(-1, RESULT_COLUMNS)
+        self.scores = as_int64(proc_params["scores"]).reshape(self.results.shape[0], self.horizon, -1)
+        self.verdicts = as_int64(proc_params["verdicts"])
+        self.totals = np.zeros((1, self.scores.shape[2]), dtype=np.int64)
         self.state: Any = None
         self.timestep = self.horizon
 
@@ -89,15 +102,26 @@ class PyCutoffMonitorModel(PyLoihiProcessModel):
             self.state = None if self.policy is None else self.policy.init(1, self.totals.shape[1])
         if self.timestep >= self.horizon:
             return
-        self.scores[self.timestep] = messages - self.totals[0] if self.membrane else messages
-        self.totals[0] += self.scores[self.timestep]
+        sample = int(self.verdicts[0])
+        added = messages - self.totals[0] if self.membrane else messages
+        self.scores[sample, self.timestep] = added
+        self.totals[0] += added
         self.timestep += 1
         cut = False
         if self.policy is not None and self.timestep < self.horizon:
             exits, self.state = self.policy.step(self.totals, self.timestep, self.state)
             cut = bool(exits[0])
         if cut or self.timestep == self.horizon:
-            self.result[TIMESTEPS], self.result[VERDICT_STEP], self.result[CUT] = self.timestep, self.time_step, cut
-            self.result[VERDICTS] += 1
-            self.timestep = self.horizon
+            self._end(sample, cut)
+
+    def _end(self, sample: int, cut: bool) -> None:
+        """Write the verdict, and start the next sample or pause."""
+        self.results[sample] = self.timestep, self.time_step, cut, time.perf_counter_ns()
+        self.verdicts[0] = sample + 1
+        # The sample started at source step s; once it has played T frames the source goes on by itself.
+        start = self.time_step - self.depth - self.timestep + 1
+        self.timestep = self.horizon
+        if sample + 1 == self.control[SAMPLES]:
             self._req_pause = True
+        elif self.time_step + 1 < start + self.horizon:
+            announce(self.ring, self.time_step + 1)

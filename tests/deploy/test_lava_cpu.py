@@ -10,7 +10,8 @@ from networks import random_inputs, random_network
 from oracle import run_network
 
 from spikecut.deploy.backends.batched import run_batched, scores_of
-from spikecut.deploy.backends.lava_cpu import LavaGraph, run_lava
+from spikecut.deploy.backends.lava_cpu import run_lava
+from spikecut.deploy.backends.lava_graph import LavaGraph
 from spikecut.deploy.cutoff.fixed import FixedTimestep
 from spikecut.deploy.cutoff.topk import TopK, top_two_gap
 from spikecut.deploy.trace import ExitReason
@@ -76,11 +77,44 @@ def test_lava_and_batched_traces_are_the_same(case):
 
 def test_latency_of_the_halt_is_zero_steps():
     network = random_network(2)
+    inputs = random_inputs(network, 5)
     with LavaGraph(network, FixedTimestep(3)) as graph:
-        for frames in random_inputs(network, 5).swapaxes(0, 1):
+        for n in range(5):
             before = graph.step
-            assert graph.run_sample(frames) == (3, 3 + network.depth, True)
-            assert graph.step == before + 3 + network.depth
+            played = graph.play(inputs[:, n : n + 1])
+            assert (played.timesteps[0], played.starts[0], bool(played.cut[0])) == (3, before + 1, True)
+            assert graph.step == played.verdicts[0] == before + 3 + network.depth
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_stream_equals_isolated_runs_and_never_costs_throughput(case, monkeypatch):
+    monkeypatch.setattr("spikecut.deploy.backends.lava_cpu.STREAM_CHUNK", 23)
+    network = random_network(3, **CASES[case])
+    inputs = random_inputs(network, 40)
+    policy = spread_policy(network, inputs)
+    alone = run_batched(network, inputs, policy, "all")
+    stream = run_lava(network, inputs, policy, "all", mode="streaming")
+    np.testing.assert_array_equal(stream.timesteps, alone.timesteps)
+    np.testing.assert_array_equal(stream.scores, alone.scores)
+    np.testing.assert_array_equal(stream.hardware_steps, alone.hardware_steps)
+    for name, spikes in alone.spikes.items():
+        np.testing.assert_array_equal(stream.spikes[name], spikes, name)
+    last_of_chunk = np.isin(np.arange(40), [22, 39])
+    want = np.where(last_of_chunk, stream.hardware_steps, np.minimum(stream.hardware_steps, network.horizon))
+    np.testing.assert_array_equal(stream.interval, want)
+    assert (stream.interval < network.horizon).any() == (stream.hardware_steps < network.horizon).any()
+    for one, other in zip(stream.events, alone.events, strict=True):
+        assert (one.spikes <= other.spikes).all()
+
+
+@pytest.mark.parametrize("case", ["hard reset, biases", "soft reset, v(0), graded, membrane"])
+def test_a_long_horizon_stream_starts_samples_at_the_verdict(case):
+    network = random_network(4, horizon=12, **CASES[case])
+    inputs = random_inputs(network, 30)
+    policy = spread_policy(network, inputs)
+    stream = run_lava(network, inputs, policy, mode="streaming")
+    np.testing.assert_array_equal(stream.scores, run_batched(network, inputs, policy).scores)
+    assert (stream.interval < network.horizon).sum() > 5
 
 
 @pytest.mark.filterwarnings("ignore::ImportWarning", "ignore::DeprecationWarning")  # networkx and Lava, when compiling
@@ -124,10 +158,10 @@ def test_a_killed_child_is_noticed_and_nothing_is_left():
     inputs = random_inputs(network, 2)
     graph = LavaGraph(network)
     with pytest.raises(BackendError, match="died"), graph:
-        graph.run_sample(inputs[:, 0])
+        graph.play(inputs[:, :1])
         actors = graph._monitor.runtime._messaging_infrastructure.actors
         os.kill(actors[0].pid, signal.SIGKILL)
-        graph.run_sample(inputs[:, 1])
+        graph.play(inputs[:, 1:])
     assert not any(actor.is_alive() for actor in actors)
     assert set(Path("/dev/shm").iterdir()) <= before
 

@@ -1,0 +1,376 @@
+"""A network as one compiled graph of Lava Processes, with its source and its cutoff monitor.
+
+A bundle that netx can express is built by lava-dl's own `netx.hdf5.Network`; the rest from netx's blocks and
+spikecut's Processes. Lava is imported on demand.
+"""
+
+import contextlib
+import io
+import logging
+import multiprocessing
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from spikecut.deploy.cutoff.base import CutoffPolicy
+from spikecut.errors import BackendError
+from spikecut.export.graph import IntArray, IntegerLayer, IntegerNetwork, Integers, Shape, size
+from spikecut.export.netx import beyond_netx, write_netx
+
+# A pause on the last step of RunSteps(N) poisons Lava's runtime: N is far beyond any sample.
+ENDLESS = 2**30
+POLL_S = 0.0002
+LIVENESS_S = 0.5
+PATIENCE_S = 60.0
+GRACE_S = 5.0
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the import-time chatter of archived libraries off the terminal; errors still surface as exceptions."""
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def require_lava() -> None:
+    """Import Lava, or raise BackendError with the remedy."""
+    try:
+        with _quiet():
+            import lava.lib.dl.netx.hdf5
+            import lava.magma.core.run_configs  # noqa: F401
+    except ImportError as error:
+        raise BackendError(
+            f"Lava is not installed ({error}); it needs Python 3.10: pip install 'spikecut[lava]', or use "
+            "--backend batched"
+        ) from error
+
+
+@dataclass(frozen=True)
+class Played:
+    """What a graph did with n samples, int64 [n] each unless said otherwise.
+
+    Attributes
+    ----------
+    timesteps: algorithmic steps used. starts, verdicts: hardware steps of the start and of the verdict.
+    cut: bool [n]. clock_ns: the monitor's clock at the verdict. scores: int64 [n, T, classes], stale beyond the exit.
+    messages: per layer, int32 [n, T + depth, elements] from the sample's start on, in torch's order; each layer's own
+        wave only, up to the verdict or the next sample. Empty when nothing was recorded.
+    """
+
+    timesteps: IntArray
+    starts: IntArray
+    verdicts: IntArray
+    cut: npt.NDArray[np.bool_]
+    clock_ns: IntArray
+    scores: IntArray
+    messages: tuple[npt.NDArray[np.int32], ...]
+
+
+class LavaGraph:
+    """One compiled Lava graph: source, layers, cutoff monitor. A context manager.
+
+    Parameters
+    ----------
+    network: the integer network.
+    policy: the cutoff, or None to run every sample to the horizon.
+    record: whether every layer's messages are kept.
+    net_file: the network's netx file; written to a temporary place when None and needed.
+    capacity: most samples that `play` takes at once. They are streamed: the next one starts at the verdict or after T
+        frames, whichever comes first, and overlaps with the one before in the pipeline.
+    """
+
+    def __init__(
+        self,
+        network: IntegerNetwork,
+        policy: CutoffPolicy | None = None,
+        record: bool = False,
+        net_file: Path | None = None,
+        capacity: int = 1,
+    ) -> None:
+        require_lava()
+        if policy is not None:
+            policy.check_horizon(network.horizon)
+        from spikecut.deploy.processes import cutoff_monitor, source, wave
+
+        self.network = network
+        self.step = 0
+        self.capacity = capacity
+        self._started = False
+        self._frames_each = 1 if network.input.encoding == "direct" else network.horizon
+        self._ring = wave.new_ring(network.depth)
+        self._control = wave.shared_int64(source.CONTROL_WORDS)
+        self._frames = wave.shared_int32(capacity * self._frames_each * size(network.input_shape))
+        self._starts = wave.shared_int64(capacity)
+        self._scores = wave.shared_int64(capacity * network.horizon * network.classes)
+        self._results = wave.shared_int64(capacity * cutoff_monitor.RESULT_COLUMNS)
+        self._verdicts = wave.shared_int64(1)
+        self._rows = capacity * network.horizon + 2 * network.depth + 1
+        self._records = [
+            wave.shared_int32(self._rows * size(layer.output_shape)) if record else None for layer in network.layers
+        ]
+        blocks = self._blocks(net_file)
+        for depth, (block, layer) in enumerate(zip(blocks, network.layers, strict=True), start=1):
+            block.neuron.proc_params[wave.Wave.KEY] = wave.WaveParameters(
+                self._ring, depth, layer.neuron.v_init, self._records[depth - 1], self._rows
+            )
+        self._source = source.SampleSource(
+            shape=lava_shape(network.input_shape),
+            frames=self._frames,
+            frames_per_sample=self._frames_each,
+            horizon=network.horizon,
+            ring=self._ring,
+            control=self._control,
+            start_steps=self._starts,
+        )
+        self._monitor = cutoff_monitor.CutoffMonitor(
+            shape=blocks[-1].out.shape,
+            ring=self._ring,
+            depth=network.depth,
+            horizon=network.horizon,
+            policy=policy,
+            membrane=network.readout == "membrane",
+            control=self._control,
+            scores=self._scores,
+            results=self._results,
+            verdicts=self._verdicts,
+        )
+        self._connect(blocks)
+        self._config = _run_config()
+
+    def _blocks(self, net_file: Path | None) -> list[Any]:
+        if beyond_netx(self.network):
+            return [own_block(layer, self._message_bits(depth)) for depth, layer in enumerate(self.network.layers)]
+        if net_file is not None:
+            return self._netx_blocks(net_file)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "network.net"
+            write_netx(self.network, path)
+            return self._netx_blocks(path)
+
+    def _netx_blocks(self, path: Path) -> list[Any]:
+        from lava.lib.dl.netx.hdf5 import Network
+
+        with _quiet():
+            netx = Network(net_config=str(path), input_message_bits=self.network.input.bits)
+        netx.net_config.f.close()  # netx leaves its handle open, which blocks writing to the file
+        self._netx = netx
+        return list(netx.layers)
+
+    def _message_bits(self, depth: int) -> int:
+        return self.network.input.bits if depth == 0 else 0
+
+    def _connect(self, blocks: list[Any]) -> None:
+        if beyond_netx(self.network):
+            for depth, layer in enumerate(self.network.layers[1:], start=1):
+                out = blocks[depth - 1].out
+                if layer.kind == "dense" and len(layer.input_shape) == 3:
+                    out = out.transpose([2, 1, 0]).flatten()
+                out.connect(blocks[depth].inp)
+        first = self.network.layers[0]
+        out = self._source.s_out
+        if first.kind == "dense" and len(first.input_shape) == 3:
+            out = out.transpose([2, 1, 0]).flatten()
+        out.connect(blocks[0].inp)
+        blocks[-1].out.connect(self._monitor.s_in)
+
+    def play(self, inputs: Integers) -> Played:
+        """Run encoded samples [T, n, *shape], n at most the capacity; the run pauses at the last verdict.
+
+        Raises
+        ------
+        BackendError: a process of the simulator died, raised or fell silent.
+        """
+        from spikecut.deploy.processes import cutoff_monitor, source, wave
+
+        count = inputs.shape[1]
+        if not 1 <= count <= self.capacity:
+            raise BackendError(f"{count} samples for a graph of capacity {self.capacity}")
+        frames = wave.as_int32(self._frames).reshape(self.capacity, self._frames_each, -1)
+        for n in range(count):
+            frames[n] = to_lava(inputs[: self._frames_each, n]).reshape(self._frames_each, -1)
+        control = wave.as_int64(self._control)
+        control[source.SAMPLES], control[source.STARTED] = count, 0
+        wave.as_int64(self._verdicts)[0] = 0
+        wave.announce(wave.as_int64(self._ring), self.step + 1)
+        self._run_until_pause()
+        if int(wave.as_int64(self._verdicts)[0]) != count:
+            raise BackendError("Lava stopped before the last verdict of the cutoff monitor; run with --debug")
+        results = wave.as_int64(self._results).reshape(self.capacity, -1)[:count].copy()
+        verdicts = results[:, cutoff_monitor.VERDICT_STEP]
+        starts = wave.as_int64(self._starts)[:count].copy()
+        self.step = int(verdicts[-1])
+        return Played(
+            timesteps=results[:, cutoff_monitor.TIMESTEPS],
+            starts=starts,
+            verdicts=verdicts,
+            cut=results[:, cutoff_monitor.CUT].astype(np.bool_),
+            clock_ns=results[:, cutoff_monitor.CLOCK_NS],
+            scores=wave.as_int64(self._scores).reshape(self.capacity, self.network.horizon, -1)[:count].copy(),
+            messages=tuple(self._messages(starts, verdicts)),
+        )
+
+    def _run_until_pause(self) -> None:
+        from lava.magma.core.run_conditions import RunSteps
+
+        condition = RunSteps(num_steps=ENDLESS, blocking=False)
+        try:
+            if self._started:
+                self._monitor.run(condition=condition)
+            else:
+                with _quiet():
+                    self._monitor.run(condition=condition, run_cfg=self._config)
+                self._started = True
+            self._await_response()
+            self._monitor.wait()
+        except (RuntimeError, OSError, EOFError) as error:
+            raise BackendError(f"Lava's simulator failed: {error}; run with --debug for its traceback") from error
+
+    def _await_response(self) -> None:
+        """Wait for the runtime's answer while watching that its child processes live; Lava itself would hang."""
+        runtime = self._monitor.runtime
+        ports = runtime.service_to_runtime
+        actors = runtime._messaging_infrastructure.actors
+        verdicts, silent_since, last = self._verdicts, time.monotonic(), -1
+        checked = time.monotonic()
+        while not all(port.probe() for port in ports):
+            time.sleep(POLL_S)
+            now = time.monotonic()
+            if now - checked < LIVENESS_S:
+                continue
+            checked = now
+            dead = [actor for actor in actors if not actor.is_alive()]
+            if dead:
+                raise BackendError(f"{len(dead)} process(es) of the simulator died (exit code {dead[0].exitcode})")
+            if verdicts[0] != last:
+                last, silent_since = verdicts[0], now
+            elif now - silent_since > PATIENCE_S * max(1, self.network.horizon):
+                raise BackendError("Lava's simulator fell silent; run again, or use --backend batched")
+
+    def _messages(self, starts: IntArray, verdicts: IntArray) -> Iterator[npt.NDArray[np.int32]]:
+        from spikecut.deploy.processes import wave
+
+        longest = self.network.horizon + self.network.depth
+        following = np.append(starts[1:], verdicts[-1] + 1)
+        for depth, (memory, layer) in enumerate(zip(self._records, self.network.layers, strict=True), start=1):
+            if memory is None:
+                return
+            rows = wave.as_int32(memory).reshape(self._rows, -1)
+            result = np.zeros((len(starts), longest, rows.shape[1]), dtype=np.int32)
+            for n, (start, verdict, after) in enumerate(zip(starts, verdicts, following, strict=True)):
+                steps = np.arange(start + depth, min(verdict + 1, after + depth))
+                wave_rows = from_lava(rows[steps % self._rows], layer.output_shape)
+                result[n, depth : depth + len(steps)] = wave_rows.reshape(len(steps), -1)
+            yield result
+
+    def close(self) -> None:
+        """Stop the simulator and its processes."""
+        if self._started:
+            self._started = False
+            with contextlib.suppress(RuntimeError, OSError, EOFError):
+                self._monitor.stop()
+
+    def __enter__(self) -> "LavaGraph":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self.kill()
+
+    def kill(self) -> None:
+        """End the simulator's processes after a failure, when Lava's own stop would hang."""
+        if not self._started:
+            return
+        self._started = False
+        runtime = self._monitor.runtime
+        actors = [actor for actor in runtime._messaging_infrastructure.actors if actor.is_alive()]
+        for actor in actors:
+            actor.kill()
+        for actor in actors:
+            multiprocessing.Process.join(actor, GRACE_S)  # Lava's own join takes no timeout
+        with contextlib.suppress(OSError, EOFError):
+            runtime._messaging_infrastructure.smm.shutdown()
+        runtime._is_running = runtime._is_started = False
+
+
+def lava_shape(shape: Shape) -> Shape:
+    """Lava's (W, H, C) for torch's (C, H, W); (F,) stays."""
+    return shape[::-1]
+
+
+def to_lava(frames: Integers) -> npt.NDArray[np.int32]:
+    """Frames [T, C, H, W] → [T, W, H, C]."""
+    axes = (0, *range(frames.ndim - 1, 0, -1))
+    return np.ascontiguousarray(frames.transpose(axes), dtype=np.int32)
+
+
+def from_lava(rows: npt.NDArray[np.int32], shape: Shape) -> npt.NDArray[np.int32]:
+    """Flat rows in Lava's order [T, elements] → [T, *shape] in torch's."""
+    frames = rows.reshape(rows.shape[0], *lava_shape(shape))
+    return np.ascontiguousarray(frames.transpose((0, *range(frames.ndim - 1, 0, -1))))
+
+
+def own_block(layer: IntegerLayer, message_bits: int) -> Any:
+    """A netx block with one of spikecut's neuron Processes, from an integer layer."""
+    from lava.lib.dl.netx.blocks.process import Conv, Dense
+    from lava.proc.lif.process import LIF
+
+    from spikecut.deploy.processes.neurons import MembraneReadout, SoftResetLIF
+
+    neuron = layer.neuron
+    process = {"zero": LIF, "subtract": SoftResetLIF, "none": MembraneReadout}[neuron.reset]
+    parameters: dict[str, Any] = {
+        "neuron_proc": process,
+        "bias_key": "bias_mant",
+        "vth": neuron.threshold,
+        "v": neuron.v_init,
+        "du": neuron.decay_u - 1,
+        "dv": neuron.decay_v,
+        "bias_exp": neuron.bias_exponent,
+        "num_message_bits": 24 if neuron.reset == "none" else 0,
+    }
+    bias = neuron.bias_mantissa.copy() if np.any(neuron.bias_mantissa) else None
+    shared: dict[str, Any] = {"neuron_params": parameters, "bias": bias, "input_message_bits": message_bits}
+    shape = lava_shape(layer.output_shape)
+    if layer.kind == "dense":
+        return Dense(shape=shape, weight=layer.weight.astype(np.int64), **shared)
+    # Lava convolves where torch correlates: kernels are flipped, and axes are (O, W, H, I).
+    weight = layer.weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1).astype(np.int64)
+    return Conv(
+        shape=shape,
+        input_shape=lava_shape(layer.input_shape),
+        weight=weight,
+        stride=np.array(layer.stride[::-1]),
+        padding=np.array(layer.padding[::-1]),
+        dilation=np.array(layer.dilation[::-1]),
+        groups=layer.groups,
+        **shared,
+    )
+
+
+def _run_config() -> Any:
+    from lava.magma.core.run_configs import Loihi2SimCfg
+    from lava.proc.lif.process import LIF
+
+    from spikecut.deploy.processes.neurons import ResettingLifModel
+
+    # Without select_tag Lava silently takes the float models.
+    return Loihi2SimCfg(
+        select_tag="fixed_pt", exception_proc_model_map={LIF: ResettingLifModel}, loglevel=logging.ERROR
+    )
