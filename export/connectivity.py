@@ -29,6 +29,13 @@ def gather_index(layer: IntegerLayer) -> IntArray:
     return _gather(layer.input_shape, kernel, layer.stride, layer.padding, layer.dilation, output)
 
 
+def recurrent_fan_out(layer: IntegerLayer) -> IntArray:
+    """Recurrent synapses with a non-zero weight that each neuron of the layer reaches, int64 [neurons]."""
+    if layer.recurrent is None:
+        return np.zeros(size(layer.output_shape), dtype=np.int64)
+    return np.asarray(np.count_nonzero(layer.recurrent, axis=0), dtype=np.int64)
+
+
 def fan_out(layer: IntegerLayer) -> IntArray:
     """Synapses with a non-zero weight that each input element reaches, int64 [input elements], torch's order."""
     if layer.kind == "dense":

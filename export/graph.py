@@ -31,6 +31,7 @@ Integers = npt.NDArray[np.integer[Any]]
 Floats = npt.NDArray[np.floating[Any]]
 Shape = tuple[int, ...]
 Pair = tuple[int, int]
+MAXIMUM_DELAY = 62
 
 
 def size(shape: Shape) -> int:
@@ -209,7 +210,10 @@ class IntegerLayer:
     """One synapse and its neurons in integers: weight int64 (O, I/groups, H, W) or (O, I), even, in [-256, 254].
 
     The current is (Σ W s) · 2^weight_exponent, shifted left by 6 on its way into u (Loihi's alignment).
-    A dense layer behind a (C, H, W) layer flattens it in torch's order.
+    A dense layer behind a (C, H, W) layer flattens it in torch's order. Only dense layers may have
+
+    delay: 0..62 per synapse, int64 (O, I): a message of step t arrives at step t + delay;
+    recurrent: weights (O, O) from the layer's spikes of step t - 1, same units and range as `weight`.
     """
 
     name: str
@@ -222,14 +226,31 @@ class IntegerLayer:
     padding: Pair = (0, 0)
     dilation: Pair = (1, 1)
     groups: int = 1
+    delay: IntArray | None = None
+    recurrent: IntArray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight", frozen_int(self.weight))
         check_geometry(self)
+        self._check_delay_and_recurrence()
         if self.neuron.bias_mantissa.shape != (self.output_shape[0],):
             raise ExportError(
                 f"layer {self.name}: bias of shape {self.neuron.bias_mantissa.shape}, expected {self.output_shape[:1]}"
             )
+
+    def _check_delay_and_recurrence(self) -> None:
+        outputs = self.output_shape[0]
+        for key, want in (("delay", self.weight.shape), ("recurrent", (outputs, outputs))):
+            given = getattr(self, key)
+            if given is None:
+                continue
+            object.__setattr__(self, key, frozen_int(given))
+            if self.kind != "dense":
+                raise ExportError(f"layer {self.name}: {key} on a convolution has no Process; use a dense layer")
+            if np.shape(given) != want:
+                raise ExportError(f"layer {self.name}: {key} of shape {np.shape(given)}, expected {want}")
+        if self.delay is not None and not (self.delay.min() >= 0 and self.delay.max() <= MAXIMUM_DELAY):
+            raise ExportError(f"layer {self.name}: a delay lies outside 0..{MAXIMUM_DELAY}, which Loihi 2 can hold")
 
     def with_weight(self, weight: npt.ArrayLike) -> "IntegerLayer":
         """The same layer with other weights."""
@@ -253,6 +274,8 @@ class IntegerNetwork:
         last = self.layers[-1].neuron.reset
         if (self.readout == "membrane") != (last == "none"):
             raise ExportError(f"readout {self.readout!r} does not fit an output layer whose reset is {last!r}")
+        if last == "none" and self.layers[-1].recurrent is not None:
+            raise ExportError("an output layer that never fires cannot be recurrent")
         for layer in self.layers[:-1]:
             if layer.neuron.reset == "none":
                 raise ExportError(f"layer {layer.name}: only the output layer may have neurons that never fire")

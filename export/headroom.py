@@ -39,7 +39,7 @@ def worst_case(layer: IntegerLayer, horizon: int, minimum: int, maximum: int) ->
     """Bounds on |u| and |v| over `horizon` steps for any input messages within [minimum, maximum].
 
     Sound: every map involved is monotone, so the ends of an interval bound its image. A convolution's padding only
-    removes terms whose bounds include 0, since minimum <= 0 <= maximum.
+    removes terms whose bounds include 0, since minimum <= 0 <= maximum. A delayed synapse adds one message a step.
     """
     neuron = layer.neuron
     axes = tuple(range(1, layer.weight.ndim))
@@ -47,6 +47,9 @@ def worst_case(layer: IntegerLayer, horizon: int, minimum: int, maximum: int) ->
     negative = np.minimum(layer.weight, 0).sum(axis=axes) << ALIGNMENT
     high_input = positive * maximum + negative * minimum
     low_input = positive * minimum + negative * maximum
+    if layer.recurrent is not None:
+        high_input = high_input + (np.maximum(layer.recurrent, 0).sum(axis=1) << ALIGNMENT)
+        low_input = low_input + (np.minimum(layer.recurrent, 0).sum(axis=1) << ALIGNMENT)
     threshold = neuron.threshold << ALIGNMENT
     u_high, u_low = np.zeros_like(high_input), np.zeros_like(low_input)
     v_high = np.full_like(high_input, neuron.v_init)

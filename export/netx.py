@@ -89,6 +89,8 @@ def beyond_netx(network: IntegerNetwork) -> list[str]:
             reasons.append(f"{layer.name}: v(0) = {neuron.v_init}")
         if neuron.bias_exponent != 6:
             reasons.append(f"{layer.name}: bias exponent {neuron.bias_exponent}")
+        if layer.recurrent is not None:
+            reasons.append(f"{layer.name}: recurrent synapses, for which netx has no ProcessModel")
         if layer.kind == "dense" and not np.array_equal(dense_weight_in_lava(layer.weight), layer.weight):
             reasons.append(f"{layer.name}: a weight matrix that netx would change")
     return reasons
@@ -98,13 +100,9 @@ def check_exportable(network: IntegerNetwork) -> None:
     """Raise UnsupportedError for what neither netx nor spikecut's own Processes run exactly."""
     for layer in network.layers:
         neuron = layer.neuron
-        if layer.weight.min() < WEIGHT_MINIMUM or layer.weight.max() > WEIGHT_MAXIMUM or np.any(layer.weight % 2):
-            raise UnsupportedError(f"layer {layer.name}: a weight is odd or outside [-256, 254]; quantise it first")
-        if layer.kind == "dense" and not np.array_equal(_clip_and_truncate(layer.weight, 8), layer.weight):
-            raise UnsupportedError(
-                f"layer {layer.name}: Lava's Dense would change these weights, which all have one sign; "
-                "keep one weight of the other sign"
-            )
+        for weight in (layer.weight, layer.recurrent):
+            if weight is not None:
+                _check_weight(layer, weight)
         if neuron.reset_order != "after_leak":
             raise UnsupportedError(f"layer {layer.name}: no Process resets before the leak")
         if not 0 <= neuron.threshold < 2**17:
@@ -114,6 +112,16 @@ def check_exportable(network: IntegerNetwork) -> None:
         mantissa = neuron.bias_mantissa
         if mantissa.min() < -(2**12) or mantissa.max() >= 2**12 or not 0 <= neuron.bias_exponent <= 7:
             raise UnsupportedError(f"layer {layer.name}: a bias does not fit a 13-bit mantissa and a 3-bit exponent")
+
+
+def _check_weight(layer: IntegerLayer, weight: IntArray) -> None:
+    if weight.min() < WEIGHT_MINIMUM or weight.max() > WEIGHT_MAXIMUM or np.any(weight % 2):
+        raise UnsupportedError(f"layer {layer.name}: a weight is odd or outside [-256, 254]; quantise it first")
+    if layer.kind == "dense" and not np.array_equal(_clip_and_truncate(weight, 8), weight):
+        raise UnsupportedError(
+            f"layer {layer.name}: Lava's Dense would change these weights, which all have one sign; "
+            "keep one weight of the other sign"
+        )
 
 
 def write_netx(network: IntegerNetwork, path: Path) -> None:
@@ -161,7 +169,7 @@ def _write_input(layers: h5py.Group, spec: InputSpec) -> int:
 
 
 def _write_layer(group: h5py.Group, layer: IntegerLayer, own: bool) -> None:
-    _text(group, "type", layer.kind)
+    _text(group, "type", layer.kind if layer.recurrent is None else "dense_rec")
     group["shape"] = np.array(layer.output_shape, dtype=np.int64)
     group["weight"] = layer.weight.astype(np.int32)
     if np.any(layer.neuron.bias_mantissa):
@@ -174,6 +182,10 @@ def _write_layer(group: h5py.Group, layer: IntegerLayer, own: bool) -> None:
         group["groups"] = layer.groups
     else:
         group["inFeatures"], group["outFeatures"] = size(layer.input_shape), layer.output_shape[0]
+        if layer.delay is not None:
+            group["delay"] = layer.delay.astype(np.int32)
+        if layer.recurrent is not None:
+            group["weight_rec"] = layer.recurrent.astype(np.int32)
     neuron = group.create_group("neuron")
     _text(neuron, "type", OWN_TYPE if own else "CUBA")
     neuron["iDecay"], neuron["vDecay"] = layer.neuron.decay_u, layer.neuron.decay_v
@@ -252,9 +264,9 @@ def _read_layers(file: h5py.File, path: Path, spec: InputSpec, names: list[str] 
             continue
         if kind == "flatten":
             continue
-        if kind not in ("conv", "dense") or "delay" in group:
-            what = "a delay" if kind in ("conv", "dense") else f"type {kind!r}"
-            raise UnsupportedError(f"{path}: layer {index}: {what} is not supported yet; netx would drop or refuse it")
+        if kind not in ("conv", "dense", "dense_rec") or (kind == "conv" and "delay" in group):
+            what = "a delay on a convolution" if kind == "conv" else f"type {kind!r}"
+            raise UnsupportedError(f"{path}: layer {index}: {what} is not supported; netx would drop or refuse it")
         name = str(names[len(layers)]) if names and len(names) > len(layers) else f"{kind}{len(layers) + 1}"
         layers.append(_read_layer(group, name, kind, shape, path))
         shape = layers[-1].output_shape
@@ -272,6 +284,11 @@ def _read_layer(group: h5py.Group, name: str, kind: str, shape: Shape, path: Pat
         geometry["groups"] = int(read_array(group, "groups", path).reshape(-1)[0])
     elif weight.ndim == 1:
         weight = weight.reshape(-1, size(shape)) if weight.size % size(shape) == 0 else weight
+    if kind != "conv" and "delay" in group:
+        geometry["delay"] = _delays(read_array(group, "delay", path), weight, name, path)
+    if kind == "dense_rec":
+        recurrent = read_array(group, "weight_rec", path)
+        geometry["recurrent"] = recurrent.reshape(weight.shape[0], -1) if recurrent.ndim == 1 else recurrent
     output: Shape = (weight.shape[0],)
     bias = read_array(group, "bias", path) if "bias" in group else np.zeros(output, dtype=np.int64)
     layer_neuron = _read_neuron(group, name, bias, path)
@@ -288,6 +305,21 @@ def _read_layer(group: h5py.Group, name: str, kind: str, shape: Shape, path: Pat
         output_shape=output,
         **geometry,
     )
+
+
+def _delays(delay: IntArray, weight: IntArray, name: str, path: Path) -> IntArray:
+    """Delays per synapse from a scalar, one per output or one per input neuron, as netx takes them."""
+    if weight.ndim != 2 or delay.ndim > 2:
+        raise BundleError(f"{path}: layer {name}: delay of shape {delay.shape} does not fit the weights")
+    if delay.ndim == 2:
+        return delay
+    if delay.size == 1:
+        return np.full(weight.shape, int(delay.reshape(-1)[0]))
+    if delay.size == weight.shape[0]:
+        return np.broadcast_to(delay[:, None], weight.shape).copy()
+    if delay.size == weight.shape[1]:
+        return np.broadcast_to(delay[None], weight.shape).copy()
+    raise BundleError(f"{path}: layer {name}: {delay.size} delays fit neither outputs nor inputs of {weight.shape}")
 
 
 def _conv_shape(weight: IntArray, shape: Shape, geometry: dict[str, Any]) -> Shape:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from spikecut.deploy.trace import LayerEvents
 from spikecut.errors import DataError
-from spikecut.export.connectivity import fan_out
+from spikecut.export.connectivity import fan_out, recurrent_fan_out
 from spikecut.export.graph import IntArray, IntegerNetwork, Integers
 
 Record = Literal["output", "events", "all"]
@@ -57,10 +57,18 @@ def layer_events(
                 name=name,
                 shape=shape,
                 spikes=sent.sum(axis=2, dtype=np.int64),
-                synops=arriving,
+                synops=arriving + _recurrent(network, depth, sent),
                 raster=raster if record == "all" else None,
             )
         )
         if depth < network.depth:
             arriving = sent @ fan_out(network.layers[depth])
     return tuple(events)
+
+
+def _recurrent(network: IntegerNetwork, depth: int, sent: npt.NDArray[np.bool_]) -> IntArray | int:
+    """Synaptic operations that a layer's own spikes cause in it."""
+    if depth == 0 or network.layers[depth - 1].recurrent is None:
+        return 0
+    operations: IntArray = sent @ recurrent_fan_out(network.layers[depth - 1])
+    return operations

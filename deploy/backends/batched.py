@@ -80,28 +80,45 @@ def propagate(network: IntegerNetwork, inputs: Integers, tail: int = 0) -> list[
     silence = np.zeros((tail, *inputs.shape[1:]), dtype=inputs.dtype)
     messages: list[Integers] = [np.concatenate([inputs, silence])]
     for layer in network.layers:
-        state = NeuronState.at_rest(layer, inputs.shape[1])
-        output = np.zeros((inputs.shape[0] + tail, inputs.shape[1], *layer.output_shape), dtype=np.int32)
-        for t, frame in enumerate(messages[-1]):
-            output[t] = state.step(layer, synapse(layer, frame))
-        messages.append(output)
+        messages.append(propagate_layer(layer, messages[-1], NeuronState.at_rest(layer, inputs.shape[1])))
     return messages
 
 
-def synapse(layer: IntegerLayer, frame: Integers) -> IntArray:
+def propagate_layer(layer: IntegerLayer, frames: Integers, state: "NeuronState") -> Integers:
+    """Messages [T, N, *output_shape] of a layer whose neurons are in `state`, for frames [T, N, *input_shape]."""
+    output = np.zeros((*frames.shape[:2], *layer.output_shape), dtype=np.int32)
+    for t in range(len(frames)):
+        current = _delayed(layer, frames, t) if layer.delay is not None else synapse(layer, frames[t])
+        if layer.recurrent is not None and t:
+            current = current + (output[t - 1] @ layer.recurrent.T)
+        output[t] = state.step(layer, current)
+    return output
+
+
+def _delayed(layer: IntegerLayer, frames: Integers, t: int) -> IntArray:
+    """Σ W s[t - delay], synapse by synapse."""
+    current = np.zeros((frames.shape[1], *layer.output_shape), dtype=np.int64)
+    for delay in np.unique(layer.delay):
+        if delay <= t:
+            current += synapse(layer, frames[t - delay], np.where(layer.delay == delay, layer.weight, 0))
+    return current
+
+
+def synapse(layer: IntegerLayer, frame: Integers, weight: IntArray | None = None) -> IntArray:
     """Σ W s for frames [N, *input_shape], int64 [N, *output_shape]; a convolution wraps to 24 bits, as Lava's does."""
     batch = frame.shape[0]
+    weight = layer.weight if weight is None else weight
     if layer.kind == "dense":
         flat = frame.reshape(batch, -1).astype(np.float64)
-        return (flat @ layer.weight.T.astype(np.float64)).astype(np.int64)
+        return (flat @ weight.T.astype(np.float64)).astype(np.int64)
     index = gather_index(layer)
     pixels = np.zeros((batch, layer.input_shape[0], size(layer.input_shape[1:]) + 1))
     pixels[..., :-1] = frame.reshape(batch, layer.input_shape[0], -1)
     patches = pixels[:, :, index]
-    groups, per_group = layer.groups, layer.weight.shape[1]
+    groups, per_group = layer.groups, weight.shape[1]
     patches = patches.reshape(batch, groups, per_group, *index.shape).transpose(0, 1, 3, 2, 4)
     patches = patches.reshape(batch, groups, index.shape[0], -1)
-    kernels = layer.weight.reshape(groups, -1, per_group * index.shape[1]).astype(np.float64)
+    kernels = weight.reshape(groups, -1, per_group * index.shape[1]).astype(np.float64)
     sums = np.matmul(patches, kernels.transpose(0, 2, 1)).astype(np.int64)
     sums = (sums + LIMIT) % (2 * LIMIT) - LIMIT
     return np.asarray(sums.transpose(0, 1, 3, 2).reshape(batch, *layer.output_shape))
@@ -147,6 +164,6 @@ def measure_ranges(network: IntegerNetwork, inputs: Integers) -> dict[str, Range
     frames: Integers = inputs
     for layer in network.layers:
         state = NeuronState.at_rest(layer, inputs.shape[1])
-        frames = np.stack([state.step(layer, synapse(layer, frame)) for frame in frames])
+        frames = propagate_layer(layer, frames, state)
         ranges[layer.name] = Ranges(state.peak_u, state.peak_v)
     return ranges

@@ -12,7 +12,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -123,9 +123,12 @@ class LavaGraph:
         ]
         blocks = self._blocks(net_file)
         for depth, (block, layer) in enumerate(zip(blocks, network.layers, strict=True), start=1):
-            block.neuron.proc_params[wave.Wave.KEY] = wave.WaveParameters(
-                self._ring, depth, layer.neuron.v_init, self._records[depth - 1], self._rows
-            )
+            own = wave.WaveParameters(self._ring, depth, layer.neuron.v_init, self._records[depth - 1], self._rows)
+            block.neuron.proc_params[wave.Wave.KEY] = own
+            if layer.recurrent is not None:
+                block.recurrent.proc_params[wave.Wave.KEY] = replace(own, record=None)
+            if layer.delay is not None:
+                block.synapse.proc_params[wave.Wave.KEY] = replace(own, depth=depth - 1, record=None)
         self._source = source.SampleSource(
             shape=lava_shape(network.input_shape),
             frames=self._frames,
@@ -332,6 +335,7 @@ def own_block(layer: IntegerLayer, message_bits: int) -> Any:
     from lava.proc.lif.process import LIF
 
     from spikecut.deploy.processes.neurons import MembraneReadout, SoftResetLIF
+    from spikecut.deploy.processes.synapses import RecurrentSynapse
 
     neuron = layer.neuron
     process = {"zero": LIF, "subtract": SoftResetLIF, "none": MembraneReadout}[neuron.reset]
@@ -349,7 +353,13 @@ def own_block(layer: IntegerLayer, message_bits: int) -> Any:
     shared: dict[str, Any] = {"neuron_params": parameters, "bias": bias, "input_message_bits": message_bits}
     shape = lava_shape(layer.output_shape)
     if layer.kind == "dense":
-        return Dense(shape=shape, weight=layer.weight.astype(np.int64), **shared)
+        delay = None if layer.delay is None else layer.delay.copy()
+        block = Dense(shape=shape, weight=layer.weight.astype(np.int64), delay=delay, **shared)
+        if layer.recurrent is not None:
+            block.recurrent = RecurrentSynapse(weights=layer.recurrent.astype(np.int64))
+            block.neuron.s_out.connect(block.recurrent.s_in)
+            block.recurrent.a_out.connect(block.neuron.a_in)
+        return block
     # Lava convolves where torch correlates: kernels are flipped, and axes are (O, W, H, I).
     weight = layer.weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1).astype(np.int64)
     return Conv(
@@ -366,11 +376,15 @@ def own_block(layer: IntegerLayer, message_bits: int) -> Any:
 
 def _run_config() -> Any:
     from lava.magma.core.run_configs import Loihi2SimCfg
+    from lava.proc.dense.process import DelayDense
     from lava.proc.lif.process import LIF
 
     from spikecut.deploy.processes.neurons import ResettingLifModel
+    from spikecut.deploy.processes.synapses import ResettingDelayDenseModel
 
     # Without select_tag Lava silently takes the float models.
     return Loihi2SimCfg(
-        select_tag="fixed_pt", exception_proc_model_map={LIF: ResettingLifModel}, loglevel=logging.ERROR
+        select_tag="fixed_pt",
+        exception_proc_model_map={LIF: ResettingLifModel, DelayDense: ResettingDelayDenseModel},
+        loglevel=logging.ERROR,
     )

@@ -5,8 +5,10 @@ than numpy is imported here. Y_t is the running sum of the output's scores after
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import entry_points
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,6 +19,9 @@ from spikecut.errors import InputError
 
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
+
+ENTRY_POINTS = "spikecut.cutoff_policies"
+"""Group of entry points under which other packages offer policies: name = the policy's name, value = its class."""
 
 State = npt.NDArray[np.int64]
 """What a policy remembers of each sample, int64 [N, ...]: samples first, so that `state[keep]` drops finished ones."""
@@ -33,8 +38,12 @@ class CutoffPolicy(ABC):
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        if "name" in cls.__dict__:
-            CutoffPolicy._registry[cls.name] = cls
+        if "name" not in cls.__dict__:
+            return
+        taken = CutoffPolicy._registry.get(cls.name)
+        if taken is not None and (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise InputError(f"cutoff policy {cls.name!r} exists already in {taken.__module__}: choose another name")
+        CutoffPolicy._registry[cls.name] = cls
 
     @property
     @abstractmethod
@@ -66,16 +75,49 @@ class CutoffPolicy(ABC):
     def from_dict(cls, data: Mapping[str, Any]) -> "CutoffPolicy":
         """The policy that `to_dict` described; InputError if a key is missing, unknown or of the wrong type."""
 
+    @classmethod
+    def fit(
+        cls, data: "LabelledScores", epsilons: "Sequence[float]", minimum_count: int
+    ) -> "list[CutoffPolicy]":
+        """One policy for each ε, fitted to held-out samples; the larger ε, the earlier it cuts.
+
+        Parameters
+        ----------
+        data: full-horizon scores with their labels.
+        epsilons: tolerated shares in [0, 1); each policy's module says of what.
+        minimum_count: samples that a threshold must rest on.
+
+        Raises InputError where the policy has nothing to calibrate.
+        """
+        raise InputError(f"cutoff policy {cls.name!r} cannot be calibrated: it has no method `fit`")
+
+
+def policy_names() -> list[str]:
+    """Names of all policies, those of other packages included, sorted."""
+    return sorted({*CutoffPolicy._registry, *(point.name for point in entry_points(group=ENTRY_POINTS))})
+
+
+def policy_class(name: object) -> type[CutoffPolicy]:
+    """The policy of this name, its own or one that another package offers; InputError if there is none."""
+    known = CutoffPolicy._registry
+    if not isinstance(name, str) or name not in policy_names():
+        raise InputError(f"cutoff policy: key 'policy' is {name!r}, expected one of {', '.join(policy_names())}")
+    if name not in known:
+        (point, *_) = entry_points(group=ENTRY_POINTS, name=name)
+        try:
+            loaded = point.load()
+        except Exception as error:
+            raise InputError(f"cutoff policy {name!r}: {point.value} cannot be loaded ({error})") from error
+        if known.get(name) is not loaded:
+            raise InputError(f"cutoff policy {name!r}: {point.value} is no CutoffPolicy of that name")
+    return known[name]
+
 
 def policy_from_dict(data: Any) -> CutoffPolicy:
     """The policy that `to_dict` described; InputError, naming the key, if it is not one."""
     if not isinstance(data, Mapping):
         raise InputError(f"cutoff policy: expected an object with a key 'policy', got {type(data).__name__}")
-    name = data.get("policy")
-    known = CutoffPolicy._registry
-    if not isinstance(name, str) or name not in known:
-        raise InputError(f"cutoff policy: key 'policy' is {name!r}, expected one of {', '.join(sorted(known))}")
-    return known[name].from_dict(data)
+    return policy_class(data.get("policy")).from_dict(data)
 
 
 def check_keys(data: Mapping[str, Any], expected: set[str]) -> None:
@@ -98,6 +140,70 @@ def checked_scores(scores: npt.ArrayLike) -> IntArray:
     if array.dtype.kind not in "iu" or not np.can_cast(array.dtype, np.int64):
         raise InputError(f"scores of dtype {array.dtype}: expected int64, what each timestep adds to each class")
     return array.astype(np.int64, copy=False)
+
+
+def checked_labels(labels: npt.ArrayLike, samples: int, classes: int) -> IntArray:
+    """Labels as int64 [N]; InputError if they do not fit N samples and the classes, or are not integers."""
+    array = np.asarray(labels)
+    if array.shape != (samples,):
+        raise InputError(f"labels of shape {array.shape}: expected ({samples},), one per sample of the scores")
+    if array.dtype.kind not in "iu":
+        raise InputError(f"labels of dtype {array.dtype}: expected integers, the index of the right class")
+    if array.min() < 0 or array.max() >= classes:
+        raise InputError(f"labels from {array.min()} to {array.max()}: expected 0 to {classes - 1}")
+    return array.astype(np.int64, copy=False)
+
+
+@dataclass(frozen=True)
+class LabelledScores:
+    """Full-horizon scores of held-out samples with their labels; make it with `of`, which checks them.
+
+    Attributes
+    ----------
+    totals: Y_t, int64 [T, N, classes].
+    labels: int64 [N].
+    """
+
+    totals: IntArray
+    labels: IntArray
+
+    @classmethod
+    def of(cls, scores: npt.ArrayLike, labels: npt.ArrayLike) -> "LabelledScores":
+        """From scores, integers [T, N, classes], what each timestep adds; InputError if anything does not fit."""
+        totals = checked_scores(scores).cumsum(axis=0)
+        return cls(totals, checked_labels(labels, totals.shape[1], totals.shape[2]))
+
+    @property
+    def horizon(self) -> int:
+        """T."""
+        return int(self.totals.shape[0])
+
+    @property
+    def samples(self) -> int:
+        """N."""
+        return int(self.totals.shape[1])
+
+    @cached_property
+    def right(self) -> BoolArray:
+        """Whether the prediction is right at t, bool [T, N]."""
+        return np.equal(self.totals.argmax(axis=2), self.labels)
+
+    @cached_property
+    def right_until_end(self) -> BoolArray:
+        """R_t, bool [T, N]: the prediction is right at t and at every later timestep."""
+        return np.logical_and.accumulate(self.right[::-1], axis=0)[::-1]
+
+    def part(self, chosen: IntArray) -> "LabelledScores":
+        """The samples of these indices."""
+        return LabelledScores(self.totals[:, chosen], self.labels[chosen])
+
+    def right_at(self, timesteps: IntArray) -> BoolArray:
+        """Whether the predictions at these exits are right; timesteps int64 [..., N] → bool [..., N]."""
+        return np.asarray(self.right[timesteps - 1, np.arange(self.samples)])
+
+    def lost_at(self, timesteps: IntArray) -> BoolArray:
+        """Whether the full horizon is right and the exit wrong; timesteps int64 [..., N] → bool [..., N]."""
+        return self.right[-1] & ~self.right_at(timesteps)
 
 
 @dataclass(frozen=True)
@@ -129,18 +235,31 @@ def apply_policy(policy: CutoffPolicy | None, scores: npt.ArrayLike) -> Exits:
     Raises InputError if the scores are malformed or the policy was made for another T.
     """
     totals = checked_scores(scores).cumsum(axis=0)
-    horizon, samples, classes = totals.shape
-    timesteps = np.full(samples, horizon, dtype=np.int64)
-    if policy is not None:
-        policy.check_horizon(horizon)
-        running = np.ones(samples, dtype=np.bool_)
-        state = policy.init(samples, classes)
-        for t in range(1, horizon):
-            leaves, state = policy.step(totals[t - 1], t, state)
-            timesteps[running & leaves] = t
-            running &= ~leaves
-            if not running.any():
-                break
+    horizon, samples, _ = totals.shape
+    timesteps = np.full(samples, horizon, dtype=np.int64) if policy is None else exit_timesteps(policy, totals)
     at_exit = totals[timesteps - 1, np.arange(samples)]
     reason = tuple(ExitReason.CUTOFF if t < horizon else ExitReason.HORIZON for t in timesteps.tolist())
     return Exits(timesteps, reason, at_exit.argmax(axis=1).astype(np.int64), at_exit)
+
+
+def exit_timesteps(policy: CutoffPolicy, totals: IntArray) -> IntArray:
+    """Where a policy ends each sample, int64 [N] in 1..T, from Y int64 [T, N, classes]; stepped as an engine steps.
+
+    Raises InputError if the policy was made for another T, or gives something else than one bool per sample.
+    """
+    horizon, samples, classes = totals.shape
+    policy.check_horizon(horizon)
+    timesteps = np.full(samples, horizon, dtype=np.int64)
+    running = np.ones(samples, dtype=np.bool_)
+    state = policy.init(samples, classes)
+    for t in range(1, horizon):
+        leaves, state = policy.step(totals[t - 1], t, state)
+        if leaves.shape != (samples,) or leaves.dtype != np.bool_:
+            raise InputError(
+                f"cutoff policy {policy.name}: step gave {leaves.dtype} {leaves.shape}, expected bool ({samples},)"
+            )
+        timesteps[running & leaves] = t
+        running &= ~leaves
+        if not running.any():
+            break
+    return timesteps

@@ -1,12 +1,21 @@
 """Fixed timestep: the baseline that cuts every sample at the same t."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from spikecut.deploy.cutoff.base import BoolArray, CutoffPolicy, IntArray, State, check_keys, is_integer
+from spikecut.deploy.cutoff.base import (
+    BoolArray,
+    CutoffPolicy,
+    IntArray,
+    LabelledScores,
+    State,
+    check_keys,
+    is_integer,
+)
+from spikecut.deploy.cutoff.threshold import allowed_wrong
 from spikecut.errors import InputError
 
 
@@ -45,3 +54,12 @@ class FixedTimestep(CutoffPolicy):
         """The policy that `to_dict` described."""
         check_keys(data, {"policy", "timestep"})
         return cls(data["timestep"])
+
+    @classmethod
+    def fit(cls, data: LabelledScores, epsilons: Sequence[float], minimum_count: int) -> list[CutoffPolicy]:
+        """The smallest t that loses few enough samples; ε: tolerated share right at T and wrong at t.
+
+        It cannot tell easy samples from hard ones, so ε is not a share of the cuts. `minimum_count` plays no part.
+        """
+        lost = (data.right[-1] & ~data.right).sum(axis=1)
+        return [cls(int(np.argmax(lost <= allowed_wrong(epsilon, data.samples)[-1])) + 1) for epsilon in epsilons]

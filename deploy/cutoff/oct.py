@@ -8,26 +8,27 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.cutoff.base import BoolArray, IntArray, checked_scores
-from spikecut.errors import InputError
+from spikecut.deploy.cutoff.base import BoolArray, IntArray, LabelledScores, checked_labels
+
+__all__ = ["Distance", "OptimalCutoff", "checked_labels", "optimal_cutoff", "optimal_cutoff_timestep"]
 
 
-def checked_labels(labels: npt.ArrayLike, samples: int, classes: int) -> IntArray:
-    """Labels as int64 [N]; InputError if they do not fit N samples and the classes, or are not integers."""
-    array = np.asarray(labels)
-    if array.shape != (samples,):
-        raise InputError(f"labels of shape {array.shape}: expected ({samples},), one per sample of the scores")
-    if array.dtype.kind not in "iu":
-        raise InputError(f"labels of dtype {array.dtype}: expected integers, the index of the right class")
-    if array.min() < 0 or array.max() >= classes:
-        raise InputError(f"labels from {array.min()} to {array.max()}: expected 0 to {classes - 1}")
-    return array.astype(np.int64, copy=False)
+@dataclass(frozen=True)
+class Distance:
+    """How far a policy's exits are from the optimal ones, over the samples that are ever right to the end.
 
+    Attributes
+    ----------
+    mean: mean of exit minus OCT in timesteps; None if no sample is ever right.
+    early: share of those samples that leave before their OCT, when the prediction is not yet right for good.
+    late: share that leave after it.
+    never_right: share of all samples whose full run ends wrong; they have no OCT and are left out above.
+    """
 
-def right_until_end(totals: IntArray, labels: IntArray) -> BoolArray:
-    """R_t, bool [T, N]: the prediction is right at t and at every later timestep, from Y int64 [T, N, classes]."""
-    right = totals.argmax(axis=2) == labels
-    return np.logical_and.accumulate(right[::-1], axis=0)[::-1]
+    mean: float | None
+    early: float
+    late: float
+    never_right: float
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,22 @@ class OptimalCutoff:
         """Mean over all samples, those never right counted with T."""
         return float(self.timesteps.mean())
 
+    def distance(self, timesteps: IntArray) -> Distance:
+        """How far exits int64 [N] of the same samples are from the optimum."""
+        excess = (timesteps - self.timesteps)[~self.never_right]
+        share = float(self.never_right.mean())
+        if not excess.size:
+            return Distance(None, 0.0, 0.0, share)
+        return Distance(float(excess.mean()), float((excess < 0).mean()), float((excess > 0).mean()), share)
+
+
+def optimal_cutoff(data: LabelledScores) -> OptimalCutoff:
+    """Smallest timestep from which each sample's prediction is right to the end."""
+    right = data.right_until_end
+    never_right = ~right[-1]
+    timesteps = np.where(never_right, data.horizon, right.argmax(axis=0) + 1).astype(np.int64)
+    return OptimalCutoff(timesteps, never_right)
+
 
 def optimal_cutoff_timestep(scores: npt.ArrayLike, labels: npt.ArrayLike) -> OptimalCutoff:
     """Smallest timestep from which each sample's prediction is right to the end.
@@ -59,9 +76,4 @@ def optimal_cutoff_timestep(scores: npt.ArrayLike, labels: npt.ArrayLike) -> Opt
 
     Raises InputError if shapes, dtypes or labels do not fit.
     """
-    totals = checked_scores(scores).cumsum(axis=0)
-    horizon, samples, classes = totals.shape
-    right = right_until_end(totals, checked_labels(labels, samples, classes))
-    never_right = ~right[-1]
-    timesteps = np.where(never_right, horizon, right.argmax(axis=0) + 1).astype(np.int64)
-    return OptimalCutoff(timesteps, never_right)
+    return optimal_cutoff(LabelledScores.of(scores, labels))

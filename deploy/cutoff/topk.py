@@ -1,7 +1,7 @@
 """Top-K: cut as soon as the best class leads the second best by more than this timestep's threshold.
 
 Wu et al., "Optimizing event-driven spiking neural network with regularization and cutoff", Frontiers in Neuroscience
-19 (2025), doi 10.3389/fnins.2025.1522788.
+19 (2025), doi 10.3389/fnins.2025.1522788. Cost per step: one pass for the two largest totals, one comparison.
 """
 
 from collections.abc import Mapping
@@ -10,8 +10,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from spikecut.deploy.cutoff.base import BoolArray, CutoffPolicy, IntArray, State, check_keys, is_integer
+from spikecut.deploy.cutoff.base import IntArray, LabelledScores, State, check_keys
+from spikecut.deploy.cutoff.threshold import ThresholdPolicy, Thresholds, checked_thresholds, listed_thresholds
 from spikecut.errors import InputError
+
+ONE_CLASS = "top-K cutoff: one output class has no second best; it needs at least 2 classes"
 
 
 def top_two_gap(totals: IntArray) -> IntArray:
@@ -21,13 +24,13 @@ def top_two_gap(totals: IntArray) -> IntArray:
     """
     classes = totals.shape[-1]
     if classes < 2:
-        raise InputError("top-K cutoff: one output class has no second best; it needs at least 2 classes")
+        raise InputError(ONE_CLASS)
     best_two = np.partition(totals, classes - 2, axis=-1)[..., -2:]
     return best_two[..., 1] - best_two[..., 0]
 
 
 @dataclass(frozen=True)
-class TopK(CutoffPolicy):
+class TopK(ThresholdPolicy):
     """Cut at the first t with g_t > β_t, strictly: a tie never cuts.
 
     Attributes
@@ -36,47 +39,28 @@ class TopK(CutoffPolicy):
     """
 
     name: ClassVar[str] = "topk"
-    thresholds: tuple[int | None, ...]
+    thresholds: Thresholds
 
     def __post_init__(self) -> None:
-        if not isinstance(self.thresholds, tuple) or not self.thresholds:
-            raise InputError("cutoff policy topk: thresholds must be a tuple with one entry per timestep")
-        for t, threshold in enumerate(self.thresholds, start=1):
-            if threshold is not None and (not is_integer(threshold) or threshold < 0):
-                raise InputError(
-                    f"cutoff policy topk: threshold {threshold!r} at t = {t}, expected None or an integer ≥ 0"
-                )
-        object.__setattr__(self, "thresholds", tuple(None if b is None else int(b) for b in self.thresholds))
-
-    @property
-    def horizon(self) -> int:
-        """T, one threshold per timestep."""
-        return len(self.thresholds)
+        object.__setattr__(self, "thresholds", checked_thresholds(self.name, self.thresholds))
 
     def init(self, samples: int, classes: int) -> State:
         """Nothing to remember; InputError if there is only one class."""
         if classes < 2:
-            raise InputError("top-K cutoff: one output class has no second best; it needs at least 2 classes")
+            raise InputError(ONE_CLASS)
         return super().init(samples, classes)
 
-    def step(self, totals: IntArray, t: int, state: State) -> tuple[BoolArray, State]:
-        """Exit where g_t > β_t."""
-        if not 1 <= t <= self.horizon:
-            raise InputError(f"cutoff policy topk: no threshold for t = {t}, it has t = 1 to {self.horizon}")
-        threshold = self.thresholds[t - 1]
-        if threshold is None:
-            return np.zeros(totals.shape[0], dtype=np.bool_), state
-        return top_two_gap(totals) > threshold, state
+    def safety(self, totals: IntArray, t: int) -> IntArray:
+        """g_t."""
+        return top_two_gap(totals)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The policy as JSON data; null where it never cuts."""
-        return {"policy": self.name, "thresholds": list(self.thresholds)}
+    @classmethod
+    def untuned(cls, data: LabelledScores) -> "TopK":
+        """Never cuts."""
+        return cls((None,) * data.horizon)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "TopK":
         """The policy that `to_dict` described."""
         check_keys(data, {"policy", "thresholds"})
-        thresholds = data["thresholds"]
-        if not isinstance(thresholds, list | tuple):
-            raise InputError(f"cutoff policy topk: key 'thresholds' is {thresholds!r}, expected a list")
-        return cls(tuple(thresholds))
+        return cls(listed_thresholds(data))

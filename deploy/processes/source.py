@@ -23,7 +23,7 @@ class SampleSource(AbstractProcess):
     """Plays samples one after the other, each by its own time: frame t at t - 1 steps after its start.
 
     The first sample starts where the host has announced it. The next one starts at the step that the monitor has
-    announced, or when the running sample has played T frames, whichever comes first; then the source announces it.
+    announced, or when the running sample has played T frames, which the source announces itself; whichever comes first.
     After the last sample it is silent.
 
     Parameters
@@ -82,18 +82,16 @@ class PySampleSourceModel(PyLoihiProcessModel):
 
     def run_spk(self) -> None:
         """Send the frame that is due."""
-        started = int(self.control[STARTED])
-        announced = starts(self.ring, self.time_step)
-        if not announced and self.played == self.horizon and 0 < started < self.control[SAMPLES]:
-            announce(self.ring, self.time_step)
-            announced = True
-        if announced:
-            self.start_steps[started] = self.time_step
-            self.control[STARTED] = started + 1
+        if starts(self.ring, self.time_step):
+            self.start_steps[self.control[STARTED]] = self.time_step
+            self.control[STARTED] += 1
             self.played = 0
-        if self.played < self.horizon:
-            frames = self.frames[self.control[STARTED] - 1]
-            self.s_out.send(frames[self.played % self.per_sample])
-            self.played += 1
-        else:
+        if self.played == self.horizon:
             self.s_out.send(self.silence)
+            return
+        frames = self.frames[self.control[STARTED] - 1]
+        self.s_out.send(frames[self.played % self.per_sample])
+        self.played += 1
+        # A step early: the first synapse may have to forget the old sample in the very step of the start.
+        if self.played == self.horizon and self.control[STARTED] < self.control[SAMPLES]:
+            announce(self.ring, self.time_step + 1)

@@ -590,3 +590,33 @@ def test_many_samples_in_chunks_equal_one_by_one(monkeypatch: pytest.MonkeyPatch
     cost = estimate(many, example)
     assert cost.energy_j.value.tolist() == [1988e-12] * 5
     assert cost.latency_s.high.tolist() == [1366e-9] * 5
+
+
+def test_samples_of_different_length_in_one_run(example: Chip) -> None:
+    full, cut = example_trace(), example_trace(3)
+
+    def joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Two samples' events, the shorter one ending in a step that did not run."""
+        return np.concatenate([first, np.pad(second, [(0, 0), (0, 1)] + [(0, 0)] * (second.ndim - 2))])
+
+    events = tuple(
+        replace(
+            long,
+            spikes=joined(long.spikes, short.spikes),
+            synops=joined(long.synops, short.synops),
+            raster=joined(long.raster, short.raster),
+        )
+        for long, short in zip(full.events, cut.events, strict=True)
+    )
+    both = replace(
+        full,
+        scores=np.zeros((2, 2, 2), dtype=np.int64),
+        valid=np.array([[True, True], [True, False]]),
+        timesteps=np.array([2, 1]),
+        hardware_steps=np.array([4, 3]),
+        reason=(ExitReason.HORIZON, ExitReason.CUTOFF),
+        events=events,
+    )
+    cost = estimate(both, example)
+    assert cost.latency_s.value.tolist() == [683e-9, 519e-9]
+    assert cost.dynamic_energy_j.value.tolist() == [622e-12, 507e-12]

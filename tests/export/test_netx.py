@@ -1,6 +1,6 @@
 """The netx file: round trips, lava-dl's own loader, its quirks, and hostile files."""
 
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 
 import h5py
 import numpy as np
@@ -14,20 +14,14 @@ from spikecut.export.netx import beyond_netx, dense_weight_in_lava, read_netx, w
 
 
 def equal(one, other):
-    """Networks hold arrays, so == does not do."""
-    if (one.input, one.readout, one.horizon, one.name) != (other.input, other.readout, other.horizon, other.name):
-        return False
-    for a, b in zip(one.layers, other.layers, strict=True):
-        same_arrays = np.array_equal(a.weight, b.weight) and np.array_equal(
-            a.neuron.bias_mantissa, b.neuron.bias_mantissa
-        )
-        keys = [key for key in a.__dataclass_fields__ if key not in ("weight", "neuron")]
-        neuron_keys = [key for key in a.neuron.__dataclass_fields__ if key != "bias_mantissa"]
-        if not same_arrays or any(getattr(a, key) != getattr(b, key) for key in keys):
-            return False
-        if any(getattr(a.neuron, key) != getattr(b.neuron, key) for key in neuron_keys):
-            return False
-    return True
+    """== of dataclasses that hold arrays and dataclasses."""
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return np.array_equal(one, other)
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return len(one) == len(other) and all(map(equal, one, other))
+    if is_dataclass(one) and type(one) is type(other):
+        return all(equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(one))
+    return type(one) is type(other) and one == other
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])

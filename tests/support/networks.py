@@ -1,12 +1,25 @@
 """Random integer networks: by seed for Lava runs, by hypothesis for properties."""
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import strategies as st
 
 from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
 
 
-def random_network(seed, *, soft=False, graded=False, membrane=False, bias=True, horizon=6, dense_only=False):
+def random_network(
+    seed,
+    *,
+    soft=False,
+    graded=False,
+    membrane=False,
+    bias=True,
+    horizon=6,
+    dense_only=False,
+    delays=False,
+    recurrent=False,
+):
     """A chain of grouped and strided non-square convolutions and dense layers that fires in every layer."""
     rng = np.random.default_rng(seed)
 
@@ -24,12 +37,20 @@ def random_network(seed, *, soft=False, graded=False, membrane=False, bias=True,
             reset="subtract" if soft else "zero",
         )
 
+    def extras(outputs, inputs):
+        found = {}
+        if delays:
+            found["delay"] = rng.integers(0, 4, (outputs, inputs))
+        if recurrent:
+            found["recurrent"] = weights(outputs, outputs)
+        return found
+
     factor = 8 if graded else 1
     if dense_only:
         shape = (12,)
         layers = [
-            IntegerLayer("dense1", "dense", weights(20, 12), neuron(20, 150 * factor), shape, (20,)),
-            IntegerLayer("dense2", "dense", weights(16, 20), neuron(16, 180), (20,), (16,)),
+            IntegerLayer("dense1", "dense", weights(20, 12), neuron(20, 150 * factor), shape, (20,), **extras(20, 12)),
+            IntegerLayer("dense2", "dense", weights(16, 20), neuron(16, 180), (20,), (16,), **extras(16, 20)),
         ]
         features = (16,)
     else:
@@ -131,15 +152,23 @@ def networks(draw):
         layers.append(draw(conv_layers(f"conv{number + 1}", shape)))
         shape = layers[-1].output_shape
     membrane = draw(st.booleans())
-    for number in range(draw(st.integers(1, 2))):
+    dense = draw(st.integers(1, 2))
+    for number in range(dense):
         outputs = draw(st.integers(1, 6))
         weight = draw(weight_arrays((outputs, int(np.prod(shape)))))
-        layers.append(IntegerLayer(f"dense{number + 1}", "dense", weight, draw(neurons(outputs)), shape, (outputs,)))
+        extras = {}
+        if draw(st.booleans()):
+            extras["delay"] = np.array(draw(st.lists(st.integers(0, 3), min_size=weight.size, max_size=weight.size)))
+            extras["delay"] = extras["delay"].reshape(weight.shape)
+        if draw(st.booleans()) and not (membrane and number == dense - 1):
+            extras["recurrent"] = draw(weight_arrays((outputs, outputs)))
+        neuron = draw(neurons(outputs))
+        layers.append(IntegerLayer(f"dense{number + 1}", "dense", weight, neuron, shape, (outputs,), **extras))
         shape = (outputs,)
     if membrane:
         last = layers.pop()
         readout = draw(neurons(last.output_shape[0], readout=True))
-        layers.append(IntegerLayer(last.name, "dense", last.weight, readout, last.input_shape, last.output_shape))
+        layers.append(replace(last, neuron=readout))
     horizon = draw(st.integers(1, 5))
     return IntegerNetwork(tuple(layers), spec, "membrane" if membrane else "count", horizon)
 

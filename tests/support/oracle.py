@@ -28,9 +28,19 @@ def clipped(value):
     return max(-HALF + 1, min(HALF - 1, value))
 
 
-def dense_sums(layer, frame):
-    flat = [int(x) for x in frame.reshape(-1)]
-    return [sum(int(w) * x for w, x in zip(row, flat, strict=True)) for row in layer.weight]
+def dense_sums(layer, frames, t, spikes):
+    """Each synapse (o, i) carries the message of step t - delay; a recurrent one the layer's own spike of t - 1."""
+    sums = []
+    for o, row in enumerate(layer.weight):
+        total = 0
+        for i, weight in enumerate(row):
+            delay = 0 if layer.delay is None else int(layer.delay[o, i])
+            if t >= delay:
+                total += int(weight) * int(frames[t - delay].reshape(-1)[i])
+        if layer.recurrent is not None and t:
+            total += sum(int(w) * int(s) for w, s in zip(layer.recurrent[o], spikes[t - 1], strict=True))
+        sums.append(total)
+    return sums
 
 
 def conv_sums(layer, frame):
@@ -59,7 +69,7 @@ def run_layer(layer, frames):
     u, v = [0] * count, [neuron.v_init] * count
     result = np.zeros((len(frames), count), dtype=np.int64)
     for t, frame in enumerate(frames):
-        sums = dense_sums(layer, frame) if layer.kind == "dense" else conv_sums(layer, frame)
+        sums = dense_sums(layer, frames, t, result) if layer.kind == "dense" else conv_sums(layer, frame)
         for n in range(count):
             u[n] = wrapped(decayed(u[n], neuron.decay_u) + 64 * sums[n])
             v[n] = clipped(decayed(v[n], neuron.decay_v) + u[n] + bias[n])

@@ -1,0 +1,50 @@
+"""Lava's own synapse models that hold something of a sample beyond the next step, under models that clear it."""
+
+from typing import Any
+
+from lava.magma.core.decorator import implements, requires, tag
+from lava.magma.core.resources import CPU
+from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
+from lava.proc.dense.models import AbstractPyDenseModelBitAcc, PyDelayDenseModelBitAcc
+from lava.proc.dense.process import Dense
+
+from spikecut.deploy.processes.wave import Wave
+
+
+class RecurrentSynapse(Dense):
+    """Dense from a layer's spikes back to itself: what it holds when a new sample arrives must not be delivered."""
+
+
+@implements(proc=RecurrentSynapse, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("bit_accurate_loihi", "fixed_pt")
+class PyRecurrentSynapseModel(AbstractPyDenseModelBitAcc):
+    """Lava's Dense, which first forgets the old sample's last spikes when a new sample reaches the layer."""
+
+    def __init__(self, proc_params: Any) -> None:
+        super().__init__(proc_params)
+        self.wave = Wave(proc_params[Wave.KEY])
+
+    def run_spk(self) -> None:
+        """One step of Lava's Dense, after the reset."""
+        if self.wave.arrives(self.time_step):
+            self.a_buff[:] = 0
+        super().run_spk()
+
+
+class ResettingDelayDenseModel(PyDelayDenseModelBitAcc):
+    """Lava's DelayDense, which forgets what is still under way for the old sample.
+
+    Its wave has the depth of the layer before: the first message of the new sample arrives in this step, while the
+    first column, which this step delivers, still belongs to the old sample's last step of the next layer.
+    """
+
+    def __init__(self, proc_params: Any) -> None:
+        super().__init__(proc_params)
+        self.wave = Wave(proc_params[Wave.KEY])
+
+    def run_spk(self) -> None:
+        """One step of Lava's DelayDense, after the reset."""
+        if self.wave.arrives(self.time_step):
+            self.a_buff[:, 1:] = 0
+        super().run_spk()
