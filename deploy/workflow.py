@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from spikecut.deploy.backends.batched import measure_ranges, run_batched
+from spikecut.deploy.backends.batched import run_batched
+from spikecut.deploy.backends.plain import measure_ranges
 from spikecut.deploy.bundle import Bundle
 from spikecut.deploy.console import progress_bar
 from spikecut.deploy.cost import CostEstimate, estimate, savings

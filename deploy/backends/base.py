@@ -1,5 +1,6 @@
 """What the backends share: checks on inputs, exits, events from rasters."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -34,9 +35,15 @@ def padded_scores(scores: IntArray, timesteps: IntArray) -> tuple[IntArray, npt.
 
 
 def layer_events(
-    network: IntegerNetwork, rasters: list[npt.NDArray[np.int32]], steps: IntArray, record: Record
+    network: IntegerNetwork,
+    rasters: list[npt.NDArray[np.int32]],
+    steps: IntArray,
+    record: Record,
+    counts: Sequence[tuple[IntArray, IntArray]] = (),
 ) -> tuple[LayerEvents, ...]:
     """Events per layer from rasters [N, H, elements] in hardware steps of each sample's own run, source first.
+
+    An engine that counted spikes and synaptic operations itself gives `counts` [N, H] instead.
 
     A layer at depth l begins at hardware step l + 1 with the sample's first real input. What it still does for the
     sample before is not counted here, so that a sample's events do not depend on its predecessor.
@@ -47,6 +54,11 @@ def layer_events(
     ran = np.arange(longest)[None, :] < steps[:, None]
     names = ["input", *(layer.name for layer in network.layers)]
     shapes = [network.input_shape, *(layer.output_shape for layer in network.layers)]
+    if counts:
+        return tuple(
+            LayerEvents(name, shape, np.where(ran, spikes[:, :longest], 0), np.where(ran, synops[:, :longest], 0))
+            for name, shape, (spikes, synops) in zip(names, shapes, counts, strict=True)
+        )
     events: list[LayerEvents] = []
     arriving = np.zeros(ran.shape, dtype=np.int64)
     for depth, (name, shape) in enumerate(zip(names, shapes, strict=True)):

@@ -2,14 +2,17 @@
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 from networks import networks_with_inputs, random_inputs, random_network
 from oracle import run_network
 
 import spikecut
-from spikecut.deploy.backends.batched import measure_ranges, propagate, run_batched, scores_of
+from spikecut.deploy.backends.batched import run_batched
+from spikecut.deploy.backends.plain import measure_ranges, propagate, scores_of, synapse
+from spikecut.deploy.cutoff.base import apply_policy
 from spikecut.deploy.cutoff.topk import TopK
-from spikecut.errors import DataError, InputError
+from spikecut.errors import BackendError, DataError, InputError
 from spikecut.export.headroom import worst_case
 
 
@@ -21,6 +24,32 @@ def test_equals_the_oracle_layer_by_layer(case):
     found = propagate(network, inputs)
     for layer, want, got in zip(network.layers, expected, found[1:], strict=True):
         np.testing.assert_array_equal(got, want, err_msg=layer.name)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(networks_with_inputs(samples=7), st.sampled_from(["auto", "int8", "float32", "float64"]), st.data())
+def test_the_engine_equals_plain_integers(case, precision, data):
+    network, inputs = case
+    policy = None
+    if network.classes > 1:
+        gaps = st.one_of(st.none(), st.integers(0, 3 if network.readout == "count" else 10**6))
+        policy = TopK(tuple(data.draw(st.lists(gaps, min_size=network.horizon, max_size=network.horizon))))
+    messages = propagate(network, inputs, tail=network.depth)
+    exits = apply_policy(policy, scores_of(network, messages[-1][: network.horizon]))
+    try:
+        trace = run_batched(network, inputs, policy, "all", None, precision, slots=3, threads=2)
+    except BackendError:
+        assume(False)
+    np.testing.assert_array_equal(trace.timesteps, exits.timesteps)
+    np.testing.assert_array_equal(trace.totals, exits.totals)
+    counted = run_batched(network, inputs, policy, "events", None, precision, slots=2, threads=1)
+    for depth, (layer, count) in enumerate(zip(trace.events, counted.events, strict=True)):
+        np.testing.assert_array_equal(layer.spikes, count.spikes)
+        np.testing.assert_array_equal(layer.synops, count.synops)
+        for n, steps in enumerate(trace.hardware_steps):
+            want = messages[depth][: steps - depth, n].reshape(steps - depth, -1)
+            np.testing.assert_array_equal(layer.raster[n, depth:steps], want)
+            assert not layer.raster[n, steps:].any() and not layer.raster[n, :depth].any()
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -42,7 +71,7 @@ def test_batch_size_does_not_change_anything():
     network = random_network(3, membrane=True, soft=True, graded=True)
     inputs = random_inputs(network, 7)
     whole = run_batched(network, inputs, record="all")
-    pieces = run_batched(network, inputs, record="all", batch=2)
+    pieces = run_batched(network, inputs, record="all", slots=2, threads=1)
     np.testing.assert_array_equal(whole.scores, pieces.scores)
     for one, other in zip(whole.events, pieces.events, strict=True):
         np.testing.assert_array_equal(one.raster, other.raster)
@@ -76,8 +105,6 @@ def test_synops_count_each_nonzero_synapse_reached():
     for depth, layer in enumerate(network.layers):
         before = trace.events[depth].raster != 0
         counting = layer.with_weight(silenced[depth].astype(np.int64) * 2)
-        from spikecut.deploy.backends.batched import synapse
-
         for n in range(3):
             frames = before[n].reshape(-1, *layer.input_shape).astype(np.int32)
             reached = synapse(counting, frames).reshape(len(frames), -1).sum(axis=1) // 2

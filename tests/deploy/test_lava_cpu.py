@@ -9,9 +9,10 @@ import pytest
 from networks import random_inputs, random_network
 from oracle import run_network
 
-from spikecut.deploy.backends.batched import run_batched, scores_of
+from spikecut.deploy.backends.batched import run_batched
 from spikecut.deploy.backends.lava_cpu import run_lava
 from spikecut.deploy.backends.lava_graph import LavaGraph
+from spikecut.deploy.backends.plain import scores_of
 from spikecut.deploy.cutoff.fixed import FixedTimestep
 from spikecut.deploy.cutoff.topk import TopK, top_two_gap
 from spikecut.deploy.trace import ExitReason

@@ -24,6 +24,11 @@ def wrapped(value):
     return value
 
 
+def wrapped32(value):
+    """The simulator computes in int32."""
+    return (value + 2**31) % 2**32 - 2**31
+
+
 def clipped(value):
     return max(-HALF + 1, min(HALF - 1, value))
 
@@ -71,7 +76,7 @@ def run_layer(layer, frames):
     for t, frame in enumerate(frames):
         sums = dense_sums(layer, frames, t, result) if layer.kind == "dense" else conv_sums(layer, frame)
         for n in range(count):
-            u[n] = wrapped(decayed(u[n], neuron.decay_u) + 64 * sums[n])
+            u[n] = wrapped(wrapped32(decayed(u[n], neuron.decay_u) + wrapped32(64 * sums[n])))
             v[n] = clipped(decayed(v[n], neuron.decay_v) + u[n] + bias[n])
             if neuron.reset == "none":
                 result[t, n] = v[n]

@@ -1,0 +1,120 @@
+"""Lava's fixed-point arithmetic in plain numpy, in algorithmic time: what the kernels are tested against at start.
+
+Products run in float64, where sums of integers below 2^53 are exact; everything else is int64.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from spikecut.export.connectivity import gather_index
+from spikecut.export.graph import IntArray, IntegerLayer, IntegerNetwork, Integers, size
+from spikecut.export.headroom import ALIGNMENT, LIMIT, Ranges, keep
+
+
+def scores_of(network: IntegerNetwork, messages: Integers) -> IntArray:
+    """Per-step scores int64 [T, N, classes] from the output layer's messages (spikes, or membranes)."""
+    output = messages.reshape(*messages.shape[:2], -1).astype(np.int64)
+    if network.readout == "membrane":
+        return np.diff(output, axis=0, prepend=0)
+    return output
+
+
+def propagate(network: IntegerNetwork, inputs: Integers, tail: int = 0) -> list[Integers]:
+    """Messages of the source and of every layer, [T + tail, N, *shape] each; the source is silent after T."""
+    silence = np.zeros((tail, *inputs.shape[1:]), dtype=inputs.dtype)
+    messages: list[Integers] = [np.concatenate([inputs, silence])]
+    for layer in network.layers:
+        messages.append(propagate_layer(layer, messages[-1], NeuronState.at_rest(layer, inputs.shape[1])))
+    return messages
+
+
+def propagate_layer(layer: IntegerLayer, frames: Integers, state: "NeuronState") -> Integers:
+    """Messages [T, N, *output_shape] of a layer whose neurons are in `state`, for frames [T, N, *input_shape]."""
+    output = np.zeros((*frames.shape[:2], *layer.output_shape), dtype=np.int32)
+    for t in range(len(frames)):
+        current = _delayed(layer, frames, t) if layer.delay is not None else synapse(layer, frames[t])
+        if layer.recurrent is not None and t:
+            current = current + (output[t - 1] @ layer.recurrent.T)
+        output[t] = state.step(layer, current)
+    return output
+
+
+def _delayed(layer: IntegerLayer, frames: Integers, t: int) -> IntArray:
+    """Σ W s[t - delay], synapse by synapse."""
+    current = np.zeros((frames.shape[1], *layer.output_shape), dtype=np.int64)
+    for delay in np.unique(layer.delay):
+        if delay <= t:
+            current += synapse(layer, frames[t - delay], np.where(layer.delay == delay, layer.weight, 0))
+    return current
+
+
+def synapse(layer: IntegerLayer, frame: Integers, weight: IntArray | None = None, wrap: bool = True) -> IntArray:
+    """Σ W s for frames [N, *input_shape], int64 [N, *output_shape]; a convolution wraps to 24 bits, as Lava's does."""
+    batch = frame.shape[0]
+    weight = layer.weight if weight is None else weight
+    if layer.kind == "dense":
+        flat = frame.reshape(batch, -1).astype(np.float64)
+        return (flat @ weight.T.astype(np.float64)).astype(np.int64)
+    index = gather_index(layer)
+    pixels = np.zeros((batch, layer.input_shape[0], size(layer.input_shape[1:]) + 1))
+    pixels[..., :-1] = frame.reshape(batch, layer.input_shape[0], -1)
+    patches = pixels[:, :, index]
+    groups, per_group = layer.groups, weight.shape[1]
+    patches = patches.reshape(batch, groups, per_group, *index.shape).transpose(0, 1, 3, 2, 4)
+    patches = patches.reshape(batch, groups, index.shape[0], -1)
+    kernels = weight.reshape(groups, -1, per_group * index.shape[1]).astype(np.float64)
+    sums = np.matmul(patches, kernels.transpose(0, 2, 1)).astype(np.int64)
+    if wrap:
+        sums = (sums + LIMIT) % (2 * LIMIT) - LIMIT
+    return np.asarray(sums.transpose(0, 1, 3, 2).reshape(batch, *layer.output_shape))
+
+
+@dataclass
+class NeuronState:
+    """u and v of a layer, int64 [N, *output_shape], and the largest magnitudes seen before wrap and clip."""
+
+    u: IntArray
+    v: IntArray
+    peak_u: int = 0
+    peak_v: int = 0
+
+    @classmethod
+    def at_rest(cls, layer: IntegerLayer, samples: int) -> "NeuronState":
+        """The state before a sample's first step."""
+        shape = (samples, *layer.output_shape)
+        return cls(np.zeros(shape, dtype=np.int64), np.full(shape, layer.neuron.v_init, dtype=np.int64))
+
+    def step(self, layer: IntegerLayer, current: IntArray) -> Integers:
+        """One step of Lava's AbstractPyLifModelFixed; returns spikes, or membranes of a readout."""
+        neuron = layer.neuron
+        u = wrap32(keep(self.u, neuron.decay_u) + wrap32(current << ALIGNMENT))
+        self.peak_u = max(self.peak_u, int(np.abs(u).max(initial=0)))
+        u = np.where(u > LIMIT, u - 2 * LIMIT, np.where(u <= -LIMIT, u + 2 * LIMIT, u))
+        bias = neuron.bias.reshape(-1, *([1] * (len(layer.output_shape) - 1)))
+        v = keep(self.v, neuron.decay_v) + u + bias
+        self.peak_v = max(self.peak_v, int(np.abs(v).max(initial=0)))
+        v = np.clip(v, -LIMIT + 1, LIMIT - 1)
+        self.u, self.v = u, v
+        if neuron.reset == "none":
+            return np.array(v)
+        threshold = neuron.threshold << ALIGNMENT
+        spikes = v > threshold
+        self.v = np.where(spikes, v - threshold if neuron.reset == "subtract" else 0, v)
+        return np.asarray(spikes, dtype=np.int32)
+
+
+def wrap32(values: IntArray) -> IntArray:
+    """Lava's arrays are int32: a sum beyond 2^31 wraps there, long after u has left its 24 bits."""
+    return (values + 2**31) % 2**32 - 2**31
+
+
+def measure_ranges(network: IntegerNetwork, inputs: Integers) -> dict[str, Ranges]:
+    """Largest |u| and |v| seen per layer while running encoded samples [T, N, *shape]."""
+    ranges: dict[str, Ranges] = {}
+    frames: Integers = inputs
+    for layer in network.layers:
+        state = NeuronState.at_rest(layer, inputs.shape[1])
+        frames = propagate_layer(layer, frames, state)
+        ranges[layer.name] = Ranges(state.peak_u, state.peak_v)
+    return ranges

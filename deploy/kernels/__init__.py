@@ -1,0 +1,1 @@
+"""Numba and torch kernels of the batched engine and of the fast Lava models."""

@@ -1,0 +1,172 @@
+"""Loihi's neuron in 32-bit integers, fused into one pass over a layer; compiled once and cached on disk.
+
+The product of a 24-bit magnitude and a 12-bit factor does not fit 32 bits, but its upper part does:
+(|x| k) >> 12 = (|x| >> 12) k + (((|x| & 4095) k) >> 12). Every operation is cast to int32: numba would widen it.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from spikecut.export.graph import IntegerLayer
+from spikecut.export.headroom import ALIGNMENT, LIMIT, Ranges
+
+Kernel = Callable[..., None]
+NONE, PARTIAL, ALL = 0, 1, 2
+ZERO, SUBTRACT, READOUT = 0, 1, 2
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _keep(value: Any, factor: Any) -> Any:
+    magnitude = np.int32(abs(value))
+    kept = np.int32(
+        np.int32(np.int32(magnitude >> 12) * factor) + np.int32(np.int32(np.int32(magnitude & 4095) * factor) >> 12)
+    )
+    return np.int32(-kept) if value < 0 else kept
+
+
+@lru_cache(maxsize=256)
+def make_kernel(decay_u: int, decay_v: int, reset: int, wrap_sum: bool, bounded: bool) -> Kernel:
+    """A kernel specialised to a kind of neuron.
+
+    Parameters
+    ----------
+    decay_u, decay_v: NONE, PARTIAL or ALL of u and v is lost each step.
+    reset: ZERO, SUBTRACT or READOUT.
+    wrap_sum: whether the synaptic sum can leave 24 bits and must wrap there, as Lava's Conv does.
+    bounded: u and v are proven to stay within 24 bits: neither wraps nor clips.
+
+    Returns kernel(current, shift, bias, u, v, keep_u, keep_v, threshold, out): current float [rows, C] holding
+    integers, shifted left by `shift` into u's units; bias int32 [C]; u, v int32 [rows, C], changed in place (u is not
+    touched when all of it is lost); keep_u, keep_v 4096 - decay; threshold in v's units; out [rows, C] of any type.
+    """
+
+    @njit(nogil=True, cache=True, fastmath=False, error_model="numpy")
+    def kernel(
+        current: Any,
+        shift: Any,
+        bias: Any,
+        u: Any,
+        v: Any,
+        keep_u: Any,
+        keep_v: Any,
+        threshold: Any,
+        out: Any,
+    ) -> None:
+        limit = np.int32(8388608)
+        top = np.int32(8388607)
+        rows, columns = current.shape
+        shift32 = np.int32(shift)
+        ku = np.int32(keep_u)
+        kv = np.int32(keep_v)
+        vth = np.int32(threshold)
+        for r in range(rows):
+            for c in range(columns):
+                if wrap_sum:
+                    whole = np.int64(current[r, c])
+                    total = np.int32(((whole + 8388608) & 16777215) - 8388608)
+                elif bounded:
+                    total = np.int32(current[r, c])
+                else:
+                    total = np.int32(np.int64(current[r, c]))
+                synaptic = np.int32(total << shift32)
+                if decay_u == 0:
+                    synaptic = np.int32(u[r, c] + synaptic)
+                elif decay_u == 1:
+                    synaptic = np.int32(_keep(u[r, c], ku) + synaptic)
+                if not bounded:
+                    if synaptic > limit:
+                        synaptic = np.int32(np.int32(synaptic - limit) - limit)
+                    elif synaptic <= -limit:
+                        synaptic = np.int32(np.int32(synaptic + limit) + limit)
+                if decay_u != 2:
+                    u[r, c] = synaptic
+                potential = np.int32(synaptic + bias[c])
+                if decay_v == 0:
+                    potential = np.int32(v[r, c] + potential)
+                elif decay_v == 1:
+                    potential = np.int32(_keep(v[r, c], kv) + potential)
+                if not bounded:
+                    potential = np.int32(min(max(potential, np.int32(-top)), top))
+                if reset == 2:
+                    v[r, c] = potential
+                    out[r, c] = potential
+                else:
+                    fires = potential > vth
+                    after = np.int32(potential - vth) if reset == 1 else np.int32(0)
+                    v[r, c] = after if fires else potential
+                    out[r, c] = fires
+
+    compiled: Kernel = kernel
+    return compiled
+
+
+@njit(nogil=True, cache=True)
+def count_events(sent: Any, fan_out: Any, spikes: Any, synops: Any) -> None:
+    """Per row of `sent` [N, elements]: messages into spikes [N], and the synapses they reach into synops [N]."""
+    for n in range(sent.shape[0]):
+        count = np.int64(0)
+        reached = np.int64(0)
+        for i in range(sent.shape[1]):
+            fired = sent[n, i] != 0
+            count += fired
+            reached += fan_out[i] if fired else 0
+        spikes[n] = count
+        synops[n] = reached
+
+
+class NeuronKernel:
+    """The neurons of a layer for a batch: picks the kernel and holds its constants.
+
+    Parameters
+    ----------
+    layer: the layer. ranges: its worst-case ranges, see export.headroom. halved: whether products are of weights / 2.
+    """
+
+    def __init__(self, layer: IntegerLayer, ranges: Ranges, halved: bool) -> None:
+        neuron = layer.neuron
+        largest_sum = ranges.current >> ALIGNMENT
+        self.kernel = make_kernel(
+            _kind(neuron.decay_u),
+            _kind(neuron.decay_v),
+            {"zero": ZERO, "subtract": SUBTRACT, "none": READOUT}[neuron.reset],
+            layer.kind == "conv" and largest_sum >= LIMIT,
+            ranges.fits,
+        )
+        self.shift = ALIGNMENT + int(halved)
+        self.bias = neuron.bias.astype(np.int32)
+        self.keep_u, self.keep_v = 4096 - neuron.decay_u, 4096 - neuron.decay_v
+        self.threshold = neuron.threshold << ALIGNMENT
+        self.needs_u = neuron.decay_u != 4096
+        self.channels = layer.output_shape[0]
+
+    def __call__(
+        self,
+        current: npt.NDArray[np.floating[Any]],
+        u: npt.NDArray[np.int32],
+        v: npt.NDArray[np.int32],
+        out: npt.NDArray[Any],
+    ) -> None:
+        """One step; all arrays channels last and contiguous, of the same number of elements."""
+        c = self.channels
+        rows = (-1, c)
+        u_rows = u.reshape(rows) if self.needs_u else v.reshape(rows)
+        self.kernel(
+            current.reshape(rows),
+            self.shift,
+            self.bias,
+            u_rows,
+            v.reshape(rows),
+            self.keep_u,
+            self.keep_v,
+            self.threshold,
+            out.reshape(rows),
+        )
+
+
+def _kind(decay: int) -> int:
+    return NONE if decay == 0 else ALL if decay == 4096 else PARTIAL

@@ -1,0 +1,246 @@
+"""Synaptic sums of a layer for a batch, channels last: int8 through oneDNN, float32 or float64; exact, or not chosen.
+
+A float product of integers is exact while every partial sum stays below 2^24 (float32) or 2^53 (float64), which
+max Σ|W| · max message bounds. oneDNN's int8 operators accumulate in 32-bit integers: u8 messages times s8 weights
+(W / 2, Loihi's weights being even). They are a private interface of torch: each product is tested when it is made.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from spikecut.deploy.backends.plain import synapse
+from spikecut.errors import BackendError, InputError
+from spikecut.export.graph import IntArray, IntegerLayer, Shape, size
+
+log = logging.getLogger(__name__)
+Precision = Literal["auto", "int8", "float32", "float64"]
+PRECISIONS = ("auto", "int8", "float32", "float64")
+FLOAT32_EXACT, FLOAT64_EXACT = 2**24, 2**53
+Floats = npt.NDArray[Any]
+TEST_BATCH = 3
+
+
+class Product:
+    """Sums of one layer: call with messages [B, elements], channels last, of `dtype`; gives float [B, outputs].
+
+    Attributes
+    ----------
+    name: "int8", "float32" or "float64". dtype: of the messages it takes.
+    halved: whether the sums are of W / 2.
+    """
+
+    name: str
+    dtype: npt.DTypeLike
+    halved = False
+
+    def __init__(self, layer: IntegerLayer) -> None:
+        self.layer = layer
+        self.input_shape = layer.input_shape
+
+    def __call__(self, messages: Floats) -> Floats:
+        """The sums."""
+        raise NotImplementedError
+
+
+def _torch() -> Any:
+    """torch if it is installed, else None: the products then run in numpy."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    return torch
+
+
+def channels_last(array: npt.NDArray[Any], shape: Shape) -> npt.NDArray[Any]:
+    """[..., C, H, W] or [..., F] in torch's order → [..., elements] with the channel last, contiguous."""
+    lead = array.shape[: array.ndim - len(shape)]
+    if len(shape) == 3:
+        array = np.moveaxis(array, -3, -1)
+    return np.ascontiguousarray(array).reshape(*lead, size(shape))
+
+
+def torch_order(rows: npt.NDArray[Any], shape: Shape) -> npt.NDArray[Any]:
+    """[..., elements] with the channel last → [..., elements] in torch's order."""
+    if len(shape) == 1:
+        return rows
+    lead = rows.shape[:-1]
+    planes = rows.reshape(*lead, shape[1], shape[2], shape[0])
+    return np.ascontiguousarray(np.moveaxis(planes, -1, -3)).reshape(*lead, -1)
+
+
+def dense_weight(weight: IntArray, input_shape: Shape) -> IntArray:
+    """A dense weight (O, I) with its inputs reordered to channels last."""
+    return channels_last(weight.reshape(weight.shape[0], *input_shape), input_shape)
+
+
+class FloatProduct(Product):
+    """A float product by torch, or by numpy where there is no torch."""
+
+    def __init__(self, layer: IntegerLayer, dtype: npt.DTypeLike, weight: IntArray | None = None) -> None:
+        super().__init__(layer)
+        self.dtype = dtype
+        self.name = np.dtype(dtype).name
+        weight = layer.weight if weight is None else weight
+        self.torch = _torch()
+        if layer.kind == "dense":
+            self.matrix = np.ascontiguousarray(dense_weight(weight, layer.input_shape).T.astype(dtype))
+            if self.torch is not None:
+                self.kernel = self.torch.from_numpy(self.matrix)
+        elif self.torch is not None:
+            kernel = self.torch.from_numpy(np.ascontiguousarray(weight.astype(dtype)))
+            self.kernel = kernel.contiguous(memory_format=self.torch.channels_last)
+
+    def __call__(self, messages: Floats) -> Floats:
+        """The sums, float [B, outputs]."""
+        layer = self.layer
+        if layer.kind == "dense":
+            if self.torch is None:
+                return np.asarray(messages @ self.matrix)
+            return np.asarray((self.torch.from_numpy(messages) @ self.kernel).numpy())
+        if self.torch is None:
+            planes = torch_order(messages, layer.input_shape).reshape(-1, *layer.input_shape)
+            return channels_last(synapse(layer, planes).astype(self.dtype), layer.output_shape)
+        sums = self.torch.nn.functional.conv2d(
+            _planes(self.torch, messages, layer.input_shape),
+            self.kernel,
+            None,
+            layer.stride,
+            layer.padding,
+            layer.dilation,
+            layer.groups,
+        )
+        return _rows(self.torch, sums)
+
+
+class Int8Product(Product):
+    """oneDNN's u8 · s8 product of W / 2, accumulated in 32-bit integers, returned in float32."""
+
+    name = "int8"
+    dtype = np.uint8
+    halved = True
+
+    def __init__(self, layer: IntegerLayer) -> None:
+        super().__init__(layer)
+        torch = self.torch = _torch()
+        self.ones = torch.ones(layer.weight.shape[0])
+        self.zeros = torch.zeros(layer.weight.shape[0], dtype=torch.int64)
+        operators = torch.ops.onednn
+        if layer.kind == "dense":
+            half = (dense_weight(layer.weight, layer.input_shape) // 2).astype(np.int8)
+            self.packed = operators.qlinear_prepack(torch.from_numpy(half), None)
+            self.multiply: Callable[[Any], Any] = self._linear
+        else:
+            half = np.ascontiguousarray((layer.weight // 2).astype(np.int8))
+            self.geometry = [list(layer.stride), list(layer.padding), list(layer.dilation), layer.groups]
+            self.packed = operators.qconv_prepack(torch.from_numpy(half), self.ones, 1.0, 0, *self.geometry, None)
+            self.multiply = self._conv
+        self.operators = operators
+
+    def _linear(self, messages: Any) -> Any:
+        return self.operators.qlinear_pointwise(
+            messages, 1.0, 0, self.packed, self.ones, self.zeros, None, 1.0, 0, self.torch.float32, "none", [], ""
+        )
+
+    def _conv(self, messages: Any) -> Any:
+        return self.operators.qconv2d_pointwise(
+            messages,
+            1.0,
+            0,
+            self.packed,
+            self.ones,
+            self.zeros,
+            None,
+            *self.geometry,
+            1.0,
+            0,
+            self.torch.float32,
+            "none",
+            [],
+            "",
+        )
+
+    def __call__(self, messages: Floats) -> Floats:
+        """The sums of W / 2, float32 [B, outputs]."""
+        if self.layer.kind == "dense":
+            return np.asarray(self._linear(self.torch.from_numpy(messages)).numpy())
+        return _rows(self.torch, self._conv(_planes(self.torch, messages, self.input_shape)))
+
+
+def _planes(torch: Any, messages: Floats, shape: Shape) -> Any:
+    """[B, elements], channels last, as torch's [B, C, H, W] without a copy."""
+    channels, height, width = shape
+    return torch.from_numpy(messages).view(-1, height, width, channels).permute(0, 3, 1, 2)
+
+
+def _rows(torch: Any, sums: Any) -> Floats:
+    """torch's [B, C, H, W] as [B, elements], channels last; a copy only where torch chose another layout."""
+    rows = sums.permute(0, 2, 3, 1).contiguous()
+    return np.asarray(rows.view(rows.shape[0], -1).numpy())
+
+
+def make_product(layer: IntegerLayer, minimum: int, maximum: int, precision: Precision = "auto") -> Product:
+    """The fastest product that is exact for messages within [minimum, maximum], tested before it is returned.
+
+    Raises
+    ------
+    InputError: an unknown precision. BackendError: the precision asked for is not exact here.
+    """
+    if precision not in PRECISIONS:
+        raise InputError(f"precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
+    largest = max(abs(minimum), abs(maximum))
+    bound = int(np.abs(layer.weight).sum(axis=tuple(range(1, layer.weight.ndim))).max()) * largest
+    tried: list[str] = []
+    for name in ("int8", "float32", "float64") if precision == "auto" else (precision,):
+        product, reason = _try(layer, name, minimum, maximum, bound)
+        if product is not None:
+            if tried:
+                log.info("layer %s: %s product; %s", layer.name, name, "; ".join(tried))
+            return product
+        tried.append(f"{name}: {reason}")
+    raise BackendError(f"layer {layer.name}: no exact product ({'; '.join(tried)}); use another precision")
+
+
+def _try(layer: IntegerLayer, name: str, minimum: int, maximum: int, bound: int) -> tuple[Product | None, str]:
+    """A tested product, or the reason why not."""
+    if name == "float64":
+        if bound >= FLOAT64_EXACT:
+            return None, f"sums may reach {bound}, beyond 2^53"
+        product: Product = FloatProduct(layer, np.float64)
+    elif bound >= FLOAT32_EXACT:
+        return None, f"sums may reach {bound}, beyond 2^24"
+    elif name == "float32":
+        product = FloatProduct(layer, np.float32)
+    else:
+        torch = _torch()
+        if torch is None:
+            return None, "torch is not installed"
+        if minimum < 0 or maximum > 255:
+            return None, f"messages in [{minimum}, {maximum}] are not u8"
+        try:
+            product = Int8Product(layer)
+        except (RuntimeError, AttributeError, NotImplementedError) as error:
+            return None, f"oneDNN refuses it ({str(error).splitlines()[0]})"
+    return (product, "") if _passes(product, minimum, maximum) else (None, "its result is not exact on this machine")
+
+
+def _passes(product: Product, minimum: int, maximum: int) -> bool:
+    """Whether the product equals plain integer sums on random messages that include the extremes."""
+    layer = product.layer
+    generator = np.random.default_rng(0)
+    frames = generator.integers(minimum, maximum + 1, (TEST_BATCH, *layer.input_shape))
+    frames[0] = maximum
+    expected = channels_last(plain_sums(layer, frames), layer.output_shape)
+    try:
+        found = product(channels_last(frames.astype(product.dtype), layer.input_shape))
+    except RuntimeError:
+        return False
+    return bool(np.array_equal(found.astype(np.float64) * (2 if product.halved else 1), expected.astype(np.float64)))
+
+
+def plain_sums(layer: IntegerLayer, frames: IntArray) -> IntArray:
+    """Σ W s in float64 by numpy, without Conv's wrap."""
+    return synapse(layer, frames, wrap=False)
