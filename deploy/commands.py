@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from spikecut.deploy.bundle import open_bundle
-from spikecut.deploy.console import progress_bar
+from spikecut.deploy.console import progress_bar, stderr
 from spikecut.errors import InputError
 from spikecut.export.graph import IntegerNetwork
 from spikecut.export.manifest import Manifest
@@ -42,7 +42,8 @@ def train_checkpoint(
 
     check_writable(out, overwrite=True)
     data = load_dataset(dataset)
-    trained = train(method, data, arch=arch, epochs=epochs, timesteps=timesteps, seed=seed)
+    trained = train(method, data, arch=arch, epochs=epochs, timesteps=timesteps, seed=seed, progress=stderr().is_terminal)
+    out.parent.mkdir(parents=True, exist_ok=True)
     save_checkpoint(out, trained.network, trained.recipe)
     accuracy = [float(value) for value in trained.accuracy]
     summary = {"checkpoint": str(out), "accuracy_per_timestep": accuracy, "recipe": trained.recipe}

@@ -31,7 +31,7 @@ class Recipe:
     epsilon: float
 
 
-RECIPES = (Recipe("lif", "tet", 0.01), Recipe("qcfs", "qcfs", 0.01))
+RECIPES = (Recipe("lif", "lif", 0.01), Recipe("qcfs", "qcfs", 0.01))
 
 
 class VerificationError(SpikecutError):
@@ -79,8 +79,9 @@ def _one(folder: Path, recipe: Recipe, data: Dataset, seed: int, backend: str, c
         console.print(f"[{time.perf_counter() - began:5.1f} s] {recipe.name}: {text}", markup=False, highlight=False)
 
     say(f"training ({recipe.method})")
-    trained = train(recipe.method, data, seed=seed)
+    trained = train(recipe.method, data, seed=seed, progress=console.is_terminal)
     checkpoint = folder / "checkpoint.safetensors"
+    folder.mkdir(parents=True, exist_ok=True)
     save_checkpoint(checkpoint, trained.network, trained.recipe)
     say(f"exporting; the float network is right on {100 * float(trained.accuracy[-1]):.1f} % of the test split")
     network, description = load_checkpoint(checkpoint)

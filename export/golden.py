@@ -72,14 +72,16 @@ def make_golden(
     twin = quantised_twin(network, plans)
     with torch.no_grad():
         float_scores = network(torch.tensor(np.array(frames), dtype=dtype))
-        twin_scores, twin_spikes = twin.run(torch.tensor(encoded, dtype=torch.float64))
+        sent = twin.record(torch.tensor(encoded, dtype=torch.float64))
+    names = [stage.name for stage in network.chain()]
+    spiking = names[:-1] if network.readout == "membrane" else names
     return Golden(
         images=np.asarray(images, dtype=np.float64),
         labels=np.asarray(labels, dtype=np.int64),
         inputs=encoded.astype(np.int64),
         float_scores=float_scores.double().numpy(),
-        twin_scores=_integers(twin_scores),
-        twin_spikes={name: _integers(spikes) for name, spikes in twin_spikes.items()},
+        twin_scores=_integers(sent[names[-1]]),
+        twin_spikes={name: _integers(sent[name]) for name in spiking},
     )
 
 

@@ -8,6 +8,7 @@ import contextlib
 import io
 import logging
 import multiprocessing
+import sys
 import tempfile
 import time
 import warnings
@@ -47,6 +48,9 @@ def _quiet() -> Iterator[None]:
 
 def require_lava() -> None:
     """Import Lava, or raise BackendError with the remedy."""
+    if "lava.magma.runtime" not in sys.modules:
+        # Lava sets the start method at import, and fails if another library has asked for it before.
+        multiprocessing.set_start_method(None, force=True)
     try:
         with _quiet():
             import lava.lib.dl.netx.hdf5

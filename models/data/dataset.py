@@ -1,0 +1,79 @@
+"""Split and Dataset: labelled samples in three disjoint parts."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from spikecut.errors import DataError
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+
+MAXIMUM_CLASSES = 1024
+
+
+@dataclass(frozen=True)
+class Split:
+    """Labelled samples.
+
+    Attributes
+    ----------
+    x: float32 [N, *shape], in the source's own units.
+    y: int64 [N], the class of each sample, counted from 0.
+    index: int64 [N], position of each sample in the source data set.
+
+    DataError if the lengths differ, there are no samples, x is not finite, or a label is negative or absurd.
+    """
+
+    x: FloatArray
+    y: IntArray
+    index: IntArray
+
+    def __post_init__(self) -> None:
+        if not (len(self.x) == len(self.y) == len(self.index)) or self.y.ndim != 1 or self.index.ndim != 1:
+            raise DataError(f"x holds {len(self.x)} samples but y has shape {self.y.shape}: give one label per sample")
+        if self.x.ndim not in (2, 4) or 0 in self.x.shape:
+            raise DataError(f"x of shape {self.x.shape}: expected [N, features] or [N, channels, height, width], N ≥ 1")
+        if not np.isfinite(self.x).all():
+            raise DataError("x holds a NaN, an infinity or a number beyond float32: remove or rescale such samples")
+        if self.y.min() < 0 or self.y.max() >= MAXIMUM_CLASSES:
+            raise DataError(
+                f"labels from {self.y.min()} to {self.y.max()}: expected 0 to classes - 1, below {MAXIMUM_CLASSES}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, positions: IntArray) -> "Split":
+        """The samples at these positions of this split."""
+        return Split(self.x[positions], self.y[positions], self.index[positions])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples to train on, to calibrate the cutoff on and to test on; DataError if their shapes or labels differ.
+
+    labels: the classes' names, in the order of y.
+    """
+
+    name: str
+    train: Split
+    calibration: Split
+    test: Split
+    labels: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for part in (self.calibration, self.test):
+            if part.x.shape[1:] != self.train.x.shape[1:]:
+                raise DataError(
+                    f"{self.name}: samples of shape {part.x.shape[1:]} beside training samples of {self.shape}"
+                )
+        highest = max(int(part.y.max()) for part in (self.train, self.calibration, self.test))
+        if highest >= len(self.labels):
+            raise DataError(f"{self.name}: label {highest}, but only {len(self.labels)} classes are named")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample, (C, H, W) or (F,)."""
+        return tuple(self.train.x.shape[1:])

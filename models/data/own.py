@@ -1,0 +1,166 @@
+"""The user's own samples, from an .npz or an HDF5 file. The file is distrusted: nothing is unpickled or followed."""
+
+import math
+import struct
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from spikecut.errors import DataError
+from spikecut.models.data.dataset import Dataset, IntArray, Split
+
+MAXIMUM_BYTES = 8 * 2**30
+SUFFIXES = (".npz", ".h5", ".hdf5")
+PARTS = ("train", "calibration", "test")
+Array = npt.NDArray[Any]
+Reader = Callable[[Path, tuple[str, ...]], dict[str, Array]]
+_NPY_HEADERS: dict[tuple[int, int], Callable[[IO[bytes]], Any]] = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+# What zipfile, zlib, numpy and h5py raise for a damaged or foreign file; they have no common base below Exception.
+_FOREIGN = (
+    OSError, ValueError, TypeError, LookupError, RuntimeError, ArithmeticError, EOFError, MemoryError, SyntaxError,
+    zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError,
+)  # fmt: skip
+KEYS = tuple(f"{axis}{part}" for part in ("", "_train", "_calibration", "_test") for axis in "xy")
+
+
+def load_own(path: str | Path) -> Dataset:
+    """Data set in a file with the arrays x [N, ...] and y [N], or x_train, y_train, x_calibration, … y_test.
+
+    x: any real numbers, [N, features] or [N, channels, height, width]; y: integers from 0. With x and y alone, within
+    each class and in file order, of every five samples three are for training, one for calibration, one for the test.
+
+    DataError for a file that is missing, foreign, truncated or too large, a missing key, or samples that do not fit.
+    """
+    path = Path(path)
+    arrays = _read(path)
+    if all(f"{axis}_{part}" in arrays for axis in "xy" for part in PARTS):
+        start = 0
+        parts = {}
+        for part in PARTS:
+            parts[part] = _split(path, arrays, f"_{part}", start)
+            start += len(parts[part])
+    elif "x" in arrays and "y" in arrays:
+        parts = _three_parts(path, _split(path, arrays, ""))
+    else:
+        raise DataError(
+            f"{path}: holds neither x and y nor x_train, y_train, x_calibration, y_calibration, x_test and y_test"
+        )
+    classes = 1 + max(int(part.y.max()) for part in parts.values())
+    return Dataset(path.name, **parts, labels=tuple(str(label) for label in range(classes)))
+
+
+def load_samples(path: str | Path) -> Split:
+    """All samples of a file as one test set: its x and y, or else its x_test and y_test. DataError as in load_own."""
+    path = Path(path)
+    arrays = _read(path)
+    for suffix in ("", "_test"):
+        if f"x{suffix}" in arrays and f"y{suffix}" in arrays:
+            return _split(path, arrays, suffix)
+    raise DataError(f"{path}: holds neither x and y nor x_test and y_test")
+
+
+def _read(path: Path) -> dict[str, Array]:
+    if path.suffix not in SUFFIXES:
+        raise DataError(f"{path}: expected a file ending in {', '.join(SUFFIXES)}")
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    read: Reader = _read_npz if path.suffix == ".npz" else _read_hdf5
+    try:
+        return read(path, KEYS)
+    except DataError:
+        raise
+    except _FOREIGN as exc:
+        raise DataError(f"{path}: truncated or not a {path.suffix} file ({type(exc).__name__})") from exc
+
+
+def _check_size(path: Path, sizes: Mapping[str, int]) -> None:
+    total = sum(sizes.values())
+    if total > MAXIMUM_BYTES:
+        raise DataError(f"{path}: its arrays need {total} bytes, the limit is {MAXIMUM_BYTES}: give fewer samples")
+
+
+def _check_dtype(path: Path, key: str, dtype: np.dtype[Any]) -> None:
+    if dtype.kind not in "biuf":
+        raise DataError(f"{path}: {key} has dtype {dtype}, expected real numbers")
+
+
+def _npz_header(path: Path, key: str, member: IO[bytes]) -> int:
+    """Bytes that the array of this member claims to hold."""
+    version = np.lib.format.read_magic(member)  # type: ignore[no-untyped-call]
+    if version not in _NPY_HEADERS:
+        raise DataError(f"{path}: {key} has npy format {version}, expected 1.0 or 2.0")
+    shape, _, dtype = _NPY_HEADERS[version](member)
+    _check_dtype(path, key, dtype)
+    return int(math.prod(shape) * dtype.itemsize)
+
+
+def _read_npz(path: Path, keys: tuple[str, ...]) -> dict[str, Array]:
+    with zipfile.ZipFile(path) as archive:
+        members = {name.removesuffix(".npy"): name for name in archive.namelist()}
+        present = {key: members[key] for key in keys if key in members}
+        sizes = {}
+        for key, name in present.items():
+            with archive.open(name) as member:
+                sizes[key] = _npz_header(path, key, member)
+                if sizes[key] != archive.getinfo(name).file_size - member.tell():
+                    raise DataError(f"{path}: {key} is truncated: its header and its length differ")
+        _check_size(path, sizes)
+    with np.load(path, allow_pickle=False) as archive:
+        return {key: archive[key] for key in present}
+
+
+def _read_hdf5(path: Path, keys: tuple[str, ...]) -> dict[str, Array]:
+    with h5py.File(path, "r") as file:
+        present: dict[str, h5py.Dataset] = {}
+        for key in keys:
+            if key not in file:
+                continue
+            dataset = file[key] if isinstance(file.get(key, getlink=True), h5py.HardLink) else None
+            if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
+                raise DataError(f"{path}: {key} is not a data set stored in this file")
+            _check_dtype(path, key, dataset.dtype)
+            present[key] = dataset
+        _check_size(path, {key: math.prod(d.shape) * d.dtype.itemsize for key, d in present.items()})
+        return {key: np.asarray(dataset[()]) for key, dataset in present.items()}
+
+
+def _split(path: Path, arrays: dict[str, Array], suffix: str, start: int = 0) -> Split:
+    x, y = arrays[f"x{suffix}"], arrays[f"y{suffix}"]
+    if y.dtype.kind not in "iu":
+        raise DataError(f"{path}: y{suffix} has dtype {y.dtype}, expected integers; convert the labels")
+    if x.ndim == 0 or y.ndim != 1:
+        raise DataError(
+            f"{path}: x{suffix} of shape {x.shape} and y{suffix} of shape {y.shape}: expected [N, ...] and [N]"
+        )
+    with np.errstate(over="ignore"):  # beyond float32 becomes infinite, which Split refuses
+        frames = x.astype(np.float32)
+    try:
+        return Split(frames, y.astype(np.int64), np.arange(start, start + len(y), dtype=np.int64))
+    except DataError as exc:
+        raise DataError(f"{path}: {exc}") from exc
+
+
+def _three_parts(path: Path, everything: Split) -> dict[str, Split]:
+    rank_in_class = np.zeros(len(everything), dtype=np.int64)
+    for label in np.unique(everything.y):
+        members = everything.y == label
+        rank_in_class[members] = np.arange(members.sum())
+    turn = rank_in_class % 5
+    positions: dict[str, IntArray] = {
+        "train": np.flatnonzero(turn < 3),
+        "calibration": np.flatnonzero(turn == 3),
+        "test": np.flatnonzero(turn == 4),
+    }
+    if not all(len(chosen) for chosen in positions.values()):
+        raise DataError(f"{path}: too few samples to split: give at least five of one class")
+    return {part: everything.take(chosen) for part, chosen in positions.items()}

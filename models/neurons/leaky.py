@@ -1,0 +1,55 @@
+"""Leaky integrate-and-fire neurons with a hard reset."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from spikecut.errors import InputError
+from spikecut.models.neurons.surrogate import surrogate_named
+
+
+class LeakyIntegrateFire(nn.Module):
+    """Leak, current, fire, hard reset, in this order:
+
+        v[t] = (1 - decay) v[t-1] + x[t],  v[0] = 0
+        s[t] = v[t] > threshold            (strict)
+        v[t] ← 0  where s[t]
+
+    v: membrane potential; x: input current; s: spike, 0 or 1; all in the units of the threshold. The order is
+    that of Wu et al. (Frontiers in Neuroscience 19, 2025) and of Loihi.
+
+    Parameters
+    ----------
+    decay: fraction of v lost per timestep, in [0, 1]; 0.5 is TET's τ = 0.5.
+    threshold: positive.
+    surrogate: name of the gradient of the step (see surrogate.py).
+
+    InputError for a value outside its range.
+    """
+
+    def __init__(self, decay: float = 0.5, threshold: float = 1.0, surrogate: str = "triangle") -> None:
+        super().__init__()
+        if not 0 <= decay <= 1:
+            raise InputError(f"LIF decay {decay}: expected a fraction between 0 and 1")
+        if not (math.isfinite(threshold) and threshold > 0):
+            raise InputError(f"LIF threshold {threshold}: expected a positive number")
+        self.decay = decay
+        self.threshold = threshold
+        self.surrogate = surrogate
+        self._step = surrogate_named(surrogate)
+
+    def forward(self, currents: Tensor) -> Tensor:
+        """Currents [T, N, *] → spikes [T, N, *]. Every call starts from v = 0."""
+        membrane_potential = torch.zeros_like(currents[0])
+        spikes = []
+        for current in currents:
+            membrane_potential = (1 - self.decay) * membrane_potential + current
+            spike = self._step(membrane_potential - self.threshold)
+            membrane_potential = membrane_potential * (1 - spike)
+            spikes.append(spike)
+        return torch.stack(spikes)
+
+    def extra_repr(self) -> str:
+        """Shown by torch when it prints the module."""
+        return f"decay={self.decay}, threshold={self.threshold}, surrogate={self.surrogate!r}"

@@ -1,0 +1,231 @@
+"""The integer rounding rules that export and the twin share, and the quantised twin of a user's network.
+
+Units: a float current I becomes scale · I weight units; Loihi shifts those left by 6 on the way into v. So v, biases
+and thresholds · 64 are in units of 1 / (64 · scale). Rounding is to the nearest, halves to even, throughout.
+"""
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from spikecut.errors import InputError, RangeError, UnsupportedError
+from spikecut.models.network import SpikingNetwork, Stage
+from spikecut.models.neurons.integrate_fire import IntegrateFire, MembraneReadout
+from spikecut.models.neurons.leaky import LeakyIntegrateFire
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+ALIGNMENT = 64  # 2^6: Loihi's shift of weights and thresholds against v
+DECAY_ONE = 4096
+WEIGHT_RANGE = (-256, 254)
+THRESHOLD_RANGE = (0, 2**17 - 1)
+MANTISSA_RANGE = (-4096, 4095)
+
+
+def _integers(what: str, values: FloatArray, allowed: tuple[int, int], factor: int = 1) -> IntArray:
+    """factor · round(values) as int64; RangeError if one is not finite or leaves the range."""
+    if not np.isfinite(values).all():
+        raise RangeError(f"a {what} is not finite")
+    rounded = factor * np.rint(values)
+    if rounded.size and (rounded.min() < allowed[0] or rounded.max() > allowed[1]):
+        raise RangeError(
+            f"a {what} becomes {rounded.flat[np.abs(rounded).argmax()]:.0f}, outside {allowed[0]} to {allowed[1]}:"
+            " choose a smaller scale"
+        )
+    return rounded.astype(np.int64)
+
+
+def round_weight(weight: npt.ArrayLike, scale: float) -> IntArray:
+    """2 · round(weight · scale / 2): even int64 weights of the same shape; RangeError outside [-256, 254]."""
+    return _integers("weight", np.asarray(weight, dtype=np.float64) * scale / 2, WEIGHT_RANGE, factor=2)
+
+
+def round_threshold(threshold: float, scale: float) -> int:
+    """round(threshold · scale) in weight units; RangeError outside 0 to 2^17 - 1."""
+    return int(_integers("threshold", np.asarray(threshold, dtype=np.float64) * scale, THRESHOLD_RANGE))
+
+
+def round_bias(bias: npt.ArrayLike, scale: float, exponent: int) -> IntArray:
+    """Mantissas round(bias · scale · 64 / 2^exponent), int64; RangeError outside 13 bit, [-4096, 4095].
+
+    The effective bias, in units of v, is mantissa · 2^exponent.
+    """
+    values = np.asarray(bias, dtype=np.float64) * scale * ALIGNMENT / 2.0**exponent
+    return _integers(f"bias mantissa at exponent {exponent}", values, MANTISSA_RANGE)
+
+
+def round_decay(decay: float) -> int:
+    """12-bit decay round(decay · 4096), 0 to 4096, of a fraction lost per timestep."""
+    return int(_integers("decay", np.asarray(decay, dtype=np.float64) * DECAY_ONE, (0, DECAY_ONE)))
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """How one stage becomes integers.
+
+    Attributes
+    ----------
+    scale: integer weight units per float unit of current, positive.
+    bias_exponent: 0 or more; the bias is mantissa · 2^bias_exponent.
+    input_factor: float value of one integer unit of the stage's input: the amplitude of the spikes of the stage
+        before, or the scale of the input encoding; positive.
+    """
+
+    scale: float
+    bias_exponent: int
+    input_factor: float
+
+    def __post_init__(self) -> None:
+        for name in ("scale", "input_factor"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise InputError(f"stage plan: {name} {value}, expected a positive number")
+        if self.bias_exponent < 0:
+            raise InputError(f"stage plan: bias_exponent {self.bias_exponent}, expected 0 or more")
+
+
+class IntegerLeaky(nn.Module):
+    """v[t] = trunc(v[t-1] · (4096 - decay) / 4096) + x[t]; s[t] = v[t] > 64 · threshold; v[t] ← 0 where s[t].
+
+    decay: 0 to 4096; threshold: in weight units; x, v: integers in v's units, held exactly in float64.
+    """
+
+    def __init__(self, decay: int, threshold: int) -> None:
+        super().__init__()
+        self.decay = decay
+        self.threshold = threshold
+
+    def forward(self, currents: Tensor) -> Tensor:
+        """Currents [T, N, *], float64 integers → spikes, 0 or 1."""
+        membrane_potential = torch.zeros_like(currents[0])
+        spikes = []
+        for current in currents:
+            kept = torch.trunc(membrane_potential * (DECAY_ONE - self.decay) / DECAY_ONE)
+            membrane_potential = kept + current
+            spike = membrane_potential > ALIGNMENT * self.threshold
+            membrane_potential = membrane_potential.masked_fill(spike, 0)
+            spikes.append(spike.to(currents.dtype))
+        return torch.stack(spikes)
+
+
+class IntegerIntegrateFire(nn.Module):
+    """v[t] = v[t-1] + x[t], v(0) = 32 · threshold; s[t] = v[t] ≥ 64 · threshold; v[t] ← v[t] - 64 · threshold if s[t].
+
+    threshold: in weight units; x, v: integers in v's units, held exactly in float64.
+    """
+
+    def __init__(self, threshold: int) -> None:
+        super().__init__()
+        self.threshold = threshold
+
+    def forward(self, currents: Tensor) -> Tensor:
+        """Currents [T, N, *], float64 integers → spikes, 0 or 1."""
+        membrane_potential = torch.full_like(currents[0], ALIGNMENT // 2 * self.threshold)
+        spikes = []
+        for current in currents:
+            membrane_potential = membrane_potential + current
+            spike = (membrane_potential >= ALIGNMENT * self.threshold).to(currents.dtype)
+            membrane_potential = membrane_potential - ALIGNMENT * self.threshold * spike
+            spikes.append(spike)
+        return torch.stack(spikes)
+
+
+class QuantisedTwin(nn.Module):
+    """A user's network with its numbers rounded: the same chain of stages, in integers held exactly by float64."""
+
+    def __init__(self, network: SpikingNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Integer frames [T, N, *input_shape] → scores per step, float64 integers [T, N, classes].
+
+        count readout: output spikes; membrane readout: output currents in v's units. InputError if a frame holds a
+        number that is not an integer, or has another shape.
+        """
+        scores: Tensor = self.network(_integer_frames(frames))
+        return scores
+
+    def record(self, frames: Tensor) -> dict[str, Tensor]:
+        """What every stage sends, name → float64 integers [T, N, *shape]; the last entry equals forward's scores."""
+        sent = _integer_frames(frames)
+        recorded = {}
+        with torch.no_grad():
+            for stage in self.network.chain():
+                sent = stage(sent)
+                recorded[stage.name] = sent
+        return recorded
+
+
+def _integer_frames(frames: Tensor) -> Tensor:
+    exact = frames.to(torch.float64)
+    if not torch.equal(exact, exact.round()):
+        raise InputError("the quantised twin takes integers: encode the samples first")
+    return exact
+
+
+def quantised_twin(network: SpikingNetwork, plans: Sequence[StagePlan]) -> QuantisedTwin:
+    """A copy of the network, batch norm folded in float64, every number rounded by the rules above.
+
+    w' = w · γ / √(σ² + ε) · input_factor and b' = (b - μ) · γ / √(σ² + ε) + β; then weights, biases and thresholds
+    become integers at the plan's scale and the neurons integer ones that send 1 per spike.
+
+    plans: one per stage. InputError for another number of them, RangeError for a value beyond the chip's range,
+    UnsupportedError for a stage that no integer neuron equals.
+    """
+    twin = copy.deepcopy(network).double().eval().requires_grad_(False)
+    stages = list(twin.chain())
+    if len(plans) != len(stages):
+        raise InputError(f"{len(plans)} plans for {len(stages)} stages: give one per stage")
+    for stage, plan in zip(stages, plans, strict=True):
+        try:
+            _quantise(stage, plan)
+        except RangeError as exc:
+            raise RangeError(f"stage {stage.name}: {exc}") from exc
+    return QuantisedTwin(twin.eval())
+
+
+def _quantise(stage: Stage, plan: StagePlan) -> None:
+    weight, bias = _folded(stage)
+    integer_weight = round_weight((weight * plan.input_factor).numpy(), plan.scale)
+    integer_bias = round_bias(bias.numpy(), plan.scale, plan.bias_exponent) * 2**plan.bias_exponent
+    stage.synapse.weight = nn.Parameter(torch.from_numpy(ALIGNMENT * integer_weight).double(), requires_grad=False)
+    stage.synapse.bias = nn.Parameter(torch.from_numpy(integer_bias).double(), requires_grad=False)
+    stage.norm = nn.Identity()
+    stage.neuron = _integer_neuron(stage, plan.scale)
+
+
+def _folded(stage: Stage) -> tuple[Tensor, Tensor]:
+    """Weight and bias of the synapse with the normalisation folded in."""
+    weight, norm = stage.synapse.weight, stage.norm
+    bias = weight.new_zeros(len(weight)) if stage.synapse.bias is None else stage.synapse.bias
+    if isinstance(norm, nn.Identity):
+        return weight, bias
+    if norm.running_mean is None or norm.running_var is None or not norm.affine:
+        raise UnsupportedError(f"stage {stage.name}: its batch norm has no running statistics or no γ and β")
+    deviation = torch.sqrt(norm.running_var + norm.eps)
+    per_channel = (-1, *[1] * (weight.ndim - 1))
+    folded_weight = weight * norm.weight.view(per_channel) / deviation.view(per_channel)
+    return folded_weight, (bias - norm.running_mean) * norm.weight / deviation + norm.bias
+
+
+def _integer_neuron(stage: Stage, scale: float) -> nn.Module:
+    neuron = stage.neuron
+    if isinstance(neuron, MembraneReadout):
+        return neuron
+    if isinstance(neuron, LeakyIntegrateFire):
+        return IntegerLeaky(round_decay(neuron.decay), round_threshold(neuron.threshold, scale))
+    if isinstance(neuron, IntegrateFire):
+        if 2 * float(neuron.v_init) != float(neuron.threshold):
+            raise UnsupportedError(f"stage {stage.name}: v_init must be half the threshold")
+        return IntegerIntegrateFire(round_threshold(float(neuron.threshold), scale))
+    raise UnsupportedError(
+        f"stage {stage.name}: {type(neuron).__name__} has no integer neuron; a QCFS network must be converted first"
+    )

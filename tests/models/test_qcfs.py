@@ -1,0 +1,97 @@
+import math
+from fractions import Fraction
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spikecut.errors import InputError
+from spikecut.models.convert import qcfs_to_spiking
+from spikecut.models.layers.qcfs import QCFS
+from spikecut.models.neurons.integrate_fire import IntegrateFire
+from spikecut.models.quantisation import ALIGNMENT, IntegerIntegrateFire
+from spikecut.models.zoo import build
+
+
+def clip_floor_shift(value: Fraction, levels: int) -> int:
+    """clip(⌊value + ½⌋, 0, levels), exactly."""
+    return min(max(math.floor(value + Fraction(1, 2)), 0), levels)
+
+
+@given(levels=st.integers(1, 16), eighths=st.lists(st.integers(-80, 80), min_size=1, max_size=20))
+def test_activation_is_clip_floor_shift(levels, eighths):
+    threshold = 2.0
+    activation = QCFS(levels, threshold).double()
+    sent = activation(torch.tensor(eighths, dtype=torch.float64) / 8)
+    expected = [clip_floor_shift(Fraction(z, 8) * levels / 2, levels) for z in eighths]
+    assert sent.tolist() == [threshold * (count / levels) for count in expected]
+
+
+def test_floor_passes_its_gradient_and_the_threshold_is_trained():
+    activation = QCFS(4, 2.0)
+    inputs = torch.tensor([-1.0, 0.3, 1.2, 5.0], requires_grad=True)
+    activation(inputs).sum().backward()
+    assert torch.allclose(inputs.grad, torch.tensor([0.0, 1.0, 1.0, 0.0]))
+    assert activation.threshold.grad is not None and activation.threshold.grad.item() != 0
+
+
+@given(
+    threshold=st.integers(1, 2**17 - 1),
+    current=st.one_of(st.integers(-(2**24), 2**24), st.none()),
+    half_steps=st.integers(-3, 40),
+    timesteps=st.integers(1, 20),
+)
+def test_integer_neuron_counts_like_qcfs_at_every_step(threshold, current, half_steps, timesteps):
+    if current is None:  # close to or at a tie: current · t = (k + ½) · threshold
+        current = half_steps * ALIGNMENT * threshold // (2 * timesteps)
+    spikes = IntegerIntegrateFire(threshold)(torch.full((timesteps, 1, 1), current, dtype=torch.float64))
+    counts = spikes.flatten().cumsum(0).tolist()
+    aligned = ALIGNMENT * threshold
+    assert counts == [clip_floor_shift(Fraction(current * t, aligned), t) for t in range(1, timesteps + 1)]
+
+
+@pytest.mark.parametrize("levels", [1, 2, 4, 8])
+def test_every_tie_fires(levels):
+    threshold = 4 * levels
+    for half in range(1, 2 * levels, 2):
+        current = half * ALIGNMENT * threshold // (2 * levels)
+        spikes = IntegerIntegrateFire(threshold)(torch.full((levels, 1, 1), current, dtype=torch.float64))
+        assert int(spikes.sum()) == (half + 1) // 2
+
+
+def test_conversion_keeps_the_synapses_and_gives_the_first_stage_the_same_rate():
+    torch.manual_seed(3)
+    network = build("digits-qcfs", levels=8).double()
+    with torch.no_grad():  # dyadic numbers: the sums are exact, so that ties fall alike
+        for parameter in network.parameters():
+            parameter.copy_((parameter * 16).round() / 16)
+    spiking = qcfs_to_spiking(network)
+    x = torch.randint(0, 17, (5, 1, 8, 8)).double()
+    rate = next(spiking.chain())(x.expand(8, *x.shape)).mean(0)
+    assert torch.equal(rate, next(network.chain())(x[None])[0])
+    assert 0 < rate.mean() < 2
+    for before, after in zip(network.chain(), spiking.chain(), strict=True):
+        assert torch.equal(before.synapse.weight, after.synapse.weight)
+        assert before.synapse.weight is not after.synapse.weight
+        if isinstance(before.neuron, QCFS):
+            assert isinstance(after.neuron, IntegrateFire)
+            threshold = float(before.neuron.threshold)
+            state = [float(value) for value in (after.neuron.threshold, after.neuron.v_init, after.neuron.amplitude)]
+            assert state == [threshold, threshold / 2, threshold]
+
+
+def test_conversion_refuses_what_it_cannot_convert():
+    with pytest.raises(InputError, match="no QCFS activation"):
+        qcfs_to_spiking(build("digits-lif"))
+    network = build("digits-qcfs")
+    with torch.no_grad():
+        next(network.chain()).neuron.threshold.fill_(-1.0)
+    with pytest.raises(InputError, match="stage conv1: the trained threshold"):
+        qcfs_to_spiking(network)
+
+
+@pytest.mark.parametrize("arguments", [(0, 1.0), (4, 0.0), (4, float("inf"))])
+def test_values_outside_their_range_are_refused(arguments):
+    with pytest.raises(InputError, match="expected"):
+        QCFS(*arguments)

@@ -1,0 +1,146 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from spikecut.errors import InputError
+from spikecut.models.checkpoint import load_checkpoint, save_checkpoint
+from spikecut.models.data import Dataset, Split, load_dataset
+from spikecut.models.neurons.integrate_fire import IntegrateFire
+from spikecut.models.train import InputEncoding, accuracy_per_timestep, encoding_for, frames, train
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_dataset("digits")
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    """Three clouds of points with negative coordinates."""
+    random = np.random.default_rng(0)
+    y = np.arange(300, dtype=np.int64) % 3
+    x = (random.normal(0, 0.3, (300, 24)) + np.tile(np.eye(3), 8)[y] * 3 - 1).astype(np.float32)
+    parts = (Split(x[part], y[part], np.flatnonzero(part)) for part in (np.arange(300) // 100 == k for k in range(3)))
+    return Dataset("blobs", *parts, labels=("a", "b", "c"))
+
+
+@pytest.fixture(scope="module")
+def leaky(digits):
+    return train("lif", digits, epochs=7)
+
+
+@pytest.fixture(scope="module")
+def converted(digits):
+    return train("qcfs", digits, epochs=12)
+
+
+def test_leaky_network_learns_and_needs_time(leaky):
+    assert len(leaky.accuracy) == 16
+    assert leaky.accuracy[-1] >= 0.93
+    assert leaky.accuracy[0] <= 0.90
+    assert leaky.network.readout == "count" and not leaky.network.training
+
+
+def test_qcfs_network_learns_and_is_converted(converted):
+    assert len(converted.accuracy) == 8 and converted.accuracy[-1] >= 0.93
+    neurons = [stage.neuron for stage in converted.network.chain()]
+    assert [isinstance(neuron, IntegrateFire) for neuron in neurons] == [True, True, False]
+
+
+@pytest.mark.parametrize("name", ["leaky", "converted"])
+def test_recipe_rebuilds_the_network(request, digits, tmp_path, name):
+    trained = request.getfixturevalue(name)
+    assert json.loads(json.dumps(trained.recipe)) == trained.recipe
+    save_checkpoint(tmp_path / "network.safetensors", trained.network, trained.recipe)
+    network, recipe = load_checkpoint(tmp_path / "network.safetensors")
+    encoding = InputEncoding(**recipe["input"])
+    assert accuracy_per_timestep(network, digits.test, encoding, recipe["horizon"], recipe["seed"]) == trained.accuracy
+    assert recipe["dataset"] == "digits" and recipe["labels"] == list("0123456789")
+
+
+def test_recipe_says_how_digits_enter(leaky, converted):
+    assert leaky.recipe["input"] == {
+        "encoding": "bernoulli",
+        "bits": 0,
+        "signed": False,
+        "scale": 16.0,
+        "zero": 0.0,
+        "seed": 0,
+    }
+    assert converted.recipe["input"] == {
+        "encoding": "direct",
+        "bits": 5,
+        "signed": False,
+        "scale": 1.0,
+        "zero": 0.0,
+        "seed": 0,
+    }
+
+
+@pytest.mark.parametrize("method", ["lif", "qcfs"])
+def test_training_is_repeatable_and_leaves_global_state_alone(blobs, method):
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    first, second, other = (train(method, blobs, epochs=1, seed=seed) for seed in (3, 3, 4))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.get_num_threads() == threads and not torch.are_deterministic_algorithms_enabled()
+    weights = [next(trained.network.chain()).synapse.weight for trained in (first, second, other)]
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+    assert first.accuracy == second.accuracy
+
+
+@pytest.mark.parametrize("method", ["lif", "qcfs"])
+def test_training_on_the_users_own_vectors(blobs, method):
+    trained = train(method, blobs, epochs=10, timesteps=4)
+    assert trained.recipe["arch"] == f"mlp-{method}" and trained.recipe["horizon"] == 4
+    assert len(trained.accuracy) == 4 and trained.accuracy[-1] > 0.9
+
+
+def test_training_is_silent_and_leaves_no_files(blobs, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    train("qcfs", blobs, epochs=1)
+    assert capfd.readouterr() == ("", "") and not list(tmp_path.iterdir())
+
+
+def test_encodings_follow_the_range_of_the_training_samples(digits, blobs):
+    signed = encoding_for("qcfs", blobs.train, 1)
+    largest = float(np.abs(blobs.train.x).max())
+    assert (signed.bits, signed.signed, signed.scale, signed.zero, signed.seed) == (6, True, largest / 31, 0.0, 1)
+    spikes = encoding_for("lif", blobs.train, 2)
+    assert spikes.zero == blobs.train.x.min() and spikes.zero + spikes.scale == pytest.approx(blobs.train.x.max())
+    with pytest.raises(InputError, match="all the same number"):
+        encoding_for("lif", Split(np.zeros((2, 3), np.float32), np.arange(2), np.arange(2)), 0)
+
+
+def test_frames_spike_with_the_probability_of_the_value():
+    encoding = InputEncoding("bernoulli", 0, False, 16.0, 0.0, 0)
+    x = torch.tensor([[0.0, 4.0, 12.0, 16.0]])
+    seen = frames(x, encoding, 4000, torch.Generator().manual_seed(1))
+    assert seen.shape == (4000, 1, 4) and set(seen.unique().tolist()) == {0.0, 1.0}
+    rate = seen.mean((0, 1))
+    assert rate[0] == 0 and rate[3] == 1
+    assert abs(rate[1] - 0.25) < 0.03 and abs(rate[2] - 0.75) < 0.03  # 4 standard deviations
+    direct = frames(x, InputEncoding("direct", 5, False, 1.0, 0.0, 0), 3, torch.Generator())
+    assert torch.equal(direct, x.expand(3, 1, 4))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("slayer",), "'slayer' is unknown: choose one of lif, qcfs"),
+        (("lif", "digits-qcfs"), "does not fit the method lif"),
+        (("lif", "transformer-lif"), "is unknown"),
+        (("qcfs", "digits-qcfs"), "use an mlp"),
+    ],
+)
+def test_what_does_not_fit_is_refused(blobs, arguments, message):
+    method, *arch = arguments
+    with pytest.raises(InputError, match=message):
+        train(method, blobs, *arch, epochs=1)
+
+
+@pytest.mark.parametrize("number", [{"epochs": 0}, {"timesteps": 0}, {"threads": 0}])
+def test_numbers_outside_their_range_are_refused(blobs, number):
+    with pytest.raises(InputError, match="expected at least 1"):
+        train("lif", blobs, **number)
