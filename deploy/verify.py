@@ -9,7 +9,7 @@ import numpy.typing as npt
 from spikecut.deploy.backends.batched import run_batched
 from spikecut.deploy.bundle import Bundle
 from spikecut.deploy.trace import RunTrace
-from spikecut.errors import InputError
+from spikecut.errors import BundleError, InputError
 from spikecut.export.encode import encode_samples
 from spikecut.export.golden import Golden
 from spikecut.export.graph import Floats, IntegerNetwork, Integers
@@ -41,6 +41,11 @@ class Difference:
 
     def __str__(self) -> str:
         """One line."""
+        if self.engine == "export":
+            where = (self.timestep - 1, self.sample, *self.neuron)
+            return (
+                f"layer {self.layer}: the golden twin has {self.expected}, the bundle {self.found} (first at {where})"
+            )
         return (
             f"layer {self.layer}, timestep {self.timestep}, sample {self.sample}, neuron {self.neuron}: "
             f"the golden twin says {self.expected}, {self.engine} says {self.found}"
@@ -100,6 +105,7 @@ def verify(
     differences: list[Difference] = []
     encoded = encode_samples(golden.images[:count], network.input, network.horizon)
     _compare("encode", "input", inputs, encoded, checks, differences)
+    _compare_parameters(network, golden, checks, differences)
     for engine in engines:
         trace = _run(engine, bundle, inputs, progress)
         _compare_engine(engine, network, golden, count, trace, checks, differences)
@@ -111,6 +117,21 @@ def verify(
         same_predictions=int((_class(golden.float_scores) == _class(golden.twin_scores))[:count].sum()),
         largest_score_error=_score_error(golden, network, count),
     )
+
+
+def _compare_parameters(
+    network: IntegerNetwork, golden: Golden, checks: list[LayerCheck], differences: list[Difference]
+) -> None:
+    """The network's own weights and biases against those that the twin rounded to."""
+    for layer in network.layers:
+        for what, expected, found in (
+            ("weights", golden.twin_weights, layer.weight << 6),
+            ("biases", golden.twin_biases, layer.neuron.bias),
+        ):
+            want = expected.get(layer.name)
+            if want is None or want.shape != found.shape:
+                raise BundleError(f"the golden witness holds no {what} that fit layer {layer.name}; export again")
+            _compare("export", f"{layer.name} {what}", want, found, checks, differences)
 
 
 def _run(engine: str, bundle: Bundle, inputs: Integers, progress: Progress | None) -> RunTrace:
@@ -153,7 +174,7 @@ def _compare(
     if wrong.any():
         where = tuple(int(i) for i in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
         differences.append(
-            Difference(engine, layer, where[0] + 1, where[1], where[2:], int(expected[where]), int(found[where]))
+            Difference(engine, layer, where[0] + 1, (*where, 0)[1], where[2:], int(expected[where]), int(found[where]))
         )
 
 

@@ -11,16 +11,17 @@ import numpy.typing as npt
 
 from spikecut.errors import BundleError, DataError
 from spikecut.export.encode import encode_samples
-from spikecut.export.files import open_hdf5, read_array, read_dataset
+from spikecut.export.files import open_hdf5, read_array, read_dataset, subgroup
 from spikecut.export.graph import Floats, InputSpec, IntArray, Integers
 
 if TYPE_CHECKING:
     import torch
 
-    from spikecut.models.network import SpikingNetwork
+    from spikecut.models.network import SpikingNetwork, Stage
     from spikecut.models.quantisation import StagePlan
 
 MINIMUM_SAMPLES = 32
+PER_LAYER = {"twin_spikes": np.int8, "twin_weights": np.int32, "twin_biases": np.int32}
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Golden:
     float_scores: float64 [T, N, classes], per-step scores of the user's module.
     twin_scores: int64 [T, N, classes], per-step scores of its fake-quantised twin.
     twin_spikes: per firing layer, int64 [T, N, *shape].
+    twin_weights, twin_biases: per layer, what the twin itself rounded to: weights int64 (O, ...), times 64, and biases
+        int64 (O,), in v's units. A changed weight shows here even where no golden sample feels it.
     """
 
     images: npt.NDArray[np.float64]
@@ -42,6 +45,8 @@ class Golden:
     float_scores: npt.NDArray[np.float64]
     twin_scores: IntArray
     twin_spikes: dict[str, IntArray]
+    twin_weights: dict[str, IntArray]
+    twin_biases: dict[str, IntArray]
 
 
 def make_golden(
@@ -73,7 +78,8 @@ def make_golden(
     with torch.no_grad():
         float_scores = network(torch.tensor(np.array(frames), dtype=dtype))
         sent = twin.record(torch.tensor(encoded, dtype=torch.float64))
-    names = [stage.name for stage in network.chain()]
+    stages = list(twin.network.chain())
+    names = [stage.name for stage in stages]
     spiking = names[:-1] if network.readout == "membrane" else names
     return Golden(
         images=np.asarray(images, dtype=np.float64),
@@ -82,7 +88,14 @@ def make_golden(
         float_scores=float_scores.double().numpy(),
         twin_scores=_integers(sent[names[-1]]),
         twin_spikes={name: _integers(sent[name]) for name in spiking},
+        twin_weights={stage.name: _integers(stage.synapse.weight.detach()) for stage in stages},
+        twin_biases={stage.name: _integers(_bias(stage)) for stage in stages},
     )
+
+
+def _bias(stage: "Stage") -> "torch.Tensor":
+    bias = stage.synapse.bias
+    return stage.synapse.weight.new_zeros(len(stage.synapse.weight)) if bias is None else bias.detach()
 
 
 def _integers(values: "torch.Tensor") -> IntArray:
@@ -98,9 +111,10 @@ def write_golden(golden: Golden, path: Path) -> None:
     with h5py.File(path, "w") as file:
         for key in ("images", "labels", "inputs", "float_scores", "twin_scores"):
             file[key] = getattr(golden, key)
-        spikes = file.create_group("twin_spikes")
-        for name, values in golden.twin_spikes.items():
-            spikes.create_dataset(name, data=values.astype(np.int8), compression="gzip")
+        for key, dtype in PER_LAYER.items():
+            group = file.create_group(key)
+            for name, values in getattr(golden, key).items():
+                group.create_dataset(name, data=values.astype(dtype), compression="gzip")
 
 
 def read_golden(path: Path) -> Golden:
@@ -108,16 +122,14 @@ def read_golden(path: Path) -> Golden:
     with open_hdf5(path) as file:
         images = np.asarray(read_dataset(file, "images", path)[()], dtype=np.float64)
         scores = np.asarray(read_dataset(file, "float_scores", path)[()], dtype=np.float64)
-        if "twin_spikes" not in file or not isinstance(file["twin_spikes"], h5py.Group):
-            raise BundleError(f"{path}: /twin_spikes is missing; export again")
-        group = file["twin_spikes"]
+        groups = {key: subgroup(file, key, path) for key in PER_LAYER}
         golden = Golden(
             images=images,
             labels=read_array(file, "labels", path),
             inputs=read_array(file, "inputs", path),
             float_scores=scores,
             twin_scores=read_array(file, "twin_scores", path),
-            twin_spikes={name: read_array(group, name, path) for name in group},
+            **{key: {name: read_array(group, name, path) for name in group} for key, group in groups.items()},
         )
     samples = len(golden.images)
     if not len(golden.labels) == golden.inputs.shape[1] == golden.twin_scores.shape[1] == samples:
