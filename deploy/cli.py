@@ -187,7 +187,10 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]  # wherever it stands
     debug = len(arguments) < len(sys.argv) - 1
     try:
-        sys.exit(app(arguments, standalone_mode=False) or 0)
+        code = app(arguments, standalone_mode=False) or 0
+        if code == INTERRUPTED:  # Typer turns Ctrl-C inside a command into this code
+            raise KeyboardInterrupt
+        sys.exit(code)
     except SpikecutError as error:
         if debug:
             raise

@@ -16,6 +16,9 @@ from spikecut.export.graph import IntegerNetwork
 from spikecut.export.manifest import Manifest
 from spikecut.models.data import Split
 
+# The command line names the training method, models/ the kind of network that comes out.
+METHODS = {"tet": "lif", "qcfs": "qcfs"}
+
 
 @dataclass(frozen=True)
 class Result:
@@ -40,9 +43,19 @@ def train_checkpoint(
     from spikecut.models.data import load_dataset
     from spikecut.models.train import train
 
+    if method not in METHODS:
+        raise InputError(f"training method {method!r} is unknown: choose one of {', '.join(METHODS)}")
     check_writable(out, overwrite=True)
     data = load_dataset(dataset)
-    trained = train(method, data, arch=arch, epochs=epochs, timesteps=timesteps, seed=seed, progress=stderr().is_terminal)
+    trained = train(
+        METHODS[method],
+        data,
+        arch=arch,
+        epochs=epochs,
+        timesteps=timesteps,
+        seed=seed,
+        progress=stderr().is_terminal,
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
     save_checkpoint(out, trained.network, trained.recipe)
     accuracy = [float(value) for value in trained.accuracy]

@@ -59,7 +59,7 @@ def quantise(network: FloatNetwork, name: str = "network", measure: Measure | No
 
     Each layer takes the widest weights (8 bits, down to 5) for which worst-case sums prove that neither u nor v leaves
     24 bits within the horizon. Where no width is proven, `measure` (the largest |u| and |v| seen on samples, per layer)
-    must show at least one bit of margin at 8 bits.
+    must show at least one bit of margin at the widest.
 
     Raises
     ------
@@ -112,19 +112,28 @@ def decay_12bit(fraction: float, layer: str) -> int:
 def _widest(
     layer: FloatLayer, netx: bool, horizon: int, minimum: int, maximum: int, factor: float
 ) -> tuple[IntegerLayer, StagePlan, bool]:
-    """The widest proven version of a layer; the 8-bit one, marked unproven, where there is none."""
+    """The widest proven version of a layer; where there is none the widest of all, marked unproven."""
+    widest: tuple[IntegerLayer, StagePlan] | None = None
+    beyond: RangeError | None = None
     for bits in range(MAXIMUM_BITS, MINIMUM_BITS - 1, -1):
-        integer, plan = _with_bits(layer, bits, netx, factor)
+        try:
+            integer, plan = _with_bits(layer, bits, netx, factor)
+        except RangeError as error:  # a threshold or bias too large at this scale; a narrower weight has a smaller one
+            beyond = error
+            continue
         if worst_case(integer, horizon, minimum, maximum).fits:
             return integer, plan, True
-    return (*_with_bits(layer, MAXIMUM_BITS, netx, factor), False)
+        widest = widest or (integer, plan)
+    if widest is None:
+        raise RangeError(f"layer {layer.name}: {beyond}") from beyond
+    return (*widest, False)
 
 
 def _with_bits(layer: FloatLayer, bits: int, netx: bool, factor: float) -> tuple[IntegerLayer, StagePlan]:
     """The layer with weights of `bits` bits (sign included), doubled to Loihi's even weights."""
     largest = float(np.abs(layer.weight).max())
     if largest == 0:
-        raise RangeError(f"layer {layer.name}: all weights are zero; nothing would ever reach it")
+        raise RangeError("all weights are zero; nothing would ever reach it")
     scale = 2.0 * (2 ** (bits - 1) - 1) / largest
     exponent = NETX_BIAS_EXPONENT if netx else _bias_exponent(layer, scale)
     neuron = _integer_neuron(layer, layer.neuron, scale, exponent)
@@ -149,10 +158,7 @@ def _bias_exponent(layer: FloatLayer, scale: float) -> int:
     for exponent in range(8):
         if np.rint(largest / 2**exponent) <= BIAS_LIMIT:
             return exponent
-    raise RangeError(
-        f"layer {layer.name}: a bias of {largest / scale / 64:g} exceeds 13 bits with any exponent up to 7; "
-        "regularise the biases"
-    )
+    raise RangeError(f"a bias of {largest / scale / 64:g} exceeds 13 bits with any exponent up to 7")
 
 
 def _integer_neuron(layer: FloatLayer, neuron: FloatNeuron, scale: float, exponent: int) -> IntegerNeuron:

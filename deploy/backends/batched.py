@@ -164,7 +164,8 @@ class _Worker:
         self.timestep = np.zeros(slots, dtype=np.int64)
         self.exit = np.zeros(slots, dtype=np.int64)
         self.totals = np.zeros((slots, work.network.classes), dtype=np.int64)
-        self.state = None if work.policy is None else work.policy.init(slots, work.network.classes)
+        rest = np.zeros((slots, 0), dtype=np.int64)
+        self.state = rest if work.policy is None else work.policy.init(slots, work.network.classes)
         self.constant = work.constant and first.temporal is None
         self.frames = work.frames.astype(first.input_dtype, copy=False)
         width = first.elements if self.constant else self.frames.shape[-1]
@@ -207,8 +208,7 @@ class _Worker:
     def _keep(self, slots: IntArray) -> None:
         """The queue is empty: drop the idle slots."""
         for name in ("sample", "timestep", "exit", "totals", "state", "feed"):
-            if getattr(self, name) is not None:
-                setattr(self, name, getattr(self, name)[slots])
+            setattr(self, name, getattr(self, name)[slots])
         for layer in self.layers:
             layer.keep(slots)
 
@@ -217,7 +217,7 @@ class _Worker:
         if self.constant and self.work.record == "output":
             return self.feed
         steps = np.zeros_like(self.timestep) if self.work.constant else np.minimum(self.timestep, self.work.horizon - 1)
-        frames = self.frames[steps, self.sample]
+        frames: npt.NDArray[np.generic] = self.frames[steps, self.sample]
         if self.work.linger:
             frames[self.timestep >= self.work.horizon] = 0
         return frames
@@ -227,7 +227,7 @@ class _Worker:
             return self.layers[0].sums(sent)
         if not self.work.linger or not (self.timestep >= self.work.horizon).any():
             return self.feed
-        return self.feed * (self.timestep < self.work.horizon)[:, None].astype(self.feed.dtype)
+        return np.asarray(self.feed * (self.timestep < self.work.horizon)[:, None].astype(self.feed.dtype))
 
     def _record(self, depth: int, sent: npt.NDArray[np.generic]) -> None:
         """Keep what the layer at this depth sends in hardware step timestep + depth of its sample."""

@@ -42,10 +42,11 @@ def propagate_layer(layer: IntegerLayer, frames: Integers, state: "NeuronState")
 
 def _delayed(layer: IntegerLayer, frames: Integers, t: int) -> IntArray:
     """Σ W s[t - delay], synapse by synapse."""
+    delays = np.zeros_like(layer.weight) if layer.delay is None else layer.delay
     current = np.zeros((frames.shape[1], *layer.output_shape), dtype=np.int64)
-    for delay in np.unique(layer.delay):
+    for delay in np.unique(delays):
         if delay <= t:
-            current += synapse(layer, frames[t - delay], np.where(layer.delay == delay, layer.weight, 0))
+            current += synapse(layer, frames[t - delay], np.where(delays == delay, layer.weight, 0))
     return current
 
 

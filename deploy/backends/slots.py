@@ -1,5 +1,7 @@
 """One layer's state for the samples in work: sums, neurons, delays and recurrence, slot by slot."""
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 
@@ -97,15 +99,17 @@ class _Temporal:
         self.parts = [
             (int(d), FloatProduct(layer, self.dtype, np.where(delay == d, layer.weight, 0))) for d in np.unique(delay)
         ]
-        self.loop = None if recurrent is None else np.ascontiguousarray(recurrent.T.astype(self.dtype))
-        self.ring = np.zeros((slots, int(delay.max()) + 1, layer.output_shape[0]), dtype=self.dtype)
+        self.loop: Floats | None = None
+        if recurrent is not None:
+            self.loop = np.ascontiguousarray(recurrent.T.astype(self.dtype))
+        self.ring: Floats = np.zeros((slots, int(delay.max()) + 1, layer.output_shape[0]), dtype=self.dtype)
         self.position = 0
 
     def sums(self, messages: Floats, previous: npt.NDArray[np.generic]) -> Floats:
         length = self.ring.shape[1]
         for delay, product in self.parts:
             self.ring[:, (self.position + delay) % length] += product(messages)
-        current = self.ring[:, self.position].copy()
+        current: Floats = self.ring[:, self.position].copy()
         self.ring[:, self.position] = 0
         self.position = (self.position + 1) % length
         if self.loop is not None:
@@ -127,6 +131,6 @@ def layer_slots(
     for layer in layers:
         result.append(LayerSlots(layer, minimum, maximum, horizon, slots, precision))
         minimum, maximum = 0, 1
-    for one, following in zip(result, result[1:], strict=False):
+    for one, following in pairwise(result):
         one.send_as(following.input_dtype)
     return result

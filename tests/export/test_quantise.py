@@ -1,0 +1,143 @@
+"""Fold and quantise: the integer network is the torch twin, integer by integer; what cannot be exact is refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from spikecut.deploy.backends.plain import measure_ranges, propagate, scores_of
+from spikecut.errors import RangeError, UnsupportedError
+from spikecut.export.fold import fold
+from spikecut.export.graph import InputSpec
+from spikecut.export.headroom import LIMIT
+from spikecut.export.netx import beyond_netx
+from spikecut.export.quantise import decay_12bit, quantise
+from spikecut.export.trace import spiking_form, trace
+from spikecut.models.quantisation import quantised_twin
+from spikecut.models.zoo import build
+
+SPECS = {
+    "digits-lif": InputSpec((2, 6, 5), "bernoulli"),
+    "digits-qcfs": InputSpec((2, 6, 5), "direct", bits=5, scale=0.25),
+    "mlp-lif": InputSpec((9,), "bernoulli"),
+    "mlp-qcfs": InputSpec((9,), "direct", bits=3, signed=True),
+}
+
+
+def random_torch(arch, seed):
+    """A network with random weights, and batch norms as if they had been trained."""
+    torch.manual_seed(seed)
+    network = build(arch, input_shape=SPECS[arch].shape, classes=4)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.3)
+            module.running_var.uniform_(0.05, 0.4)
+            module.weight.data.uniform_(0.3, 1.5)
+            module.bias.data.normal_(0, 0.4)
+    return spiking_form(network)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.sampled_from(sorted(SPECS)), st.integers(0, 10**6), st.integers(1, 12))
+def test_the_integer_network_is_the_torch_twin(arch, seed, horizon):
+    spec = SPECS[arch]
+    network = random_torch(arch, seed)
+    quantised = quantise(trace(network, spec, horizon))
+    generator = np.random.default_rng(seed)
+    inputs = generator.integers(spec.minimum, spec.maximum + 1, (horizon, 3, *spec.shape))
+    twin = quantised_twin(network, quantised.plans).record(torch.tensor(inputs, dtype=torch.float64))
+    messages = propagate(quantised.network, inputs)
+    for layer, found in zip(quantised.network.layers[:-1], messages[1:], strict=False):
+        np.testing.assert_array_equal(found, twin[layer.name].numpy(), layer.name)
+    np.testing.assert_array_equal(scores_of(quantised.network, messages[-1]), twin["output"].numpy())
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(sorted(SPECS)), st.integers(0, 10**6))
+def test_folding_does_not_change_the_float_function(arch, seed):
+    spec = SPECS[arch]
+    network = random_torch(arch, seed).double()
+    traced = trace(network, spec, 4)
+    integers = np.random.default_rng(seed).integers(spec.minimum, spec.maximum + 1, (5, *spec.shape))
+    first = fold(traced).layers[0]
+    stage = next(network.chain())
+    scaled = torch.tensor(integers * (spec.scale if spec.encoding == "direct" else 1.0))
+    with torch.no_grad():
+        expected = stage.norm(stage.synapse(scaled))
+        bias = torch.tensor(np.array(first.bias))
+        weight = torch.tensor(np.array(first.weight))
+        values = torch.tensor(integers, dtype=torch.float64)
+        if first.kind == "conv":
+            found = torch.nn.functional.conv2d(values, weight, bias, first.stride, first.padding)
+        else:
+            found = torch.nn.functional.linear(values, weight, bias)
+    np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-10, atol=1e-10)  # float64 rounding
+
+
+@pytest.mark.parametrize("arch", sorted(SPECS))
+def test_report_and_loader(arch):
+    quantised = quantise(trace(random_torch(arch, 1), SPECS[arch], 6))
+    assert bool(beyond_netx(quantised.network)) == arch.endswith("qcfs")
+    for entry, layer in zip(quantised.report, quantised.network.layers, strict=True):
+        assert entry.headroom == "proven" and entry.headroom_bits > 0
+        assert 5 <= entry.weight_bits <= 8
+        assert 0 < entry.weight_error_max <= 1 / entry.scale
+        assert entry.bias_error_max <= 2**layer.neuron.bias_exponent / 128 / entry.scale + 1e-12
+        assert np.abs(layer.weight).max() <= 254
+
+
+def wide(horizon):
+    """A horizon of many steps, at which no width can be proven."""
+    network = trace(random_torch("mlp-qcfs", 3), SPECS["mlp-qcfs"], horizon)
+    last = network.layers[-1]
+    return replace(network, layers=(*network.layers[:-1], replace(last, weight=np.ones_like(last.weight))))
+
+
+def test_what_cannot_be_proven_is_measured_or_refused():
+    network = wide(40)
+    with pytest.raises(RangeError, match="hidden: no weight width"):
+        quantise(network)
+
+    def measure(integer):
+        inputs = np.zeros((integer.horizon, 2, *integer.input_shape), dtype=np.int32)
+        return measure_ranges(integer, inputs)
+
+    found = quantise(network, measure=measure)
+    assert found.report[-1].headroom == "measured" and found.report[-1].headroom_bits >= 1
+
+    def too_close(integer):
+        return {name: replace(ranges, membrane=LIMIT - 1) for name, ranges in measure(integer).items()}
+
+    with pytest.raises(RangeError, match=r"hidden: samples come within 0.00 bits"):
+        quantise(network, measure=too_close)
+
+
+def test_refusals():
+    network = trace(random_torch("mlp-lif", 1), SPECS["mlp-lif"], 4)
+    first, last = network.layers
+
+    def with_neuron(**changes):
+        return replace(network, layers=(replace(first, neuron=replace(first.neuron, **changes)), last))
+
+    with pytest.raises(UnsupportedError, match="multiple of 1/4096"):
+        quantise(with_neuron(decay_v=0.3))
+    with pytest.raises(UnsupportedError, match="before the leak"):
+        quantise(with_neuron(reset_order="before_leak"))
+    with pytest.raises(UnsupportedError, match="neither 0 nor half"):
+        quantise(with_neuron(v_init=0.3))
+    with pytest.raises(UnsupportedError, match="equality"):
+        quantise(with_neuron(fires=">="))
+    with pytest.raises(RangeError, match="all weights are zero"):
+        quantise(replace(network, layers=(replace(first, weight=np.zeros_like(first.weight), batch_norm=None), last)))
+    with pytest.raises(RangeError, match="bias"):
+        quantise(replace(network, layers=(replace(first, bias=first.bias + 1e6), last)))
+    assert decay_12bit(0.5, "x") == 2048 and decay_12bit(1.0, "x") == 4096
+
+
+def test_a_zero_point_under_padding_is_refused():
+    network = trace(random_torch("digits-qcfs", 1), replace(SPECS["digits-qcfs"], zero=-1.0), 4)
+    with pytest.raises(UnsupportedError, match="zero point"):
+        quantise(network)
