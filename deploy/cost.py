@@ -1,4 +1,4 @@
-"""Counts × hardware file → seconds and joules per sample, and what a cutoff saves. An estimate with provenance.
+"""Counts × hardware file → seconds and joules per sample. An estimate with provenance.
 
 Per core and hardware step (N neurons, U updated, F fired, M messages out, A messages in, S synaptic operations):
 
@@ -13,26 +13,36 @@ received in the step in which they are sent. See docs/cost_model.md.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.hardware import Barrier, Chip, Edge, Hardware, OperationProfile, Quantity, load_hardware
+from spikecut.deploy.hardware import Chip, Edge, Hardware, OperationProfile, Quantity, load_hardware
 from spikecut.deploy.placement import Placement, check_capabilities, place
+from spikecut.deploy.pricing import EDGES, EVENTS, Pricer, evidence, nulls, words
 from spikecut.deploy.trace import ExitReason, RunTrace
-from spikecut.deploy.traffic import Counts, Messages, Route, check_events, routes_of
+from spikecut.deploy.traffic import check_events
 from spikecut.errors import CapabilityError, HardwareConfigError, InputError
 from spikecut.export.graph import IntArray
 
 FloatArray = npt.NDArray[np.float64]
-EDGES: tuple[Edge, ...] = ("low", "value", "high")
-CHUNK = 2**22  # elements of a per-core count held at once
 PICO = 1e12
 NANO = 1e9
 HOST = "host input and output"
+LINKS = "links between chips"
+PERCENTILES = (5, 25, 50, 75, 95, 99)
+LEFT_OUT = Quantity(value=None, low=None, high=None, source="left out on purpose", evidence=None)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number with the edges of its band; NaN where unknown."""
+
+    value: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,16 @@ class Band:
     value: FloatArray
     low: FloatArray
     high: FloatArray
+
+    @property
+    def mean(self) -> Figure:
+        """Mean over the samples, and the means of the edges."""
+        return Figure(*(float(edge.mean()) for edge in (self.value, self.low, self.high)))
+
+    def percentiles(self, chosen: tuple[int, ...] = PERCENTILES) -> dict[int, Figure]:
+        """Percentiles over the samples, 0 to 100, of the values and of each edge."""
+        found = [np.percentile(edge, chosen) for edge in (self.value, self.low, self.high)]
+        return {percent: Figure(*(float(edge[i]) for edge in found)) for i, percent in enumerate(chosen)}
 
 
 @dataclass(frozen=True)
@@ -56,11 +76,14 @@ class CostEstimate:
     dynamic_energy_j: joules of the events, E_reset included.
     static_energy_j: static power × latency; NaN where either is unknown.
     energy_j: dynamic plus static; dynamic alone where static is unknown.
+    bare_latency_s, bare_energy_j: the values without monitor and reset, which a run to the horizon can do without.
     unknown_time, unknown_energy: terms that the hardware file does not know. A figure with unknown terms is "at least
         the known part", and its band is that of the known part.
+    evidence_time, evidence_energy: the kinds of evidence behind the known terms.
     assumptions: what had to be assumed, in plain words.
     hypothetical: features that the network needs and this hardware lacks; empty where the network can run.
     placement: the cores; None where the hardware has none.
+    source: the hardware file itself.
     """
 
     hardware: str
@@ -70,11 +93,16 @@ class CostEstimate:
     dynamic_energy_j: Band
     static_energy_j: Band
     energy_j: Band
+    bare_latency_s: FloatArray
+    bare_energy_j: FloatArray
     unknown_time: tuple[str, ...]
     unknown_energy: tuple[str, ...]
+    evidence_time: tuple[str, ...]
+    evidence_energy: tuple[str, ...]
     assumptions: tuple[str, ...]
     hypothetical: tuple[str, ...]
     placement: Placement | None
+    source: Hardware
 
     @property
     def unknown_terms(self) -> tuple[str, ...]:
@@ -82,7 +110,12 @@ class CostEstimate:
         return tuple(dict.fromkeys(self.unknown_time + self.unknown_energy))
 
 
-def estimate(trace: RunTrace, hardware: str | Path | Hardware, hypothetical: bool = False) -> CostEstimate:
+def estimate(
+    trace: RunTrace,
+    hardware: str | Path | Hardware,
+    hypothetical: bool = False,
+    placement: Placement | None = None,
+) -> CostEstimate:
     """Latency and energy of every sample of a run on this hardware.
 
     Parameters
@@ -90,10 +123,11 @@ def estimate(trace: RunTrace, hardware: str | Path | Hardware, hypothetical: boo
     trace: a run with events (record "events" or "all"); with "all" layers on several cores are counted exactly.
     hardware: a name of `hardware_names()`, a path to a hardware file, or what load_hardware returned.
     hypothetical: estimate even if the hardware lacks a feature of the network; the result says so.
+    placement: the cores to use; by default the fewest.
 
     Raises
     ------
-    InputError: the trace holds no events, or events that contradict each other.
+    InputError: the trace holds no events, or events that contradict each other; a placement of another network.
     CapabilityError: the hardware lacks a feature, or the network does not fit on its cores.
     """
     chip = hardware if isinstance(hardware, Hardware) else load_hardware(hardware)
@@ -103,171 +137,150 @@ def estimate(trace: RunTrace, hardware: str | Path | Hardware, hypothetical: boo
         raise CapabilityError(f"cannot run here: {', '.join(missing)} ({chip.name})")
     if isinstance(chip, OperationProfile):
         return _estimate_operations(trace, chip)
-    if not isinstance(chip, Chip):
-        raise HardwareConfigError(f"{chip.name}: neither a chip nor a list of operations: load it with load_hardware")
-    return _estimate_chip(trace, chip, missing)
+    return _estimate_chip(trace, as_chip(chip), placed(trace, as_chip(chip), placement), missing)
+
+
+def as_chip(hardware: Hardware) -> Chip:
+    """The hardware as a chip; HardwareConfigError if it is none."""
+    if not isinstance(hardware, Chip):
+        raise HardwareConfigError(f"{hardware.name}: neither a chip nor a list of operations: load it by its name")
+    return hardware
+
+
+def placed(trace: RunTrace, chip: Chip, placement: Placement | None) -> Placement:
+    """The given placement, checked against the run's network, or the one with the fewest cores."""
+    if placement is None:
+        return place(trace.network, chip)
+    have = [(layer.name, int(layer.neurons.sum())) for layer in placement.layers]
+    want = [(layer.name, int(np.prod(layer.output_shape))) for layer in trace.network.layers]
+    if have != want or placement.hardware != chip.name:
+        raise InputError(f"this placement is not of {trace.network.name} on {chip.name}: place it anew")
+    return placement
 
 
 def _estimate_operations(trace: RunTrace, profile: OperationProfile) -> CostEstimate:
     """Synaptic operations alone: multiply-accumulates where the input is graded, accumulates everywhere else."""
-    graded = trace.network.input.bits > 0
     first, others = trace.events[1].synops.sum(axis=1), sum(events.synops.sum(axis=1) for events in trace.events[2:])
     used = {"accumulate energy": profile.accumulate.energy_pJ}
-    if graded:
+    if trace.network.input.bits > 0:
         used["multiply-accumulate energy"] = profile.multiply_accumulate.energy_pJ
     price = list(used.values())[-1]
-    picojoules = {edge: first * price.at(edge) + others * profile.accumulate.energy_pJ.at(edge) for edge in EDGES}
+    energy = _band(
+        {edge: first * price.at(edge) + others * profile.accumulate.energy_pJ.at(edge) for edge in EDGES}, PICO
+    )
     unknown = _band({edge: np.full(trace.samples, np.nan) for edge in EDGES}, PICO)
     return CostEstimate(
         hardware=profile.name,
         title=profile.title,
         steps=trace.hardware_steps,
         latency_s=unknown,
-        dynamic_energy_j=_band(picojoules, PICO),
+        dynamic_energy_j=energy,
         static_energy_j=unknown,
-        energy_j=_band(picojoules, PICO),
+        energy_j=energy,
+        bare_latency_s=unknown.value,
+        bare_energy_j=energy.value,
         unknown_time=("all of the time",),
-        unknown_energy=(*_nulls(used), "memory", "neuron updates", "messages", "static power", HOST),
+        unknown_energy=(*nulls(used), "memory", "neuron updates", "messages", "static power", HOST),
+        evidence_time=(),
+        evidence_energy=evidence(used),
         assumptions=("arithmetic only: one operation per synaptic event",),
         hypothetical=(),
         placement=None,
+        source=profile,
     )
 
 
-def _estimate_chip(trace: RunTrace, chip: Chip, missing: tuple[str, ...]) -> CostEstimate:
-    placement = place(trace.network, chip)
-    routes = routes_of(trace.network, placement)
-    longest = trace.events[0].spikes.shape[1]
-    chunk = max(1, CHUNK // (max(1, longest) * max(len(placed.cores) for placed in placement.layers)))
-    time_ns = {edge: np.zeros(trace.samples) for edge in EDGES}
-    dynamic_pj = {edge: np.zeros(trace.samples) for edge in EDGES}
-    for start in range(0, trace.samples, chunk):
-        part = slice(start, start + chunk)
-        messages = [Messages(events, part) for events in trace.events]
-        counts = [route.counts(messages[i], messages[i + 1]) for i, route in enumerate(routes)]
-        ran = np.arange(longest) < trace.hardware_steps[part, None]
-        for edge in EDGES:
-            time_ns[edge][part] = _time_ns(chip, edge, placement, routes, counts, ran)
-            dynamic_pj[edge][part] = _dynamic_pj(chip, edge, routes, counts, ran)
-    times, energies = _terms(chip, routes)
-    if all(quantity.value is None for quantity in times.values()):
-        time_ns = {edge: np.full(trace.samples, np.nan) for edge in EDGES}
-    if chip.static_mW_per_chip.value is None:
-        static_pj = {edge: np.full(trace.samples, np.nan) for edge in EDGES}
-    else:
-        power_mw = {edge: placement.chips * chip.static_mW_per_chip.at(edge) for edge in EDGES}
-        static_pj = {edge: power_mw[edge] * time_ns[edge] for edge in EDGES}
-    known = not np.isnan(static_pj["value"]).any()
-    total_pj = {edge: dynamic_pj[edge] + (static_pj[edge] if known else 0) for edge in EDGES}
-    between_chips = ("links between chips",) if placement.chips > 1 else ()
+def _estimate_chip(trace: RunTrace, chip: Chip, placement: Placement, missing: tuple[str, ...]) -> CostEstimate:
+    pricer = Pricer.of(trace, chip, placement)
+    times, energies = pricer.terms()
+    priced = _price(trace, pricer)
+    bare = priced
+    if any(quantity.value is not None for quantity in (*dict(chip.monitor).values(), chip.reset.energy_pJ_per_sample)):
+        bare = _price(trace, Pricer(_without_monitor(chip), placement, pricer.routes))
+    between_chips = (LINKS,) if placement.chips > 1 else ()
     return CostEstimate(
         hardware=chip.name,
         title=chip.title,
         steps=trace.hardware_steps,
-        latency_s=_band(time_ns, NANO),
-        dynamic_energy_j=_band(dynamic_pj, PICO),
-        static_energy_j=_band(static_pj, PICO),
-        energy_j=_band(total_pj, PICO),
-        unknown_time=(*_nulls(times), *between_chips, HOST),
-        unknown_energy=(*_nulls(energies), *between_chips, HOST),
-        assumptions=_assumptions(trace, chip, routes, placement),
+        latency_s=priced["latency"],
+        dynamic_energy_j=priced["dynamic"],
+        static_energy_j=priced["static"],
+        energy_j=priced["energy"],
+        bare_latency_s=bare["latency"].value,
+        bare_energy_j=bare["energy"].value,
+        unknown_time=(*nulls(times), *between_chips, HOST),
+        unknown_energy=(*nulls(energies), *between_chips, HOST),
+        evidence_time=evidence(times),
+        evidence_energy=evidence(energies),
+        assumptions=_assumptions(trace, pricer),
         hypothetical=missing,
         placement=placement,
+        source=chip,
     )
+
+
+def _without_monitor(chip: Chip) -> Chip:
+    monitor = chip.monitor.model_copy(update=dict.fromkeys(dict(chip.monitor), LEFT_OUT))
+    reset = chip.reset.model_copy(update={"energy_pJ_per_sample": LEFT_OUT})
+    return chip.model_copy(update={"monitor": monitor, "reset": reset})
+
+
+def _price(trace: RunTrace, pricer: Pricer) -> dict[str, Band]:
+    """Latency, dynamic, static and total energy of every sample."""
+    chip = pricer.chip
+    longest = trace.events[0].spikes.shape[1]
+    time_ns = {edge: np.zeros(trace.samples) for edge in EDGES}
+    counted = np.zeros((trace.samples, len(pricer.routes), len(EVENTS)))
+    for part, counts in pricer.chunks(trace):
+        ran = np.arange(longest) < trace.hardware_steps[part, None]
+        for edge in EDGES:
+            slowest = np.zeros(ran.shape)
+            for route, count in zip(pricer.routes, counts, strict=True):
+                for side in pricer.slowest_ns(edge, route, count):
+                    np.maximum(slowest, side, out=slowest)
+            time_ns[edge][part] = np.where(ran, slowest + pricer.fixed_ns(edge), 0.0).sum(axis=1)
+        for index, (route, count) in enumerate(zip(pricer.routes, counts, strict=True)):
+            counted[part, index] = pricer.events(count, route, ran).sum(axis=1)
+    dynamic_pj = {}
+    for edge in EDGES:
+        shared = chip.reset.energy_pJ_per_sample.at(edge) + trace.hardware_steps * pricer.step_pj(edge)
+        prices = np.stack([pricer.energy_pj(edge, route) for route in pricer.routes])
+        dynamic_pj[edge] = shared + (counted * prices).sum(axis=(1, 2))
+    if all(quantity.value is None for quantity in pricer.terms()[0].values()):
+        time_ns = {edge: np.full(trace.samples, np.nan) for edge in EDGES}
+    static_pj = static_energy_pj(chip, pricer.placement, time_ns)
+    known = not np.isnan(static_pj["value"]).any()
+    total_pj = {edge: dynamic_pj[edge] + (static_pj[edge] if known else 0) for edge in EDGES}
+    return {
+        "latency": _band(time_ns, NANO),
+        "dynamic": _band(dynamic_pj, PICO),
+        "static": _band(static_pj, PICO),
+        "energy": _band(total_pj, PICO),
+    }
+
+
+def static_energy_pj(chip: Chip, placement: Placement, time_ns: Mapping[Edge, FloatArray]) -> dict[Edge, FloatArray]:
+    """Static power of the chips in use × time (mW · ns = pJ); NaN where the power is unknown."""
+    if chip.static_mW_per_chip.value is None:
+        return {edge: np.full_like(time_ns[edge], np.nan) for edge in EDGES}
+    return {edge: placement.chips * chip.static_mW_per_chip.at(edge) * time_ns[edge] for edge in EDGES}
 
 
 def _band(edges: dict[Edge, FloatArray], divisor: float) -> Band:
     return Band(edges["value"] / divisor, edges["low"] / divisor, edges["high"] / divisor)
 
 
-def _time_ns(
-    chip: Chip, edge: Edge, placement: Placement, routes: list[Route], counts: list[Counts], ran: npt.NDArray[np.bool_]
-) -> FloatArray:
-    """Σ t_step over the steps that ran, float64 [samples]."""
-    time = {name: cost.time_ns.at(edge) for name, cost in chip.costs}
-    slowest = np.zeros(ran.shape)
-    for route, count in zip(routes, counts, strict=True):
-        neurons = route.placed.neurons
-        messages = count.messages + _to_monitor(chip, edge, route)
-        resting = neurons * time["neuron_access"] + neurons * time["neuron_update"]
-        generating = resting + count.fired * time["spike"] + messages * time["axon_out"]
-        receiving = count.axons * time["axon_in"] + count.synops * time[route.storage]
-        slowest = np.maximum(slowest, np.maximum(generating, receiving).max(axis=2))
-    fixed = _barrier_ns(chip.barrier, placement.tiles, edge)
-    fixed += chip.management.time_ns_per_step.at(edge) + chip.monitor.time_ns_per_step.at(edge)
-    total: FloatArray = np.where(ran, slowest + fixed, 0.0).sum(axis=1)
-    return total
-
-
-def _dynamic_pj(
-    chip: Chip, edge: Edge, routes: list[Route], counts: list[Counts], ran: npt.NDArray[np.bool_]
-) -> FloatArray:
-    """Σ E_dyn over the steps that ran, plus E_reset, float64 [samples]."""
-    energy = {name: cost.energy_pJ.at(edge) for name, cost in chip.costs}
-    steps = ran.sum(axis=1)
-    total: FloatArray = np.full(len(ran), chip.reset.energy_pJ_per_sample.at(edge))
-    total += steps * (chip.barrier.energy_pJ_per_step.at(edge) + chip.monitor.energy_pJ_per_step.at(edge))
-    for route, count in zip(routes, counts, strict=True):
-        neurons = int(route.placed.neurons.sum())
-        messages = count.messages.sum(axis=(1, 2)) + steps * _to_monitor(chip, edge, route).sum()
-        hops = count.hops.sum(axis=1)
-        total += steps * neurons * (energy["neuron_access"] + energy["neuron_update"])
-        total += count.fired.sum(axis=(1, 2)) * energy["spike"] + messages * energy["axon_out"]
-        total += count.axons.sum(axis=(1, 2)) * energy["axon_in"]
-        total += count.synops.sum(axis=(1, 2)) * energy[route.storage]
-        total += hops[:, 0] * energy["hop_east_west"] + hops[:, 1] * energy["hop_north_south"]
-    return total
-
-
-def _to_monitor(chip: Chip, edge: Edge, route: Route) -> FloatArray:
-    """Messages to the monitor per step and core: sent by the output layer, in proportion to its cores' neurons."""
-    neurons = route.placed.neurons
-    messages = chip.monitor.messages_per_step.at(edge) if route.following is None else 0.0
-    share: FloatArray = messages * neurons / neurons.sum()
-    return share
-
-
-def _barrier_ns(barrier: Barrier, tiles: int, edge: Edge) -> float:
-    known = list(barrier.time_ns_by_tiles)
-    prices = [quantity.at(edge) for quantity in barrier.time_ns_by_tiles.values()]
-    if barrier.between == "linear":
-        return float(np.interp(tiles, known, prices))
-    return prices[sum(knot <= tiles for knot in known) - 1]
-
-
-def _terms(chip: Chip, routes: list[Route]) -> tuple[dict[str, Quantity], dict[str, Quantity]]:
-    """The numbers that times and energies are made of, by name; the same for every run of a network."""
-    storages = {route.storage for route in routes}
-    used = {name: cost for name, cost in chip.costs if not name.startswith("synop_") or name in storages}
-    monitor = {"monitor messages": chip.monitor.messages_per_step, "monitor delay": chip.monitor.delay_steps}
-    times = {f"{_words(name)} time": cost.time_ns for name, cost in used.items() if not name.startswith("hop_")}
-    times["barrier time"] = chip.barrier.time_ns_by_tiles[1]
-    times["management time"] = chip.management.time_ns_per_step
-    times["monitor time"] = chip.monitor.time_ns_per_step
-    energies = {f"{_words(name)} energy": cost.energy_pJ for name, cost in used.items()}
-    energies["barrier energy"] = chip.barrier.energy_pJ_per_step
-    energies["static power"] = chip.static_mW_per_chip
-    energies["reset energy"] = chip.reset.energy_pJ_per_sample
-    energies["monitor energy"] = chip.monitor.energy_pJ_per_step
-    return {**times, **monitor}, {**energies, **monitor}
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _nulls(terms: dict[str, Quantity]) -> tuple[str, ...]:
-    return tuple(name for name, quantity in terms.items() if quantity.value is None)
-
-
-def _assumptions(trace: RunTrace, chip: Chip, routes: list[Route], placement: Placement) -> tuple[str, ...]:
+def _assumptions(trace: RunTrace, pricer: Pricer) -> tuple[str, ...]:
+    chip, placement = pricer.chip, pricer.placement
     lines = ["every neuron of a core in use is updated at every step", "messages take no time on the mesh"]
     if chip.management.time_ns_per_step.value == 0:
         lines.append("no embedded management between steps")
     if chip.barrier.between == "linear" and placement.tiles not in chip.barrier.time_ns_by_tiles:
         lines.append(f"barrier for {placement.tiles} tiles interpolated")
-    lines += [f"{_words(name)} unknown, so not checked" for name in placement.unchecked]
-    for index, route in enumerate(routes):
+    if trace.mode == "streaming":
+        lines.append("each sample of the stream is charged as if it ran alone")
+    lines += [f"{words(name)} unknown, so not checked" for name in placement.unchecked]
+    for index, route in enumerate(pricer.routes):
         line = route.assumption(trace.events[index], trace.events[index + 1])
         lines += [line] if line else []
     delay, ran = chip.monitor.delay_steps.value, _delays(trace)
@@ -281,106 +294,3 @@ def _delays(trace: RunTrace) -> set[int]:
     cut = np.array([reason is ExitReason.CUTOFF for reason in trace.reason], dtype=bool)
     cut &= trace.hardware_steps < trace.horizon + trace.depth
     return {int(delay) for delay in (trace.hardware_steps - trace.depth - trace.timesteps)[cut]}
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """Mean of the cut run over mean of the full run.
-
-    low and high: the smallest and largest of the ratios with every constant at its low edge, value or high edge. The
-    constants are the same in both runs, so the edges are not crossed: a sensitivity, no bound. NaN where unknown.
-    """
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Savings:
-    """The three ratios of a cutoff, cut over full, always together: 1 saves nothing.
-
-    Attributes
-    ----------
-    naive: {"steps": mean τ / T}, the literature's.
-    isolated: {"steps": mean (min(τ + d, T) + P) / (T + P)}, one sample alone; and per hardware
-        {"latency" | "energy": Ratio of the runs that were made, None where unknown}.
-    streaming: {"steps": mean min(τ + P + d, T) / T}, samples fed back to back; per hardware None, see streaming_reason.
-    break_even: per hardware what a monitor may cost in each step of the cut run, {"time_ns" | "energy_pJ": number},
-        before the mean time (energy) saved is gone, had the full run no monitor.
-    unknown_terms: per hardware the terms that both estimates lack: the ratios are those of the known parts.
-    notes: in plain words, what to keep in mind.
-    """
-
-    naive: dict[str, float]
-    isolated: dict[str, float | dict[str, Ratio | None]]
-    streaming: dict[str, float | dict[str, None]]
-    streaming_reason: str
-    break_even: dict[str, dict[str, float | None]]
-    unknown_terms: dict[str, tuple[str, ...]]
-    notes: tuple[str, ...]
-
-
-def savings(
-    full: RunTrace, cut: RunTrace, costs: Mapping[str, tuple[CostEstimate, CostEstimate]] = MappingProxyType({})
-) -> Savings:
-    """What the cutoff saved, from a full run and a cut run of the same samples.
-
-    Parameters
-    ----------
-    costs: hardware name → the estimates of the full and of the cut run, in this order.
-
-    Raises
-    ------
-    InputError: the runs are not of the same network and number of samples, `full` is not a full run, or two estimates
-        are of different hardware, of other runs, or lack different terms.
-    """
-    horizon, depth = full.horizon, full.depth
-    if (full.samples, horizon, full.network.name, depth) != (cut.samples, cut.horizon, cut.network.name, cut.depth):
-        raise InputError("full and cut run differ in network, horizon or samples: run the same samples twice")
-    if not full.samples or (full.timesteps != horizon).any() or (full.hardware_steps != horizon + depth).any():
-        raise InputError("the full run must use all T timesteps of at least one sample: run it without a policy")
-    if (cut.hardware_steps < cut.timesteps + depth).any() or (cut.hardware_steps > horizon + depth).any():
-        raise InputError("the cut run's hardware steps do not fit its timesteps: expected min(τ + d, T) + P")
-    streaming = np.minimum(cut.hardware_steps, horizon)  # = min(τ + P + d, T), whatever d the run had
-    notes = []
-    if (streaming == horizon).all():
-        notes.append("the cutoff saves no throughput here: back to back, samples start every T steps anyway")
-    result = Savings(
-        naive={"steps": float(cut.timesteps.mean()) / horizon},
-        isolated={"steps": float(cut.hardware_steps.mean()) / (horizon + depth)},
-        streaming={"steps": float(streaming.mean()) / horizon},
-        streaming_reason="no streamed run was made: neighbouring samples share steps, which single runs do not show",
-        break_even={},
-        unknown_terms={},
-        notes=(),
-    )
-    for name, (full_cost, cut_cost) in costs.items():
-        _check_pair(full, cut, full_cost, cut_cost)
-        latency, time_ns = _compare(full_cost.latency_s, cut_cost.latency_s, cut_cost.steps, NANO)
-        energy, energy_pj = _compare(full_cost.energy_j, cut_cost.energy_j, cut_cost.steps, PICO)
-        result.isolated[name] = {"latency": latency, "energy": energy}
-        result.streaming[name] = {"latency": None, "energy": None}
-        result.break_even[name] = {"time_ns": time_ns, "energy_pJ": energy_pj}
-        result.unknown_terms[name] = cut_cost.unknown_terms
-        if cut_cost.hypothetical:
-            notes.append(f"hypothetical: {name} lacks {', '.join(cut_cost.hypothetical)}")
-    return replace(result, notes=tuple(notes))
-
-
-def _check_pair(full: RunTrace, cut: RunTrace, full_cost: CostEstimate, cut_cost: CostEstimate) -> None:
-    if full_cost.hardware != cut_cost.hardware or full_cost.unknown_terms != cut_cost.unknown_terms:
-        raise InputError("the two estimates are of different hardware or lack different terms: they cannot be compared")
-    for run, cost in ((full, full_cost), (cut, cut_cost)):
-        if not np.array_equal(run.hardware_steps, cost.steps):
-            raise InputError("an estimate belongs to another run: estimate both runs again, the full one first")
-
-
-def _compare(full: Band, cut: Band, steps: IntArray, units: float) -> tuple[Ratio | None, float | None]:
-    """Ratio of the means, and what each step of the cut run may cost more before nothing is saved."""
-    if np.isnan(full.value).any() or not full.value.any():
-        return None, None
-    means = [(float(getattr(cut, edge).mean()), float(getattr(full, edge).mean())) for edge in EDGES]
-    low, value, high = (over / under if under else np.nan for over, under in means)
-    ratio = Ratio(value, float(np.min([low, value, high])), float(np.max([low, value, high])))
-    return ratio, float((full.value.sum() - cut.value.sum()) * units / steps.sum())

@@ -178,7 +178,7 @@ def summarise(
     Parameters
     ----------
     full: the same samples run without cutoff; without it `accuracy_full` and `optimal_cutoff` are null.
-    savings: what `spikecut.deploy.cost.savings` gives, or a dictionary like it: "naive", "isolated" and "streaming",
+    savings: what `spikecut.deploy.savings.savings` gives, or a dictionary like it: "naive", "isolated" and "streaming",
         each {"steps": number} and per hardware {"latency" | "energy": number, or value with low and high, or None}.
     seed, hashes, config: what made the run repeatable, passed through.
     name: the network's name in tables; by default the one it carries.

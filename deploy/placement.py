@@ -1,29 +1,49 @@
 """Which neurons sit on which core: COST_MODEL's placement, and what a chip cannot run at all.
 
 Layers are cut into runs of neurons: a convolution along space in row-major order (all channels of a position stay
-together), a dense layer by neuron ranges. A layer takes the smallest number of cores at which an even cut keeps every
-limit. No two layers share a core; cores are filled in layer order, tile after tile along the rows of the mesh. The
-source sits off the chip: its axons count as input axons of the first layer, it has no core.
+together), a dense layer by neuron ranges, a recurrent one too, whose own neurons are input axons of all its cores. A
+layer takes the smallest number of cores that keeps every limit, cut so that the busiest of them is as light as can be
+(see partition.py). No two layers share a core; cores are filled in layer order, tile after tile along the rows of the
+mesh, chip after chip. The source sits off the chip: its axons count as input axons of the first layer, it has no core.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from spikecut.deploy.hardware import Chip, Count, Hardware, Limits
-from spikecut.errors import CapabilityError
+from spikecut.deploy.hardware import Chip, Hardware, Limits
+from spikecut.deploy.partition import (
+    BISECTIONS,
+    LIMITED,
+    TOLERANCE,
+    Axons,
+    Cutter,
+    Load,
+    channels_of,
+    mean_load,
+    nonzero_per_tap,
+    units_of,
+    worst_load,
+)
+from spikecut.errors import CapabilityError, InputError
 from spikecut.export.connectivity import gather_index
 from spikecut.export.graph import IntArray, IntegerLayer, IntegerNetwork, size
 
-WORD_BITS = 64
-WEIGHT_BITS = 8  # an even integer in [-256, 254], stored without its lowest bit
-LIMITED = (
-    "neurons_per_core",
-    "input_axons_per_core",
-    "synaptic_words_per_core",
-    "words_per_axon",
-    "output_axons_per_core",
-)
+__all__ = [
+    "LIMITED",
+    "Core",
+    "LayerPlacement",
+    "Placement",
+    "check_capabilities",
+    "fan_out_per_core",
+    "place",
+    "recurrent_fan_out_per_core",
+]
+
+FloatArray = npt.NDArray[np.float64]
+Rates = Sequence[FloatArray]
 
 
 @dataclass(frozen=True)
@@ -108,171 +128,163 @@ def check_capabilities(network: IntegerNetwork, hardware: Hardware) -> list[str]
     return missing
 
 
-def place(network: IntegerNetwork, hardware: Hardware) -> Placement:
-    """Cut every layer into the smallest number of cores that keeps the limits, and lay the cores out.
+def place(
+    network: IntegerNetwork, hardware: Hardware, cores: int | None = None, rates: Rates | None = None
+) -> Placement:
+    """Cut every layer into cores that keep the limits, and lay the cores out.
 
-    Limits per core: neurons, distinct input axons, synaptic words Σ over axons of ceil(n_post · 8 / 64), words of one
-    axon, and output axons Σ over neurons of destination cores. Synapses are counted by geometry, zero weights included.
+    Limits per core: neurons, distinct input axons, synaptic words Σ over axons of ceil(n_post · bits / 64) with 8 bits
+    a weight and 6 more a delay, words of one axon, and output axons Σ over neurons of destination cores. Synapses are
+    counted by geometry, zero weights included.
+
+    Parameters
+    ----------
+    cores: at most so many cores in all, spread over the layers so that the busiest core of the network is as light as
+        can be; by default the fewest.
+    rates: messages per step of every neuron, the source's first, float64 [elements] each, as `message_rates` counts
+        them: what "busy" means. By default everything sends in every step.
 
     Raises
     ------
-    CapabilityError: a single neuron (or position, with all its channels) already exceeds a limit, which is named; or
-        the hardware has no cores.
+    CapabilityError: a single neuron (or position, with all its channels) already exceeds a limit, which is named; the
+        network does not fit on so few cores; or the hardware has no cores.
+    InputError: rates that do not fit the network.
     """
     if not isinstance(hardware, Chip):
         raise CapabilityError(f"{hardware.name} has no cores to place a network on: choose a chip")
-    parts: list[IntArray] = []
-    # per unit of the layer at hand, the cores that its neurons' messages go to
-    destinations = np.zeros(_units(network.layers[-1]), dtype=np.int64)
-    for index in range(len(network.layers) - 1, -1, -1):
-        layer = network.layers[index]
-        part, reach = _cut(layer, hardware.limits, destinations)
-        parts.insert(0, part)
-        if index:
-            destinations = _destinations(network.layers[index - 1], layer, reach)
+    loads = _loads(network, hardware, rates)
+    bound = np.inf if cores is None else _lightest_bound(network, hardware, loads, cores)
+    cuts = _cut_all(network, hardware.limits, loads, bound)
+    if cuts is None:
+        raise CapabilityError(f"{network.name} does not fit on {hardware.name}: make its layers smaller")
     placed: list[LayerPlacement] = []
     first = 0
-    for layer, part in zip(network.layers, parts, strict=True):
-        groups = _groups(layer, part)
-        cores = tuple(_core(first + offset, hardware.limits) for offset in range(len(groups)))
-        placed.append(LayerPlacement(layer.name, groups, cores))
-        first += len(groups)
+    for layer, ends in zip(network.layers, cuts, strict=True):
+        found = tuple(_core(first + offset, hardware.limits) for offset in range(len(ends)))
+        placed.append(LayerPlacement(layer.name, _groups(layer, ends), found))
+        first += len(ends)
     unchecked = tuple(name for name in LIMITED if getattr(hardware.limits, name).value is None)
     tiles = 1 + max(core.tile for layer in placed for core in layer.cores)
-    chips = 1 + placed[-1].cores[-1].chip
-    return Placement(hardware.name, tuple(placed), chips, tiles, unchecked)
+    return Placement(hardware.name, tuple(placed), 1 + placed[-1].cores[-1].chip, tiles, unchecked)
+
+
+def _loads(network: IntegerNetwork, chip: Chip, rates: Rates | None) -> list[Load]:
+    if rates is None:
+        return [worst_load(layer, chip) for layer in network.layers]
+    sizes = [size(network.input_shape), *(size(layer.output_shape) for layer in network.layers)]
+    if [np.shape(rate) for rate in rates] != [(count,) for count in sizes]:
+        raise InputError(f"rates of shapes {[np.shape(rate) for rate in rates]}: expected one array per layer, {sizes}")
+    return [mean_load(layer, chip, rates[i], rates[i + 1]) for i, layer in enumerate(network.layers)]
+
+
+def _cut_all(
+    network: IntegerNetwork, limits: Limits, loads: list[Load], bound: float, balance: bool = True
+) -> list[list[int]] | None:
+    """Per layer the ends of its runs, back to front, since a layer's output axons depend on the cores of the next.
+
+    None where no cut keeps the bound; CapabilityError where none keeps the limits.
+    """
+    cuts: list[list[int]] = []
+    destinations = np.zeros(units_of(network.layers[-1]), dtype=np.int64)  # of a neuron at each unit
+    for index in range(len(network.layers) - 1, -1, -1):
+        cutter = Cutter(network.layers[index], limits, destinations, loads[index])
+        ends = cutter.fewest(bound)
+        if ends is None:
+            if bound == np.inf:
+                _check_fits(cutter)
+            return None
+        if balance:
+            ends = cutter.balanced(len(ends))
+        cuts.insert(0, ends)
+        if index:
+            destinations = _destinations(network.layers[index - 1], network.layers[index], ends)
+    return cuts
+
+
+def _check_fits(cutter: Cutter) -> None:
+    """Raise CapabilityError if a unit alone breaks a limit."""
+    layer, problem = cutter.layer, cutter.problem()
+    if problem is None and cutter.fewest() is None:
+        problem = "more output axons per core than the limit to reach all cores of this recurrent layer"
+    if problem is not None:
+        unit = "one position with all its channels" if layer.kind == "conv" else "one neuron"
+        raise CapabilityError(f"layer {layer.name} does not fit: {unit} needs {problem}: make the layer smaller")
+
+
+def _lightest_bound(network: IntegerNetwork, chip: Chip, loads: list[Load], cores: int) -> float:
+    """The lowest bound on a core's mean time, in ns, that so many cores can keep; CapabilityError if none."""
+    fewest = _cut_all(network, chip.limits, loads, np.inf, balance=False) or []
+    count = sum(map(len, fewest))
+    if count > cores:
+        raise CapabilityError(f"{network.name} needs {count} cores of {chip.name}, {cores} were given: give it more")
+    low, high = 0.0, 1.0
+    while not _keeps(network, chip, loads, high, cores):
+        low, high = high, 2 * high
+    for _ in range(BISECTIONS):
+        if high - low <= TOLERANCE * high:
+            break
+        middle = (low + high) / 2
+        if _keeps(network, chip, loads, middle, cores):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def _keeps(network: IntegerNetwork, chip: Chip, loads: list[Load], bound: float, cores: int) -> bool:
+    """Whether so many cores can keep the bound."""
+    cuts = _cut_all(network, chip.limits, loads, bound, balance=False)
+    return cuts is not None and sum(map(len, cuts)) <= cores
 
 
 def fan_out_per_core(layer: IntegerLayer, placed: LayerPlacement) -> IntArray:
     """Synapses with a non-zero weight from each input neuron onto each core, int64 [input neurons, cores]."""
     cores = len(placed.cores)
-    part = placed.core_of_neuron[: _units(layer)]  # a position's first channel stands for all of them
     if layer.kind == "dense":
-        columns = [np.count_nonzero(layer.weight[part == core], axis=0) for core in range(cores)]
-        dense: IntArray = np.stack(columns, axis=1).astype(np.int64)
-        return dense
-    channels, per_group = layer.input_shape[0], layer.weight.shape[1]
-    nonzero = (layer.weight != 0).reshape(layer.groups, -1, per_group, size(layer.weight.shape[2:]))
-    per_tap = nonzero.sum(axis=1, dtype=np.int64).reshape(channels, -1)
+        return _matrix_per_core(layer.weight, placed)
+    part = placed.core_of_neuron[: units_of(layer)]  # a position's first channel stands for all of them
+    per_tap = nonzero_per_tap(layer)
     index = gather_index(layer)
-    result = np.zeros((size(layer.input_shape[1:]) + 1, cores, channels), dtype=np.int64)
+    result = np.zeros((size(layer.input_shape[1:]) + 1, cores, layer.input_shape[0]), dtype=np.int64)
     for tap in range(index.shape[1]):
         np.add.at(result, (index[:, tap], part), per_tap[:, tap])
     return np.ascontiguousarray(result[:-1].transpose(2, 0, 1)).reshape(-1, cores)
 
 
-def _units(layer: IntegerLayer) -> int:
-    return size(layer.output_shape[1:]) if layer.kind == "conv" else layer.output_shape[0]
+def recurrent_fan_out_per_core(layer: IntegerLayer, placed: LayerPlacement) -> IntArray:
+    """Recurrent synapses with a non-zero weight from each neuron of a layer onto its cores, int64 [neurons, cores]."""
+    if layer.recurrent is None:
+        return np.zeros((size(layer.output_shape), len(placed.cores)), dtype=np.int64)
+    return _matrix_per_core(layer.recurrent, placed)
 
 
-def _groups(layer: IntegerLayer, part: IntArray) -> tuple[IntArray, ...]:
+def _matrix_per_core(weight: IntArray, placed: LayerPlacement) -> IntArray:
+    columns = [np.count_nonzero(weight[group], axis=0) for group in placed.groups]
+    dense: IntArray = np.stack(columns, axis=1).astype(np.int64)
+    return dense
+
+
+def _groups(layer: IntegerLayer, ends: list[int]) -> tuple[IntArray, ...]:
     """Flat neuron indices per core: every channel of a convolution's positions."""
-    units = _units(layer)
-    channels = _channels(layer)
+    offsets = np.arange(channels_of(layer))[:, None] * units_of(layer)
     groups = []
-    for core in range(int(part[-1]) + 1):
-        group = (np.arange(channels)[:, None] * units + np.flatnonzero(part == core)).ravel()
+    for start, stop in zip([0, *ends[:-1]], ends, strict=True):
+        group = (offsets + np.arange(start, stop)).ravel()
         group.setflags(write=False)
         groups.append(group)
     return tuple(groups)
 
 
-def _reach(layer: IntegerLayer, part: IntArray, cores: int) -> IntArray:
-    """Synapses by geometry from one input neuron onto each core, int64 [pixels or 1, cores].
-
-    A convolution's row holds for every channel of the pixel, a dense layer's only row for every input.
-    """
-    if layer.kind == "dense":
-        return np.bincount(part, minlength=cores)[None, :].astype(np.int64)
-    per_position = layer.output_shape[0] // layer.groups
-    index = gather_index(layer)
-    result = np.zeros((size(layer.input_shape[1:]) + 1, cores), dtype=np.int64)
-    np.add.at(result, (index, part[:, None]), per_position)
-    return result[:-1]
-
-
-def _destinations(sender: IntegerLayer, receiver: IntegerLayer, reach: IntArray) -> IntArray:
-    """Destination cores of one neuron at each unit of the sender, int64 [units]."""
-    per_row: IntArray = np.count_nonzero(reach, axis=1).astype(np.int64)
-    return np.repeat(per_row, _units(sender)) if receiver.kind == "dense" else per_row
-
-
-def _cut(layer: IntegerLayer, limits: Limits, destinations: IntArray) -> tuple[IntArray, IntArray]:
-    """The smallest even cut that keeps the limits: the core of every unit, and the reach onto these cores."""
-    units = _units(layer)
-    problem = _exceeded(_needs_alone(layer, destinations), limits)
-    if problem is not None:
-        unit = "one position with all its channels" if layer.kind == "conv" else "one neuron"
-        raise CapabilityError(f"layer {layer.name} does not fit: {unit} needs {problem}: make the layer smaller")
-    cores = _at_least(layer, limits)
-    while True:  # ends at one unit a core, which fits
-        part = np.arange(units) * cores // units
-        reach = _reach(layer, part, cores)
-        if _exceeded(_needs(layer, part, reach, destinations), limits) is None:
-            return part, reach
-        cores += 1
-
-
-def _at_least(layer: IntegerLayer, limits: Limits) -> int:
-    """Cores below which the neurons or the synapses cannot fit, whatever the cut."""
-    cores = 1
-    if limits.neurons_per_core.limit is not None:
-        cores = max(cores, -(-size(layer.output_shape) // limits.neurons_per_core.limit))
-    if limits.synaptic_words_per_core.limit is not None:
-        synapses = int(_reach(layer, np.zeros(_units(layer), dtype=np.int64), 1).sum()) * _rows(layer)
-        cores = max(cores, -(-synapses * WEIGHT_BITS // (limits.synaptic_words_per_core.limit * WORD_BITS)))
-    return min(cores, _units(layer))
-
-
-def _rows(layer: IntegerLayer) -> int:
-    """Input neurons that each row of _reach stands for."""
-    return layer.input_shape[0] if layer.kind == "conv" else size(layer.input_shape)
-
-
-def _channels(layer: IntegerLayer) -> int:
-    """Neurons of one unit."""
-    return layer.output_shape[0] if layer.kind == "conv" else 1
-
-
-def _needs(layer: IntegerLayer, part: IntArray, reach: IntArray, destinations: IntArray) -> dict[str, int]:
-    """What the fullest core of this cut needs of each limited thing."""
-    cores = reach.shape[1]
-    words = -(-reach * WEIGHT_BITS // WORD_BITS)
-    outgoing = np.zeros(cores, dtype=np.int64)
-    np.add.at(outgoing, part, destinations)
-    return {
-        "neurons_per_core": int(np.bincount(part, minlength=cores).max()) * _channels(layer),
-        "input_axons_per_core": int(np.count_nonzero(reach, axis=0).max()) * _rows(layer),
-        "synaptic_words_per_core": int(words.sum(axis=0).max()) * _rows(layer),
-        "words_per_axon": int(words.max()),
-        "output_axons_per_core": int(outgoing.max()) * _channels(layer),
-    }
-
-
-def _needs_alone(layer: IntegerLayer, destinations: IntArray) -> dict[str, int]:
-    """_needs of the cut with one unit a core, without its large reach: no two taps of a position share a pixel."""
-    if layer.kind == "dense":
-        pixels, synapses = 1, 1
-    else:
-        inside = gather_index(layer) < size(layer.input_shape[1:])
-        pixels, synapses = int(inside.sum(axis=1).max()), layer.output_shape[0] // layer.groups
-    words = -(-synapses * WEIGHT_BITS // WORD_BITS)
-    return {
-        "neurons_per_core": _channels(layer),
-        "input_axons_per_core": pixels * _rows(layer),
-        "synaptic_words_per_core": pixels * _rows(layer) * words,
-        "words_per_axon": words,
-        "output_axons_per_core": int(destinations.max()) * _channels(layer),
-    }
-
-
-def _exceeded(needs: dict[str, int], limits: Limits) -> str | None:
-    """The first limit that these needs break, with both numbers; None if they keep them all."""
-    for name in LIMITED:
-        count: Count = getattr(limits, name)
-        if count.limit is not None and needs[name] > count.limit:
-            return f"{needs[name]} {name.replace('_', ' ')}, the limit is {count.limit}"
-    return None
+def _destinations(sender: IntegerLayer, receiver: IntegerLayer, ends: list[int]) -> IntArray:
+    """Destination cores of one neuron at each unit of the sender, by geometry, int64 [units]."""
+    if receiver.kind == "dense":
+        return np.full(units_of(sender), len(ends), dtype=np.int64)
+    axons = Axons.of(receiver)
+    reached = np.zeros((axons.behind.size + 1, len(ends)), dtype=bool)
+    core = np.searchsorted(ends, np.arange(units_of(receiver)), side="right")
+    reached[axons.sources, core[:, None]] = True
+    per_pixel: IntArray = reached[:-1].sum(axis=1, dtype=np.int64)
+    return per_pixel
 
 
 def _core(index: int, limits: Limits) -> Core:

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from spikecut.deploy.placement import LayerPlacement, Placement, fan_out_per_core
+from spikecut.deploy.partition import synapse_format
+from spikecut.deploy.placement import LayerPlacement, Placement, fan_out_per_core, recurrent_fan_out_per_core
 from spikecut.deploy.trace import LayerEvents, RunTrace
 from spikecut.errors import InputError
 from spikecut.export.graph import IntArray, IntegerLayer, IntegerNetwork
@@ -93,60 +94,83 @@ class Route:
         """Synapses of each input neuron on each core, int64 [input neurons, cores]."""
         return fan_out_per_core(self.layer, self.placed)
 
+    @cached_property
+    def own(self) -> IntArray | None:
+        """Recurrent synapses of each neuron on each core, int64 [neurons, cores]; None where there are none."""
+        return None if self.layer.recurrent is None else recurrent_fan_out_per_core(self.layer, self.placed)
+
     @property
     def storage(self) -> str:
         """Which synapse format the hardware file prices."""
-        if self.layer.kind == "conv":
-            return "synop_conv"
-        return "synop_dense" if self.layer.weight.all() else "synop_sparse"
+        return synapse_format(self.layer)
 
     @cached_property
     def spreads(self) -> dict[str, Spread]:
-        """What spreads over the cores: axons and synops from the layer before, the rest from this one."""
+        """What spreads over the cores: axons and synops from the layer before, the rest from this one.
+
+        A recurrent layer sends to its own cores too; "own axons" and "own synops" are what arrives there.
+        """
         core = self.placed.core_of_neuron
-        own = np.zeros((core.size, len(self.placed.cores)), dtype=np.int64)
-        own[np.arange(core.size), core] = 1
+        here = np.zeros((core.size, len(self.placed.cores)), dtype=np.int64)
+        here[np.arange(core.size), core] = 1
         goes_to = np.zeros((core.size, 1), dtype=np.int64)
         hops = np.zeros((core.size, 2), dtype=np.int64)
-        if self.following is not None:
-            reached = fan_out_per_core(*self.following) > 0
-            goes_to = np.count_nonzero(reached, axis=1)[:, None]
-            for axis, name in enumerate(("x", "y")):
-                here = np.array([getattr(item, name) for item in self.placed.cores])[core]
-                there = np.array([getattr(item, name) for item in self.following[1].cores])
-                hops[:, axis] = (np.abs(here[:, None] - there) * reached).sum(axis=1)
-        return {
-            "fired": Spread(own),
-            "messages": Spread(own * goes_to),
-            "hops": Spread(hops),
+        found = {
+            "fired": Spread(here),
             "axons": Spread((self.incoming > 0).astype(np.int64)),
             "synops": Spread(self.incoming),
         }
+        reached = [] if self.following is None else [(fan_out_per_core(*self.following), self.following[1])]
+        if self.own is not None:
+            reached.append((self.own, self.placed))
+            found["own axons"], found["own synops"] = Spread((self.own > 0).astype(np.int64)), Spread(self.own)
+        for synapses, target in reached:
+            goes_to += np.count_nonzero(synapses, axis=1)[:, None]
+            for axis, name in enumerate(("x", "y")):
+                source = np.array([getattr(item, name) for item in self.placed.cores])[core]
+                there = np.array([getattr(item, name) for item in target.cores])
+                hops[:, axis] += (np.abs(source[:, None] - there) * (synapses > 0)).sum(axis=1)
+        return {**found, "messages": Spread(here * goes_to), "hops": Spread(hops)}
 
     def counts(self, before: Messages, here: Messages) -> Counts:
         """Events per core; InputError if the recorded synaptic operations do not follow from the recorded messages."""
         spreads = self.spreads
-        synops = here.synops
-        if len(self.placed.cores) > 1:
-            synops = spreads["synops"](before)
-            if not before.recorded and not spreads["synops"].uniform:
-                synops = here.synops * (self.incoming.sum(axis=0) / max(int(self.incoming.sum()), 1))
-            elif not np.array_equal(synops.sum(axis=2, keepdims=True), here.synops):
-                name = here.events.name
-                raise InputError(f"layer {name}: its synaptic operations do not follow from the messages: run again")
+        axons = spreads["axons"](before)
+        if "own axons" in spreads:
+            axons = axons + spreads["own axons"](here)
         return Counts(
             fired=spreads["fired"](here),
             messages=spreads["messages"](here),
-            axons=spreads["axons"](before),
-            synops=synops,
+            axons=axons,
+            synops=self._synops(before, here),
             hops=spreads["hops"](here),
         )
+
+    def _synops(self, before: Messages, here: Messages) -> FloatArray:
+        """Synaptic operations per core, float64 [samples, steps, cores]; the trace holds their sum."""
+        if len(self.placed.cores) == 1:
+            return here.synops
+        spreads = self.spreads
+        sides = [(spreads["synops"], before)] + ([(spreads["own synops"], here)] if "own synops" in spreads else [])
+        if not all(spread.uniform or side.recorded for spread, side in sides):
+            total = self.incoming.sum(axis=0) + (0 if self.own is None else self.own.sum(axis=0))
+            split: FloatArray = here.synops * (total / max(int(total.sum()), 1))
+            return split
+        synops = sides[0][0](before)
+        for spread, side in sides[1:]:
+            synops = synops + spread(side)
+        if not np.array_equal(synops.sum(axis=2, keepdims=True), here.synops):
+            name = here.events.name
+            raise InputError(f"layer {name}: its synaptic operations do not follow from the messages: run again")
+        return synops
 
     def assumption(self, before: LayerEvents, events: LayerEvents) -> str | None:
         """What had to be split evenly because the messages were not recorded."""
         sides = {"axons": before, "fired": events, "messages": events, "hops": events}
         if len(self.placed.cores) > 1:
             sides["synops"] = before
+        if self.own is not None:
+            sides["own axons"] = events
         split = [name for name, side in sides.items() if side.raster is None and not self.spreads[name].uniform]
         if not split:
             return None
@@ -158,6 +182,23 @@ def routes_of(network: IntegerNetwork, placement: Placement) -> list[Route]:
     """One route per layer, in order."""
     stages = list(zip(network.layers, placement.layers, strict=True))
     return [Route(*stage, following) for stage, following in zip(stages, [*stages[1:], None], strict=True)]
+
+
+def message_rates(trace: RunTrace) -> tuple[FloatArray, ...]:
+    """Messages per step that ran of every neuron, the source's first, float64 [elements] each: what `place` balances.
+
+    Where the messages were not recorded, all neurons of a layer count alike. InputError if there are no events.
+    """
+    check_events(trace)
+    steps = max(int(trace.hardware_steps.sum()), 1)
+    rates = []
+    for events in trace.events:
+        if events.raster is None:
+            elements = int(np.prod(events.shape))
+            rates.append(np.full(elements, events.spikes.sum() / steps / elements))
+        else:
+            rates.append((events.raster != 0).sum(axis=(0, 1)) / steps)
+    return tuple(rates)
 
 
 def check_events(trace: RunTrace) -> None:

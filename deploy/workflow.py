@@ -13,11 +13,12 @@ from spikecut.deploy.backends.batched import run_batched
 from spikecut.deploy.backends.plain import measure_ranges
 from spikecut.deploy.bundle import Bundle
 from spikecut.deploy.console import progress_bar
-from spikecut.deploy.cost import CostEstimate, estimate, savings
+from spikecut.deploy.cost import CostEstimate, estimate
 from spikecut.deploy.cutoff.base import CutoffPolicy
 from spikecut.deploy.cutoff.calibrate import Calibration, calibrate
 from spikecut.deploy.evaluate import Evaluation, jsonable, sample_table, summarise, write_run
 from spikecut.deploy.hardware import load_hardware
+from spikecut.deploy.savings import savings
 from spikecut.deploy.trace import ExitReason, RunTrace
 from spikecut.errors import CapabilityError, InputError
 from spikecut.export.encode import encode

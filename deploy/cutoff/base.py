@@ -76,9 +76,7 @@ class CutoffPolicy(ABC):
         """The policy that `to_dict` described; InputError if a key is missing, unknown or of the wrong type."""
 
     @classmethod
-    def fit(
-        cls, data: "LabelledScores", epsilons: "Sequence[float]", minimum_count: int
-    ) -> "list[CutoffPolicy]":
+    def fit(cls, data: "LabelledScores", epsilons: "Sequence[float]", minimum_count: int) -> "list[CutoffPolicy]":
         """One policy for each ε, fitted to held-out samples; the larger ε, the earlier it cuts.
 
         Parameters
@@ -100,16 +98,17 @@ def policy_names() -> list[str]:
 def policy_class(name: object) -> type[CutoffPolicy]:
     """The policy of this name, its own or one that another package offers; InputError if there is none."""
     known = CutoffPolicy._registry
+    if isinstance(name, str) and name in known:
+        return known[name]
     if not isinstance(name, str) or name not in policy_names():
         raise InputError(f"cutoff policy: key 'policy' is {name!r}, expected one of {', '.join(policy_names())}")
-    if name not in known:
-        (point, *_) = entry_points(group=ENTRY_POINTS, name=name)
-        try:
-            loaded = point.load()
-        except Exception as error:
-            raise InputError(f"cutoff policy {name!r}: {point.value} cannot be loaded ({error})") from error
-        if known.get(name) is not loaded:
-            raise InputError(f"cutoff policy {name!r}: {point.value} is no CutoffPolicy of that name")
+    (point, *_) = entry_points(group=ENTRY_POINTS, name=name)
+    try:
+        loaded = point.load()
+    except Exception as error:
+        raise InputError(f"cutoff policy {name!r}: {point.value} cannot be loaded ({error})") from error
+    if known.get(name) is not loaded:
+        raise InputError(f"cutoff policy {name!r}: {point.value} is no CutoffPolicy of that name")
     return known[name]
 
 

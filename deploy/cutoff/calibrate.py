@@ -1,33 +1,23 @@
-"""Calibration of the top-K cutoff: the smallest threshold per timestep that is right often enough.
+"""Calibration: fit a policy to held-out samples, and say how it does on them, with confidence intervals.
 
-For each t, β_t is the smallest β in {0} ∪ {observed g_t} with
-
-    #(g_t > β and R_t) / #(g_t > β) ≥ 1 - ε    and    #(g_t > β) ≥ n_min,
-
-and the policy never cuts at t where there is none. Y_t: running sum of the scores; g_t: top-1 minus top-2 of Y_t;
-R_t: the prediction is right at t and at every later timestep. After Wu et al., Frontiers in Neuroscience 19 (2025),
-doi 10.3389/fnins.2025.1522788; their code tunes on training data with dropout, over 100 bins of g, this one does not.
+Without `delta` the thresholds hold on the samples that they were fitted to, nothing more (threshold.py, and each
+policy's own `fit`). With `delta` they carry a guarantee for new samples (guarantee.py).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from fractions import Fraction
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.cutoff.base import (
-    BoolArray,
-    CutoffPolicy,
-    IntArray,
-    apply_policy,
-    checked_scores,
-    is_integer,
-)
-from spikecut.deploy.cutoff.oct import checked_labels, right_until_end
-from spikecut.deploy.cutoff.topk import TopK, top_two_gap
+from spikecut.deploy.cutoff.base import CutoffPolicy, IntArray, LabelledScores, exit_timesteps, is_integer, policy_class
+from spikecut.deploy.cutoff.guarantee import Guarantee, guaranteed_policy
+from spikecut.deploy.cutoff.intervals import LEVEL, clopper_pearson, share_interval
+from spikecut.deploy.cutoff.oct import Distance, optimal_cutoff
+from spikecut.deploy.cutoff.threshold import allowed_wrong
 from spikecut.errors import InputError
+
+Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -37,9 +27,10 @@ class CalibrationStep:
     Attributes
     ----------
     timestep: t, from 1.
-    threshold: β_t, or None where the policy never cuts.
-    considered: #(g_t > β_t) over all samples, those that left earlier included; 0 where it never cuts.
+    threshold: β_t, or None where the policy never cuts or has no thresholds.
+    considered: samples that the policy would cut at t, those that left earlier included: #(g_t > β_t) for thresholds.
     right: how many of those are right from t to the end (R_t).
+    precision_interval: Clopper-Pearson, 95 %; (0, 1) where nothing is considered.
     exits: samples that really leave at t when the policy runs on the calibration scores.
     """
 
@@ -47,6 +38,7 @@ class CalibrationStep:
     threshold: int | None
     considered: int
     right: int
+    precision_interval: Interval
     exits: int
 
     @property
@@ -62,12 +54,18 @@ class Calibration:
     Attributes
     ----------
     policy: the policy, ready to run.
-    epsilon: tolerated share of wrong cuts, per timestep, on the calibration samples.
+    epsilon: tolerated share; of what, the policy's `fit` says, or the guarantee.
     minimum_count: n_min, samples above a threshold without which it is not trusted.
     samples: N.
     steps: one CalibrationStep per timestep.
     accuracy_full, accuracy_cutoff: share of right predictions at T and at the exit, on the calibration samples.
+    lost: share right at T and wrong at the exit.
     mean_timesteps: mean exit on the calibration samples.
+    distance: from the optimal cutoff (OCT), on the calibration samples.
+    guarantee: what was certified; None without `delta`.
+
+    The intervals are Clopper-Pearson's at 95 %. They are those of samples that also chose the thresholds, so what is
+    said of the cutoff is a little too good; only the guarantee allows for that.
     """
 
     policy: CutoffPolicy
@@ -77,18 +75,29 @@ class Calibration:
     steps: tuple[CalibrationStep, ...]
     accuracy_full: float
     accuracy_cutoff: float
+    lost: float
     mean_timesteps: float
+    distance: Distance
+    guarantee: Guarantee | None = None
+
+    def interval(self, share: float) -> Interval:
+        """Clopper-Pearson interval of a share of the samples."""
+        return share_interval(round(share * self.samples), self.samples)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON data; `policy_from_dict(data["policy"])` gives the policy back."""
+        shares = {name: getattr(self, name) for name in ("accuracy_full", "accuracy_cutoff", "lost")}
         return {
             "policy": self.policy.to_dict(),
             "epsilon": self.epsilon,
             "minimum_count": self.minimum_count,
             "samples": self.samples,
-            "accuracy_full": self.accuracy_full,
-            "accuracy_cutoff": self.accuracy_cutoff,
+            **shares,
+            "intervals": {name: list(self.interval(share)) for name, share in shares.items()},
+            "interval_level": LEVEL,
             "mean_timesteps": self.mean_timesteps,
+            "optimal_cutoff_distance": asdict(self.distance),
+            "guarantee": None if self.guarantee is None else asdict(self.guarantee),
             "steps": [
                 {
                     "timestep": step.timestep,
@@ -96,6 +105,7 @@ class Calibration:
                     "considered": step.considered,
                     "right": step.right,
                     "precision": step.precision,
+                    "precision_interval": list(step.precision_interval),
                     "exits": step.exits,
                 }
                 for step in self.steps
@@ -109,6 +119,8 @@ def calibrate(
     policy: str = "topk",
     epsilon: float = 0.01,
     minimum_count: int = 20,
+    delta: float | None = None,
+    seed: int = 0,
 ) -> Calibration:
     """Fit a cutoff policy to full-horizon scores of samples that were not trained on.
 
@@ -116,80 +128,64 @@ def calibrate(
     ----------
     scores: integers [T, N, classes], what each timestep adds.
     labels: integers [N].
-    policy: "topk".
-    epsilon: tolerated share of wrong cuts per timestep, in [0, 1). Taken as the decimal that it prints as: 0.01 is
-        exactly 1/100, and the test of the ratio is exact in integers.
+    policy: "topk", "confidence", "entropy", "spikecp", "fixed", or a policy of another package with a `fit`.
+    epsilon: tolerated share, in [0, 1): of wrong cuts (topk: per timestep), of sets that miss the right class (spikecp),
+        or of samples that only the full horizon gets right (fixed, and any policy with `delta`). Taken as the decimal
+        that it prints as: 0.01 is exactly 1/100, and the test of the ratio is exact in integers.
     minimum_count: n_min ≥ 1.
+    delta: with it, thresholds are chosen so that with probability ≥ 1 - δ the samples that only the full horizon gets
+        right are at most the share ε of new ones, in the mean. ε and δ then lie in (0, 1).
+    seed: of the division of the samples that a guarantee needs.
 
-    Raises InputError if an argument is out of range, shapes do not fit, or there is one class only.
+    Raises InputError if an argument is out of range, shapes do not fit, there is one class only and the policy needs
+    two, or there are too few samples for the guarantee.
     """
-    fitters: dict[str, Callable[[IntArray, BoolArray, IntArray, int], TopK]] = {"topk": _fit_topk}
-    if policy not in fitters:
-        raise InputError(f"cutoff policy {policy!r} cannot be calibrated; expected one of {', '.join(sorted(fitters))}")
+    fitter = policy_class(policy)
     if not is_integer(minimum_count) or minimum_count < 1:
         raise InputError(f"minimum_count {minimum_count!r}: expected an integer ≥ 1")
-    checked = checked_scores(scores)
-    totals = checked.cumsum(axis=0)
-    _, samples, classes = totals.shape
-    targets = checked_labels(labels, samples, classes)
-    right = right_until_end(totals, targets)
-    fitted = fitters[policy](totals, right, _allowed_wrong(epsilon, samples), int(minimum_count))
-    exits = apply_policy(fitted, checked)
+    data = LabelledScores.of(scores, labels)
+    allowed_wrong(epsilon, 0)
+    guarantee: Guarantee | None = None
+    if delta is None:
+        (fitted,) = fitter.fit(data, [epsilon], int(minimum_count))
+    else:
+        fitted, guarantee = guaranteed_policy(fitter, data, epsilon, delta, int(minimum_count), seed)
+    timesteps = exit_timesteps(fitted, data.totals)
     return Calibration(
         policy=fitted,
         epsilon=float(epsilon),
         minimum_count=int(minimum_count),
-        samples=samples,
-        steps=_table(fitted, totals, right, exits.timesteps),
-        accuracy_full=float(right[-1].mean()),
-        accuracy_cutoff=float((exits.predictions == targets).mean()),
-        mean_timesteps=float(exits.timesteps.mean()),
+        samples=data.samples,
+        steps=_table(fitted, data, timesteps),
+        accuracy_full=float(data.right[-1].mean()),
+        accuracy_cutoff=float(data.right_at(timesteps).mean()),
+        lost=float(data.lost_at(timesteps).mean()),
+        mean_timesteps=float(timesteps.mean()),
+        distance=optimal_cutoff(data).distance(timesteps),
+        guarantee=guarantee,
     )
 
 
-def _allowed_wrong(epsilon: float, samples: int) -> IntArray:
-    """floor(ε n) for n = 0..N, int64 [N + 1]: right/n ≥ 1 - ε exactly when n - right ≤ floor(ε n)."""
-    if isinstance(epsilon, bool) or not isinstance(epsilon, int | float | np.integer | np.floating):
-        raise InputError(f"epsilon {epsilon!r}: expected a number in [0, 1)")
-    if not 0 <= epsilon < 1:
-        raise InputError(f"epsilon {epsilon}: expected a number in [0, 1)")
-    share = Fraction(str(epsilon))
-    return np.array([share.numerator * n // share.denominator for n in range(samples + 1)], dtype=np.int64)
-
-
-def _fit_topk(totals: IntArray, right: BoolArray, allowed_wrong: IntArray, minimum_count: int) -> TopK:
-    """β_t for every t."""
-    gaps = top_two_gap(totals)
-    return TopK(tuple(_threshold(g, r, allowed_wrong, minimum_count) for g, r in zip(gaps, right, strict=True)))
-
-
-def _threshold(gap: IntArray, right: BoolArray, allowed_wrong: IntArray, minimum_count: int) -> int | None:
-    """The smallest admissible β for one timestep, from g int64 [N] and R bool [N]."""
-    order = np.argsort(gap)
-    ordered = gap[order]
-    candidates = np.unique(np.append(ordered, 0))
-    first_above = np.searchsorted(ordered, candidates, side="right")
-    wrong_below = np.concatenate(([0], np.cumsum(~right[order])))
-    above = gap.size - first_above
-    wrong = wrong_below[-1] - wrong_below[first_above]
-    admissible = (above >= minimum_count) & (wrong <= allowed_wrong[above])
-    return int(candidates[admissible.argmax()]) if admissible.any() else None
-
-
-def _table(policy: TopK, totals: IntArray, right: BoolArray, timesteps: IntArray) -> tuple[CalibrationStep, ...]:
-    """What each threshold selects on the calibration samples."""
-    horizon, samples, classes = totals.shape
-    state = policy.init(samples, classes)
-    steps = []
-    for t in range(1, horizon + 1):
-        above, state = policy.step(totals[t - 1], t, state)
-        steps.append(
-            CalibrationStep(
-                timestep=t,
-                threshold=policy.thresholds[t - 1],
-                considered=int(above.sum()),
-                right=int((above & right[t - 1]).sum()),
-                exits=int((timesteps == t).sum()),
-            )
+def _table(policy: CutoffPolicy, data: LabelledScores, timesteps: IntArray) -> tuple[CalibrationStep, ...]:
+    """What the policy selects on the calibration samples."""
+    state = policy.init(data.samples, data.totals.shape[2])
+    thresholds = getattr(policy, "thresholds", (None,) * data.horizon)
+    last = min(policy.horizon, data.horizon)
+    considered = np.zeros(data.horizon, dtype=np.int64)
+    right = np.zeros(data.horizon, dtype=np.int64)
+    for t in range(1, last + 1):
+        above, state = policy.step(data.totals[t - 1], t, state)
+        considered[t - 1], right[t - 1] = above.sum(), (above & data.right_until_end[t - 1]).sum()
+    low, high = clopper_pearson(right, considered)
+    exits = np.bincount(timesteps, minlength=data.horizon + 1)[1:]
+    return tuple(
+        CalibrationStep(
+            timestep=t + 1,
+            threshold=thresholds[t],
+            considered=int(considered[t]),
+            right=int(right[t]),
+            precision_interval=(float(low[t]), float(high[t])),
+            exits=int(exits[t]),
         )
-    return tuple(steps)
+        for t in range(data.horizon)
+    )

@@ -83,8 +83,8 @@ class SpikeCP(CutoffPolicy):
     def fit(cls, data: LabelledScores, epsilons: Sequence[float], minimum_count: int) -> list[CutoffPolicy]:
         """ε: tolerated share of samples whose set at the exit misses the right class.
 
-        q_t is the total of the right class that k = floor(ε (n + 1) / |𝒯|) samples of n stay below or reach from
-        above first: the k-th smallest; no threshold where k is 0. `minimum_count` plays no part.
+        q_t is the k-th smallest total of the right class at t, k = floor(ε (n + 1) / |𝒯|), which is the paper's
+        ceil((1 - ε / |𝒯|) (n + 1))-th smallest score; no threshold where k is 0. `minimum_count` plays no part.
         """
         checkpoints = sorted({-(-data.horizon * k // CHECKPOINTS) for k in range(1, CHECKPOINTS + 1)})
         of_label = np.take_along_axis(data.totals, data.labels[None, :, None], axis=2)[..., 0]

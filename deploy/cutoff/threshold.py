@@ -14,6 +14,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -119,10 +120,19 @@ def allowed_wrong(epsilon: float, samples: int) -> IntArray:
         raise InputError(f"epsilon {epsilon!r}: expected a number in [0, 1)")
     if not 0 <= epsilon < 1:
         raise InputError(f"epsilon {epsilon}: expected a number in [0, 1)")
-    share = Fraction(str(epsilon))
+    return _floors(str(epsilon), samples)
+
+
+@lru_cache(maxsize=512)
+def _floors(epsilon: str, samples: int) -> IntArray:
+    """floor(ε n), read-only."""
+    share = Fraction(epsilon)
     if share.numerator * samples < 2**62:
-        return np.arange(samples + 1, dtype=np.int64) * share.numerator // share.denominator
-    return np.array([share.numerator * n // share.denominator for n in range(samples + 1)], dtype=np.int64)
+        floors = np.arange(samples + 1, dtype=np.int64) * share.numerator // share.denominator
+    else:
+        floors = np.array([share.numerator * n // share.denominator for n in range(samples + 1)], dtype=np.int64)
+    floors.setflags(write=False)
+    return floors
 
 
 def _above(values: IntArray, candidates: IntArray) -> IntArray:

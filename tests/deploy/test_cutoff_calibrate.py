@@ -163,9 +163,13 @@ def test_it_is_json_and_the_policy_comes_back() -> None:
     data = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert policy_from_dict(data["policy"]) == result.policy
     assert data["epsilon"] == 0.01
-    assert data["steps"] == [
-        {"timestep": 1, "threshold": 0, "considered": 30, "right": 30, "precision": 1.0, "exits": 30}
-    ]
+    (step,) = data["steps"]
+    low, high = step.pop("precision_interval")
+    assert low == pytest.approx(0.025 ** (1 / 30))
+    assert high == 1.0
+    assert step == {"timestep": 1, "threshold": 0, "considered": 30, "right": 30, "precision": 1.0, "exits": 30}
+    assert data["guarantee"] is None
+    assert data["intervals"]["lost"] == [0.0, pytest.approx(1 - 0.025 ** (1 / 30))]
 
 
 @pytest.mark.parametrize(
@@ -179,7 +183,8 @@ def test_it_is_json_and_the_policy_comes_back() -> None:
         ({"epsilon": True}, "epsilon"),
         ({"minimum_count": 0}, "minimum_count"),
         ({"minimum_count": 2.0}, "minimum_count"),
-        ({"policy": "fixed"}, "topk"),
+        ({"policy": "top-k"}, "topk"),
+        ({"policy": None}, "spikecp"),
         ({"labels": np.array([0, 1])}, "labels of shape"),
         ({"labels": np.array([[0, 1, 1]])}, "labels of shape"),
         ({"labels": np.array([0, 1, 2])}, "expected 0 to 1"),

@@ -1,0 +1,248 @@
+"""Where the time and the energy go, by layer and sort of event; what a cutoff saved, and what it could not save.
+
+Time is attributed along the critical path: in each hardware step the slowest core, on its slower side, holds all others
+up, and its terms add up to the step's time together with the barrier. Energy is attributed to every event. All of it is
+estimated, and its sums are those of `estimate`.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from spikecut.deploy.cost import NANO, PICO, as_chip, placed, static_energy_pj
+from spikecut.deploy.hardware import Edge, Hardware
+from spikecut.deploy.placement import Placement
+from spikecut.deploy.pricing import EDGES, EVENTS, Pricer, barrier_ns
+from spikecut.deploy.trace import RunTrace
+from spikecut.deploy.traffic import Counts, check_events
+from spikecut.errors import InputError
+from spikecut.export.graph import IntArray
+
+FloatArray = npt.NDArray[np.float64]
+PHASES = ("lead-in", "used", "overrun")
+"""Per layer: before its first real input; steps that the verdict used; what it still did until the halt."""
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Means per sample, by layer and sort of event, with the edges of the band; float64 [layers, EVENTS] each.
+
+    `shared` holds, [3] (value, low, high) each, what belongs to no layer.
+    """
+
+    value: FloatArray
+    low: FloatArray
+    high: FloatArray
+    shared: dict[str, FloatArray]
+
+    def total(self, edge: Edge = "value") -> float:
+        """The sum, shared terms included where they are known."""
+        index = ("value", "low", "high").index(edge)
+        parts = [float(term[index]) for term in self.shared.values() if not np.isnan(term[0])]
+        return float(getattr(self, edge).sum()) + sum(parts)
+
+
+@dataclass(frozen=True)
+class CriticalPath:
+    """The core that held each hardware step up, at the best figures; [samples, steps], -1 where a step did not run.
+
+    Attributes
+    ----------
+    layer: position of its layer. core: its position among the layer's cores. receiving: whether it was receiving, not
+    generating. busy_ns: its time, barrier apart.
+    """
+
+    layer: IntArray
+    core: IntArray
+    receiving: npt.NDArray[np.bool_]
+    busy_ns: FloatArray
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """Where the mean sample's time and energy go on one chip. Estimated.
+
+    Attributes
+    ----------
+    layers: names, in the order of the rows of all arrays; columns are EVENTS.
+    time_s: seconds on the critical path; shared: barrier, management, monitor.
+    energy_j: joules; shared: barrier, monitor, reset, static (NaN where unknown).
+    phases_j: joules of each layer's events by PHASES, at the best figures, float64 [layers, 3].
+    fill_s: seconds of the steps after the first τ, which fill the pipeline and pass between verdict and halt.
+    path: the critical path.
+    busy_ns: mean time per step of every core, the slower of its sides, per layer float64 [cores].
+    """
+
+    hardware: str
+    placement: Placement
+    layers: tuple[str, ...]
+    time_s: Shares
+    energy_j: Shares
+    phases_j: FloatArray
+    fill_s: float
+    path: CriticalPath
+    busy_ns: tuple[FloatArray, ...]
+
+
+@dataclass(frozen=True)
+class CutoffAttribution:
+    """What a cutoff saved per mean sample, full run less cut run, by layer and sort of event. Estimated.
+
+    Attributes
+    ----------
+    saved_time_s, saved_energy_j: float64 [layers, EVENTS] at the best figures. A layer may save a negative time where
+        the critical path moved to it.
+    saved_shared_time_s, saved_shared_energy_j: barrier, static power and the like.
+    unsaved_energy_j: joules of the cut run that its verdict did not use: {"lead-in" | "overrun": joules}.
+    unsaved_time_s: seconds of its steps after the first τ: filling the pipeline, and between verdict and halt.
+    """
+
+    layers: tuple[str, ...]
+    saved_time_s: FloatArray
+    saved_energy_j: FloatArray
+    saved_shared_time_s: dict[str, float]
+    saved_shared_energy_j: dict[str, float]
+    unsaved_energy_j: dict[str, float]
+    unsaved_time_s: float
+
+
+def attribute(trace: RunTrace, hardware: Hardware, placement: Placement | None = None) -> Attribution:
+    """Attribute the time and energy of a run's mean sample.
+
+    Raises
+    ------
+    InputError: the trace holds no events. HardwareConfigError: the hardware is no chip.
+    CapabilityError: the network does not fit.
+    """
+    chip = as_chip(hardware)
+    check_events(trace)
+    cores = placed(trace, chip, placement)
+    walk = _Walk.over(trace, Pricer.of(trace, chip, cores))
+    pricer, steps = walk.pricer, trace.hardware_steps.mean()
+    order: tuple[Edge, ...] = ("value", "low", "high")
+    per_step = {
+        "barrier": [barrier_ns(chip.barrier, cores.tiles, edge) for edge in order],
+        "management": [chip.management.time_ns_per_step.at(edge) for edge in order],
+        "monitor": [chip.monitor.time_ns_per_step.at(edge) for edge in order],
+    }
+    times = {edge: walk.time_ns[edge] / trace.samples / NANO for edge in EDGES}
+    time_s = Shares(**times, shared={name: steps * np.array(term) / NANO for name, term in per_step.items()})
+    prices = {edge: np.stack([pricer.energy_pj(edge, route) for route in pricer.routes]) for edge in EDGES}
+    counted = walk.phases.sum(axis=1) / trace.samples
+    joules = {edge: counted * prices[edge] / PICO for edge in EDGES}
+    elapsed = {edge: np.array([time_s.total(edge) * NANO]) for edge in EDGES}
+    static = static_energy_pj(chip, cores, elapsed)
+    barrier = np.array([chip.barrier.energy_pJ_per_step.at(edge) for edge in order])
+    shared = {
+        "barrier": steps * barrier / PICO,
+        "monitor": steps * (np.array([pricer.step_pj(edge) for edge in order]) - barrier) / PICO,
+        "reset": np.array([chip.reset.energy_pJ_per_sample.at(edge) for edge in order]) / PICO,
+        "static": np.array([static[edge][0] for edge in order]) / PICO,
+    }
+    phases = (walk.phases * prices["value"][:, None]).sum(axis=2) / trace.samples / PICO
+    ran = max(int(trace.hardware_steps.sum()), 1)
+    return Attribution(
+        hardware=chip.name,
+        placement=cores,
+        layers=tuple(layer.name for layer in trace.network.layers),
+        time_s=time_s,
+        energy_j=Shares(**joules, shared=shared),
+        phases_j=phases,
+        fill_s=walk.fill_ns / trace.samples / NANO,
+        path=walk.path,
+        busy_ns=tuple(busy / ran for busy in walk.busy_ns),
+    )
+
+
+def attribute_cutoff(full: Attribution, cut: Attribution) -> CutoffAttribution:
+    """What the cutoff saved, from the attributions of the full and the cut run of the same samples on the same chip."""
+    if (full.hardware, full.layers) != (cut.hardware, cut.layers):
+        raise InputError("the two attributions are of different hardware or networks: they cannot be compared")
+    return CutoffAttribution(
+        layers=full.layers,
+        saved_time_s=full.time_s.value - cut.time_s.value,
+        saved_energy_j=full.energy_j.value - cut.energy_j.value,
+        saved_shared_time_s=_difference(full.time_s, cut.time_s),
+        saved_shared_energy_j=_difference(full.energy_j, cut.energy_j),
+        unsaved_energy_j={name: float(cut.phases_j[:, PHASES.index(name)].sum()) for name in ("lead-in", "overrun")},
+        unsaved_time_s=cut.fill_s,
+    )
+
+
+def _difference(full: Shares, cut: Shares) -> dict[str, float]:
+    return {name: float(full.shared[name][0] - cut.shared[name][0]) for name in full.shared}
+
+
+@dataclass
+class _Walk:
+    """Sums over samples and steps, gathered chunk by chunk."""
+
+    pricer: Pricer
+    trace: RunTrace
+    time_ns: dict[Edge, FloatArray]
+    phases: FloatArray  # events [layers, PHASES, EVENTS]
+    busy_ns: list[FloatArray]
+    path: CriticalPath
+    fill_ns: float = field(default=0.0)
+
+    @classmethod
+    def over(cls, trace: RunTrace, pricer: Pricer) -> "_Walk":
+        layers, shape = len(pricer.routes), trace.events[0].spikes.shape
+        path = CriticalPath(np.full(shape, -1), np.full(shape, -1), np.zeros(shape, dtype=bool), np.zeros(shape))
+        walk = cls(
+            pricer,
+            trace,
+            {edge: np.zeros((layers, len(EVENTS))) for edge in EDGES},
+            np.zeros((layers, len(PHASES), len(EVENTS))),
+            [np.zeros(len(placed.cores)) for placed in pricer.placement.layers],
+            path,
+        )
+        for part, counts in pricer.chunks(trace):
+            ran = np.arange(shape[1]) < trace.hardware_steps[part, None]
+            for edge in EDGES:
+                walk._time(edge, part, counts, ran)
+            walk._count(part, counts, ran)
+        return walk
+
+    def _time(self, edge: Edge, part: slice, counts: list[Counts], ran: npt.NDArray[np.bool_]) -> None:
+        """The critical path at this edge: the slowest core of each step, and what its time is made of."""
+        slowest, terms = np.full(ran.shape, -1.0), np.zeros((*ran.shape, len(EVENTS)))
+        layer, core, side_of = np.full(ran.shape, -1), np.full(ran.shape, -1), np.zeros(ran.shape, dtype=bool)
+        for index, (route, count) in enumerate(zip(self.pricer.routes, counts, strict=True)):
+            shape = (*ran.shape, len(route.placed.cores))
+            sides = (self.pricer.generating_ns(edge, route, count), self.pricer.receiving_ns(edge, route, count))
+            busy = []
+            for receiving, side in enumerate(sides):
+                total = sum((np.broadcast_to(term, shape) for term in side.values()), np.zeros(shape))
+                busy.append(total)
+                winner = total.argmax(axis=2)
+                time = np.take_along_axis(total, winner[..., None], axis=2)[..., 0]
+                better = time > slowest
+                found = np.zeros((*ran.shape, len(EVENTS)))
+                for name, term in side.items():
+                    whole = np.broadcast_to(term, shape)
+                    found[..., EVENTS.index(name)] = np.take_along_axis(whole, winner[..., None], axis=2)[..., 0]
+                slowest, terms = np.where(better, time, slowest), np.where(better[..., None], found, terms)
+                layer, core = np.where(better, index, layer), np.where(better, winner, core)
+                side_of = np.where(better, bool(receiving), side_of)
+            if edge == "value":
+                self.busy_ns[index] += np.where(ran[..., None], np.maximum(*busy), 0.0).sum(axis=(0, 1))
+        for index in range(len(counts)):
+            self.time_ns[edge][index] += terms[(layer == index) & ran].sum(axis=0)
+        if edge == "value":
+            self.path.layer[part], self.path.core[part] = np.where(ran, layer, -1), np.where(ran, core, -1)
+            self.path.receiving[part], self.path.busy_ns[part] = side_of & ran, np.where(ran, slowest, 0.0)
+            after = np.arange(ran.shape[1]) >= self.trace.timesteps[part, None]
+            self.fill_ns += float((slowest + self.pricer.fixed_ns(edge))[ran & after].sum())
+
+    def _count(self, part: slice, counts: list[Counts], ran: npt.NDArray[np.bool_]) -> None:
+        """Events by layer and phase; what arrives belongs to the step of the layer that sent it, one earlier."""
+        step, used = np.arange(ran.shape[1]), self.trace.timesteps[part, None]
+        arriving = np.array([name in ("axon_in", "synapse") for name in EVENTS])
+        for index, (route, count) in enumerate(zip(self.pricer.routes, counts, strict=True)):
+            events = self.pricer.events(count, route, ran)
+            for begin, columns in ((index + 1, ~arriving), (index, arriving)):
+                phase = np.where(step < begin, 0, np.where(step < begin + used, 1, 2))
+                for number in range(len(PHASES)):
+                    self.phases[index, number, columns] += events[(phase == number) & ran][:, columns].sum(axis=0)

@@ -1,0 +1,137 @@
+"""Cutoff on a stream without end: cut, emit, reset, go on.
+
+A stream is judged in segments. A segment begins with empty sums; at its t-th step the policy judges Y_t, the sum since
+the segment began, as it does in a single sample. When it exits, or at the latest after `window` steps, the verdict is
+emitted and the next segment begins. Between the two lie `gap` steps that count for nothing: in a pipeline of
+depth P the verdict comes P steps after the last frame that it rests on, and the frames under way are lost to the reset.
+
+The announced class changes only after `confirmations` verdicts in a row for the same other class (hysteresis); a verdict
+for the announced class starts the count again, and so does one at the window's end, which the policy did not find safe.
+
+One `StreamCutoff` holds any number of streams, each in its own phase. The Lava monitor calls `step` with one stream, a
+simulator with all; both get the same verdicts. Integers and numpy only.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from spikecut.deploy.cutoff.base import BoolArray, CutoffPolicy, IntArray
+from spikecut.errors import InputError
+
+NOTHING = -1
+"""The announced class before there is one."""
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """How a stream is judged.
+
+    Attributes
+    ----------
+    policy: judges each segment.
+    window: steps after which a segment ends without the policy; None takes the policy's own horizon T.
+    confirmations: verdicts in a row that change the announced class, ≥ 1; 1 announces every safe verdict.
+    gap: steps between a verdict and the next segment, ≥ 0; 0 for scores at hand, P for a pipeline seen at its output.
+    """
+
+    policy: CutoffPolicy
+    window: int | None = None
+    confirmations: int = 1
+    gap: int = 0
+
+    def __post_init__(self) -> None:
+        if self.confirmations < 1 or self.gap < 0:
+            raise InputError(
+                f"stream: {self.confirmations} confirmations and a gap of {self.gap}: expected at least 1 and 0"
+            )
+        if self.window is not None and not 1 <= self.window <= self.policy.horizon:
+            raise InputError(
+                f"stream: window {self.window}, the policy speaks about 1 to {self.policy.horizon} steps: choose one of "
+                "them, or calibrate for a longer horizon"
+            )
+
+    @property
+    def longest(self) -> int:
+        """Steps of the longest segment."""
+        return self.policy.horizon if self.window is None else self.window
+
+
+@dataclass(frozen=True)
+class StreamVerdicts:
+    """What one step said about each of N streams.
+
+    Attributes
+    ----------
+    emitted: bool [N], whether a segment ended here.
+    safe: bool [N], whether the policy ended it, and not the window.
+    predictions: int64 [N], class with the largest sum, the first one on a tie; NOTHING where nothing was emitted.
+    timesteps: int64 [N], length of the segment that ended; 0 where none did.
+    announced: int64 [N], the class announced after this step; NOTHING before the first.
+    """
+
+    emitted: BoolArray
+    safe: BoolArray
+    predictions: IntArray
+    timesteps: IntArray
+    announced: IntArray
+
+
+class StreamCutoff:
+    """Judges N streams step by step; keeps their sums, phases and announcements.
+
+    Attributes
+    ----------
+    elapsed: int64 [N], steps of the segment under way; negative in a gap, where -1 is its last step.
+    announced: int64 [N].
+    """
+
+    def __init__(self, settings: StreamSettings, classes: int, streams: int = 1) -> None:
+        self.settings = settings
+        self.totals = np.zeros((streams, classes), dtype=np.int64)
+        self.elapsed = np.zeros(streams, dtype=np.int64)
+        self.announced = np.full(streams, NOTHING, dtype=np.int64)
+        self._state = settings.policy.init(streams, classes)
+        self._candidate = np.full(streams, NOTHING, dtype=np.int64)
+        self._agreeing = np.zeros(streams, dtype=np.int64)
+
+    @property
+    def begins(self) -> BoolArray:
+        """Streams whose next step is the first of a segment, bool [N]: what feeds them must be at rest then."""
+        return np.asarray(self.elapsed == 0)
+
+    def step(self, scores: IntArray) -> StreamVerdicts:
+        """Judge one more step from what it adds to each class, int64 [N, classes]."""
+        if scores.shape != self.totals.shape:
+            raise InputError(f"stream: scores of shape {scores.shape}, expected {self.totals.shape}")
+        counting = self.elapsed >= 0
+        self.elapsed += 1
+        self.totals[counting] += scores[counting]
+        safe = self._judge(counting)
+        emitted = counting & (safe | (self.elapsed == self.settings.longest))
+        predictions = np.where(emitted, self.totals.argmax(axis=1), NOTHING).astype(np.int64)
+        timesteps = np.where(emitted, self.elapsed, 0)
+        self._announce(emitted, safe, predictions)
+        self.totals[emitted] = 0
+        self._state[emitted] = self.settings.policy.init(int(emitted.sum()), self.totals.shape[1])
+        self.elapsed[emitted] = -self.settings.gap
+        return StreamVerdicts(emitted, safe, predictions, timesteps, self.announced.copy())
+
+    def _judge(self, counting: BoolArray) -> BoolArray:
+        """Where the policy exits; streams in the same phase are judged together."""
+        safe = np.zeros(counting.shape, dtype=np.bool_)
+        for t in np.unique(self.elapsed[counting]).tolist():
+            chosen = counting & (self.elapsed == t)
+            safe[chosen], self._state[chosen] = self.settings.policy.step(self.totals[chosen], t, self._state[chosen])
+        return safe
+
+    def _announce(self, emitted: BoolArray, safe: BoolArray, predictions: IntArray) -> None:
+        """Count agreeing verdicts, and change the announced class where there are enough."""
+        other = emitted & safe & (predictions != self.announced)
+        agrees = other & (predictions == self._candidate)
+        self._agreeing[emitted] = np.where(agrees, self._agreeing + 1, other.astype(np.int64))[emitted]
+        self._candidate[emitted] = np.where(other, predictions, NOTHING)[emitted]
+        changed = other & (self._agreeing >= self.settings.confirmations)
+        self.announced[changed] = predictions[changed]
+        self._agreeing[changed] = 0
+        self._candidate[changed] = NOTHING

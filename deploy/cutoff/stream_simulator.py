@@ -1,0 +1,98 @@
+"""Streams on the host: scores that are at hand, or a network that is reset at every verdict, many streams at once."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from spikecut.deploy.backends.slots import layer_slots
+from spikecut.deploy.cutoff.base import BoolArray, IntArray
+from spikecut.deploy.cutoff.stream import StreamCutoff, StreamSettings, StreamVerdicts
+from spikecut.deploy.kernels.product import channels_last, torch_order
+from spikecut.errors import DataError
+from spikecut.export.graph import IntegerNetwork, Integers
+
+
+@dataclass(frozen=True)
+class StreamRun:
+    """All verdicts of N streams over F frames; arrays [F, N] like those of StreamVerdicts, in frames.
+
+    A verdict stands at the last frame that it rests on. In hardware it is known `depth` steps later.
+    """
+
+    emitted: BoolArray
+    safe: BoolArray
+    predictions: IntArray
+    timesteps: IntArray
+    announced: IntArray
+
+    @property
+    def segments(self) -> IntArray:
+        """Verdicts per stream, int64 [N]."""
+        return np.asarray(self.emitted.sum(axis=0), dtype=np.int64)
+
+    @property
+    def changes(self) -> IntArray:
+        """How often each stream's announced class changed, int64 [N]; the first announcement is none."""
+        before, after = self.announced[:-1], self.announced[1:]
+        return np.asarray(((before != after) & (before >= 0)).sum(axis=0), dtype=np.int64)
+
+
+def run_scores(scores: npt.ArrayLike, settings: StreamSettings) -> StreamRun:
+    """Judge streams of scores, int64 [F, N, classes], whatever made them: nothing is reset but the sums."""
+    steps = np.asarray(scores)
+    if steps.ndim != 3 or steps.dtype.kind not in "iu" or min(steps.shape) < 1:
+        raise DataError(f"stream scores of shape {steps.shape}, type {steps.dtype}: expected integers [F, N, classes]")
+    judge = StreamCutoff(settings, steps.shape[2], steps.shape[1])
+    return _joined([judge.step(step) for step in steps.astype(np.int64)])
+
+
+def run_network(network: IntegerNetwork, frames: Integers, settings: StreamSettings) -> StreamRun:
+    """Feed streams of encoded frames [F, N, *shape] to a network that every verdict resets, as the reset wave does.
+
+    In the pipeline the P frames that follow a segment's last one are under way when the verdict falls, and the next
+    segment begins with the frame after them. So the gap is the network's depth, whatever the settings say; and every segment
+    starts from rest, each layer with its first real input.
+
+    Raises DataError if the frames do not fit the network.
+    """
+    _check_frames(network, frames)
+    settings = replace(settings, gap=network.depth)
+    streams = frames.shape[1]
+    judge = StreamCutoff(settings, network.classes, streams)
+    # In a gap the layers run on, until the reset that ends it.
+    longest = settings.longest + network.depth
+    layers = layer_slots(network.layers, network.input.minimum, network.input.maximum, longest, streams, "auto")
+    before = np.zeros((streams, network.classes), dtype=np.int64)
+    verdicts = []
+    for frame in frames:
+        begins = np.flatnonzero(judge.begins)
+        before[begins] = 0
+        messages = channels_last(frame, network.input_shape).astype(layers[0].input_dtype)
+        for layer in layers:
+            layer.reset(begins)
+            messages = layer.fire(layer.sums(messages))
+        output = torch_order(messages, network.layers[-1].output_shape).astype(np.int64)
+        verdicts.append(judge.step(output - before if network.readout == "membrane" else output))
+        before = output
+    return _joined(verdicts)
+
+
+def _check_frames(network: IntegerNetwork, frames: Integers) -> None:
+    shape = network.input_shape
+    if frames.ndim != len(shape) + 2 or frames.shape[2:] != shape or frames.dtype.kind not in "iub":
+        raise DataError(f"stream frames of shape {frames.shape}, type {frames.dtype}: encode frames of shape {shape} first")
+    if 0 in frames.shape[:2]:
+        raise DataError("no frames to run")
+    if frames.min() < network.input.minimum or frames.max() > network.input.maximum:
+        raise DataError(f"a frame's message lies outside [{network.input.minimum}, {network.input.maximum}]")
+
+
+def _joined(verdicts: list[StreamVerdicts]) -> StreamRun:
+    return StreamRun(
+        emitted=np.stack([verdict.emitted for verdict in verdicts]),
+        safe=np.stack([verdict.safe for verdict in verdicts]),
+        predictions=np.stack([verdict.predictions for verdict in verdicts]),
+        timesteps=np.stack([verdict.timesteps for verdict in verdicts]),
+        announced=np.stack([verdict.announced for verdict in verdicts]),
+    )

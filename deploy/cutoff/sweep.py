@@ -1,0 +1,285 @@
+"""Every policy over ε, from stored scores: accuracy, timesteps, latency and energy, and whether it pays.
+
+Policies are fitted to one split and measured on another. A policy's exits follow from the full run's scores, and a
+sample's cost at each exit from the full run's events (sweep_costs.py), so that no network runs here.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from spikecut.deploy.cutoff.base import CutoffPolicy, IntArray, LabelledScores, policy_class
+from spikecut.deploy.cutoff.intervals import share_interval
+from spikecut.deploy.cutoff.oct import Distance, OptimalCutoff, optimal_cutoff
+from spikecut.deploy.cutoff.threshold import all_exit_timesteps
+from spikecut.errors import InputError
+
+FloatArray = npt.NDArray[np.float64]
+Edges = tuple[float, float, float]
+
+POLICIES = ("fixed", "topk", "confidence", "entropy", "spikecp")
+EPSILONS: tuple[float, ...] = tuple(float(f"{value:.3g}") for value in np.geomspace(0.0005, 0.5, 50))
+ACCURACY_LOST = 0.003
+"""Accuracy lost that `Sweep.best` tolerates: 0.3 points."""
+SMALL_SAVING = 0.05
+FORMAT = "spikecut sweep 1"
+
+
+@dataclass(frozen=True)
+class ExitCosts:
+    """What each of N samples costs on one hardware if it leaves at each t, from events that ran: an estimate.
+
+    Attributes
+    ----------
+    latency_s, energy_j: float64 [3, T, N]: value, lower and upper edge; NaN where unknown.
+    unknown_time, unknown_energy: terms that nobody has published; with any, the figures are lower bounds.
+    hypothetical: features that the hardware lacks; empty where the network can run.
+    """
+
+    latency_s: FloatArray
+    energy_j: FloatArray
+    unknown_time: tuple[str, ...] = ()
+    unknown_energy: tuple[str, ...] = ()
+    hypothetical: tuple[str, ...] = ()
+
+    def means(self, timesteps: IntArray) -> dict[str, Edges]:
+        """Means over the samples at their exits, int64 [N]: value, low and high of "latency_s" and "energy_j"."""
+        chosen = (timesteps - 1, np.arange(timesteps.size))
+        result: dict[str, Edges] = {}
+        for name, table in (("latency_s", self.latency_s), ("energy_j", self.energy_j)):
+            value, low, high = (float(edge[chosen].mean()) for edge in table)
+            result[name] = (value, low, high)
+        return result
+
+
+@dataclass(frozen=True)
+class SweepPoint:
+    """One policy at one ε, measured on the test samples.
+
+    Attributes
+    ----------
+    policy: its name; cutoff: the policy itself.
+    accuracy: share of right predictions at the exit; interval: Clopper-Pearson, 95 %.
+    lost: share right at T and wrong at the exit.
+    mean_timesteps: mean τ. naive: mean τ / T.
+    isolated: mean (τ + P) / (T + P), hardware steps of a sample alone.
+    streaming: mean min(τ + P, T) / T, steps per sample back to back; 1 saves no throughput.
+    distance: from the optimal cutoff.
+    costs: hardware → mean "latency_s" and "energy_j", each (value, low, high), estimated.
+    """
+
+    policy: str
+    epsilon: float
+    cutoff: CutoffPolicy
+    accuracy: float
+    interval: tuple[float, float]
+    lost: float
+    mean_timesteps: float
+    naive: float
+    isolated: float
+    streaming: float
+    distance: Distance
+    costs: dict[str, dict[str, Edges]]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """All points, policy by policy with ascending ε, and what they stand between.
+
+    Attributes
+    ----------
+    horizon, depth: T and the pipeline depth P.
+    calibration_samples, samples: how many fitted the policies, and how many measured them.
+    accuracy_at: accuracy if every sample stops at t, float64 [T]; the last is that of the full horizon.
+    optimal: the optimal cutoff of the test samples.
+    full_costs: hardware → mean cost of the full run; refusals: hardware → why the network cannot run there.
+    """
+
+    horizon: int
+    depth: int
+    calibration_samples: int
+    samples: int
+    accuracy_at: FloatArray
+    optimal: OptimalCutoff
+    points: tuple[SweepPoint, ...]
+    full_costs: dict[str, dict[str, Edges]] = field(default_factory=dict)
+    refusals: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def accuracy_full(self) -> float:
+        """Accuracy of the full horizon."""
+        return float(self.accuracy_at[-1])
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        """Names of the policies, in the order of the points."""
+        return tuple(dict.fromkeys(point.policy for point in self.points))
+
+    def of(self, policy: str) -> tuple[SweepPoint, ...]:
+        """The points of one policy, ascending ε."""
+        return tuple(point for point in self.points if point.policy == policy)
+
+    def best(self, policy: str, accuracy_lost: float = ACCURACY_LOST) -> SweepPoint | None:
+        """The point with the fewest timesteps that loses no more accuracy; None if all lose more.
+
+        Chosen by looking at the test samples: good for comparing policies, a little too good as a promise.
+        """
+        allowed = round(self.accuracy_full * self.samples) - accuracy_lost * self.samples
+        kept = [point for point in self.of(policy) if round(point.accuracy * self.samples) >= allowed]
+        return min(kept, key=lambda point: point.mean_timesteps) if kept else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The sweep as JSON data."""
+        points = [{**asdict(point), "cutoff": point.cutoff.to_dict()} for point in self.points]
+        optimal = self.optimal
+        return {
+            "format": FORMAT,
+            "horizon": self.horizon,
+            "depth": self.depth,
+            "calibration_samples": self.calibration_samples,
+            "samples": self.samples,
+            "accuracy_at": self.accuracy_at.tolist(),
+            "accuracy_full": self.accuracy_full,
+            "optimal_cutoff": {"mean_timesteps": optimal.mean_timesteps, "never_right": int(optimal.never_right.sum())},
+            "full_costs": self.full_costs,
+            "refusals": self.refusals,
+            "points": points,
+            "verdicts": list(verdicts(self)),
+        }
+
+
+def sweep(
+    calibration: LabelledScores,
+    test: LabelledScores,
+    depth: int,
+    policies: Sequence[str] = POLICIES,
+    epsilons: Sequence[float] = EPSILONS,
+    minimum_count: int = 20,
+    costs: Mapping[str, "ExitCosts | str"] | None = None,
+) -> Sweep:
+    """Fit every policy for every ε to one split, and measure it on the other.
+
+    Parameters
+    ----------
+    calibration, test: full-horizon scores of disjoint samples.
+    depth: pipeline depth P in hardware steps.
+    costs: hardware → what the test samples cost at each exit, or why the network cannot run there.
+
+    Raises InputError if the splits do not fit each other, or a policy cannot be fitted.
+    """
+    if (calibration.horizon, calibration.totals.shape[2]) != (test.horizon, test.totals.shape[2]):
+        raise InputError(
+            "sweep: calibration and test scores differ in timesteps or classes: run the same network on both"
+        )
+    costs = costs or {}
+    known = {name: table for name, table in costs.items() if not isinstance(table, str)}
+    for name, table in known.items():
+        if table.latency_s.shape != (3, test.horizon, test.samples):
+            raise InputError(f"sweep: costs on {name} of shape {table.latency_s.shape} are of other samples")
+    optimal = optimal_cutoff(test)
+    points: list[SweepPoint] = []
+    for policy in policies:
+        fitted = policy_class(policy).fit(calibration, epsilons, minimum_count)
+        exits = all_exit_timesteps(fitted, test.totals)
+        points += [
+            _point(policy, epsilon, cutoff, timesteps, test, depth, optimal, known)
+            for epsilon, cutoff, timesteps in zip(epsilons, fitted, exits, strict=True)
+        ]
+    whole = np.full(test.samples, test.horizon, dtype=np.int64)
+    return Sweep(
+        horizon=test.horizon,
+        depth=depth,
+        calibration_samples=calibration.samples,
+        samples=test.samples,
+        accuracy_at=test.right.mean(axis=1),
+        optimal=optimal,
+        points=tuple(points),
+        full_costs={name: table.means(whole) for name, table in known.items()},
+        refusals={name: table for name, table in costs.items() if isinstance(table, str)},
+    )
+
+
+def _point(
+    policy: str,
+    epsilon: float,
+    cutoff: CutoffPolicy,
+    timesteps: IntArray,
+    test: LabelledScores,
+    depth: int,
+    optimal: OptimalCutoff,
+    costs: Mapping[str, ExitCosts],
+) -> SweepPoint:
+    right = int(test.right_at(timesteps).sum())
+    horizon, mean = test.horizon, float(timesteps.mean())
+    return SweepPoint(
+        policy=policy,
+        epsilon=float(epsilon),
+        cutoff=cutoff,
+        accuracy=right / test.samples,
+        interval=share_interval(right, test.samples),
+        lost=float(test.lost_at(timesteps).mean()),
+        mean_timesteps=mean,
+        naive=mean / horizon,
+        isolated=(mean + depth) / (horizon + depth),
+        streaming=float(np.minimum(timesteps + depth, horizon).mean()) / horizon,
+        distance=optimal.distance(timesteps),
+        costs={name: table.means(timesteps) for name, table in costs.items()},
+    )
+
+
+def verdicts(result: Sweep, accuracy_lost: float = ACCURACY_LOST) -> tuple[str, ...]:
+    """In words: what the best policy saves on pipelined hardware, and where it does not pay."""
+    horizon, depth = result.horizon, result.depth
+    found = [point for name in result.policies if name != "fixed" and (point := result.best(name, accuracy_lost))]
+    if not found:
+        return (
+            f"No policy keeps the accuracy within {100 * accuracy_lost:g} points of the full horizon's "
+            f"{100 * result.accuracy_full:.2f} %: none pays here.",
+        )
+    best = min(found, key=lambda point: point.mean_timesteps)
+    lines = [
+        f"Fewest timesteps with at most {100 * accuracy_lost:g} points of accuracy lost: {best.policy} at ε = "
+        f"{best.epsilon:g}, {best.mean_timesteps:.2f} of {horizon} timesteps (÷ {1 / best.naive:.2f}), "
+        f"{100 * best.accuracy:.2f} % right against {100 * result.accuracy_full:.2f} %."
+    ]
+    alone = (
+        f"A sample alone needs {best.mean_timesteps + depth:.2f} of {horizon + depth} hardware steps, since the "
+        f"pipeline is {depth} deep: {100 * (1 - best.isolated):.0f} % saved, not the {100 * (1 - best.naive):.0f} % of τ/T."
+    )
+    if best.isolated > 1 - SMALL_SAVING:
+        alone += " For single samples the cutoff does not pay."
+    lines.append(alone)
+    lines.append(_throughput(best, horizon, depth))
+    lines += _costs_in_words(best, result)
+    lines += [f"{name}: {reason}" for name, reason in result.refusals.items()]
+    return tuple(lines)
+
+
+def _throughput(best: SweepPoint, horizon: int, depth: int) -> str:
+    if depth >= horizon - 1:
+        return (
+            f"Back to back the cutoff does not pay: with P = {depth} and T = {horizon} the verdict never comes before the "
+            "next sample has started anyway, so no throughput is saved, whatever the policy."
+        )
+    if best.streaming > 1 - SMALL_SAVING:
+        return (
+            f"Back to back the cutoff does not pay: τ + P reaches T = {horizon} for nearly every sample, "
+            f"{100 * (1 - best.streaming):.1f} % of the throughput is saved."
+        )
+    return f"Back to back {100 * (1 - best.streaming):.0f} % of the steps are saved: mean min(τ + P, T) / T = {best.streaming:.2f}."
+
+
+def _costs_in_words(best: SweepPoint, result: Sweep) -> list[str]:
+    lines = []
+    for name, full in result.full_costs.items():
+        parts = []
+        for key, what in (("latency_s", "latency"), ("energy_j", "energy")):
+            over, under = best.costs[name][key][0], full[key][0]
+            if under > 0 and np.isfinite(over):
+                parts.append(f"{what} × {over / under:.2f}")
+        if parts:
+            lines.append(f"{name}, estimated, a sample alone: {', '.join(parts)}.")
+    return lines

@@ -1,0 +1,121 @@
+"""What every sample costs at every possible exit, from one full run: the first τ + P hardware steps of its events.
+
+A run halted at τ did exactly what the full run did until then, so its events are a prefix of the full run's. Nothing is
+scaled by τ/T.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from spikecut.deploy.backends.batched import run_batched
+from spikecut.deploy.cost import Band, estimate
+from spikecut.deploy.cutoff.base import IntArray
+from spikecut.deploy.cutoff.sweep import ExitCosts, FloatArray
+from spikecut.deploy.hardware import Hardware
+from spikecut.deploy.trace import ExitReason, RunTrace
+from spikecut.errors import CapabilityError, InputError
+from spikecut.export.graph import IntegerNetwork, Integers
+
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class MeasuredScores:
+    """Full-horizon scores int64 [T, N, classes], and hardware → costs at each exit, or why it cannot run there."""
+
+    scores: IntArray
+    costs: Mapping[str, ExitCosts | str]
+
+
+def measure(
+    network: IntegerNetwork,
+    inputs: Integers,
+    hardware: Mapping[str, Hardware],
+    hypothetical: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> MeasuredScores:
+    """Run encoded samples [T, N, *shape] to the horizon once, and keep what a sweep needs of them.
+
+    Raises DataError if the inputs do not fit the network.
+    """
+    scores, parts = [], []
+    refusals: dict[str, str] = {}
+    for start in range(0, inputs.shape[1], BATCH):
+        record = "all" if len(refusals) < len(hardware) else "output"
+        trace = run_batched(network, inputs[:, start : start + BATCH], record=record, progress=progress)
+        scores.append(trace.scores)
+        part: dict[str, ExitCosts] = {}
+        for name, chip in hardware.items():
+            if name in refusals:
+                continue
+            try:
+                part[name] = exit_costs(trace, chip, hypothetical)
+            except CapabilityError as error:
+                refusals[name] = str(error)
+        parts.append(part)
+    costs: dict[str, ExitCosts | str] = dict(refusals)
+    for name in hardware:
+        if name not in refusals:
+            costs[name] = _joined([part[name] for part in parts])
+    return MeasuredScores(np.concatenate(scores, axis=1), costs)
+
+
+def exit_costs(full: RunTrace, hardware: Hardware, hypothetical: bool = False) -> ExitCosts:
+    """Costs of a full run's samples at every exit.
+
+    Raises
+    ------
+    InputError: the run was cut, or holds no events. CapabilityError: the network cannot run there.
+    """
+    if not full.valid.all() or not full.events:
+        raise InputError("exit costs need a full run with its events: run with policy=None and record='all'")
+    estimates = [estimate(prefix(full, t), hardware, hypothetical) for t in range(1, full.horizon + 1)]
+    whole = estimates[-1]
+    return ExitCosts(
+        latency_s=_table([item.latency_s for item in estimates]),
+        energy_j=_table([item.energy_j for item in estimates]),
+        unknown_time=whole.unknown_time,
+        unknown_energy=whole.unknown_energy,
+        hypothetical=whole.hypothetical,
+    )
+
+
+def prefix(full: RunTrace, timesteps: int) -> RunTrace:
+    """The run that a halt of every sample at this timestep would have been."""
+    steps = timesteps + full.depth
+    events = tuple(
+        replace(
+            layer,
+            spikes=layer.spikes[:, :steps],
+            synops=layer.synops[:, :steps],
+            raster=None if layer.raster is None else layer.raster[:, :steps],
+        )
+        for layer in full.events
+    )
+    valid = np.zeros_like(full.valid)
+    valid[:timesteps] = True
+    reason = ExitReason.CUTOFF if timesteps < full.horizon else ExitReason.HORIZON
+    return replace(
+        full,
+        scores=np.where(valid[..., None], full.scores, 0),
+        valid=valid,
+        timesteps=np.full(full.samples, timesteps, dtype=np.int64),
+        hardware_steps=np.full(full.samples, steps, dtype=np.int64),
+        reason=(reason,) * full.samples,
+        events=events,
+    )
+
+
+def _table(bands: list[Band]) -> FloatArray:
+    """float64 [3, T, N]."""
+    return np.stack([np.stack([getattr(band, edge) for band in bands]) for edge in ("value", "low", "high")])
+
+
+def _joined(parts: list[ExitCosts]) -> ExitCosts:
+    return replace(
+        parts[0],
+        latency_s=np.concatenate([part.latency_s for part in parts], axis=2),
+        energy_j=np.concatenate([part.energy_j for part in parts], axis=2),
+    )

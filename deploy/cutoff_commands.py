@@ -1,0 +1,256 @@
+"""The commands of the cutoff: calibrate a bundle with any policy, guaranteed or not, and sweep all of them over ε."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+
+from spikecut.deploy.bundle import Bundle, open_bundle
+from spikecut.deploy.commands import Result
+from spikecut.deploy.console import progress_bar
+from spikecut.deploy.cutoff.base import LabelledScores
+from spikecut.deploy.cutoff.calibrate import Calibration, calibrate
+from spikecut.deploy.cutoff.sweep import EPSILONS, FORMAT, POLICIES, Sweep, SweepPoint, sweep, verdicts
+from spikecut.deploy.evaluate import installed_versions, jsonable
+from spikecut.errors import InputError
+from spikecut.models.data import Split
+
+SUMMARY = "summary.json"
+
+
+
+def calibrate_policy(
+    path: Path,
+    dataset: str,
+    policy: str = "topk",
+    epsilon: float = 0.01,
+    guarantee: bool = False,
+    delta: float = 0.05,
+    minimum_count: int = 20,
+    seed: int = 0,
+) -> Result:
+    """Calibrate a bundle's cutoff on the calibration split and write cutoff.json.
+
+    guarantee: bound the share lost on new samples by ε with probability ≥ 1 - δ; without it `delta` plays no part.
+    """
+    from spikecut.models.data import load_dataset
+
+    bundle = open_bundle(path)
+    split = load_dataset(dataset).calibration
+    result = calibrate_split(bundle, split, dataset, policy, epsilon, delta if guarantee else None, minimum_count, seed)
+    return Result([_calibration_table(path, policy, result), *_calibration_lines(result)], result.to_dict())
+
+
+def calibrate_split(
+    bundle: Bundle,
+    split: Split,
+    dataset: str,
+    policy: str = "topk",
+    epsilon: float = 0.01,
+    delta: float | None = None,
+    minimum_count: int = 20,
+    seed: int = 0,
+) -> Calibration:
+    """Calibrate on a held-out split with the batched engine, and write cutoff.json into the bundle."""
+    from spikecut.deploy.workflow import data_hash
+
+    scores = _scores(bundle, split, "scores of the calibration split")
+    result = calibrate(scores, split.y, policy, epsilon, minimum_count, delta, seed)
+    bundle.write_cutoff({**result.to_dict(), "dataset": dataset, "data": data_hash(split)})
+    return result
+
+
+def _scores(bundle: Bundle, split: Split, what: str) -> Any:
+    """Full-horizon scores int64 [T, N, classes] of a split."""
+    from spikecut.deploy.backends.batched import run_batched
+    from spikecut.deploy.workflow import check_labels
+    from spikecut.export.encode import encode
+
+    check_labels(bundle.network, split)
+    with progress_bar(what, len(split.y)) as advance:
+        return run_batched(bundle.network, encode(split.x, bundle.network), progress=advance).scores
+
+
+def _calibration_table(path: Path, policy: str, result: Calibration) -> Table:
+    title = f"{path}: {policy}, ε = {result.epsilon:g}"
+    table = Table("t", "threshold", "would cut", "right to the end", "95 % interval", "exits", title=title)
+    with_thresholds = hasattr(result.policy, "thresholds")
+    for step in result.steps:
+        none = "never cut" if with_thresholds else "none"
+        threshold = none if step.threshold is None else f"{step.threshold:,}"
+        precision = "" if step.precision is None else f"{step.right} ({100 * step.precision:.2f} %)"
+        low, high = step.precision_interval
+        interval = f"{100 * low:.2f} to {100 * high:.2f} %" if step.considered else ""
+        table.add_row(str(step.timestep), threshold, str(step.considered), precision, interval, str(step.exits))
+    return table
+
+
+def _calibration_lines(result: Calibration) -> list[str]:
+    low, high = result.interval(result.accuracy_cutoff)
+    lines = [
+        f"{result.samples} calibration samples: accuracy {100 * result.accuracy_full:.2f} % at T, "
+        f"{100 * result.accuracy_cutoff:.2f} % ({100 * low:.2f} to {100 * high:.2f}) at the exit, "
+        f"{result.mean_timesteps:.2f} timesteps on average; only the full horizon is right on {100 * result.lost:.2f} %"
+    ]
+    distance = result.distance
+    if distance.mean is not None:
+        lines.append(
+            f"distance from the optimal cutoff: {distance.mean:+.2f} timesteps on average, {100 * distance.early:.1f} % of "
+            f"the samples leave too early, {100 * distance.never_right:.1f} % are never right"
+        )
+    certified = result.guarantee
+    if certified is None:
+        lines.append("the thresholds hold on these samples only; --guarantee bounds what is lost on new ones")
+        return lines
+    lines.append(
+        f"guarantee: with probability ≥ {1 - certified.delta:g} at most {100 * certified.epsilon:g} % of new samples are right "
+        f"at T and wrong at the exit ({certified.losses} of {certified.test_samples} test samples, p = "
+        f"{certified.p_value:.3g}; {certified.family_samples} others fixed the family)"
+    )
+    return [*lines, certified.note] if certified.note else lines
+
+
+def sweep_bundle(
+    path: Path,
+    dataset: str,
+    out: Path | None = None,
+    policies: Sequence[str] = POLICIES,
+    epsilons: Sequence[float] = EPSILONS,
+    hardware: Sequence[str] = ("loihi1", "loihi2"),
+    hypothetical: bool = False,
+    samples: int | None = None,
+    overwrite: bool = False,
+) -> Result:
+    """Every policy over ε: fitted to the calibration split, measured on the test split; with figures in `out`."""
+    from spikecut.deploy.commands import check_writable, first_samples
+    from spikecut.models.data import load_dataset
+
+    bundle = open_bundle(path)
+    if out is not None:
+        check_writable(out, overwrite)
+        _check_sweep_folder(out)
+    data = load_dataset(dataset)
+    result = run_sweep(
+        bundle, data.calibration, first_samples(data.test, samples), policies, epsilons, hardware, hypothetical
+    )
+    summary = jsonable(
+        {
+            **result.to_dict(),
+            "network": bundle.network.name,
+            "dataset": dataset,
+            "hashes": {"network": bundle.network_hash},
+            "versions": installed_versions(),
+        }
+    )
+    shown: list[RenderableType] = [sweep_table(result, str(path)), *verdicts(result)]
+    if out is not None:
+        _write_sweep(out, result, summary)
+        shown.append(f"written to {out}")
+    return Result(shown, summary)
+
+
+def run_sweep(
+    bundle: Bundle,
+    calibration: Split,
+    test: Split,
+    policies: Sequence[str] = POLICIES,
+    epsilons: Sequence[float] = EPSILONS,
+    hardware: Sequence[str] = (),
+    hypothetical: bool = False,
+) -> Sweep:
+    """Run both splits to the horizon once, and sweep over their scores."""
+    from spikecut.deploy.cutoff.sweep_costs import measure
+    from spikecut.deploy.hardware import load_hardware
+    from spikecut.deploy.workflow import check_labels
+    from spikecut.export.encode import encode
+
+    network = bundle.network
+    chips = {name: load_hardware(name) for name in hardware}
+    fitted = LabelledScores.of(_scores(bundle, calibration, "scores of the calibration split"), calibration.y)
+    check_labels(network, test)
+    with progress_bar("the test split, with costs", len(test.y)) as advance:
+        measured = measure(network, encode(test.x, network), chips, hypothetical, advance)
+    measured_scores = LabelledScores.of(measured.scores, test.y)
+    return sweep(fitted, measured_scores, network.depth, policies, epsilons, costs=measured.costs)
+
+
+def sweep_table(result: Sweep, title: str) -> Table:
+    """Each policy at its best ε, between the full horizon and the optimal cutoff."""
+    table = Table(
+        "policy",
+        "ε",
+        "accuracy",
+        "95 % interval",
+        "timesteps",
+        "÷",
+        "isolated",
+        "streaming",
+        "from OCT",
+        *(f"{name} energy" for name in result.full_costs),
+        title=f"{title}: fewest timesteps at ≤ 0.3 points lost; ratios to the full run, energy estimated",
+    )
+    empty = [""] * len(result.full_costs)
+    full = ["full horizon", "", f"{100 * result.accuracy_full:.2f} %", "", f"{result.horizon:.2f}", "1.00", "1.00", "1.00"]
+    table.add_row(*full, "", *("1.00" for _ in empty))
+    for policy in result.policies:
+        point = result.best(policy)
+        if point is None:
+            table.add_row(policy, "no ε keeps the accuracy", *[""] * 7, *empty)
+        else:
+            table.add_row(policy, *_cells(point, result))
+    optimal = result.optimal.mean_timesteps
+    row = ["optimal (oracle)", "", f"{100 * result.accuracy_full:.2f} %", "", f"{optimal:.2f}"]
+    table.add_row(*row, f"{result.horizon / optimal:.2f}", "", "", "0.00", *empty)
+    return table
+
+
+def _cells(point: SweepPoint, result: Sweep) -> list[str]:
+    low, high = point.interval
+    energies = []
+    for name, full in result.full_costs.items():
+        over, under = point.costs[name]["energy_j"][0], full["energy_j"][0]
+        energies.append(f"{over / under:.2f}" if under > 0 else "unknown")
+    distance = point.distance.mean
+    return [
+        f"{point.epsilon:g}",
+        f"{100 * point.accuracy:.2f} %",
+        f"{100 * low:.2f} to {100 * high:.2f}",
+        f"{point.mean_timesteps:.2f}",
+        f"{1 / point.naive:.2f}",
+        f"{point.isolated:.2f}",
+        f"{point.streaming:.2f}",
+        "" if distance is None else f"{distance:+.2f}",
+        *energies,
+    ]
+
+
+def _check_sweep_folder(out: Path) -> None:
+    """Raise InputError if `out` holds something else than an earlier sweep."""
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    try:
+        earlier = json.loads((out / SUMMARY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        earlier = None
+    if not isinstance(earlier, dict) or earlier.get("format") != FORMAT:
+        raise InputError(f"{out} is not empty and holds no sweep: choose another folder")
+
+
+def _write_sweep(out: Path, result: Sweep, summary: dict[str, Any]) -> None:
+    """Write summary.json and the figures, all of it or nothing."""
+    from spikecut.deploy.report.plots import save
+    from spikecut.deploy.report.sweep_plots import sweep_figures
+    from spikecut.export.files import replacing_folder
+
+    try:
+        with replacing_folder(out) as folder:
+            text = json.dumps(summary, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+            (folder / SUMMARY).write_text(text + "\n", encoding="utf-8")
+            (folder / "figures").mkdir()
+            for name, figure in sweep_figures(result).items():
+                save(figure, folder / "figures" / f"{name}.png")
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror or error}; choose another --out") from error

@@ -1,0 +1,124 @@
+"""NeuroBench's metrics under their own keys, from a network and its run (Yik et al. 2025, algorithm track).
+
+They are counted as the neurobench package counts them on a torch network, in algorithmic steps: every layer once for
+each of T steps, padding excluded. They say nothing about a chip, and no result of the system track is claimed.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from spikecut.deploy.trace import RunTrace
+from spikecut.errors import InputError
+from spikecut.export.connectivity import fan_out, gather_index, recurrent_fan_out
+from spikecut.export.graph import IntArray, IntegerLayer, IntegerNetwork, size
+
+BoolArray = npt.NDArray[np.bool_]
+
+WEIGHT_BYTES = 1
+STATE_BYTES = 3
+
+
+@dataclass(frozen=True)
+class NeuroBenchMetrics:
+    """The metrics of the samples of one run.
+
+    Attributes
+    ----------
+    footprint: bytes of the integer network: 1 a weight, 2 a bias, 1 a delay, and 2 · 3 of state a neuron (u and v).
+    connection_sparsity: share of weights that are zero, recurrent ones included, 0 to 1, not rounded.
+    activation_sparsity: share of neurons × steps × samples without a message, all layers that fire; None where none.
+    dense, effective_macs, effective_acs: synaptic operations per sample over all layers and steps that ran.
+    """
+
+    footprint: int
+    connection_sparsity: float
+    activation_sparsity: float | None
+    dense: float
+    effective_macs: float
+    effective_acs: float
+
+    def to_dict(self) -> dict[str, object]:
+        """The metrics under the keys that neurobench gives them."""
+        return {
+            "Footprint": self.footprint,
+            "ConnectionSparsity": self.connection_sparsity,
+            "ActivationSparsity": self.activation_sparsity,
+            "SynapticOperations": {
+                "Effective_MACs": self.effective_macs,
+                "Effective_ACs": self.effective_acs,
+                "Dense": self.dense,
+            },
+        }
+
+
+def neurobench_metrics(trace: RunTrace) -> NeuroBenchMetrics:
+    """NeuroBench's metrics of a run recorded with record="all".
+
+    A sample that was cut is counted for the τ steps that its verdict used; steps that only filled the pipeline are
+    hardware, not algorithm, and are not counted. Messages of a graded input are multiply-accumulates, spikes
+    accumulates.
+
+    Raises InputError if the trace holds no messages.
+    """
+    network = trace.network
+    sent = [_sent(trace, depth, trace.timesteps) for depth in range(network.depth + 1)]
+    steps = int(trace.timesteps.sum())
+    macs = acs = dense = 0
+    for depth, layer in enumerate(network.layers):
+        effective = int((sent[depth] @ fan_out(layer)).sum())
+        if depth == 0 and network.input.bits > 0:
+            macs += effective
+        else:
+            acs += effective
+        if layer.recurrent is not None:  # a spike of the last step used would arrive after it
+            acs += int((_sent(trace, depth + 1, trace.timesteps - 1) @ recurrent_fan_out(layer)).sum())
+        dense += dense_operations(layer) * steps
+    firing = [layer.neuron.reset != "none" for layer in network.layers]
+    slots = steps * sum(size(layer.output_shape) * fires for layer, fires in zip(network.layers, firing, strict=True))
+    spikes = sum(int(each.sum()) * fires for each, fires in zip(sent[1:], firing, strict=True))
+    return NeuroBenchMetrics(
+        footprint=footprint(network),
+        connection_sparsity=connection_sparsity(network),
+        activation_sparsity=(slots - spikes) / slots if slots else None,
+        dense=dense / trace.samples,
+        effective_macs=macs / trace.samples,
+        effective_acs=acs / trace.samples,
+    )
+
+
+def _sent(trace: RunTrace, depth: int, timesteps: IntArray) -> BoolArray:
+    """Whether each neuron of a layer sent in its first algorithmic steps, bool [samples, hardware steps, neurons]."""
+    raster = trace.events[depth].raster if trace.events else None
+    if raster is None:
+        raise InputError("this trace holds no spikes: run again with record='all'")
+    step = np.arange(raster.shape[1])
+    used = (step >= depth) & (step < depth + timesteps[:, None])
+    sent: BoolArray = (raster != 0) & used[..., None]
+    return sent
+
+
+def dense_operations(layer: IntegerLayer) -> int:
+    """Synapses of a layer by geometry, zero weights included, padding excluded; recurrent ones included."""
+    if layer.kind == "dense":
+        return int(layer.weight.size) + (0 if layer.recurrent is None else int(layer.recurrent.size))
+    inside = int((gather_index(layer) < size(layer.input_shape[1:])).sum())
+    return inside * layer.weight.shape[1] * layer.output_shape[0]
+
+
+def connection_sparsity(network: IntegerNetwork) -> float:
+    """Share of zero weights, 0 to 1."""
+    matrices = [matrix for layer in network.layers for matrix in (layer.weight, layer.recurrent) if matrix is not None]
+    return 1 - sum(int(np.count_nonzero(matrix)) for matrix in matrices) / sum(matrix.size for matrix in matrices)
+
+
+def footprint(network: IntegerNetwork) -> int:
+    """Bytes of weights, biases, delays and state, as Loihi's integers need them."""
+    total = 0
+    for layer in network.layers:
+        total += layer.weight.size * WEIGHT_BYTES + 2 * layer.neuron.bias_mantissa.size
+        total += 0 if layer.recurrent is None else layer.recurrent.size * WEIGHT_BYTES
+        total += 0 if layer.delay is None else layer.delay.size
+        total += 2 * STATE_BYTES * size(layer.output_shape)
+    return total

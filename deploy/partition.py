@@ -1,0 +1,297 @@
+"""How a layer is cut into cores: the fewest that keep the limits, or a given number with the lightest busiest one.
+
+A layer is a row of units: the neurons of a dense layer, the positions of a convolution (all channels together). A
+core takes a run of neighbouring units. All that a run needs or costs only grows when a unit is added to it. So filling
+core after core up to a bound gives the fewest cores that keep the bound, and the smallest bound that a number of cores
+can keep is found by bisection.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from spikecut.deploy.hardware import Chip, Count, Limits
+from spikecut.errors import CapabilityError
+from spikecut.export.connectivity import gather_index
+from spikecut.export.graph import IntArray, IntegerLayer, size
+
+FloatArray = npt.NDArray[np.float64]
+
+WORD_BITS = 64
+WEIGHT_BITS = 8  # an even integer in [-256, 254], stored without its lowest bit
+DELAY_BITS = 6  # 0..62
+LIMITED = (
+    "neurons_per_core",
+    "input_axons_per_core",
+    "synaptic_words_per_core",
+    "words_per_axon",
+    "output_axons_per_core",
+)
+BISECTIONS = 40
+TOLERANCE = 1e-6  # of the busiest core's time, at which a bisection ends
+
+
+def units_of(layer: IntegerLayer) -> int:
+    """Number of units that a layer can be cut into."""
+    return size(layer.output_shape[1:]) if layer.kind == "conv" else layer.output_shape[0]
+
+
+def channels_of(layer: IntegerLayer) -> int:
+    """Neurons of one unit."""
+    return layer.output_shape[0] if layer.kind == "conv" else 1
+
+
+def synapse_format(layer: IntegerLayer) -> str:
+    """Which synapse format of the hardware file a layer pays: that of both its matrices, where it is recurrent."""
+    if layer.kind == "conv":
+        return "synop_conv"
+    full = layer.weight.all() and (layer.recurrent is None or layer.recurrent.all())
+    return "synop_dense" if full else "synop_sparse"
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a layer's units do in a step, in ns on the chip at hand, for the mean messages of a step.
+
+    Attributes
+    ----------
+    neurons: a unit's neurons, their spikes included, without messages, float64 [units].
+    sent: messages per destination core that a unit sends in a step, float64 [units].
+    synapses: the synaptic operations that a unit receives, float64 [units].
+    axons: the messages of each source of `Axons`, float64 [sources].
+    message_ns: one message sent.
+    """
+
+    neurons: FloatArray
+    sent: FloatArray
+    synapses: FloatArray
+    axons: FloatArray
+    message_ns: float
+
+
+@dataclass(frozen=True)
+class Axons:
+    """Which input axons a layer's units need, by geometry.
+
+    Attributes
+    ----------
+    sources: per unit the sources it listens to, int64 [units, taps]; `behind.size` where a tap lies on padding.
+    behind: axons of each source, int64 [sources]: all channels of a pixel; all inputs, or all own neurons, of a dense
+        layer. All axons of a source behave alike.
+    synapses: synapses of one axon onto one unit.
+    bits: memory of one synapse.
+    """
+
+    sources: IntArray
+    behind: IntArray
+    synapses: int
+    bits: int
+
+    @classmethod
+    def of(cls, layer: IntegerLayer) -> "Axons":
+        """The axons of a layer; those of its own neurons are the second source of a recurrent one."""
+        if layer.kind == "conv":
+            pixels, channels = size(layer.input_shape[1:]), layer.input_shape[0]
+            behind = np.full(pixels, channels, dtype=np.int64)
+            return cls(gather_index(layer), behind, layer.output_shape[0] // layer.groups, WEIGHT_BITS)
+        counts = [size(layer.input_shape)] + ([layer.output_shape[0]] if layer.recurrent is not None else [])
+        sources = np.tile(np.arange(len(counts)), (layer.output_shape[0], 1))
+        bits = WEIGHT_BITS + (DELAY_BITS if layer.delay is not None and layer.delay.any() else 0)
+        return cls(sources, np.array(counts, dtype=np.int64), 1, bits)
+
+    def words(self, units: IntArray) -> IntArray:
+        """Words that one axon takes which reaches so many units of a core."""
+        return -(-units * (self.synapses * self.bits) // WORD_BITS)
+
+    @cached_property
+    def rank(self) -> IntArray:
+        """How many earlier entries of `sources`, in reading order, name the same source, int64 [units, taps]."""
+        flat = self.sources.ravel()
+        order = np.argsort(flat, kind="stable")
+        grouped = flat[order]
+        first = np.searchsorted(grouped, grouped)
+        rank = np.empty(flat.size, dtype=np.int64)
+        rank[order] = np.arange(flat.size) - first
+        return rank.reshape(self.sources.shape)
+
+
+class Cutter:
+    """Cuts one layer, given how many cores its neurons' messages go to in the next layer."""
+
+    def __init__(self, layer: IntegerLayer, limits: Limits, destinations: IntArray, load: Load) -> None:
+        self.layer, self.load, self.destinations = layer, load, destinations
+        self.axons = Axons.of(layer)
+        self.limits: dict[str, Count] = {name: getattr(limits, name) for name in LIMITED}
+        self.units, self.channels = units_of(layer), channels_of(layer)
+
+    def needs(self, start: int, stop: int, own: int) -> dict[str, IntArray]:
+        """Per limit, what the runs start..start+1, …, start..stop need, int64 [stop - start] each.
+
+        own: cores of this layer that each of its neurons reaches, where it is recurrent.
+        """
+        times, width, real = self._times(start, stop)
+        words = np.where(real, self.axons.words(times + 1) - self.axons.words(times), 0) * width
+        largest = np.where(real, self.axons.words(times + 1), 0).max(axis=1, initial=0)
+        count = np.arange(1, stop - start + 1)
+        outgoing = np.cumsum(self.destinations[start:stop]) + own * count
+        return {
+            "neurons_per_core": count * self.channels,
+            "input_axons_per_core": np.cumsum(((times == 0) * width).sum(axis=1)),
+            "synaptic_words_per_core": np.cumsum(words.sum(axis=1)),
+            "words_per_axon": np.maximum.accumulate(largest),
+            "output_axons_per_core": outgoing * self.channels,
+        }
+
+    def busy_ns(self, start: int, stop: int, own: int) -> FloatArray:
+        """Mean time of a step on a core that holds start..start+1, …, start..stop, float64 [stop - start]."""
+        times, _, _ = self._times(start, stop)
+        load = self.load
+        axons = np.append(load.axons, 0.0)[self.axons.sources[start:stop]]
+        receiving = np.cumsum(np.where(times == 0, axons, 0.0).sum(axis=1) + load.synapses[start:stop])
+        messages = load.sent[start:stop] * (self.destinations[start:stop] + own)
+        generating = np.cumsum(load.neurons[start:stop] + messages * load.message_ns)
+        busiest: FloatArray = np.maximum(generating, receiving)
+        return busiest
+
+    def _times(self, start: int, stop: int) -> tuple[IntArray, IntArray, npt.NDArray[np.bool_]]:
+        """How often a run that begins at `start` named a source before, the axons behind it, and whether there are any.
+
+        [stop - start, taps] each. The number of earlier entries is that from the layer's beginning, less those before
+        `start`: what the source's first entry within the run has.
+        """
+        sources, rank = self.axons.sources[start:stop], self.axons.rank[start:stop]
+        before = np.full(self.axons.behind.size + 1, np.iinfo(np.int64).max)
+        np.minimum.at(before, sources, rank)
+        width = np.append(self.axons.behind, 0)[sources]
+        return rank - before[sources], width, width > 0
+
+    def problem(self) -> str | None:
+        """The first limit that a unit breaks on a core of its own, with both numbers; None if none does."""
+        alone = [self.needs(unit, unit + 1, int(self.layer.recurrent is not None)) for unit in self._distinct()]
+        for name, count in self.limits.items():
+            worst = max(int(need[name][0]) for need in alone)
+            if count.limit is not None and worst > count.limit:
+                return f"{worst} {name.replace('_', ' ')}, the limit is {count.limit}"
+        return None
+
+    def _distinct(self) -> IntArray:
+        """One unit of each sort: by number of sources and destination cores."""
+        real = (self.axons.sources < self.axons.behind.size).sum(axis=1)
+        found: IntArray = np.unique(np.stack([real, self.destinations]), axis=1, return_index=True)[1]
+        return found
+
+    def fewest(self, bound: float = np.inf) -> list[int] | None:
+        """Ends of the fewest runs that keep the limits and take at most `bound` ns; None if a unit alone does not."""
+        own = int(self.layer.recurrent is not None)
+        while True:
+            ends = self._fill(bound, own)
+            if ends is None or not own or len(ends) <= own:
+                return ends
+            own = len(ends)
+
+    def _fill(self, bound: float, own: int) -> list[int] | None:
+        limit = self.limits["neurons_per_core"].limit
+        window = self.units if limit is None else max(1, limit // self.channels)
+        ends, start = [], 0
+        while start < self.units:
+            stop = min(self.units, start + window)
+            keeps = np.ones(stop - start, dtype=bool) if bound == np.inf else self.busy_ns(start, stop, own) <= bound
+            for name, need in self.needs(start, stop, own).items():
+                allowed = self.limits[name].limit
+                if allowed is not None:
+                    keeps &= need <= allowed
+            taken = int(keeps.argmin()) if not keeps.all() else keeps.size
+            if taken == 0:
+                return None
+            start += taken
+            ends.append(start)
+        return ends
+
+    def balanced(self, cores: int) -> list[int]:
+        """Ends of at most so many runs whose busiest is as light as can be; even runs, where these are as light."""
+        found = self.fewest()
+        if found is None or len(found) > cores:
+            raise CapabilityError(f"layer {self.layer.name} does not fit on {cores} cores: give it more")
+        low, high = 0.0, self.busiest_ns(found)
+        for _ in range(BISECTIONS):
+            if high - low <= TOLERANCE * high:
+                break
+            middle = (low + high) / 2
+            ends = self.fewest(middle)
+            if ends is not None and len(ends) <= cores:
+                found = ends
+                high = self.busiest_ns(found)
+            else:
+                low = middle
+        cores = min(cores, self.units)
+        even = [-(-(core + 1) * self.units // cores) for core in range(cores)]
+        if self._keeps(even) and self.busiest_ns(even) <= self.busiest_ns(found) * (1 + TOLERANCE):
+            return even
+        return found
+
+    def busiest_ns(self, ends: list[int]) -> float:
+        """Mean time of a step on the busiest core of a cut."""
+        own = len(ends) if self.layer.recurrent is not None else 0
+        starts = [0, *ends[:-1]]
+        return max(float(self.busy_ns(start, stop, own)[-1]) for start, stop in zip(starts, ends, strict=True))
+
+    def _keeps(self, ends: list[int]) -> bool:
+        """Whether every core of a cut keeps the limits."""
+        own = len(ends) if self.layer.recurrent is not None else 0
+        for start, stop in zip([0, *ends[:-1]], ends, strict=True):
+            for name, need in self.needs(start, stop, own).items():
+                allowed = self.limits[name].limit
+                if stop <= start or (allowed is not None and need[-1] > allowed):
+                    return False
+        return True
+
+
+def worst_load(layer: IntegerLayer, chip: Chip) -> Load:
+    """The load of a step in which everything sends, synapses by geometry: what is balanced by default."""
+    axons = Axons.of(layer)
+    behind = np.append(axons.behind, 0).astype(np.float64)
+    synapses = behind[axons.sources].sum(axis=1) * axons.synapses
+    sent = np.full(units_of(layer), float(channels_of(layer)))
+    return _load(layer, chip, sent, synapses, axons.behind.astype(np.float64))
+
+
+def mean_load(layer: IntegerLayer, chip: Chip, arriving: FloatArray, sent: FloatArray) -> Load:
+    """The load of a mean step, from messages per step of each input neuron and of each neuron of the layer."""
+    units, channels = units_of(layer), channels_of(layer)
+    per_unit = sent.reshape(channels, units).sum(axis=0)
+    if layer.kind == "dense":
+        synapses = (layer.weight != 0) @ arriving
+        totals = [float(arriving.sum())]
+        if layer.recurrent is not None:
+            synapses = synapses + (layer.recurrent != 0) @ sent
+            totals.append(float(sent.sum()))
+        return _load(layer, chip, per_unit, np.asarray(synapses, dtype=np.float64), np.array(totals))
+    pixels = arriving.reshape(layer.input_shape[0], -1)
+    padded = np.concatenate([pixels, np.zeros((len(pixels), 1))], axis=1)
+    taps = nonzero_per_tap(layer)
+    index = gather_index(layer)
+    synapses = np.zeros(units)
+    for tap in range(index.shape[1]):
+        synapses += taps[:, tap] @ padded[:, index[:, tap]]
+    return _load(layer, chip, per_unit, synapses, pixels.sum(axis=0))
+
+
+def nonzero_per_tap(layer: IntegerLayer) -> IntArray:
+    """Non-zero weights of a convolution by input channel and tap, int64 [channels, taps]."""
+    per_group = layer.weight.shape[1]
+    nonzero = (layer.weight != 0).reshape(layer.groups, -1, per_group, size(layer.weight.shape[2:]))
+    counted: IntArray = nonzero.sum(axis=1, dtype=np.int64).reshape(layer.input_shape[0], -1)
+    return counted
+
+
+def _load(layer: IntegerLayer, chip: Chip, sent: FloatArray, synapses: FloatArray, axons: FloatArray) -> Load:
+    time = {name: cost.time_ns.at("value") for name, cost in chip.costs}
+    resting = time["neuron_access"] + time["neuron_update"]
+    if not any(time.values()):
+        resting = 1.0  # no time is known: balance the neurons
+    neurons = channels_of(layer) * resting + sent * time["spike"]
+    return Load(
+        neurons, sent, synapses * time[synapse_format(layer)], axons * time["axon_in"], message_ns=time["axon_out"]
+    )

@@ -1,0 +1,158 @@
+"""Prices on a placement: nanoseconds of every step and picojoules of every sort of event, at one edge of the band."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from spikecut.deploy.hardware import Barrier, Chip, Edge, Quantity
+from spikecut.deploy.placement import Placement
+from spikecut.deploy.trace import RunTrace
+from spikecut.deploy.traffic import Counts, Messages, Route, routes_of
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+EDGES: tuple[Edge, ...] = ("low", "value", "high")
+CHUNK = 2**15  # elements of a per-core count held at once: they stay in the cache
+
+EVENTS = (
+    "neuron_access",
+    "neuron_update",
+    "spike",
+    "axon_out",
+    "axon_in",
+    "synapse",
+    "hop_east_west",
+    "hop_north_south",
+)
+"""The sorts of events that are attributed, per layer."""
+GENERATING = ("neuron_access", "neuron_update", "spike", "axon_out")
+RECEIVING = ("axon_in", "synapse")
+
+
+@dataclass(frozen=True)
+class Pricer:
+    """A run on its cores, chunk by chunk."""
+
+    chip: Chip
+    placement: Placement
+    routes: list[Route]
+
+    @classmethod
+    def of(cls, trace: RunTrace, chip: Chip, placement: Placement) -> "Pricer":
+        """The pricer of a run's network on this placement."""
+        return cls(chip, placement, routes_of(trace.network, placement))
+
+    def chunks(self, trace: RunTrace) -> Iterator[tuple[slice, list[Counts]]]:
+        """Samples, and per layer their events per core."""
+        longest = trace.events[0].spikes.shape[1]
+        widest = max(len(placed.cores) for placed in self.placement.layers)
+        chunk = max(1, CHUNK // (max(1, longest) * widest))
+        for start in range(0, trace.samples, chunk):
+            part = slice(start, min(start + chunk, trace.samples))
+            messages = [Messages(events, part) for events in trace.events]
+            yield part, [route.counts(messages[i], messages[i + 1]) for i, route in enumerate(self.routes)]
+
+    def generating_ns(self, edge: Edge, route: Route, count: Counts) -> dict[str, FloatArray]:
+        """Per sort of event, the time of each core's neurons in each step; broadcasts to [samples, steps, cores]."""
+        time = {name: cost.time_ns.at(edge) for name, cost in self.chip.costs}
+        neurons = route.placed.neurons.astype(np.float64)
+        return {
+            "neuron_access": neurons * time["neuron_access"],
+            "neuron_update": neurons * time["neuron_update"],
+            "spike": count.fired * time["spike"],
+            "axon_out": (count.messages + self.to_monitor(edge, route)) * time["axon_out"],
+        }
+
+    def receiving_ns(self, edge: Edge, route: Route, count: Counts) -> dict[str, FloatArray]:
+        """Per sort of event, the time of what each core receives in each step, [samples, steps, cores]."""
+        time = {name: cost.time_ns.at(edge) for name, cost in self.chip.costs}
+        return {"axon_in": count.axons * time["axon_in"], "synapse": count.synops * time[route.storage]}
+
+    def slowest_ns(self, edge: Edge, route: Route, count: Counts) -> tuple[FloatArray, FloatArray]:
+        """Time of the slowest core of a layer, generating and receiving, [samples, steps] each."""
+        sides = []
+        for terms in (self.generating_ns(edge, route, count), self.receiving_ns(edge, route, count)):
+            total = np.zeros(1)
+            for term in sorted(terms.values(), key=lambda term: term.ndim):
+                total = total + term
+            sides.append(total.max(axis=2))
+        return sides[0], sides[1]
+
+    def fixed_ns(self, edge: Edge) -> float:
+        """Barrier, management and monitor of one step."""
+        chip = self.chip
+        fixed = barrier_ns(chip.barrier, self.placement.tiles, edge)
+        return fixed + chip.management.time_ns_per_step.at(edge) + chip.monitor.time_ns_per_step.at(edge)
+
+    def events(self, count: Counts, route: Route, ran: BoolArray) -> FloatArray:
+        """Events of a layer on all its cores in each step, float64 [samples, steps, EVENTS], monitor apart."""
+        neurons = np.where(ran, float(route.placed.neurons.sum()), 0.0)
+        sums = [np.broadcast_to(each.sum(axis=2), ran.shape) for each in _totals(count)]
+        columns = [neurons, neurons, *sums, count.hops[..., 0], count.hops[..., 1]]
+        return np.stack([np.broadcast_to(column, ran.shape) for column in columns], axis=2)
+
+    def energy_pj(self, edge: Edge, route: Route) -> FloatArray:
+        """Energy of one event of each sort of EVENTS in this layer, float64 [EVENTS]."""
+        energy = {name: cost.energy_pJ.at(edge) for name, cost in self.chip.costs}
+        return np.array([energy[route.storage if name == "synapse" else name] for name in EVENTS])
+
+    def step_pj(self, edge: Edge) -> float:
+        """Energy of a step that no layer's events cause: barrier, monitor and the messages to it."""
+        messages = sum(self.to_monitor(edge, route).sum() for route in self.routes)
+        per_step = self.chip.barrier.energy_pJ_per_step.at(edge) + self.chip.monitor.energy_pJ_per_step.at(edge)
+        return per_step + float(messages) * self.chip.costs.axon_out.energy_pJ.at(edge)
+
+    def to_monitor(self, edge: Edge, route: Route) -> FloatArray:
+        """Messages to the monitor per step and core: sent by the output layer, in proportion to its cores' neurons."""
+        neurons = route.placed.neurons
+        messages = self.chip.monitor.messages_per_step.at(edge) if route.following is None else 0.0
+        share: FloatArray = messages * neurons / neurons.sum()
+        return share
+
+    def terms(self) -> tuple[dict[str, Quantity], dict[str, Quantity]]:
+        """The numbers that times and energies are made of, by name; the same for every run of a network."""
+        chip = self.chip
+        storages = {route.storage for route in self.routes}
+        used = {name: cost for name, cost in chip.costs if not name.startswith("synop_") or name in storages}
+        monitor = {"monitor messages": chip.monitor.messages_per_step, "monitor delay": chip.monitor.delay_steps}
+        times = {f"{words(name)} time": cost.time_ns for name, cost in used.items() if not name.startswith("hop_")}
+        times["barrier time"] = chip.barrier.time_ns_by_tiles[1]
+        times["management time"] = chip.management.time_ns_per_step
+        times["monitor time"] = chip.monitor.time_ns_per_step
+        energies = {f"{words(name)} energy": cost.energy_pJ for name, cost in used.items()}
+        energies["barrier energy"] = chip.barrier.energy_pJ_per_step
+        energies["static power"] = chip.static_mW_per_chip
+        energies["reset energy"] = chip.reset.energy_pJ_per_sample
+        energies["monitor energy"] = chip.monitor.energy_pJ_per_step
+        return {**times, **monitor}, {**energies, **monitor}
+
+
+def _totals(count: Counts) -> list[FloatArray]:
+    return [count.fired, count.messages, count.axons, count.synops]
+
+
+def barrier_ns(barrier: Barrier, tiles: int, edge: Edge) -> float:
+    """Time of the barrier with so many tiles in use."""
+    known = list(barrier.time_ns_by_tiles)
+    prices = [quantity.at(edge) for quantity in barrier.time_ns_by_tiles.values()]
+    if barrier.between == "linear":
+        return float(np.interp(tiles, known, prices))
+    return prices[sum(knot <= tiles for knot in known) - 1]
+
+
+def words(name: str) -> str:
+    """A key in plain words."""
+    return name.replace("_", " ")
+
+
+def nulls(terms: dict[str, Quantity]) -> tuple[str, ...]:
+    """Names of the unknown terms."""
+    return tuple(name for name, quantity in terms.items() if quantity.value is None)
+
+
+def evidence(terms: dict[str, Quantity]) -> tuple[str, ...]:
+    """The kinds of evidence behind the known terms, sorted."""
+    return tuple(sorted({quantity.evidence for quantity in terms.values() if quantity.evidence is not None}))

@@ -1,0 +1,182 @@
+"""Tables and JSON of latency, energy and placement. Every figure is estimated, with its band and its evidence."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from spikecut.deploy.attribution import Attribution, CutoffAttribution, Shares
+from spikecut.deploy.cost import CostEstimate, Figure
+from spikecut.deploy.placement import FloatArray, Placement
+from spikecut.deploy.pricing import EVENTS, words
+from spikecut.deploy.report.tables import UNKNOWN, quantity
+
+MEASURES = (("latency", "s"), ("energy", "J"))
+SHOWN_PERCENTILES = (50, 95, 99)
+
+
+def cost_table(costs: Mapping[str, CostEstimate | str], title: str = "") -> Table:
+    """Estimated latency and energy per sample by hardware: mean with band, percentiles, evidence; or the refusal."""
+    table = Table(title=title or "estimated per sample (low to high), not measured", caption_justify="left")
+    for column in ("hardware", "estimated", "mean (low to high)", *(f"p{p}" for p in SHOWN_PERCENTILES), "evidence"):
+        table.add_column(column, overflow="fold")
+    notes: dict[str, None] = {}
+    for name, cost in costs.items():
+        if isinstance(cost, str):
+            table.add_row(name, cost)
+            continue
+        for measure, unit in MEASURES:
+            band = cost.latency_s if measure == "latency" else cost.energy_j
+            unknown = cost.unknown_time if measure == "latency" else cost.unknown_energy
+            evidence = cost.evidence_time if measure == "latency" else cost.evidence_energy
+            at_least = "≥ " if unknown and not np.isnan(band.mean.value) else ""
+            mark = "hypothetical: " if cost.hypothetical else ""
+            percentiles = band.percentiles(SHOWN_PERCENTILES)
+            cells = [at_least + quantity(_known(percentiles[p].value), unit) for p in SHOWN_PERCENTILES]
+            mean = f"{mark}{at_least}{figure(band.mean, unit)}"
+            table.add_row(name, measure, mean, *cells, ", ".join(evidence) or UNKNOWN)
+            if unknown:
+                notes[f"{name} {measure}, unknown: {', '.join(unknown)}"] = None
+        for line in cost.assumptions:
+            notes[f"{name} assumes: {line}"] = None
+    if notes:
+        table.caption = "≥: at least the known part.\n" + "\n".join(notes)
+    return table
+
+
+def figure(value: Figure, unit: str) -> str:
+    """A figure with its band in words."""
+    if np.isnan(value.value):
+        return UNKNOWN
+    edges = [quantity(_known(edge), unit) for edge in (value.low, value.high)]
+    return f"{quantity(value.value, unit)} ({edges[0]} to {edges[1]})"
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def cost_summary(cost: CostEstimate) -> dict[str, Any]:
+    """An estimate as JSON data: means, bands, percentiles, evidence, unknown terms, assumptions and the placement."""
+    summary: dict[str, Any] = {
+        "estimated": True,
+        "title": cost.title,
+        "hypothetical": list(cost.hypothetical),
+        "assumptions": list(cost.assumptions),
+        "placement": None if cost.placement is None else placement_summary(cost.placement),
+    }
+    bands = {
+        "latency_s": (cost.latency_s, cost.unknown_time, cost.evidence_time),
+        "dynamic_energy_j": (cost.dynamic_energy_j, cost.unknown_energy, cost.evidence_energy),
+        "static_energy_j": (cost.static_energy_j, cost.unknown_energy, cost.evidence_energy),
+        "energy_j": (cost.energy_j, cost.unknown_energy, cost.evidence_energy),
+    }
+    for name, (band, unknown, evidence) in bands.items():
+        summary[name] = {
+            **_figure_data(band.mean, "mean"),
+            "percentiles": {str(p): _figure_data(value, "value") for p, value in band.percentiles().items()},
+            "unknown_terms": list(unknown),
+            "evidence": list(evidence),
+        }
+    return summary
+
+
+def _figure_data(value: Figure, name: str) -> dict[str, float | None]:
+    return {name: _known(value.value), "low": _known(value.low), "high": _known(value.high)}
+
+
+def placement_summary(placement: Placement) -> dict[str, Any]:
+    """A placement as JSON data."""
+    return {
+        "cores": placement.cores,
+        "tiles": placement.tiles,
+        "chips": placement.chips,
+        "layers": {layer.name: [int(count) for count in layer.neurons] for layer in placement.layers},
+        "unchecked_limits": list(placement.unchecked),
+    }
+
+
+def attribution_table(attribution: Attribution, measure: str) -> Table:
+    """Where the mean sample's "time" or "energy" goes, by layer and sort of event, and what belongs to no layer."""
+    shares = attribution.time_s if measure == "time" else attribution.energy_j
+    unit = "s" if measure == "time" else "J"
+    along = ", on the critical path" if measure == "time" else ""
+    table = Table(title=f"{attribution.hardware}: where the estimated {measure} of the mean sample goes{along}")
+    shown = [i for i in range(len(EVENTS)) if shares.value[:, i].any()]
+    for column in ("layer", *(words(EVENTS[i]) for i in shown), "together", "share"):
+        table.add_column(column, overflow="fold")
+    total = shares.total()
+    for name, row in zip(attribution.layers, shares.value, strict=True):
+        cells = [quantity(float(row[i]), unit) for i in shown]
+        table.add_row(name, *cells, quantity(float(row.sum()), unit), _share(float(row.sum()), total))
+    for name, term in shares.shared.items():
+        if np.isnan(term[0]) or term[0] == 0:
+            continue
+        table.add_row(name, *([""] * len(shown)), quantity(float(term[0]), unit), _share(float(term[0]), total))
+    whole = Figure(total, shares.total("low"), shares.total("high"))
+    table.add_row("together", *([""] * len(shown)), figure(whole, unit), "", style="bold")
+    return table
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{part / whole:.1%}" if whole else UNKNOWN
+
+
+def cutoff_table(saved: CutoffAttribution, hardware: str) -> Table:
+    """What the cutoff saved of the estimated time and energy, per layer, and what it could not save."""
+    table = Table("layer", "time saved", "energy saved", title=f"{hardware}: what the cutoff saved of the mean sample")
+    for index, name in enumerate(saved.layers):
+        table.add_row(name, *_saved(float(saved.saved_time_s[index].sum()), float(saved.saved_energy_j[index].sum())))
+    for name in dict.fromkeys((*saved.saved_shared_time_s, *saved.saved_shared_energy_j)):
+        cells = (saved.saved_shared_time_s.get(name, 0.0), saved.saved_shared_energy_j.get(name, 0.0))
+        if any(cell and not np.isnan(cell) for cell in cells):
+            table.add_row(name, *_saved(*cells))
+    unsaved = saved.unsaved_energy_j
+    table.caption = (
+        f"Estimated. Not saved: {quantity(saved.unsaved_time_s, 's')} to fill the pipeline and from verdict to halt, "
+        f"{quantity(unsaved['lead-in'], 'J')} of layers that wait for their first input, and "
+        f"{quantity(unsaved['overrun'], 'J')} of layers that went on beyond what the verdict used."
+    )
+    return table
+
+
+def _saved(seconds: float, joules: float) -> tuple[str, str]:
+    return _signed(seconds, "s"), _signed(joules, "J")
+
+
+def _signed(value: float, unit: str) -> str:
+    if np.isnan(value):
+        return UNKNOWN
+    return f"−{quantity(-value, unit)}" if value < 0 else quantity(value, unit)
+
+
+def attribution_summary(attribution: Attribution) -> dict[str, Any]:
+    """An attribution as JSON data, estimated, by layer and sort of event."""
+    return {
+        "estimated": True,
+        "time_s": _shares_data(attribution, attribution.time_s),
+        "energy_j": _shares_data(attribution, attribution.energy_j),
+        "critical_share_of_steps": _critical(attribution),
+    }
+
+
+def _shares_data(attribution: Attribution, shares: Shares) -> dict[str, Any]:
+    def rows(values: FloatArray) -> dict[str, dict[str, float | None]]:
+        return {
+            name: {event: _known(float(cell)) for event, cell in zip(EVENTS, row, strict=True)}
+            for name, row in zip(attribution.layers, values, strict=True)
+        }
+
+    return {
+        "value": rows(shares.value),
+        "low": rows(shares.low),
+        "high": rows(shares.high),
+        "shared": {name: [_known(float(edge)) for edge in term] for name, term in shares.shared.items()},
+    }
+
+
+def _critical(attribution: Attribution) -> dict[str, float]:
+    """In what share of the steps a core of each layer held all others up."""
+    layers = attribution.path.layer[attribution.path.layer >= 0]
+    return {name: float((layers == i).mean()) if layers.size else 0.0 for i, name in enumerate(attribution.layers)}

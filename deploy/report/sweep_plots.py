@@ -1,0 +1,150 @@
+"""Figures of a sweep: accuracy against timesteps, energy against accuracy, and what is really saved."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from spikecut.deploy.cutoff.sweep import Sweep, SweepPoint
+from spikecut.deploy.report.plots import BLUE, GREY, ORANGE, SKY, VERMILION
+from spikecut.errors import InputError
+
+GREEN, PURPLE = "#009E73", "#CC79A7"
+STYLES = {
+    "topk": (VERMILION, "o"),
+    "confidence": (BLUE, "s"),
+    "entropy": (GREEN, "^"),
+    "spikecp": (PURPLE, "D"),
+    "fixed": (GREY, "x"),
+}
+OTHERS = (ORANGE, SKY, "black")
+FIXED = "fixed"
+
+
+def style(policy: str, sweep: Sweep) -> tuple[str, str]:
+    """Colour and marker of a policy, the same in all figures."""
+    if policy in STYLES:
+        return STYLES[policy]
+    others = [name for name in sweep.policies if name not in STYLES]
+    return OTHERS[others.index(policy) % len(OTHERS)], "P"
+
+
+def _axes(title: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(6.8, 4.4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="0.9", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.set_title(title, fontsize=11, loc="left")
+    return figure, axes
+
+
+def _curve(points: tuple[SweepPoint, ...]) -> list[SweepPoint]:
+    """The points in the order of their timesteps."""
+    return sorted(points, key=lambda point: (point.mean_timesteps, point.accuracy))
+
+
+def timesteps_figure(sweep: Sweep) -> Figure:
+    """Accuracy against mean timesteps: every policy over ε, between the fixed horizon and the oracle's optimum."""
+    figure, axes = _axes(f"{sweep.samples:,} samples, thresholds from {sweep.calibration_samples:,} others")
+    timesteps = np.arange(1, sweep.horizon + 1)
+    axes.plot(timesteps, sweep.accuracy_at, "x--", color=GREY, linewidth=1.4, markersize=5, label="fixed timestep")
+    for policy in sweep.policies:
+        if policy == FIXED:
+            continue
+        colour, marker = style(policy, sweep)
+        curve = _curve(sweep.of(policy))
+        mean, accuracy = [point.mean_timesteps for point in curve], [point.accuracy for point in curve]
+        axes.plot(mean, accuracy, marker=marker, color=colour, linewidth=1.5, markersize=3.5, label=policy)
+    optimal = sweep.optimal.mean_timesteps
+    axes.plot(
+        [optimal], [sweep.accuracy_full], "*", color="black", markersize=12, label=f"optimal cutoff, {optimal:.2f}"
+    )
+    axes.axhline(sweep.accuracy_full, color="black", linewidth=0.8, linestyle=":", label="full horizon")
+    axes.set_xlabel("mean timesteps", fontsize=11)
+    axes.set_ylabel("accuracy", fontsize=11)
+    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=1))
+    axes.set_ylim(*_limits(sweep))
+    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    return figure
+
+
+def _limits(sweep: Sweep) -> tuple[float, float]:
+    """Accuracies worth showing: everything that a policy reaches, and a margin."""
+    reached = [point.accuracy for point in sweep.points if point.policy != FIXED] or sweep.accuracy_at.tolist()
+    top = max(*reached, sweep.accuracy_full)
+    bottom = max(min(reached), top - 0.25)
+    margin = 0.05 * (top - bottom) + 0.002
+    return bottom - margin, top + margin
+
+
+def energy_figure(sweep: Sweep, hardware: str) -> Figure:
+    """Estimated energy of a sample against accuracy on one hardware, with the full horizon's as a bound.
+
+    Raises InputError if the sweep holds no energy for this hardware.
+    """
+    if hardware not in sweep.full_costs or not np.isfinite(sweep.full_costs[hardware]["energy_j"][0]):
+        raise InputError(f"sweep: no energy on {hardware} is known")
+    figure, axes = _axes(f"{hardware}: estimated energy of a sample alone")
+    for policy in sweep.policies:
+        colour, marker = style(policy, sweep)
+        curve = _curve(sweep.of(policy))
+        energy = [point.costs[hardware]["energy_j"][0] * 1e6 for point in curve]
+        line = "--" if policy == FIXED else "-"
+        accuracy = [point.accuracy for point in curve]
+        axes.plot(accuracy, energy, marker=marker, linestyle=line, color=colour, markersize=3.5, label=policy)
+    full = sweep.full_costs[hardware]["energy_j"][0] * 1e6
+    axes.plot([sweep.accuracy_full], [full], "*", color="black", markersize=12, label="full horizon")
+    axes.set_xlim(*_limits(sweep))
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=1))
+    axes.set_xlabel("accuracy", fontsize=11)
+    axes.set_ylabel("energy in µJ", fontsize=11)
+    axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def savings_figure(sweep: Sweep) -> Figure:
+    """The three ratios to the full run as steps, and the isolated one as estimated time and energy; 1 saves nothing.
+
+    Each policy stands at the ε with the fewest timesteps that loses at most 0.3 points of accuracy.
+    """
+    best = {name: point for name in sweep.policies if (point := sweep.best(name)) is not None}
+    if not best:
+        raise InputError("sweep: no policy keeps the accuracy, there is nothing to compare")
+    columns = {name: _ratios(point, sweep) for name, point in best.items()}
+    labels = list(next(iter(columns.values())))
+    figure, axes = _axes("ratio to the full run at ≤ 0.3 points of accuracy lost; 1 saves nothing")
+    width = 0.8 / len(columns)
+    places = np.arange(len(labels))
+    for number, (name, ratios) in enumerate(columns.items()):
+        offset = (number - (len(columns) - 1) / 2) * width
+        colour, _ = style(name, sweep)
+        axes.bar(places + offset, list(ratios.values()), width=0.92 * width, color=colour, label=name)
+    axes.axhline(1.0, color="black", linewidth=1.0, linestyle=":")
+    axes.set_xticks(places, labels, fontsize=9)
+    axes.set_ylim(0, 1.18)
+    axes.set_ylabel("cut / full", fontsize=11)
+    axes.legend(frameon=False, fontsize=9, ncols=len(columns), loc="upper center")
+    return figure
+
+
+def _ratios(point: SweepPoint, sweep: Sweep) -> dict[str, float]:
+    """Bars of one policy, by label."""
+    ratios = {"steps\nnaive τ/T": point.naive, "steps\nisolated": point.isolated, "steps\nstreaming": point.streaming}
+    for key, what in (("latency_s", "time"), ("energy_j", "energy")):
+        for name, full in sweep.full_costs.items():
+            if full[key][0] > 0 and np.isfinite(point.costs[name][key][0]):
+                ratios[f"{what}\nisolated\n{name}"] = point.costs[name][key][0] / full[key][0]
+    return ratios
+
+
+def sweep_figures(sweep: Sweep) -> dict[str, Figure]:
+    """All figures of a sweep, file name without suffix → figure."""
+    figures = {"accuracy-timesteps": timesteps_figure(sweep)}
+    if any(sweep.best(name) is not None for name in sweep.policies):
+        figures["savings"] = savings_figure(sweep)
+    for name, full in sweep.full_costs.items():
+        if np.isfinite(full["energy_j"][0]):
+            figures[f"energy-accuracy-{name}"] = energy_figure(sweep, name)
+    return figures

@@ -1,0 +1,170 @@
+"""What a cutoff saves: three ratios, always together, as steps, time and energy; and where it saves nothing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+import numpy as np
+
+from spikecut.deploy.cost import NANO, PICO, Band, CostEstimate
+from spikecut.deploy.hardware import Chip
+from spikecut.deploy.pricing import EDGES
+from spikecut.deploy.streaming_cost import StreamEstimate, stream
+from spikecut.deploy.trace import RunTrace
+from spikecut.errors import InputError
+from spikecut.export.graph import IntArray
+
+SHOWN = 10
+"""Samples that a note names; `dearer` holds all."""
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Mean of the cut run over mean of the full run.
+
+    low and high: the smallest and largest of the ratios with every constant at its low edge, value or high edge. The
+    constants are the same in both runs, so the edges are not crossed: a sensitivity, no bound. NaN where unknown.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Savings:
+    """The three ratios of a cutoff, cut over full, always together: 1 saves nothing.
+
+    Attributes
+    ----------
+    naive: {"steps": mean τ / T}, the literature's.
+    isolated: {"steps": mean (min(τ + d, T) + P) / (T + P)}, one sample alone; and per hardware
+        {"latency" | "energy": Ratio of the runs that were made, None where unknown}.
+    streaming: {"steps": mean min(τ + P + d, T) / T}, samples fed back to back in their order; per hardware
+        {"latency" | "energy": Ratio of the time and energy per sample}, put together from the full runs, see
+        streaming_cost.py; None where unknown.
+    throughput: per hardware estimated samples per second of the stream, {"full" | "cut": Figure as a dictionary}.
+    dearer: per hardware the samples whose cut run, with monitor and reset, is estimated to take more than the full run
+        without them, {"latency" | "energy": positions}; None where neither monitor nor reset is known.
+    break_even: per hardware what a monitor may cost in each step of the cut run, {"time_ns" | "energy_pJ": number},
+        before the mean time (energy) saved is gone, had the full run no monitor.
+    unknown_terms: per hardware the terms that both estimates lack: the ratios are those of the known parts.
+    notes: in plain words, what to keep in mind.
+    """
+
+    naive: dict[str, float]
+    isolated: dict[str, float | dict[str, Ratio | None]]
+    streaming: dict[str, float | dict[str, Ratio | None]]
+    throughput: dict[str, dict[str, Ratio]]
+    dearer: dict[str, dict[str, tuple[int, ...]] | None]
+    break_even: dict[str, dict[str, float | None]]
+    unknown_terms: dict[str, tuple[str, ...]]
+    notes: tuple[str, ...]
+
+
+def savings(
+    full: RunTrace, cut: RunTrace, costs: Mapping[str, tuple[CostEstimate, CostEstimate]] = MappingProxyType({})
+) -> Savings:
+    """What the cutoff saved, from a full run and a cut run of the same samples.
+
+    Parameters
+    ----------
+    costs: hardware name → the estimates of the full and of the cut run, in this order.
+
+    Raises
+    ------
+    InputError: the runs are not of the same network and number of samples, `full` is not a full run, or two estimates
+        are of different hardware, of other runs, or lack different terms.
+    """
+    horizon, depth = full.horizon, full.depth
+    if (full.samples, horizon, full.network.name, depth) != (cut.samples, cut.horizon, cut.network.name, cut.depth):
+        raise InputError("full and cut run differ in network, horizon or samples: run the same samples twice")
+    if not full.samples or (full.timesteps != horizon).any() or (full.hardware_steps != horizon + depth).any():
+        raise InputError("the full run must use all T timesteps of at least one sample: run it without a policy")
+    if (cut.hardware_steps < cut.timesteps + depth).any() or (cut.hardware_steps > horizon + depth).any():
+        raise InputError("the cut run's hardware steps do not fit its timesteps: expected min(τ + d, T) + P")
+    streaming = np.minimum(cut.hardware_steps, horizon)  # = min(τ + P + d, T), whatever d the run had
+    notes = []
+    if (streaming == horizon).all():
+        notes.append("the cutoff saves no throughput here: back to back, samples start every T steps anyway")
+    result = Savings(
+        naive={"steps": float(cut.timesteps.mean()) / horizon},
+        isolated={"steps": float(cut.hardware_steps.mean()) / (horizon + depth)},
+        streaming={"steps": float(streaming.mean()) / horizon},
+        throughput={},
+        dearer={},
+        break_even={},
+        unknown_terms={},
+        notes=(),
+    )
+    for name, (full_cost, cut_cost) in costs.items():
+        _check_pair(full, cut, full_cost, cut_cost)
+        latency, time_ns = _compare(full_cost.latency_s, cut_cost.latency_s, cut_cost.steps, NANO)
+        energy, energy_pj = _compare(full_cost.energy_j, cut_cost.energy_j, cut_cost.steps, PICO)
+        result.isolated[name] = {"latency": latency, "energy": energy}
+        result.streaming[name] = {"latency": None, "energy": None}
+        if isinstance(cut_cost.source, Chip) and cut_cost.placement is not None:
+            whole = np.full(full.samples, horizon)
+            flows = [stream(full, cut_cost.source, cut_cost.placement, each) for each in (whole, streaming)]
+            result.streaming[name], result.throughput[name] = _compare_streams(*flows)
+        result.dearer[name] = _dearer(full_cost, cut_cost)
+        notes += _dearer_notes(name, result.dearer[name])
+        result.break_even[name] = {"time_ns": time_ns, "energy_pJ": energy_pj}
+        result.unknown_terms[name] = cut_cost.unknown_terms
+        if cut_cost.hypothetical:
+            notes.append(f"hypothetical: {name} lacks {', '.join(cut_cost.hypothetical)}")
+    return replace(result, notes=tuple(notes))
+
+
+def _check_pair(full: RunTrace, cut: RunTrace, full_cost: CostEstimate, cut_cost: CostEstimate) -> None:
+    if full_cost.hardware != cut_cost.hardware or full_cost.unknown_terms != cut_cost.unknown_terms:
+        raise InputError("the two estimates are of different hardware or lack different terms: they cannot be compared")
+    for run, cost in ((full, full_cost), (cut, cut_cost)):
+        if not np.array_equal(run.hardware_steps, cost.steps):
+            raise InputError("an estimate belongs to another run: estimate both runs again, the full one first")
+
+
+def _compare_streams(full: StreamEstimate, cut: StreamEstimate) -> tuple[dict[str, Ratio | None], dict[str, Ratio]]:
+    ratios: dict[str, Ratio | None] = {}
+    for name, over, under in (("latency", cut.time_s, full.time_s), ("energy", cut.energy_j, full.energy_j)):
+        ratios[name] = None
+        if under.value and not np.isnan(under.value):
+            each = [getattr(over, edge) / getattr(under, edge) for edge in EDGES]
+            ratios[name] = Ratio(each[1], float(np.min(each)), float(np.max(each)))
+    rates = {"full": full.samples_per_s, "cut": cut.samples_per_s}
+    return ratios, {name: Ratio(rate.value, rate.low, rate.high) for name, rate in rates.items()}
+
+
+def _dearer(full: CostEstimate, cut: CostEstimate) -> dict[str, tuple[int, ...]] | None:
+    chip = cut.source
+    if not isinstance(chip, Chip):
+        return None
+    if all(term.value is None for term in (*dict(chip.monitor).values(), chip.reset.energy_pJ_per_sample)):
+        return None
+    pairs = {
+        "latency": (cut.latency_s.value, full.bare_latency_s),
+        "energy": (cut.energy_j.value, full.bare_energy_j),
+    }
+    return {name: tuple(np.flatnonzero(with_it > bare).tolist()) for name, (with_it, bare) in pairs.items()}
+
+
+def _dearer_notes(name: str, dearer: dict[str, tuple[int, ...]] | None) -> list[str]:
+    notes = []
+    for measure, samples in (dearer or {}).items():
+        if samples:
+            shown = ", ".join(map(str, samples[:SHOWN])) + (", …" if len(samples) > SHOWN else "")
+            notes.append(
+                f"{name}: with monitor and reset the cut run takes more {'time' if measure == 'latency' else measure} "
+                f"than the full run without them for {len(samples)} samples: {shown}"
+            )
+    return notes
+
+
+def _compare(full: Band, cut: Band, steps: IntArray, units: float) -> tuple[Ratio | None, float | None]:
+    """Ratio of the means, and what each step of the cut run may cost more before nothing is saved."""
+    if np.isnan(full.value).any() or not full.value.any():
+        return None, None
+    means = [(float(getattr(cut, edge).mean()), float(getattr(full, edge).mean())) for edge in EDGES]
+    low, value, high = (over / under if under else np.nan for over, under in means)
+    ratio = Ratio(value, float(np.min([low, value, high])), float(np.max([low, value, high])))
+    return ratio, float((full.value.sum() - cut.value.sum()) * units / steps.sum())

@@ -1,0 +1,182 @@
+"""The cost model against SANA-FE (an independent simulator), spike for spike on the same placement."""
+
+import importlib.util
+import itertools
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spikecut.deploy.backends.batched import run_batched
+from spikecut.deploy.cost import estimate
+from spikecut.deploy.hardware import Chip, load_hardware
+from spikecut.deploy.partition import synapse_format
+from spikecut.deploy.placement import Placement, place
+from spikecut.deploy.trace import RunTrace
+from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+
+STEPS = 60
+RELATIVE = 1e-9
+REPLAY = Path(__file__).resolve().parent.parent / "support" / "sanafe_replay.py"
+PYTHON = os.environ.get("SPIKECUT_SANAFE_PYTHON", sys.executable)
+
+pytestmark = [
+    pytest.mark.sanafe,
+    pytest.mark.skipif(
+        "SPIKECUT_SANAFE_PYTHON" not in os.environ and importlib.util.find_spec("sanafe") is None,
+        reason="sanafe is not installed: pip install 'spikecut[sanafe]', or name a Python in SPIKECUT_SANAFE_PYTHON",
+    ),
+]
+
+
+def crowded(neurons: int) -> Chip:
+    """Fitted Loihi 1 with small cores on a mesh that is not square."""
+    chip = load_hardware("loihi1")
+    assert isinstance(chip, Chip)
+    limits = {"neurons_per_core": neurons, "mesh_columns": 4, "mesh_rows": 3, "cores_per_tile": 2, "cores_per_chip": 24}
+    changed = {name: getattr(chip.limits, name).model_copy(update={"value": value}) for name, value in limits.items()}
+    return chip.model_copy(update={"limits": chip.limits.model_copy(update=changed)})
+
+
+def neuron(random: np.random.Generator, count: int, threshold: int) -> IntegerNeuron:
+    return IntegerNeuron(threshold, random.integers(0, 20, count), decay_u=4096, decay_v=1000)
+
+
+def dense_network(random: np.random.Generator, recurrent: bool = False) -> IntegerNetwork:
+    sizes = [20, 64, 48, 10]
+    layers = []
+    for number, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
+        weight = 2 * random.integers(-6, 9, (outputs, inputs))
+        if number == 1:  # one layer in the dense format, the others in the sparse one
+            weight[weight == 0] = 2
+        own = 2 * random.integers(-4, 4, (outputs, outputs)) if recurrent and number == 1 else None
+        layers.append(
+            IntegerLayer(
+                f"dense{number}", "dense", weight, neuron(random, outputs, 60), (inputs,), (outputs,), recurrent=own
+            )
+        )
+    return IntegerNetwork(tuple(layers), InputSpec((20,), "events"), "count", horizon=STEPS - 3)
+
+
+def conv_network(random: np.random.Generator) -> IntegerNetwork:
+    first = IntegerLayer(
+        "conv0",
+        "conv",
+        2 * random.integers(-6, 9, (4, 2, 3, 3)),
+        neuron(random, 4, 60),
+        (2, 8, 7),
+        (4, 8, 7),
+        padding=(1, 1),
+    )
+    second = IntegerLayer(
+        "conv1",
+        "conv",
+        2 * random.integers(-6, 9, (6, 2, 3, 2)),
+        neuron(random, 6, 60),
+        (4, 8, 7),
+        (6, 4, 4),
+        stride=(2, 2),
+        padding=(1, 1),
+        groups=2,
+    )
+    third = IntegerLayer(
+        "dense", "dense", 2 * random.integers(-6, 9, (10, 96)), neuron(random, 10, 60), (6, 4, 4), (10,)
+    )
+    return IntegerNetwork((first, second, third), InputSpec((2, 8, 7), "events"), "count", horizon=STEPS - 3)
+
+
+def spikes_of(network: IntegerNetwork, random: np.random.Generator) -> RunTrace:
+    """A real run whose source is then silenced: SANA-FE has no source off the chip."""
+    inputs = (random.random((network.horizon, 1, *network.input_shape)) < 0.3).astype(np.int32)
+    trace = run_batched(network, inputs, record="all")
+    source, first = trace.events[0], trace.events[1]
+    silent = replace(source, spikes=source.spikes * 0, raster=source.raster * 0)
+    return replace(trace, events=(silent, replace(first, synops=first.synops * 0), *trace.events[2:]))
+
+
+def synapse_pairs(layer: IntegerLayer) -> list[tuple[int, int]]:
+    """(input neuron, output neuron) of every synapse, zero weights left out, tap by tap."""
+    if layer.kind == "dense":
+        return [(int(i), int(o)) for o, i in np.argwhere(layer.weight)]
+    _, height, width = layer.input_shape
+    channels, rows, columns = layer.output_shape
+    found = []
+    for o, k, r, c in np.argwhere(layer.weight):
+        channel = o // (channels // layer.groups) * layer.weight.shape[1] + k
+        for y in range(rows):
+            for x in range(columns):
+                iy = y * layer.stride[0] - layer.padding[0] + r
+                ix = x * layer.stride[1] - layer.padding[1] + c
+                if 0 <= iy < height and 0 <= ix < width:
+                    found.append((int((channel * height + iy) * width + ix), int((o * rows + y) * columns + x)))
+    return found
+
+
+def asked(trace: RunTrace, chip: Chip, placement: Placement) -> dict:
+    """What the replay needs to know."""
+    network = trace.network
+    layers, links = [], []
+    per_tile = int(chip.limits.cores_per_tile.value)
+    for number, (layer, placed) in enumerate(zip(network.layers, placement.layers, strict=True)):
+        cores = [(core.x, core.y, core.index % per_tile) for core in placed.cores]
+        places = [cores[position] for position in placed.core_of_neuron]
+        layers.append({"neurons": len(places), "storage": synapse_format(layer), "places": places})
+        if number:
+            links.append({"source": number - 1, "target": number, "synapses": synapse_pairs(layer)})
+        if layer.recurrent is not None:
+            own = [(int(i), int(o)) for o, i in np.argwhere(layer.recurrent)]
+            links.append({"source": number, "target": number, "synapses": own})
+    fired = [
+        [np.flatnonzero(events.raster[0, step]).tolist() for events in trace.events[1:]]
+        for step in range(int(trace.hardware_steps[0]))
+    ]
+    return {
+        "costs": {name: (cost.energy_pJ.value, cost.time_ns.value) for name, cost in chip.costs},
+        "barrier_ns": {tiles: time.value for tiles, time in chip.barrier.time_ns_by_tiles.items()},
+        "columns": int(chip.limits.mesh_columns.value),
+        "rows": int(chip.limits.mesh_rows.value),
+        "cores_per_tile": per_tile,
+        "layers": layers,
+        "links": links,
+        "fired": fired,
+    }
+
+
+@pytest.mark.parametrize(("kind", "neurons"), [("dense", 24), ("conv", 40), ("recurrent", 20)])
+def test_equals_sanafe(kind: str, neurons: int, tmp_path: Path) -> None:
+    random = np.random.default_rng(7)
+    network = conv_network(random) if kind == "conv" else dense_network(random, kind == "recurrent")
+    chip = crowded(neurons)
+    trace = spikes_of(network, random)
+    placement = place(network, chip)
+    assert trace.hardware_steps[0] >= 50 and placement.cores > len(network.layers) and placement.tiles > 2
+    assert all(events.spikes.sum() > 50 for events in trace.events[1:])
+    request, answer = tmp_path / "request.json", tmp_path / "answer.json"
+    request.write_text(json.dumps(asked(trace, chip, placement)))
+    done = subprocess.run([PYTHON, str(REPLAY), str(request), str(answer)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    theirs = json.loads(answer.read_text())
+    assert theirs["fired"] == sum(int(events.spikes.sum()) for events in trace.events[1:])
+    ours = estimate(trace, chip, placement=placement)
+    assert ours.latency_s.value[0] == pytest.approx(sum(theirs["simple_s"]), rel=RELATIVE)
+    assert ours.dynamic_energy_j.value[0] == pytest.approx(sum(theirs["energy_j"]), rel=RELATIVE)
+    for step in range(1, len(theirs["simple_s"]) + 1):  # and step by step, as differences of prefixes
+        assert prefix_cost(trace, chip, placement, step) == pytest.approx(
+            [sum(theirs["simple_s"][:step]), sum(theirs["energy_j"][:step])], rel=RELATIVE
+        )
+    gap = sum(theirs["detailed_s"]) / sum(theirs["simple_s"]) - 1
+    print(f"{kind}: SANA-FE's detailed timing is {gap:+.2%} of its simple one over {len(theirs['simple_s'])} steps")
+
+
+def prefix_cost(trace: RunTrace, chip: Chip, placement: Placement, steps: int) -> list[float]:
+    events = tuple(
+        replace(each, spikes=each.spikes[:, :steps], synops=each.synops[:, :steps], raster=each.raster[:, :steps])
+        for each in trace.events
+    )
+    cost = estimate(replace(trace, hardware_steps=np.array([steps]), events=events), chip, placement=placement)
+    return [float(cost.latency_s.value[0]), float(cost.dynamic_energy_j.value[0])]
