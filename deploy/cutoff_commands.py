@@ -21,7 +21,6 @@ from spikecut.models.data import Split
 SUMMARY = "summary.json"
 
 
-
 def calibrate_policy(
     path: Path,
     dataset: str,
@@ -98,7 +97,8 @@ def _calibration_lines(result: Calibration) -> list[str]:
     distance = result.distance
     if distance.mean is not None:
         lines.append(
-            f"distance from the optimal cutoff: {distance.mean:+.2f} timesteps on average, {100 * distance.early:.1f} % of "
+            f"distance from the optimal cutoff: {distance.mean:+.2f} timesteps on average, "
+            f"{100 * distance.early:.1f} % of "
             f"the samples leave too early, {100 * distance.never_right:.1f} % are never right"
         )
     certified = result.guarantee
@@ -106,7 +106,8 @@ def _calibration_lines(result: Calibration) -> list[str]:
         lines.append("the thresholds hold on these samples only; --guarantee bounds what is lost on new ones")
         return lines
     lines.append(
-        f"guarantee: with probability ≥ {1 - certified.delta:g} at most {100 * certified.epsilon:g} % of new samples are right "
+        f"guarantee: with probability ≥ {1 - certified.delta:g} at most {100 * certified.epsilon:g} % of new samples "
+        "are right "
         f"at T and wrong at the exit ({certified.losses} of {certified.test_samples} test samples, p = "
         f"{certified.p_value:.3g}; {certified.family_samples} others fixed the family)"
     )
@@ -193,7 +194,16 @@ def sweep_table(result: Sweep, title: str) -> Table:
         title=f"{title}: fewest timesteps at ≤ 0.3 points lost; ratios to the full run, energy estimated",
     )
     empty = [""] * len(result.full_costs)
-    full = ["full horizon", "", f"{100 * result.accuracy_full:.2f} %", "", f"{result.horizon:.2f}", "1.00", "1.00", "1.00"]
+    full = [
+        "full horizon",
+        "",
+        f"{100 * result.accuracy_full:.2f} %",
+        "",
+        f"{result.horizon:.2f}",
+        "1.00",
+        "1.00",
+        "1.00",
+    ]
     table.add_row(*full, "", *("1.00" for _ in empty))
     for policy in result.policies:
         point = result.best(policy)

@@ -202,7 +202,7 @@ class LabelledScores:
 
     def lost_at(self, timesteps: IntArray) -> BoolArray:
         """Whether the full horizon is right and the exit wrong; timesteps int64 [..., N] → bool [..., N]."""
-        return self.right[-1] & ~self.right_at(timesteps)
+        return np.asarray(self.right[-1] & ~self.right_at(timesteps), dtype=np.bool_)
 
 
 @dataclass(frozen=True)

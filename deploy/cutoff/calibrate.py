@@ -129,7 +129,7 @@ def calibrate(
     scores: integers [T, N, classes], what each timestep adds.
     labels: integers [N].
     policy: "topk", "confidence", "entropy", "spikecp", "fixed", or a policy of another package with a `fit`.
-    epsilon: tolerated share, in [0, 1): of wrong cuts (topk: per timestep), of sets that miss the right class (spikecp),
+    epsilon: tolerated share, in [0, 1): of wrong cuts (topk: per timestep), of sets missing the right class (spikecp),
         or of samples that only the full horizon gets right (fixed, and any policy with `delta`). Taken as the decimal
         that it prints as: 0.01 is exactly 1/100, and the test of the ratio is exact in integers.
     minimum_count: n_min ≥ 1.

@@ -49,7 +49,7 @@ class Entropy(SharedThresholdPolicy):
         weight = weights(lead, self.scale * t)
         mass = weight.sum(axis=-1)
         entropy = np.log(mass / UNIT) + (weight * lead).sum(axis=-1) / (self.scale * t) / mass
-        return np.rint(UNIT * (1 - entropy / np.log(np.float64(totals.shape[-1])))).astype(np.int64)
+        return np.asarray(np.rint(UNIT * (1 - entropy / np.log(np.float64(totals.shape[-1])))), dtype=np.int64)
 
     def to_dict(self) -> dict[str, Any]:
         """The policy as JSON data; null where it never cuts."""

@@ -5,7 +5,7 @@ is fixed before the samples that test it are seen, which is what fixed-sequence 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -32,7 +32,7 @@ def policy_family(
     minimum_count: int = 20,
     parameters: Sequence[float] = PARAMETERS,
 ) -> tuple[Member, ...]:
-    """The family of a policy, fitted to `data`, never cutting first; those that cut like their predecessor are left out.
+    """The family of a policy, fitted to `data`, never cutting first; members that cut like the one before are left out.
 
     Raises InputError where the policy cannot be fitted.
     """
@@ -52,5 +52,5 @@ def _before_the_end(policy: CutoffPolicy, horizon: int) -> object:
         return None
     if isinstance(policy, ThresholdPolicy | SpikeCP):
         before = policy.thresholds[:-1]
-        return None if set(before) <= {None} else replace(policy, thresholds=(*before, None))
+        return None if set(before) <= {None} else {**policy.to_dict(), "thresholds": (*before, None)}
     return policy

@@ -2,7 +2,7 @@
 
 Loss of a sample: 1 if the full horizon is right and the exit wrong. Its mean on new samples, the risk, bounds the
 accuracy lost. The held-out samples are divided at random: one part fixes a family of policies (family.py), the
-other tests its members in that order, from never cutting downwards. A member with k losses among n has the exact p-value
+other tests its members in that order, from never cutting downwards. A member with k losses among n has the p-value
 P(Binomial(n, ε) ≤ k) of "its risk exceeds ε"; the first one above δ ends the sequence, and the last one before it is
 chosen. Then P(risk of the chosen one > ε) ≤ δ over the draw of the samples: a family tested in a fixed order, up to the
 first failure, needs no correction for many tests. Angelopoulos, Bates, Candès, Jordan, Lei, "Learn then test" (2021,
@@ -92,7 +92,7 @@ def guaranteed_policy(
 
     Raises
     ------
-    InputError: ε or δ out of range, or so few samples that nothing could be certified; the message says how many would do.
+    InputError: ε or δ out of range, or too few samples to certify anything; the message says how many would do.
     """
     for name, value in (("epsilon", epsilon), ("delta", delta)):
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
@@ -101,7 +101,8 @@ def guaranteed_policy(
     least = smallest_sample(epsilon, delta)
     if division.test.size < least:
         raise InputError(
-            f"{data.samples} calibration samples are too few for ε = {epsilon:g}, δ = {delta:g}: {division.test.size} of them "
+            f"{data.samples} calibration samples are too few for ε = {epsilon:g}, δ = {delta:g}: "
+            f"{division.test.size} of them "
             f"test, at least {least} must; give {_whole(least)} or more, or a larger ε"
         )
     members = policy_family(policy, data.part(division.family), minimum_count)
@@ -171,6 +172,7 @@ def _note(
             "samples; more samples will not help unless the family gets better with them; try a larger ε"
         )
     return (
-        f"{samples} test samples are too few: the most careful member loses {losses[1]} of them, and at that rate about "
+        f"{samples} test samples are too few: the most careful member loses {losses[1]} of them, and at that rate "
+        "about "
         f"{enough} would certify it, {_whole(enough)} calibration samples in all"
     )

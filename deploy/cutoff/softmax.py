@@ -26,7 +26,7 @@ def leads(totals: IntArray) -> IntArray:
 
 def weights(lead: IntArray, scale: float) -> IntArray:
     """w_c from `leads`, int64 [..., classes] in 0..2^20; at least one class weighs 2^20."""
-    return np.rint(np.exp(lead / -scale) * UNIT).astype(np.int64)
+    return np.asarray(np.rint(np.exp(lead / -scale) * UNIT), dtype=np.int64)
 
 
 def checked_scale(name: str, scale: object) -> float:

@@ -2,7 +2,8 @@
 
 Chen, Park, Simeone, "Knowing when to stop: delay-adaptive spiking neural network classifiers with reliability
 guarantees" (arXiv 2305.11322), with their local non-conformity score t - Y_t[c]: the set at t is {c : Y_t[c] ≥ q_t}.
-With checkpoints 𝒯 and n calibration samples, q_t leaves out at most the share ε / |𝒯| of the right classes (Bonferroni), so
+With checkpoints C and n calibration samples, q_t leaves out at most the share ε / |C| of right classes (Bonferroni),
+so
 that the set at the exit holds the right class with probability ≥ 1 - ε, whatever the rule that stopped.
 Cost per step: one comparison per class, one count.
 """
@@ -83,8 +84,8 @@ class SpikeCP(CutoffPolicy):
     def fit(cls, data: LabelledScores, epsilons: Sequence[float], minimum_count: int) -> list[CutoffPolicy]:
         """ε: tolerated share of samples whose set at the exit misses the right class.
 
-        q_t is the k-th smallest total of the right class at t, k = floor(ε (n + 1) / |𝒯|), which is the paper's
-        ceil((1 - ε / |𝒯|) (n + 1))-th smallest score; no threshold where k is 0. `minimum_count` plays no part.
+        q_t is the k-th smallest total of the right class at t, k = floor(ε (n + 1) / |C|), which is the paper's
+        ceil((1 - ε / |C|) (n + 1))-th smallest score; no threshold where k is 0. `minimum_count` plays no part.
         """
         checkpoints = sorted({-(-data.horizon * k // CHECKPOINTS) for k in range(1, CHECKPOINTS + 1)})
         of_label = np.take_along_axis(data.totals, data.labels[None, :, None], axis=2)[..., 0]

@@ -5,7 +5,7 @@ the segment began, as it does in a single sample. When it exits, or at the lates
 emitted and the next segment begins. Between the two lie `gap` steps that count for nothing: in a pipeline of
 depth P the verdict comes P steps after the last frame that it rests on, and the frames under way are lost to the reset.
 
-The announced class changes only after `confirmations` verdicts in a row for the same other class (hysteresis); a verdict
+The announced class changes only after `confirmations` verdicts in a row for one other class (hysteresis); a verdict
 for the announced class starts the count again, and so does one at the window's end, which the policy did not find safe.
 
 One `StreamCutoff` holds any number of streams, each in its own phase. The Lava monitor calls `step` with one stream, a
@@ -47,7 +47,8 @@ class StreamSettings:
             )
         if self.window is not None and not 1 <= self.window <= self.policy.horizon:
             raise InputError(
-                f"stream: window {self.window}, the policy speaks about 1 to {self.policy.horizon} steps: choose one of "
+                f"stream: window {self.window}, the policy speaks about 1 to {self.policy.horizon} steps: choose one "
+                "of "
                 "them, or calibrate for a longer horizon"
             )
 

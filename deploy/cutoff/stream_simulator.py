@@ -51,7 +51,7 @@ def run_network(network: IntegerNetwork, frames: Integers, settings: StreamSetti
     """Feed streams of encoded frames [F, N, *shape] to a network that every verdict resets, as the reset wave does.
 
     In the pipeline the P frames that follow a segment's last one are under way when the verdict falls, and the next
-    segment begins with the frame after them. So the gap is the network's depth, whatever the settings say; and every segment
+    segment begins with the frame after them. The gap is the network's depth, whatever the settings say; every segment
     starts from rest, each layer with its first real input.
 
     Raises DataError if the frames do not fit the network.
@@ -81,7 +81,9 @@ def run_network(network: IntegerNetwork, frames: Integers, settings: StreamSetti
 def _check_frames(network: IntegerNetwork, frames: Integers) -> None:
     shape = network.input_shape
     if frames.ndim != len(shape) + 2 or frames.shape[2:] != shape or frames.dtype.kind not in "iub":
-        raise DataError(f"stream frames of shape {frames.shape}, type {frames.dtype}: encode frames of shape {shape} first")
+        raise DataError(
+            f"stream frames of shape {frames.shape}, type {frames.dtype}: encode frames of shape {shape} first"
+        )
     if 0 in frames.shape[:2]:
         raise DataError("no frames to run")
     if frames.min() < network.input.minimum or frames.max() > network.input.maximum:

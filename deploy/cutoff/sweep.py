@@ -247,7 +247,8 @@ def verdicts(result: Sweep, accuracy_lost: float = ACCURACY_LOST) -> tuple[str, 
     ]
     alone = (
         f"A sample alone needs {best.mean_timesteps + depth:.2f} of {horizon + depth} hardware steps, since the "
-        f"pipeline is {depth} deep: {100 * (1 - best.isolated):.0f} % saved, not the {100 * (1 - best.naive):.0f} % of τ/T."
+        f"pipeline is {depth} deep: {100 * (1 - best.isolated):.0f} % saved, not the "
+        f"{100 * (1 - best.naive):.0f} % of τ/T."
     )
     if best.isolated > 1 - SMALL_SAVING:
         alone += " For single samples the cutoff does not pay."
@@ -261,7 +262,8 @@ def verdicts(result: Sweep, accuracy_lost: float = ACCURACY_LOST) -> tuple[str, 
 def _throughput(best: SweepPoint, horizon: int, depth: int) -> str:
     if depth >= horizon - 1:
         return (
-            f"Back to back the cutoff does not pay: with P = {depth} and T = {horizon} the verdict never comes before the "
+            f"Back to back the cutoff does not pay: with P = {depth} and T = {horizon} the verdict never comes before "
+            "the "
             "next sample has started anyway, so no throughput is saved, whatever the policy."
         )
     if best.streaming > 1 - SMALL_SAVING:
@@ -269,7 +271,8 @@ def _throughput(best: SweepPoint, horizon: int, depth: int) -> str:
             f"Back to back the cutoff does not pay: τ + P reaches T = {horizon} for nearly every sample, "
             f"{100 * (1 - best.streaming):.1f} % of the throughput is saved."
         )
-    return f"Back to back {100 * (1 - best.streaming):.0f} % of the steps are saved: mean min(τ + P, T) / T = {best.streaming:.2f}."
+    saved = 100 * (1 - best.streaming)
+    return f"Back to back {saved:.0f} % of the steps are saved: mean min(τ + P, T) / T = {best.streaming:.2f}."
 
 
 def _costs_in_words(best: SweepPoint, result: Sweep) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from spikecut.deploy.backends.base import Record
 from spikecut.deploy.backends.batched import run_batched
 from spikecut.deploy.cost import Band, estimate
 from spikecut.deploy.cutoff.base import IntArray
@@ -43,7 +44,7 @@ def measure(
     scores, parts = [], []
     refusals: dict[str, str] = {}
     for start in range(0, inputs.shape[1], BATCH):
-        record = "all" if len(refusals) < len(hardware) else "output"
+        record: Record = "all" if len(refusals) < len(hardware) else "output"
         trace = run_batched(network, inputs[:, start : start + BATCH], record=record, progress=progress)
         scores.append(trace.scores)
         part: dict[str, ExitCosts] = {}

@@ -129,7 +129,7 @@ def test_spikecp_thresholds_are_the_papers_quantiles(problem, epsilon):
     level = 1 - Fraction(str(epsilon)) / len(checkpoints)
     rank = math.ceil(level * (samples + 1))
     for t in range(1, horizon + 1):
-        nonconformity = sorted(t - int(totals[t - 1, n, labels[n]]) for n in range(samples)) + [math.inf]
+        nonconformity = [*sorted(t - int(totals[t - 1, n, labels[n]]) for n in range(samples)), math.inf]
         threshold = nonconformity[rank - 1]
         if t not in checkpoints or threshold == math.inf:
             assert policy.thresholds[t - 1] is None

@@ -202,5 +202,5 @@ def test_the_guarantee_is_recorded():
 @pytest.mark.parametrize(("epsilon", "delta"), [(0.0, 0.05), (0.01, 0.0), (0.01, 1.0), (0.01, True), (0.01, "0.05")])
 def test_what_cannot_be_guaranteed_is_refused(epsilon, delta):
     scores, labels = score_family("counts", 500, 0)
-    with pytest.raises(InputError, match="epsilon|delta"):
+    with pytest.raises(InputError, match=r"epsilon|delta"):
         calibrate(scores, labels, epsilon=epsilon, delta=delta)
