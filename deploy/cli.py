@@ -155,6 +155,21 @@ def run(
 
 
 @app.command()
+def sweep(
+    bundle: Annotated[Path, typer.Argument(help="A bundle.")],
+    dataset: Dataset,
+    out: Annotated[Path | None, typer.Option(help="Folder of tables and figures.")] = None,
+    samples: Samples = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Every cutoff policy over ε: fitted on the calibration split, measured on the test split."""
+    from spikecut.deploy.cutoff_commands import sweep_bundle
+
+    _report(sweep_bundle(bundle, dataset, out, samples=samples, overwrite=overwrite), as_json)
+
+
+@app.command()
 def hardware(
     name: Annotated[str | None, typer.Argument(help="A hardware file by name or path; all names without.")] = None,
     as_json: Json = False,

@@ -29,7 +29,7 @@ pytestmark = [
     pytest.mark.sanafe,
     pytest.mark.skipif(
         "SPIKECUT_SANAFE_PYTHON" not in os.environ and importlib.util.find_spec("sanafe") is None,
-        reason="sanafe is not installed: pip install 'spikecut[sanafe]', or name a Python in SPIKECUT_SANAFE_PYTHON",
+        reason="sanafe is not installed: name a Python that has it in SPIKECUT_SANAFE_PYTHON",
     ),
 ]
 
