@@ -89,12 +89,20 @@ def export(
 @app.command()
 def inspect(
     target: Annotated[Path, typer.Argument(help="A bundle, or a .net file.")],
+    hardware: Annotated[
+        list[str] | None, typer.Option(help="A hardware file by name or path; may be repeated; all without.")
+    ] = None,
+    hypothetical: Annotated[
+        bool, typer.Option("--hypothetical", help="Estimate even for hardware that lacks a feature.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show a network: layers, neurons, exactness, and where it can run."""
-    from spikecut.deploy.commands import inspect_network
+    from spikecut.deploy.commands import Result, inspect_network
+    from spikecut.deploy.cost_commands import inspect_cost
 
-    _report(inspect_network(target), as_json)
+    network, cost = inspect_network(target), inspect_cost(target, hardware, hypothetical)
+    _report(Result([*network.shown, *cost.shown], {**network.data, **cost.data}), as_json)
 
 
 @app.command()
@@ -117,14 +125,19 @@ def verify(
 def calibrate(
     bundle: Annotated[Path, typer.Argument(help="A bundle.")],
     dataset: Dataset,
-    policy: Annotated[str, typer.Option(help="The cutoff policy: topk.")] = "topk",
-    epsilon: Annotated[float, typer.Option(help="Share of wrong cuts tolerated per timestep, in [0, 1).")] = 0.01,
+    policy: Annotated[str, typer.Option(help="topk, confidence, entropy, spikecp, fixed, or your own.")] = "topk",
+    epsilon: Annotated[float, typer.Option(help="Tolerated share in [0, 1); each policy says of what.")] = 0.01,
+    guarantee: Annotated[bool, typer.Option("--guarantee", help="Bound what the cutoff loses on new samples.")] = False,
+    delta: Annotated[float, typer.Option(help="With --guarantee: probability that the bound fails.")] = 0.05,
+    minimum_count: Annotated[int, typer.Option(min=1, help="Samples that a threshold must rest on.")] = 20,
+    seed: Annotated[int, typer.Option(help="With --guarantee: divides the calibration split.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Find the cutoff's thresholds on the calibration split, and write cutoff.json into the bundle."""
-    from spikecut.deploy.commands import calibrate_command
+    from spikecut.deploy.cutoff_commands import calibrate_policy
 
-    _report(calibrate_command(bundle, dataset, policy, epsilon), as_json)
+    result = calibrate_policy(bundle, dataset, policy, epsilon, guarantee, delta, minimum_count, seed)
+    _report(result, as_json)
 
 
 @app.command()
@@ -175,7 +188,7 @@ def hardware(
     as_json: Json = False,
 ) -> None:
     """List the hardware files, or explain one: every number with its source."""
-    from spikecut.deploy.commands import describe_hardware
+    from spikecut.deploy.cost_commands import describe_hardware
 
     _report(describe_hardware(name), as_json)
 

@@ -80,7 +80,7 @@ def export_checkpoint(checkpoint: Path, out: Path, dataset: str | None, overwrit
 
 
 def inspect_network(target: Path) -> Result:
-    """A bundle or a netx file, layer by layer, and where it can run."""
+    """A bundle or a netx file, layer by layer."""
     from spikecut.deploy.bundle import load
 
     bundle = open_bundle(target) if target.is_dir() else None
@@ -89,14 +89,9 @@ def inspect_network(target: Path) -> Result:
     table = Table(*layers[0], title=f"{target}: {network.name}, T = {network.horizon}, readout {network.readout}")
     for row in layers:
         table.add_row(*(str(value) for value in row.values()))
-    places = _placements(network)
-    where = Table("hardware", "cores", "note", title="where it can run")
-    for name, (cores, note) in places.items():
-        where.add_row(name, "" if cores is None else str(cores), note)
     data = {"name": network.name, "horizon": network.horizon, "depth": network.depth, "layers": layers}
     data["input"] = asdict(network.input)
-    data["hardware"] = {name: {"cores": cores, "note": note} for name, (cores, note) in places.items()}
-    shown: list[RenderableType] = [table, where]
+    shown: list[RenderableType] = [table]
     if bundle:
         shown += _manifest_tables(bundle.manifest)
         data["manifest"] = bundle.manifest.model_dump()
@@ -127,27 +122,6 @@ def _decay(decay: int) -> str:
     if decay == 4096:
         return "4096 (all)"
     return f"{decay} (τ {-1 / math.log(1 - decay / 4096):.2f})"
-
-
-def _placements(network: IntegerNetwork) -> dict[str, tuple[int | None, str]]:
-    from spikecut.deploy.hardware import Chip, hardware_names, load_hardware
-    from spikecut.deploy.placement import check_capabilities, place
-    from spikecut.errors import CapabilityError
-
-    found: dict[str, tuple[int | None, str]] = {}
-    for name in hardware_names():
-        hardware = load_hardware(name)
-        missing = check_capabilities(network, hardware)
-        if not isinstance(hardware, Chip):
-            found[name] = (None, "operations only, no cores")
-            continue
-        try:
-            cores = sum(len(layer.cores) for layer in place(network, hardware).layers)
-        except CapabilityError as error:
-            found[name] = (None, str(error))
-            continue
-        found[name] = (cores, f"cannot run here: {', '.join(missing)}" if missing else "fits")
-    return found
 
 
 def _manifest_tables(manifest: Manifest) -> list[RenderableType]:
@@ -207,24 +181,6 @@ def verify_bundle(path: Path, samples: int | None, backend: str) -> tuple[Result
     return Result(lines, data), found.passed
 
 
-def calibrate_command(path: Path, dataset: str, policy: str, epsilon: float) -> Result:
-    """Calibrate a bundle's cutoff."""
-    from spikecut.deploy.workflow import calibrate_bundle
-    from spikecut.models.data import load_dataset
-
-    bundle = open_bundle(path)
-    result = calibrate_bundle(bundle, load_dataset(dataset).calibration, dataset, policy, epsilon)
-    table = Table("t", "threshold", "above it", "right", "exits", title=f"{path}: {policy}, ε = {epsilon:g}")
-    for step in result.steps:
-        threshold = "never cut" if step.threshold is None else f"{step.threshold:,}"
-        table.add_row(str(step.timestep), threshold, str(step.considered), str(step.right), str(step.exits))
-    line = (
-        f"{result.samples} calibration samples: accuracy {100 * result.accuracy_full:.2f} % at T, "
-        f"{100 * result.accuracy_cutoff:.2f} % at the exit, {result.mean_timesteps:.2f} timesteps on average"
-    )
-    return Result([table, line], result.to_dict())
-
-
 def run_command(
     path: Path,
     dataset: str,
@@ -259,33 +215,6 @@ def first_samples(split: Split, samples: int | None) -> Split:
     if samples is None:
         return split
     return replace(split, x=split.x[:samples], y=split.y[:samples], index=split.index[:samples])
-
-
-def describe_hardware(name: str | None) -> Result:
-    """All hardware files, or every number of one."""
-    from spikecut.deploy.hardware import hardware_names, load_hardware
-
-    if name is None:
-        table = Table("name", "what it is")
-        rows = {name: load_hardware(name).title for name in hardware_names()}
-        for key, title in rows.items():
-            table.add_row(key, title)
-        return Result([table], rows)
-    loaded = load_hardware(name)
-    data = loaded.model_dump(mode="json")
-    table = Table("quantity", "value", "low", "high", "evidence", "source", title=loaded.title)
-    for key, leaf in _leaves(data, ""):
-        cells = ["unknown" if leaf[part] is None else f"{leaf[part]:g}" for part in ("value", "low", "high")]
-        table.add_row(key, *cells, str(leaf["evidence"]), str(leaf["source"]))
-    return Result([table], data)
-
-
-def _leaves(data: Any, prefix: str) -> list[tuple[str, dict[str, Any]]]:
-    if isinstance(data, dict) and "value" in data and "source" in data:
-        return [(prefix, data)]
-    if not isinstance(data, dict):
-        return []
-    return [leaf for key, value in data.items() for leaf in _leaves(value, f"{prefix}.{key}" if prefix else str(key))]
 
 
 def check_writable(out: Path, overwrite: bool) -> None:

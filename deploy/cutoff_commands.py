@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from rich.table import Table
 from spikecut.deploy.bundle import Bundle, open_bundle
 from spikecut.deploy.commands import Result
 from spikecut.deploy.console import progress_bar
-from spikecut.deploy.cutoff.base import LabelledScores
+from spikecut.deploy.cutoff.base import LabelledScores, exit_timesteps
 from spikecut.deploy.cutoff.calibrate import Calibration, calibrate
 from spikecut.deploy.cutoff.sweep import EPSILONS, FORMAT, POLICIES, Sweep, SweepPoint, sweep, verdicts
 from spikecut.deploy.evaluate import installed_versions, jsonable
@@ -56,13 +57,13 @@ def calibrate_split(
     """Calibrate on a held-out split with the batched engine, and write cutoff.json into the bundle."""
     from spikecut.deploy.workflow import data_hash
 
-    scores = _scores(bundle, split, "scores of the calibration split")
+    scores = scores_of_split(bundle, split, "scores of the calibration split")
     result = calibrate(scores, split.y, policy, epsilon, minimum_count, delta, seed)
     bundle.write_cutoff({**result.to_dict(), "dataset": dataset, "data": data_hash(split)})
     return result
 
 
-def _scores(bundle: Bundle, split: Split, what: str) -> Any:
+def scores_of_split(bundle: Bundle, split: Split, what: str) -> Any:
     """Full-horizon scores int64 [T, N, classes] of a split."""
     from spikecut.deploy.backends.batched import run_batched
     from spikecut.deploy.workflow import check_labels
@@ -162,20 +163,25 @@ def run_sweep(
     hardware: Sequence[str] = (),
     hypothetical: bool = False,
 ) -> Sweep:
-    """Run both splits to the horizon once, and sweep over their scores."""
-    from spikecut.deploy.cutoff.sweep_costs import measure
+    """Run both splits to the horizon, and sweep over their scores."""
+    from spikecut.deploy.cutoff.sweep_costs import measure, stream_ratios
     from spikecut.deploy.hardware import load_hardware
     from spikecut.deploy.workflow import check_labels
     from spikecut.export.encode import encode
 
     network = bundle.network
     chips = {name: load_hardware(name) for name in hardware}
-    fitted = LabelledScores.of(_scores(bundle, calibration, "scores of the calibration split"), calibration.y)
+    fitted = LabelledScores.of(scores_of_split(bundle, calibration, "scores of the calibration split"), calibration.y)
     check_labels(network, test)
+    inputs = encode(test.x, network)
     with progress_bar("the test split, with costs", len(test.y)) as advance:
-        measured = measure(network, encode(test.x, network), chips, hypothetical, advance)
-    measured_scores = LabelledScores.of(measured.scores, test.y)
-    return sweep(fitted, measured_scores, network.depth, policies, epsilons, costs=measured.costs)
+        measured = measure(network, inputs, chips, hypothetical, advance)
+    scores = LabelledScores.of(measured.scores, test.y)
+    result = sweep(fitted, scores, network.depth, policies, epsilons, costs=measured.costs)
+    best = {name: exit_timesteps(point.cutoff, scores.totals) for name in policies if (point := result.best(name))}
+    known = {name: chip for name, chip in chips.items() if name in result.full_costs}
+    with progress_bar("streams of the best policies", len(test.y)) as advance:
+        return replace(result, streamed=stream_ratios(network, inputs, known, best, advance))
 
 
 def sweep_table(result: Sweep, title: str) -> Table:

@@ -11,8 +11,9 @@ from rich.console import Console
 from spikecut.deploy.bundle import open_bundle
 from spikecut.deploy.commands import verify_bundle
 from spikecut.deploy.console import stdout
+from spikecut.deploy.cutoff_commands import calibrate_split
 from spikecut.deploy.report.tables import demo_table
-from spikecut.deploy.workflow import calibrate_bundle, export_to_bundle, run_bundle, write_summary
+from spikecut.deploy.workflow import export_to_bundle, run_bundle, write_summary
 from spikecut.errors import InputError, SpikecutError
 from spikecut.models.checkpoint import load_checkpoint, save_checkpoint
 from spikecut.models.data import Dataset, load_dataset
@@ -95,7 +96,7 @@ def _one(folder: Path, recipe: Recipe, data: Dataset, seed: int, backend: str, c
     if not passed:
         raise VerificationError(f"{bundle.path}: {checked.shown[1]}")
     say("every integer is equal; calibrating")
-    calibration = calibrate_bundle(bundle, data.calibration, data.name, "topk", recipe.epsilon)
+    calibration = calibrate_split(bundle, data.calibration, data.name, "topk", recipe.epsilon)
     say(f"running {len(data.test.y)} test samples on {backend}, halted and to the horizon")
     done = run_bundle(
         bundle,

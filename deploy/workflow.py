@@ -15,7 +15,6 @@ from spikecut.deploy.bundle import Bundle
 from spikecut.deploy.console import progress_bar
 from spikecut.deploy.cost import CostEstimate, estimate
 from spikecut.deploy.cutoff.base import CutoffPolicy
-from spikecut.deploy.cutoff.calibrate import Calibration, calibrate
 from spikecut.deploy.evaluate import Evaluation, jsonable, sample_table, summarise, write_run
 from spikecut.deploy.hardware import load_hardware
 from spikecut.deploy.savings import savings
@@ -78,18 +77,6 @@ def data_hash(split: Split) -> str:
         digest.update(str((array.shape, array.dtype)).encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
-
-
-def calibrate_bundle(bundle: Bundle, split: Split, dataset: str, policy: str, epsilon: float) -> Calibration:
-    """Calibrate on a held-out split with the batched engine, and write cutoff.json into the bundle."""
-    network = bundle.network
-    check_labels(network, split)
-    inputs = encode(split.x, network)
-    with progress_bar("scores of the calibration split", len(split.y)) as advance:
-        trace = run_batched(network, inputs, progress=advance)
-    result = calibrate(trace.scores, split.y, policy=policy, epsilon=epsilon)
-    bundle.write_cutoff({**result.to_dict(), "dataset": dataset, "data": data_hash(split)})
-    return result
 
 
 def run_traces(

@@ -48,8 +48,9 @@ def _quiet() -> Iterator[None]:
 
 def require_lava() -> None:
     """Import Lava, or raise BackendError with the remedy."""
-    if "lava.magma.runtime" not in sys.modules:
-        # Lava sets the start method at import, and fails if another library has asked for it before.
+    if "lava.magma.runtime.message_infrastructure.multiprocessing" not in sys.modules:
+        # This module sets the start method at import, and fails if another library has asked for it before; packages
+        # above it stay in sys.modules even then.
         multiprocessing.set_start_method(None, force=True)
     try:
         with _quiet():

@@ -26,6 +26,7 @@ ACCURACY_LOST = 0.003
 """Accuracy lost that `Sweep.best` tolerates: 0.3 points."""
 SMALL_SAVING = 0.05
 FORMAT = "spikecut sweep 1"
+MEASURES = {"latency_s": "time", "energy_j": "energy"}
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ class Sweep:
     accuracy_at: accuracy if every sample stops at t, float64 [T]; the last is that of the full horizon.
     optimal: the optimal cutoff of the test samples.
     full_costs: hardware → mean cost of the full run; refusals: hardware → why the network cannot run there.
+    streamed: policy → hardware → {"latency_s" | "energy_j": ratio per sample, cut over full} of a stream, estimated,
+        each policy at its best point; empty where no stream was put together.
     """
 
     horizon: int
@@ -107,6 +110,7 @@ class Sweep:
     points: tuple[SweepPoint, ...]
     full_costs: dict[str, dict[str, Edges]] = field(default_factory=dict)
     refusals: dict[str, str] = field(default_factory=dict)
+    streamed: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
 
     @property
     def accuracy_full(self) -> float:
@@ -146,6 +150,7 @@ class Sweep:
             "optimal_cutoff": {"mean_timesteps": optimal.mean_timesteps, "never_right": int(optimal.never_right.sum())},
             "full_costs": self.full_costs,
             "refusals": self.refusals,
+            "streamed": self.streamed,
             "points": points,
             "verdicts": list(verdicts(self)),
         }
@@ -278,11 +283,19 @@ def _throughput(best: SweepPoint, horizon: int, depth: int) -> str:
 def _costs_in_words(best: SweepPoint, result: Sweep) -> list[str]:
     lines = []
     for name, full in result.full_costs.items():
-        parts = []
-        for key, what in (("latency_s", "latency"), ("energy_j", "energy")):
-            over, under = best.costs[name][key][0], full[key][0]
-            if under > 0 and np.isfinite(over):
-                parts.append(f"{what} × {over / under:.2f}")
+        alone = {key: best.costs[name][key][0] / full[key][0] for key in MEASURES if _is_known(full[key][0])}
+        parts = [f"a sample alone {_ratios_in_words(alone)}"] if alone else []
+        back_to_back = result.streamed.get(best.policy, {}).get(name)
+        if back_to_back:
+            parts.append(f"back to back {_ratios_in_words(back_to_back)}")
         if parts:
-            lines.append(f"{name}, estimated, a sample alone: {', '.join(parts)}.")
+            lines.append(f"{name}, estimated, ratios to the full horizon: {'; '.join(parts)}.")
     return lines
+
+
+def _is_known(value: float) -> bool:
+    return value > 0 and bool(np.isfinite(value))
+
+
+def _ratios_in_words(ratios: Mapping[str, float]) -> str:
+    return ", ".join(f"{MEASURES[key]} × {value:.2f}" for key, value in ratios.items())

@@ -1,7 +1,7 @@
 """What every sample costs at every possible exit, from one full run: the first τ + P hardware steps of its events.
 
 A run halted at τ did exactly what the full run did until then, so its events are a prefix of the full run's. Nothing is
-scaled by τ/T.
+scaled by τ/T. Streams are put together from full runs as well (streaming_cost.py).
 """
 
 from collections.abc import Callable, Mapping
@@ -13,8 +13,10 @@ from spikecut.deploy.backends.base import Record
 from spikecut.deploy.backends.batched import run_batched
 from spikecut.deploy.cost import Band, estimate
 from spikecut.deploy.cutoff.base import IntArray
-from spikecut.deploy.cutoff.sweep import ExitCosts, FloatArray
-from spikecut.deploy.hardware import Hardware
+from spikecut.deploy.cutoff.sweep import MEASURES, ExitCosts, FloatArray
+from spikecut.deploy.hardware import Chip, Hardware
+from spikecut.deploy.placement import Placement, place
+from spikecut.deploy.streaming_cost import stream
 from spikecut.deploy.trace import ExitReason, RunTrace
 from spikecut.errors import CapabilityError, InputError
 from spikecut.export.graph import IntegerNetwork, Integers
@@ -61,6 +63,48 @@ def measure(
         if name not in refusals:
             costs[name] = _joined([part[name] for part in parts])
     return MeasuredScores(np.concatenate(scores, axis=1), costs)
+
+
+def stream_ratios(
+    network: IntegerNetwork,
+    inputs: Integers,
+    hardware: Mapping[str, Hardware],
+    exits: Mapping[str, IntArray],
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Time and energy per sample of a stream, cut over full: policy → hardware → {"latency_s" | "energy_j": ratio}.
+
+    Samples follow each other in their order after min(τ + P, T) steps, in the full stream after T. The network runs
+    once more, since where one sample's steps meet the next one's depends on the exits.
+
+    Parameters
+    ----------
+    hardware: those on which the network can run; lists of operations without cores are left out.
+    exits: policy → exits of these samples, int64 [N].
+    """
+    chips = {name: (chip, place(network, chip)) for name, chip in hardware.items() if isinstance(chip, Chip)}
+    whole = np.full(inputs.shape[1], network.horizon, dtype=np.int64)
+    intervals = {name: np.minimum(exit + network.depth, network.horizon) for name, exit in exits.items()}
+    sums = {(policy, name): np.zeros((2, 2)) for policy in exits for name in chips}
+    for start in range(0, inputs.shape[1] if chips else 0, BATCH):
+        part = slice(start, start + BATCH)
+        trace = run_batched(network, inputs[:, part], record="all", progress=progress)
+        for name, (chip, placement) in chips.items():
+            full = _stream_sums(trace, chip, placement, whole[part])
+            for policy, interval in intervals.items():
+                cut = _stream_sums(trace, chip, placement, interval[part])
+                sums[policy, name] += np.stack([cut, full])
+    result: dict[str, dict[str, dict[str, float]]] = {policy: {} for policy in exits}
+    for (policy, name), (cut, full) in sums.items():
+        keys = zip(MEASURES, cut.tolist(), full.tolist(), strict=True)
+        result[policy][name] = {key: over / under for key, over, under in keys if under > 0}
+    return result
+
+
+def _stream_sums(trace: RunTrace, chip: Chip, placement: Placement, intervals: IntArray) -> FloatArray:
+    """Time and energy of a whole stream, float64 [2]; NaN where unknown."""
+    estimated = stream(trace, chip, placement, intervals)
+    return np.array([estimated.time_s.value, estimated.energy_j.value], dtype=np.float64) * float(trace.samples)
 
 
 def exit_costs(full: RunTrace, hardware: Hardware, hypothetical: bool = False) -> ExitCosts:

@@ -7,12 +7,17 @@ import numpy as np
 from rich.table import Table
 
 from spikecut.deploy.attribution import Attribution, CutoffAttribution, Shares
-from spikecut.deploy.cost import CostEstimate, Figure
+from spikecut.deploy.cost import Band, CostEstimate, Figure
 from spikecut.deploy.placement import FloatArray, Placement
 from spikecut.deploy.pricing import EVENTS, words
 from spikecut.deploy.report.tables import UNKNOWN, quantity
 
-MEASURES = (("latency", "s"), ("energy", "J"))
+MEASURES = (
+    ("latency", "latency_s", "s"),
+    ("dynamic energy", "dynamic_energy_j", "J"),
+    ("static energy", "static_energy_j", "J"),
+    ("energy", "energy_j", "J"),
+)
 SHOWN_PERCENTILES = (50, 95, 99)
 
 
@@ -26,8 +31,8 @@ def cost_table(costs: Mapping[str, CostEstimate | str], title: str = "") -> Tabl
         if isinstance(cost, str):
             table.add_row(name, cost)
             continue
-        for measure, unit in MEASURES:
-            band = cost.latency_s if measure == "latency" else cost.energy_j
+        for measure, key, unit in MEASURES:
+            band: Band = getattr(cost, key)
             unknown = cost.unknown_time if measure == "latency" else cost.unknown_energy
             evidence = cost.evidence_time if measure == "latency" else cost.evidence_energy
             at_least = "≥ " if unknown and not np.isnan(band.mean.value) else ""
@@ -36,8 +41,9 @@ def cost_table(costs: Mapping[str, CostEstimate | str], title: str = "") -> Tabl
             cells = [at_least + quantity(_known(percentiles[p].value), unit) for p in SHOWN_PERCENTILES]
             mean = f"{mark}{at_least}{figure(band.mean, unit)}"
             table.add_row(name, measure, mean, *cells, ", ".join(evidence) or UNKNOWN)
-            if unknown:
-                notes[f"{name} {measure}, unknown: {', '.join(unknown)}"] = None
+        for measure, terms in (("latency", cost.unknown_time), ("energy", cost.unknown_energy)):
+            if terms:
+                notes[f"{name} {measure}, unknown: {', '.join(terms)}"] = None
         for line in cost.assumptions:
             notes[f"{name} assumes: {line}"] = None
     if notes:
@@ -125,7 +131,13 @@ def _share(part: float, whole: float) -> str:
 
 def cutoff_table(saved: CutoffAttribution, hardware: str) -> Table:
     """What the cutoff saved of the estimated time and energy, per layer, and what it could not save."""
-    table = Table("layer", "time saved", "energy saved", title=f"{hardware}: what the cutoff saved of the mean sample")
+    table = Table(
+        "layer",
+        "time saved",
+        "energy saved",
+        title=f"{hardware}: what the cutoff saved of the mean sample",
+        min_width=72,
+    )
     for index, name in enumerate(saved.layers):
         table.add_row(name, *_saved(float(saved.saved_time_s[index].sum()), float(saved.saved_energy_j[index].sum())))
     for name in dict.fromkeys((*saved.saved_shared_time_s, *saved.saved_shared_energy_j)):
@@ -134,8 +146,8 @@ def cutoff_table(saved: CutoffAttribution, hardware: str) -> Table:
             table.add_row(name, *_saved(*cells))
     unsaved = saved.unsaved_energy_j
     table.caption = (
-        f"Estimated. Not saved: {quantity(saved.unsaved_time_s, 's')} to fill the pipeline and from verdict to halt, "
-        f"{quantity(unsaved['lead-in'], 'J')} of layers that wait for their first input, and "
+        f"Estimated, at the best figures. Not saved: {quantity(saved.unsaved_time_s, 's')} to fill the pipeline and "
+        f"from verdict to halt, {quantity(unsaved['lead-in'], 'J')} of layers that wait for their first input, and "
         f"{quantity(unsaved['overrun'], 'J')} of layers that went on beyond what the verdict used."
     )
     return table

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from spikecut.deploy.cutoff.sweep import Sweep, SweepPoint
+from spikecut.deploy.cutoff.sweep import MEASURES, Sweep, SweepPoint
 from spikecut.deploy.report.plots import BLUE, GREY, ORANGE, SKY, VERMILION
 from spikecut.errors import InputError
 
@@ -105,37 +105,62 @@ def energy_figure(sweep: Sweep, hardware: str) -> Figure:
 
 
 def savings_figure(sweep: Sweep) -> Figure:
-    """The three ratios to the full run as steps, and the isolated one as estimated time and energy; 1 saves nothing.
+    """The three ratios to the full run as steps, and as estimated time and energy per hardware; 1 saves nothing.
 
     Each policy stands at the ε with the fewest timesteps that loses at most 0.3 points of accuracy.
+
+    Raises InputError if no policy has such an ε.
     """
-    best = {name: point for name in sweep.policies if (point := sweep.best(name)) is not None}
+    best = [point for name in sweep.policies if (point := sweep.best(name)) is not None]
     if not best:
         raise InputError("sweep: no policy keeps the accuracy, there is nothing to compare")
-    columns = {name: _ratios(point, sweep) for name, point in best.items()}
-    labels = list(next(iter(columns.values())))
-    figure, axes = _axes("ratio to the full run at ≤ 0.3 points of accuracy lost; 1 saves nothing")
-    width = 0.8 / len(columns)
-    places = np.arange(len(labels))
-    for number, (name, ratios) in enumerate(columns.items()):
-        offset = (number - (len(columns) - 1) / 2) * width
-        colour, _ = style(name, sweep)
-        axes.bar(places + offset, list(ratios.values()), width=0.92 * width, color=colour, label=name)
-    axes.axhline(1.0, color="black", linewidth=1.0, linestyle=":")
-    axes.set_xticks(places, labels, fontsize=9)
-    axes.set_ylim(0, 1.18)
-    axes.set_ylabel("cut / full", fontsize=11)
-    axes.legend(frameon=False, fontsize=9, ncols=len(columns), loc="upper center")
+    panels = {"steps": [_step_ratios(point) for point in best]}
+    for name in sweep.full_costs:
+        ratios = [_cost_ratios(point, name, sweep) for point in best]
+        if ratios[0]:
+            panels[f"{name}, estimated"] = ratios
+    widths = [len(ratios[0]) for ratios in panels.values()]
+    figure = Figure(figsize=(2.6 + 1.05 * sum(widths), 4.2), layout="constrained")
+    figure.suptitle(
+        "ratio to the full run at ≤ 0.3 points of accuracy lost; 1 saves nothing", fontsize=11, x=0.01, ha="left"
+    )
+    rows = figure.subplots(1, len(panels), sharey=True, squeeze=False, gridspec_kw={"width_ratios": widths})
+    for axes, (title, ratios) in zip(rows[0], panels.items(), strict=True):
+        _bars(axes, title, best, ratios, sweep)
+    rows[0][0].set_ylabel("cut / full", fontsize=11)
+    handles, labels = rows[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", frameon=False, fontsize=9, ncols=len(best))
     return figure
 
 
-def _ratios(point: SweepPoint, sweep: Sweep) -> dict[str, float]:
-    """Bars of one policy, by label."""
-    ratios = {"steps\nnaive τ/T": point.naive, "steps\nisolated": point.isolated, "steps\nstreaming": point.streaming}
-    for key, what in (("latency_s", "time"), ("energy_j", "energy")):
-        for name, full in sweep.full_costs.items():
-            if full[key][0] > 0 and np.isfinite(point.costs[name][key][0]):
-                ratios[f"{what}\nisolated\n{name}"] = point.costs[name][key][0] / full[key][0]
+def _bars(axes: Axes, title: str, best: list[SweepPoint], ratios: list[dict[str, float]], sweep: Sweep) -> None:
+    """One panel: a group of bars per ratio, a bar per policy."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title(title, fontsize=10)
+    width = 0.8 / len(best)
+    places = np.arange(len(ratios[0]))
+    for number, (point, values) in enumerate(zip(best, ratios, strict=True)):
+        offset = (number - (len(best) - 1) / 2) * width
+        colour, _ = style(point.policy, sweep)
+        axes.bar(places + offset, list(values.values()), width=0.92 * width, color=colour, label=point.policy)
+    axes.axhline(1.0, color="black", linewidth=1.0, linestyle=":")
+    axes.set_xticks(places, list(ratios[0]), fontsize=9)
+    axes.set_ylim(bottom=0)
+
+
+def _step_ratios(point: SweepPoint) -> dict[str, float]:
+    return {"naive\nτ/T": point.naive, "isolated": point.isolated, "streaming": point.streaming}
+
+
+def _cost_ratios(point: SweepPoint, hardware: str, sweep: Sweep) -> dict[str, float]:
+    """Ratios of time and energy that are known on this hardware, by label."""
+    full, streamed = sweep.full_costs[hardware], sweep.streamed.get(point.policy, {}).get(hardware, {})
+    ratios = {}
+    for key, what in MEASURES.items():
+        if full[key][0] > 0 and np.isfinite(full[key][0]):
+            ratios[f"{what}\nisolated"] = point.costs[hardware][key][0] / full[key][0]
+        if np.isfinite(streamed.get(key, np.nan)):
+            ratios[f"{what}\nstreaming"] = streamed[key]
     return ratios
 
 

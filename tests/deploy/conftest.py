@@ -5,7 +5,8 @@ import shutil
 import pytest
 
 from spikecut.deploy.bundle import open_bundle
-from spikecut.deploy.workflow import calibrate_bundle, export_to_bundle
+from spikecut.deploy.cutoff_commands import calibrate_split
+from spikecut.deploy.workflow import export_to_bundle
 from spikecut.models.checkpoint import save_checkpoint
 from spikecut.models.data import load_dataset
 from spikecut.models.train import train
@@ -26,7 +27,7 @@ def workshop(tmp_path_factory, digits):
         trained = train(method, digits, epochs=epochs)
         save_checkpoint(folder / f"{method}.safetensors", trained.network, trained.recipe)
         export_to_bundle(trained.network, trained.recipe, folder / method)
-        calibrate_bundle(open_bundle(folder / method), digits.calibration, "digits", "topk", 0.02)
+        calibrate_split(open_bundle(folder / method), digits.calibration, "digits", "topk", 0.02)
     return folder
 
 

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +183,26 @@ def test_nothing_is_left_in_shared_memory():
     network = random_network(1, dense_only=True)
     run_lava(network, random_inputs(network, 2))
     assert set(Path("/dev/shm").iterdir()) <= before
+
+
+LATE_IMPORT = """
+import multiprocessing
+multiprocessing.set_start_method("spawn")
+try:
+    import spikecut.deploy.processes.neurons
+except RuntimeError:
+    pass
+else:
+    raise SystemExit("Lava was expected to refuse a start method that is set already")
+from spikecut.deploy.backends.lava_graph import require_lava
+require_lava()
+import spikecut.deploy.processes.neurons
+"""
+
+
+def test_lava_loads_even_after_an_import_of_it_failed():
+    done = subprocess.run([sys.executable, "-c", LATE_IMPORT], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_policy_for_another_horizon_is_refused():

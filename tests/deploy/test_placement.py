@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import combinations, pairwise
 from math import ceil
 
 import numpy as np
@@ -7,8 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikecut.deploy.hardware import Chip, load_hardware
-from spikecut.deploy.placement import LIMITED, Placement, check_capabilities, fan_out_per_core, place
-from spikecut.errors import CapabilityError
+from spikecut.deploy.mesh import busy_at_rates_ns
+from spikecut.deploy.placement import (
+    LIMITED,
+    Placement,
+    check_capabilities,
+    fan_out_per_core,
+    place,
+    recurrent_fan_out_per_core,
+)
+from spikecut.errors import CapabilityError, InputError
 from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
 
 
@@ -252,3 +261,100 @@ def test_fan_out_per_core_counts_the_synapses(network: IntegerNetwork, neurons: 
 
 def test_limits_are_those_of_the_schema() -> None:
     assert set(LIMITED) | {"cores_per_chip", "cores_per_tile", "mesh_columns", "mesh_rows"} == set(dict(loihi().limits))
+
+
+# Recurrent layers, delays, and the balance of the cores.
+
+
+def recurrent(name: str, inputs: int, outputs: int) -> IntegerLayer:
+    return replace(dense(name, (inputs,), outputs), recurrent=np.full((outputs, outputs), 2))
+
+
+def test_own_neurons_of_a_recurrent_layer_are_axons_of_all_its_cores() -> None:
+    network = chain(recurrent("a", 4, 6), dense("b", (6,), 2))
+    assert sizes(place(network, loihi(neurons_per_core=2))) == [[2, 2, 2], [2]]
+    assert sizes(place(network, loihi(neurons_per_core=2, input_axons_per_core=10))) == [[2, 2, 2], [2]]
+    with pytest.raises(CapabilityError, match=r"layer a does not fit: one neuron needs 10 input axons per core, .* 9"):
+        place(network, loihi(input_axons_per_core=9))
+    # 4 axons of 6 synapses and 6 own ones: a word each; and each neuron reaches 3 own cores and that of b
+    assert sizes(place(network, loihi(synaptic_words_per_core=10))) == [[6], [2]]
+    assert sizes(place(network, loihi(neurons_per_core=2, output_axons_per_core=8))) == [[2, 2, 2], [2]]
+    with pytest.raises(CapabilityError, match="layer a does not fit"):
+        place(network, loihi(neurons_per_core=2, output_axons_per_core=3))
+    placed = place(network, loihi(neurons_per_core=2)).layers[0]
+    assert recurrent_fan_out_per_core(network.layers[0], placed).tolist() == [[2, 2, 2]] * 6
+
+
+def test_delays_take_memory() -> None:
+    plain = dense("a", (10,), 8)  # 8 synapses of 8 bits are one word, of 14 bits two
+    late = replace(plain, delay=np.full((8, 10), 3))
+    assert sizes(place(chain(plain), loihi(synaptic_words_per_core=10))) == [[8]]
+    assert sizes(place(chain(late), loihi(synaptic_words_per_core=10))) == [[4, 4]]
+
+
+def uneven() -> tuple[IntegerNetwork, list[np.ndarray]]:
+    """A dense layer whose first neurons receive, and send, nearly everything."""
+    weight = np.zeros((12, 10), dtype=int)
+    weight[:3] = 2
+    weight[3:, 0] = 2
+    layer = dense("a", (10,), 12).with_weight(weight)
+    sent = np.array([0.9, 0.8, 0.9] + [0.05] * 9)
+    network = chain(layer, dense("b", (12,), 2))
+    return network, [np.full(10, 0.5), sent, np.zeros(2)]
+
+
+@pytest.mark.parametrize("cores", [2, 3, 4])
+def test_no_cut_into_as_many_cores_has_a_lighter_busiest_one(cores: int) -> None:
+    network, rates = uneven()
+    chip = loihi(neurons_per_core=ceil(12 / cores) + 3)
+    needed = sizes(place(network, chip, rates=rates))
+    found = place(network, chip, cores=cores + 1, rates=rates)
+    assert len(needed[0]) <= len(found.layers[0].cores) <= cores
+    busiest = max(float(times.max()) for times in busy_at_rates_ns(network, chip, found, rates))
+    for ends in combinations(range(1, 12), cores - 1):
+        bounds = [0, *ends, 12]
+        groups = tuple(np.arange(a, b) for a, b in pairwise(bounds))
+        if max(group.size for group in groups) > ceil(12 / cores) + 3:
+            continue
+        first = replace(found.layers[0], groups=groups, cores=tuple(range(cores)))
+        other = busy_at_rates_ns(network, chip, replace(found, layers=(first, found.layers[1])), rates)
+        assert busiest <= max(float(times.max()) for times in other) * (1 + 1e-5)
+
+
+def test_more_cores_never_make_the_busiest_one_busier() -> None:
+    network, rates = uneven()
+    busiest = []
+    for cores in range(2, 9):
+        found = place(network, loihi(), cores=cores, rates=rates)
+        assert found.cores <= cores
+        busiest.append(max(float(times.max()) for times in busy_at_rates_ns(network, loihi(), found, rates)))
+    assert all(more <= less * (1 + 1e-5) for less, more in pairwise(busiest))
+    assert busiest[-1] < busiest[0]
+
+
+def test_a_balanced_cut_beats_filling_core_after_core() -> None:
+    network = chain(dense("a", (10,), 11), dense("b", (11,), 2))
+    assert sizes(place(network, loihi(neurons_per_core=10))) == [[6, 5], [2]]  # a naive fill takes 10 and 1
+
+
+def test_too_few_cores_and_wrong_rates_are_named() -> None:
+    network, rates = uneven()
+    with pytest.raises(CapabilityError, match="needs 4 cores of loihi1, 3 were given"):
+        place(network, loihi(neurons_per_core=4), cores=3)
+    with pytest.raises(InputError, match="rates of shapes"):
+        place(network, loihi(), rates=rates[:2])
+
+
+@settings(max_examples=30, deadline=None)
+@given(network=small_networks(), extra=st.integers(0, 6), neurons=st.integers(6, 30))
+def test_a_given_number_of_cores_keeps_every_limit(network: IntegerNetwork, extra: int, neurons: int) -> None:
+    chip = loihi(neurons_per_core=neurons)
+    fewest = place(network, chip)
+    found = place(network, chip, cores=fewest.cores + extra)
+    assert found.cores <= fewest.cores + extra
+    for index in range(len(network.layers)):
+        assert needs(network, found, index)["neurons_per_core"] <= neurons
+    before, after = (
+        max(float(times.max()) for times in busy_at_rates_ns(network, chip, placed)) for placed in (fewest, found)
+    )
+    assert after <= before * (1 + 1e-5)

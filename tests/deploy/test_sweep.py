@@ -9,14 +9,15 @@ from networks import random_inputs, random_network
 
 from spikecut.deploy.backends.batched import run_batched
 from spikecut.deploy.cost import estimate
-from spikecut.deploy.cutoff import FixedTimestep, TopK, apply_policy, policy_from_dict
+from spikecut.deploy.cutoff import FixedTimestep, TopK, apply_policy, policy_from_dict, sweep_costs
 from spikecut.deploy.cutoff.base import LabelledScores
 from spikecut.deploy.cutoff.calibrate import calibrate
 from spikecut.deploy.cutoff.sweep import EPSILONS, POLICIES, ExitCosts, sweep, verdicts
-from spikecut.deploy.cutoff.sweep_costs import exit_costs, measure, prefix
+from spikecut.deploy.cutoff.sweep_costs import exit_costs, measure, prefix, stream_ratios
 from spikecut.deploy.hardware import load_hardware
 from spikecut.deploy.report.plots import save
 from spikecut.deploy.report.sweep_plots import energy_figure, savings_figure, sweep_figures
+from spikecut.deploy.savings import savings
 from spikecut.errors import InputError
 
 
@@ -155,8 +156,6 @@ def test_a_prefix_is_the_run_of_a_fixed_timestep():
 
 
 def test_measure_joins_its_batches(monkeypatch):
-    from spikecut.deploy.cutoff import sweep_costs
-
     network = random_network(4)
     inputs = random_inputs(network, 7)
     hardware = {"loihi1": load_hardware("loihi1")}
@@ -170,6 +169,24 @@ def test_measure_joins_its_batches(monkeypatch):
     assert "cannot run here" in refused.costs["loihi1"]
 
 
+def test_streams_of_the_sweep_are_those_of_the_savings(monkeypatch):
+    """Against savings(), which puts the stream of a run that the policy really halted together in one piece."""
+    network = random_network(4)
+    inputs = random_inputs(network, 12)
+    hardware = {"loihi1": load_hardware("loihi1"), "horowitz45nm": load_hardware("horowitz45nm")}
+    full, cut = (run_batched(network, inputs, policy, record="all") for policy in (None, FixedTimestep(2)))
+    pair = {"loihi1": tuple(estimate(run, hardware["loihi1"]) for run in (full, cut))}
+    expected = savings(full, cut, pair).streaming["loihi1"]
+    found = stream_ratios(network, inputs, hardware, {"fixed": cut.timesteps})
+    assert set(found["fixed"]) == {"loihi1"}
+    assert found["fixed"]["loihi1"]["latency_s"] == pytest.approx(expected["latency"].value, rel=1e-12)
+    assert found["fixed"]["loihi1"]["energy_j"] == pytest.approx(expected["energy"].value, rel=1e-12)
+    assert found["fixed"]["loihi1"]["energy_j"] < 1
+    monkeypatch.setattr(sweep_costs, "BATCH", 5)
+    pieces = stream_ratios(network, inputs, hardware, {"fixed": cut.timesteps})
+    assert pieces["fixed"]["loihi1"]["latency_s"] == pytest.approx(expected["latency"].value, rel=0.1)
+
+
 def test_figures_are_drawn_and_equal_again(swept, tmp_path):
     figures = sweep_figures(swept)
     assert set(figures) == {"accuracy-timesteps", "savings", "energy-accuracy-chip"}
@@ -181,9 +198,10 @@ def test_figures_are_drawn_and_equal_again(swept, tmp_path):
     assert {"fixed timestep", "topk", "confidence", "entropy", "spikecp", "full horizon"} <= set(drawn)
     best = sorted((p.mean_timesteps, p.accuracy) for p in swept.of("topk"))
     assert sorted(zip(*drawn["topk"].get_data(), strict=True)) == best
-    bars = figures["savings"].axes[0].patches
+    steps, chip = figures["savings"].axes
     kept = [swept.best(name) for name in POLICIES if swept.best(name)]
-    assert len(bars) == 5 * len(kept)
-    assert bars[0].get_height() == kept[0].naive
+    assert [bar.get_height() for bar in steps.patches[:3]] == [kept[0].naive, kept[0].isolated, kept[0].streaming]
+    assert len(steps.patches) == 3 * len(kept)
+    assert len(chip.patches) == 2 * len(kept)
     with pytest.raises(InputError, match="no energy"):
         energy_figure(swept, "other")

@@ -1,0 +1,114 @@
+"""The commands of the cutoff on really trained networks, from the bundle to the folder."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from spikecut.deploy.backends.batched import run_batched
+from spikecut.deploy.bundle import open_bundle
+from spikecut.deploy.cutoff_commands import calibrate_policy, run_sweep, sweep_bundle
+from spikecut.deploy.workflow import data_hash
+from spikecut.errors import BundleError, InputError
+from spikecut.export.encode import encode
+
+
+def text(result):
+    console = Console(width=200, record=True, file=io.StringIO())
+    for part in result.shown:
+        console.print(part)
+    return " ".join(console.export_text().split())
+
+
+@pytest.mark.parametrize("policy", ["confidence", "entropy", "spikecp", "fixed"])
+def test_every_policy_is_written_and_read_back(own_copy, digits, policy):
+    path = own_copy("qcfs")
+    result = calibrate_policy(path, "digits", policy, epsilon=0.03)
+    written = json.loads((path / "cutoff.json").read_text())
+    assert written == {
+        **result.data,
+        "dataset": "digits",
+        "data": data_hash(digits.calibration),
+        "network": written["network"],
+    }
+    assert written["policy"]["policy"] == policy
+    assert written["samples"] == 450
+    bundle = open_bundle(path)
+    trace = run_batched(bundle.network, encode(digits.calibration.x, bundle.network), bundle.cutoff())
+    assert trace.timesteps.mean() == written["mean_timesteps"]
+    assert (trace.predictions == digits.calibration.y).mean() == written["accuracy_cutoff"]
+    assert "450 calibration samples" in text(result)
+
+
+def test_a_cutoff_of_another_network_or_horizon_is_refused(own_copy):
+    path = own_copy("lif")
+    calibrate_policy(path, "digits", "confidence")
+    written = json.loads((path / "cutoff.json").read_text())
+    (path / "cutoff.json").write_text(json.dumps({**written, "network": "0" * 64}))
+    with pytest.raises(BundleError, match="another network"):
+        open_bundle(path).cutoff()
+    shorter = {**written["policy"], "thresholds": written["policy"]["thresholds"][:-1]}
+    (path / "cutoff.json").write_text(json.dumps({**written, "policy": shorter}))
+    with pytest.raises(BundleError, match="T = 15"):
+        open_bundle(path).cutoff()
+
+
+def test_a_guarantee_is_said_and_recorded(own_copy):
+    path = own_copy("qcfs")
+    result = calibrate_policy(path, "digits", epsilon=0.05, guarantee=True, delta=0.1)
+    said = text(result)
+    assert "with probability ≥ 0.9 at most 5 % of new samples" in said
+    recorded = json.loads((path / "cutoff.json").read_text())["guarantee"]
+    assert (recorded["epsilon"], recorded["delta"]) == (0.05, 0.1)
+    assert recorded["family_samples"] + recorded["test_samples"] == 450
+    before = (path / "cutoff.json").read_bytes()
+    with pytest.raises(InputError, match=r"too few .* give 797 or more"):
+        calibrate_policy(path, "digits", epsilon=0.005, guarantee=True)
+    assert (path / "cutoff.json").read_bytes() == before
+    assert "hold on these samples only" in text(calibrate_policy(path, "digits", epsilon=0.05))
+
+
+def test_a_policy_saves_at_least_1_7_times_the_steps_for_0_3_points(bundle, digits):
+    """Thresholds from the calibration split, measured on the test split; the networks are trained by the tests."""
+    result = run_sweep(bundle, digits.calibration, digits.test)
+    best = [point for name in result.policies if (point := result.best(name, 0.003)) is not None]
+    fewest = min(best, key=lambda point: point.mean_timesteps)
+    assert result.accuracy_full - fewest.accuracy <= 0.003 + 1e-12
+    assert result.horizon / fewest.mean_timesteps >= 1.7
+    trace = run_batched(bundle.network, encode(digits.test.x, bundle.network), fewest.cutoff)
+    assert trace.timesteps.mean() == fewest.mean_timesteps
+    assert (trace.predictions == digits.test.y).mean() == fewest.accuracy
+
+
+def test_the_sweep_leaves_a_folder(workshop, tmp_path):
+    out = tmp_path / "sweep"
+    result = sweep_bundle(workshop / "lif", "digits", out, epsilons=[0.001, 0.02, 0.1], samples=60)
+    assert sorted(path.name for path in out.iterdir()) == ["figures", "summary.json"]
+    names = {path.name for path in (out / "figures").iterdir()}
+    assert names >= {"accuracy-timesteps.png", "energy-accuracy-loihi1.png", "energy-accuracy-loihi2.png"}
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary == json.loads(json.dumps(result.data, allow_nan=False))
+    assert (summary["samples"], summary["calibration_samples"], len(summary["points"])) == (60, 450, 15)
+    assert set(summary["full_costs"]) == {"loihi1", "loihi2"}
+    for ratios in summary["streamed"].values():
+        for hardware in ratios.values():
+            assert 0 < hardware["energy_j"] <= 1 + 1e-12
+            assert np.isfinite(hardware["latency_s"])
+    said = text(result)
+    assert "full horizon" in said and "optimal (oracle)" in said and "hardware steps" in said
+    with pytest.raises(InputError, match="--overwrite"):
+        sweep_bundle(workshop / "lif", "digits", out)
+    sweep_bundle(workshop / "lif", "digits", out, ["topk"], [0.02], hardware=[], samples=30, overwrite=True)
+    assert len(json.loads((out / "summary.json").read_text())["points"]) == 1
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match="holds no sweep"):
+        sweep_bundle(workshop / "lif", "digits", tmp_path / "other", overwrite=True)
+
+
+def test_hardware_that_refuses_is_said(workshop):
+    result = sweep_bundle(workshop / "qcfs", "digits", epsilons=[0.01], policies=["topk"], samples=20)
+    assert "cannot run here" in result.data["refusals"]["loihi1"]
+    assert "loihi1: cannot run here" in text(result)
