@@ -24,6 +24,10 @@ INTERRUPTED = 130
 Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON instead of tables.")]
 Dataset = Annotated[str, typer.Option(help="digits, or a PATH.npz or PATH.h5 with x and y.")]
 Samples = Annotated[int | None, typer.Option(min=1, help="Take only the first N samples.")]
+Hardware = Annotated[
+    list[str] | None, typer.Option(help="A hardware file by name or path; may be repeated; all without.")
+]
+Hypothetical = Annotated[bool, typer.Option("--hypothetical", help="Estimate even for hardware that lacks a feature.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in --out.")]
 
 
@@ -89,12 +93,8 @@ def export(
 @app.command()
 def inspect(
     target: Annotated[Path, typer.Argument(help="A bundle, or a .net file.")],
-    hardware: Annotated[
-        list[str] | None, typer.Option(help="A hardware file by name or path; may be repeated; all without.")
-    ] = None,
-    hypothetical: Annotated[
-        bool, typer.Option("--hypothetical", help="Estimate even for hardware that lacks a feature.")
-    ] = False,
+    hardware: Hardware = None,
+    hypothetical: Hypothetical = False,
     as_json: Json = False,
 ) -> None:
     """Show a network: layers, neurons, exactness, and where it can run."""
@@ -146,25 +146,22 @@ def run(
     dataset: Dataset,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
     backend: Annotated[str, typer.Option(help="lava or batched.")] = "lava",
-    hardware: Annotated[
-        list[str] | None, typer.Option(help="A hardware file by name or path; may be repeated.")
-    ] = None,
+    hardware: Hardware = None,
     cutoff: Annotated[bool, typer.Option("--cutoff/--no-cutoff", help="Halt early, or run all T timesteps.")] = True,
     also_full: Annotated[bool, typer.Option("--also-full", help="Run the full horizon too, and compare.")] = False,
-    hypothetical: Annotated[
-        bool, typer.Option("--hypothetical", help="Estimate even for hardware that lacks a feature.")
-    ] = False,
+    hypothetical: Hypothetical = False,
     samples: Samples = None,
+    detail: Annotated[bool, typer.Option("--detail", help="Show time and energy by layer and sort of event.")] = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Run the test split, halted by the cutoff; estimate latency and energy per sample."""
     from spikecut.deploy.commands import run_command
 
-    chosen = tuple(hardware) if hardware else ("loihi1", "loihi2")
-    _report(
-        run_command(bundle, dataset, out, backend, chosen, cutoff, also_full, hypothetical, samples, overwrite), as_json
+    result = run_command(
+        bundle, dataset, out, backend, hardware, cutoff, also_full, hypothetical, samples, overwrite, detail
     )
+    _report(result, as_json)
 
 
 @app.command()
@@ -172,6 +169,12 @@ def sweep(
     bundle: Annotated[Path, typer.Argument(help="A bundle.")],
     dataset: Dataset,
     out: Annotated[Path | None, typer.Option(help="Folder of tables and figures.")] = None,
+    policy: Annotated[
+        list[str] | None, typer.Option(help="A policy; may be repeated; all that come with spikecut without.")
+    ] = None,
+    epsilon: Annotated[list[float] | None, typer.Option(help="An ε; may be repeated; 50 values without.")] = None,
+    hardware: Hardware = None,
+    hypothetical: Hypothetical = False,
     samples: Samples = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -179,7 +182,8 @@ def sweep(
     """Every cutoff policy over ε: fitted on the calibration split, measured on the test split."""
     from spikecut.deploy.cutoff_commands import sweep_bundle
 
-    _report(sweep_bundle(bundle, dataset, out, samples=samples, overwrite=overwrite), as_json)
+    result = sweep_bundle(bundle, dataset, out, policy, epsilon, hardware, hypothetical, samples, overwrite)
+    _report(result, as_json)
 
 
 @app.command()

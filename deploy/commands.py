@@ -186,15 +186,18 @@ def run_command(
     dataset: str,
     out: Path | None,
     backend: str,
-    hardware: Sequence[str],
+    hardware: Sequence[str] | None,
     cutoff: bool,
     also_full: bool,
     hypothetical: bool,
     samples: int | None,
     overwrite: bool,
+    detail: bool = False,
 ) -> Result:
-    """Run the test split of a dataset on a bundle."""
+    """Run the test split of a dataset on a bundle; detail: show where time and energy go, by layer and event."""
+    from spikecut.deploy.cost_commands import show_costs, show_placements
     from spikecut.deploy.report.tables import demo_table
+    from spikecut.deploy.run_costs import chosen_hardware
     from spikecut.deploy.workflow import run_bundle
     from spikecut.models.data import load_dataset
 
@@ -204,7 +207,9 @@ def run_command(
         check_writable(out, overwrite)
     split = first_samples(load_dataset(dataset).test, samples)
     done = run_bundle(bundle, split, dataset, policy, backend, hardware, also_full, hypothetical, out, overwrite)
-    shown: list[RenderableType] = [demo_table([done.summary])]
+    placements = show_placements(bundle.network, chosen_hardware(hardware))
+    shown: list[RenderableType] = [demo_table([{**done.summary, "hardware": {}}])]
+    shown += [*placements.parts, *show_costs(done.costs, detail).parts]
     if done.folder is not None:
         shown.append(f"written to {done.folder}")
     return Result(shown, done.summary)

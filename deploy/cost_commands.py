@@ -8,23 +8,14 @@ from typing import Any
 from rich.console import RenderableType
 from rich.table import Table
 
-from spikecut.deploy.attribution import attribute, attribute_cutoff
 from spikecut.deploy.backends.batched import run_batched
 from spikecut.deploy.bundle import Bundle, load, open_bundle
 from spikecut.deploy.commands import Result
-from spikecut.deploy.cost import CostEstimate, estimate
 from spikecut.deploy.hardware import Chip, Hardware, OperationProfile, hardware_names, load_hardware
 from spikecut.deploy.mesh import busy_at_rates_ns, mesh_text
 from spikecut.deploy.placement import LIMITED, Placement, check_capabilities, place
-from spikecut.deploy.report.cost_tables import (
-    attribution_summary,
-    attribution_table,
-    cost_summary,
-    cost_table,
-    cutoff_table,
-    placement_summary,
-)
-from spikecut.deploy.savings import savings
+from spikecut.deploy.report.cost_tables import attribution_table, cost_table, cutoff_table, placement_summary
+from spikecut.deploy.run_costs import RunCosts, chosen_hardware
 from spikecut.deploy.trace import RunTrace
 from spikecut.errors import BundleError, CapabilityError
 from spikecut.export.graph import IntegerNetwork
@@ -36,11 +27,6 @@ class Shown:
 
     parts: list[RenderableType] = field(default_factory=list)
     data: dict[str, Any] = field(default_factory=dict)
-
-
-def chosen_hardware(names: Sequence[str] | None) -> dict[str, Hardware]:
-    """The named hardware files; all that come with spikecut for None."""
-    return {str(name): load_hardware(name) for name in (hardware_names() if names is None else names)}
 
 
 def show_placements(network: IntegerNetwork, hardware: dict[str, Hardware]) -> Shown:
@@ -79,54 +65,20 @@ def _placement_entry(network: IntegerNetwork, hardware: Hardware) -> tuple[Place
     return found, {**placement_summary(found), "note": note}
 
 
-def show_costs(
-    trace: RunTrace,
-    full: RunTrace | None,
-    hardware: dict[str, Hardware],
-    hypothetical: bool = False,
-    detail: bool = True,
-) -> Shown:
-    """Estimated latency and energy per sample of a run, on every hardware, and where they go.
+def show_costs(costs: RunCosts, detail: bool = True) -> Shown:
+    """Estimated latency and energy per sample on every hardware.
 
-    Parameters
-    ----------
-    full: the same samples to the horizon, if they ran; then also what the cutoff saved.
-    detail: attribute time and energy to layers and events, per chip.
+    detail: also where they go by layer and event, and what the cutoff saved, per chip.
     """
-    costs: dict[str, CostEstimate | str] = {}
-    pairs: dict[str, tuple[CostEstimate, CostEstimate]] = {}
-    for name, item in hardware.items():
-        try:
-            cost = estimate(trace, item, hypothetical)
-        except CapabilityError as error:
-            costs[name] = str(error)
-            continue
-        costs[name] = cost
-        if full is not None:
-            pairs[name] = (estimate(full, item, hypothetical, cost.placement), cost)
-    shown = Shown([cost_table(costs)], {"estimated": {}})
-    for name, cost_or_refusal in costs.items():
-        if isinstance(cost_or_refusal, str):
-            shown.data["estimated"][name] = {"refusal": cost_or_refusal}
-            continue
-        shown.data["estimated"][name] = cost_summary(cost_or_refusal)
-        if detail and isinstance(cost_or_refusal.source, Chip):
-            _show_attribution(shown, name, trace, full, cost_or_refusal)
-    if full is not None:
-        saved = savings(full, trace, pairs)
-        shown.data["savings"] = saved
-        shown.parts += list(saved.notes)
+    shown = Shown([cost_table(costs.estimates)], {"estimated": costs.summary()})
+    for name, ran in costs.attributions.items() if detail else ():
+        shown.parts += [attribution_table(ran, "time"), attribution_table(ran, "energy")]
+        if name in costs.cutoffs:
+            shown.parts.append(cutoff_table(costs.cutoffs[name], name))
+    if costs.saved is not None:
+        shown.data["savings"] = costs.saved
+        shown.parts += list(costs.saved.notes)
     return shown
-
-
-def _show_attribution(shown: Shown, name: str, trace: RunTrace, full: RunTrace | None, cost: CostEstimate) -> None:
-    ran = attribute(trace, cost.source, cost.placement)
-    shown.parts += [attribution_table(ran, "time"), attribution_table(ran, "energy")]
-    shown.data["estimated"][name]["attribution"] = attribution_summary(ran)
-    if full is not None and full is not trace:
-        saved = attribute_cutoff(attribute(full, cost.source, cost.placement), ran)
-        shown.parts.append(cutoff_table(saved, name))
-        shown.data["estimated"][name]["cutoff"] = saved
 
 
 def inspect_cost(target: Path, names: Sequence[str] | None = None, hypothetical: bool = False) -> Result:
@@ -142,7 +94,7 @@ def inspect_cost(target: Path, names: Sequence[str] | None = None, hypothetical:
     shown = show_placements(network, hardware)
     if bundle is not None:
         trace, full, what = _golden_runs(bundle)
-        costs = show_costs(trace, full, hardware, hypothetical, detail=False)
+        costs = show_costs(RunCosts.of(trace, full, hardware, hypothetical, detail=False))
         shown.parts += [f"\n{trace.samples} golden samples, {what}:", *costs.parts]
         shown.data |= {"golden_samples": trace.samples, "golden_run": what, **costs.data}
     return Result(shown.parts, jsonable(shown.data))

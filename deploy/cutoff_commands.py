@@ -1,7 +1,7 @@
 """The commands of the cutoff: calibrate a bundle with any policy, guaranteed or not, and sweep all of them over ε."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from spikecut.deploy.cutoff.base import LabelledScores, exit_timesteps
 from spikecut.deploy.cutoff.calibrate import Calibration, calibrate
 from spikecut.deploy.cutoff.sweep import EPSILONS, FORMAT, POLICIES, Sweep, SweepPoint, sweep, verdicts
 from spikecut.deploy.evaluate import installed_versions, jsonable
+from spikecut.deploy.hardware import Hardware
+from spikecut.deploy.run_costs import chosen_hardware
 from spikecut.errors import InputError
 from spikecut.models.data import Split
 
@@ -119,14 +121,17 @@ def sweep_bundle(
     path: Path,
     dataset: str,
     out: Path | None = None,
-    policies: Sequence[str] = POLICIES,
-    epsilons: Sequence[float] = EPSILONS,
-    hardware: Sequence[str] = ("loihi1", "loihi2"),
+    policies: Sequence[str] | None = None,
+    epsilons: Sequence[float] | None = None,
+    hardware: Sequence[str] | None = None,
     hypothetical: bool = False,
     samples: int | None = None,
     overwrite: bool = False,
 ) -> Result:
-    """Every policy over ε: fitted to the calibration split, measured on the test split; with figures in `out`."""
+    """Every policy over ε: fitted to the calibration split, measured on the test split; with figures in `out`.
+
+    policies, epsilons, hardware: None for all policies and hardware files that come with spikecut, and 50 values of ε.
+    """
     from spikecut.deploy.commands import check_writable, first_samples
     from spikecut.models.data import load_dataset
 
@@ -136,7 +141,13 @@ def sweep_bundle(
         _check_sweep_folder(out)
     data = load_dataset(dataset)
     result = run_sweep(
-        bundle, data.calibration, first_samples(data.test, samples), policies, epsilons, hardware, hypothetical
+        bundle,
+        data.calibration,
+        first_samples(data.test, samples),
+        policies or POLICIES,
+        epsilons or EPSILONS,
+        chosen_hardware(hardware),
+        hypothetical,
     )
     summary = jsonable(
         {
@@ -160,17 +171,16 @@ def run_sweep(
     test: Split,
     policies: Sequence[str] = POLICIES,
     epsilons: Sequence[float] = EPSILONS,
-    hardware: Sequence[str] = (),
+    hardware: Mapping[str, Hardware] | None = None,
     hypothetical: bool = False,
 ) -> Sweep:
     """Run both splits to the horizon, and sweep over their scores."""
     from spikecut.deploy.cutoff.sweep_costs import measure, stream_ratios
-    from spikecut.deploy.hardware import load_hardware
     from spikecut.deploy.workflow import check_labels
     from spikecut.export.encode import encode
 
     network = bundle.network
-    chips = {name: load_hardware(name) for name in hardware}
+    chips = hardware or {}
     fitted = LabelledScores.of(scores_of_split(bundle, calibration, "scores of the calibration split"), calibration.y)
     check_labels(network, test)
     inputs = encode(test.x, network)

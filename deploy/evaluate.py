@@ -168,6 +168,8 @@ def summarise(
     *,
     full: RunTrace | None = None,
     savings: object | None = None,
+    details: Mapping[str, Mapping[str, Any]] | None = None,
+    neurobench: Mapping[str, Any] | None = None,
     seed: int | None = None,
     hashes: Mapping[str, str] | None = None,
     config: Mapping[str, Any] | None = None,
@@ -180,6 +182,8 @@ def summarise(
     full: the same samples run without cutoff; without it `accuracy_full` and `optimal_cutoff` are null.
     savings: what `spikecut.deploy.savings.savings` gives, or a dictionary like it: "naive", "isolated" and "streaming",
         each {"steps": number} and per hardware {"latency" | "energy": number, or value with low and high, or None}.
+    details: hardware name → what else is to be said of its estimate, beside the means and their bands.
+    neurobench: NeuroBench's metrics under their own keys.
     seed, hashes, config: what made the run repeatable, passed through.
     name: the network's name in tables; by default the one it carries.
 
@@ -203,7 +207,11 @@ def summarise(
         "reasons": {reason.value: trace.reason.count(reason) for reason in ExitReason},
         "optimal_cutoff": None,
         "savings": savings,
-        "hardware": {hardware: _hardware_summary(evaluation, hardware) for hardware in evaluation.estimates},
+        "hardware": {
+            hardware: {**_hardware_summary(evaluation, hardware), **(details or {}).get(hardware, {})}
+            for hardware in evaluation.estimates
+        },
+        "neurobench": neurobench,
         "seed": seed,
         "versions": installed_versions(),
         "hashes": hashes or {},

@@ -13,13 +13,14 @@ from spikecut.deploy.backends.batched import run_batched
 from spikecut.deploy.backends.plain import measure_ranges
 from spikecut.deploy.bundle import Bundle
 from spikecut.deploy.console import progress_bar
-from spikecut.deploy.cost import CostEstimate, estimate
+from spikecut.deploy.cost import as_chip
 from spikecut.deploy.cutoff.base import CutoffPolicy
 from spikecut.deploy.evaluate import Evaluation, jsonable, sample_table, summarise, write_run
-from spikecut.deploy.hardware import load_hardware
-from spikecut.deploy.savings import savings
+from spikecut.deploy.hardware import Hardware
+from spikecut.deploy.neurobench import neurobench_metrics
+from spikecut.deploy.run_costs import RunCosts, chosen_hardware
 from spikecut.deploy.trace import ExitReason, RunTrace
-from spikecut.errors import CapabilityError, InputError
+from spikecut.errors import InputError
 from spikecut.export.encode import encode
 from spikecut.export.files import replacing
 from spikecut.export.graph import IntegerNetwork, Integers
@@ -34,10 +35,11 @@ GOLDEN_SAMPLES = 64
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: the trace with the cutoff, the full one if it was asked for, and its summary."""
+    """A finished run: the trace with the cutoff, the full one if it was asked for, its costs and its summary."""
 
     trace: RunTrace
     full: RunTrace | None
+    costs: RunCosts
     summary: dict[str, Any]
     folder: Path | None
 
@@ -111,35 +113,27 @@ def run_bundle(
     dataset: str,
     policy: CutoffPolicy | None,
     backend: str = "lava",
-    hardware: Sequence[str] = ("loihi1", "loihi2"),
+    hardware: Sequence[str] | None = None,
     also_full: bool = False,
     hypothetical: bool = False,
     out: Path | None = None,
     overwrite: bool = False,
     config: Mapping[str, Any] | None = None,
 ) -> Run:
-    """Run a split, estimate its cost, and write the run's folder if `out` is given."""
+    """Run a split, estimate its cost on the named hardware files (all for None), and write `out` if it is given."""
     network = bundle.network
     check_labels(network, split)
-    chosen = {name: load_hardware(name) for name in hardware}
+    chosen = chosen_hardware(hardware)
     inputs = encode(split.x, network)
     trace, full = run_traces(bundle, inputs, policy, backend, also_full)
-    estimates: dict[str, CostEstimate | str] = {}
-    pairs: dict[str, tuple[CostEstimate, CostEstimate]] = {}
-    for name, loaded in chosen.items():
-        try:
-            cost = estimate(trace, loaded, hypothetical=hypothetical)
-        except CapabilityError as error:
-            estimates[name] = str(error)
-            continue
-        estimates[name] = cost
-        if full is not None:
-            pairs[name] = (estimate(full, loaded, hypothetical=hypothetical), cost)
-    evaluation = Evaluation(trace, split.y, split.index, network.input.labels, estimates)
+    costs = RunCosts.of(trace, full, chosen, hypothetical)
+    evaluation = Evaluation(trace, split.y, split.index, network.input.labels, costs.estimates)
     summary = summarise(
         evaluation,
         full=full,
-        savings=None if full is None else savings(full, trace, pairs),
+        savings=costs.saved,
+        details=costs.summary(),
+        neurobench=neurobench_metrics(trace).to_dict(),
         seed=network.input.seed,
         hashes={"network": bundle.network_hash, "data": data_hash(split)},
         config={"dataset": dataset, "policy": None if policy is None else policy.to_dict(), **(config or {})},
@@ -147,11 +141,15 @@ def run_bundle(
     )
     folder = None
     if out is not None:
-        folder = write_run(out, sample_table(evaluation), summary, _figures(trace, full, split), overwrite=overwrite)
-    return Run(trace, full, summary, folder)
+        figures = _figures(trace, full, split, costs, chosen)
+        folder = write_run(out, sample_table(evaluation), summary, figures, overwrite=overwrite)
+    return Run(trace, full, costs, summary, folder)
 
 
-def _figures(trace: RunTrace, full: RunTrace | None, split: Split) -> dict[str, Any]:
+def _figures(
+    trace: RunTrace, full: RunTrace | None, split: Split, costs: RunCosts, hardware: Mapping[str, Hardware]
+) -> dict[str, Any]:
+    from spikecut.deploy.report.mesh_plot import mesh_figure
     from spikecut.deploy.report.plots import accuracy_figure, exit_histogram, spike_raster
 
     names = trace.network.input.labels
@@ -159,6 +157,9 @@ def _figures(trace: RunTrace, full: RunTrace | None, split: Split) -> dict[str, 
     if full is not None:
         figures["accuracy"] = accuracy_figure(full, split.y, trace)
     figures["raster"] = spike_raster(trace, typical_sample(trace), names)
+    for name, ran in costs.attributions.items():
+        chip = as_chip(hardware[name])
+        figures[f"mesh_{chip.name}"] = mesh_figure(ran.placement, chip, ran.busy_ns)
     return figures
 
 

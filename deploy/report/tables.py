@@ -76,7 +76,14 @@ def _hardware_rows(summaries: Sequence[Mapping[str, Any]]) -> Rows:
     for name in names:
         for measure, unit in (("latency_s", "s"), ("energy_j", "J")):
             cells = [_estimate(summary["hardware"].get(name), measure, unit) for summary in summaries]
-            yield f"{name} {measure.split('_')[0]}, estimated", cells
+            yield f"{name} {measure.split('_')[0]}, estimated{_evidence(summaries, name, measure)}", cells
+
+
+def _evidence(summaries: Sequence[Mapping[str, Any]], name: str, measure: str) -> str:
+    """The kinds of evidence behind a hardware's known terms, in brackets; empty where the summaries name none."""
+    entries = [summary["hardware"].get(name, {}).get(measure, {}) for summary in summaries]
+    kinds = dict.fromkeys(kind for entry in entries for kind in entry.get("evidence", ()))
+    return f" ({', '.join(kinds)})" if kinds else ""
 
 
 def _saving_rows(summaries: Sequence[Mapping[str, Any]]) -> Rows:

@@ -12,7 +12,7 @@ from rich.console import Console
 from spikecut.deploy.attribution import PHASES, attribute, attribute_cutoff
 from spikecut.deploy.backends.batched import run_batched
 from spikecut.deploy.cost import Band, estimate
-from spikecut.deploy.cost_commands import chosen_hardware, describe_hardware, inspect_cost, show_costs, show_placements
+from spikecut.deploy.cost_commands import describe_hardware, inspect_cost, show_costs, show_placements
 from spikecut.deploy.cutoff.fixed import FixedTimestep
 from spikecut.deploy.hardware import Chip, hardware_names, load_hardware
 from spikecut.deploy.mesh import busy_at_rates_ns, mesh_cells, mesh_text
@@ -20,6 +20,7 @@ from spikecut.deploy.placement import place
 from spikecut.deploy.pricing import EDGES, EVENTS
 from spikecut.deploy.report.cost_tables import attribution_table, cost_table, cutoff_table
 from spikecut.deploy.report.mesh_plot import mesh_figure
+from spikecut.deploy.run_costs import RunCosts, chosen_hardware
 from spikecut.deploy.savings import savings
 from spikecut.deploy.streaming_cost import stream
 from spikecut.deploy.trace import RunTrace
@@ -281,7 +282,7 @@ def test_every_hardware_file_in_one_call(tmp_path: Path) -> None:
     cut = run_batched(network, random_inputs(network, 2), FixedTimestep(2), record="all")
     hardware = chosen_hardware(None)
     assert tuple(hardware) == hardware_names()
-    placed, costs = show_placements(network, hardware), show_costs(cut, trace, hardware)
+    placed, costs = show_placements(network, hardware), show_costs(RunCosts.of(cut, trace, hardware))
     text = as_text(*placed.parts, *costs.parts)
     assert all(text.count(name) >= 2 for name in hardware_names())
     assert "cannot run here: soft reset" in text and "estimated" in text and "evidence" in text

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from spikecut.deploy import cli
+from spikecut.deploy.hardware import hardware_names
 
 
 @pytest.fixture
@@ -41,8 +42,16 @@ def test_from_training_to_a_halted_run_on_lava(command, tmp_path):
     summary = json.loads(out)
     assert code == 0 and summary["backend"] == "lava" and summary["samples"] == 20
     assert {"naive", "isolated", "streaming"} <= set(summary["savings"])
-    assert set(summary["hardware"]) == {"loihi1", "loihi2"}
-    assert sorted(path.name for path in (run / "figures").iterdir()) == ["accuracy.png", "exits.png", "raster.png"]
+    assert tuple(summary["hardware"]) == tuple(sorted(hardware_names()))
+    for name in hardware_names():
+        energy = summary["hardware"][name]["energy_j"]
+        assert energy["evidence"] and energy["percentiles"]["95"]["value"] > 0
+    loihi2 = summary["hardware"]["loihi2"]
+    assert loihi2["placement"]["cores"] > 0 and set(loihi2["attribution"]["energy_j"]["value"]) >= {"conv1"}
+    assert loihi2["cutoff"]["saved_shared_time_s"]["barrier"] > 0
+    assert 0 < summary["neurobench"]["ActivationSparsity"] < 1
+    pictures = ["accuracy", "exits", "mesh_loihi1", "mesh_loihi1_davies2018", "mesh_loihi2", "raster"]
+    assert sorted(path.stem for path in (run / "figures").iterdir()) == pictures
     on_lava = pq.read_table(run / "samples.parquet").to_pydict()
     code, _, _ = command(*arguments, "--backend", "batched", "--out", tmp_path / "again")
     assert code == 0
@@ -196,6 +205,7 @@ PROBE = """
 import sys
 sys.argv = ["spikecut", "--help"]
 from spikecut.deploy import cli
+from spikecut.deploy.hardware import hardware_names
 try:
     cli.main()
 except SystemExit:
