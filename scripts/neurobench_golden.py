@@ -2,7 +2,7 @@
 
 Needs neurobench 2.3, snntorch and torchaudio 2.3.1 (the release that fits torch 2.3.1) besides spikecut:
 
-    pip install neurobench==2.3.0 torchaudio==2.3.1
+    pip install --group neurobench
     PYTHONPATH=tests/support python scripts/neurobench_golden.py
 """
 
