@@ -67,11 +67,11 @@ def mesh_cells(placement: Placement, chip: Chip, busy: Sequence[FloatArray]) -> 
 def mesh_text(placement: Placement, chip: Chip, busy: Sequence[FloatArray]) -> str:
     """The mesh, one line per row of tiles and chip: each core a letter for its layer and its load in tenths.
 
-    `a9` is a core of the first layer that is 90 to 100 % as busy as the busiest; `··` is idle. Rows below the last
-    core in use are left out.
+    `a9` is a core of the first layer that is 90 to 100 % as busy as the busiest; `··` is idle. Rows below and columns
+    right of the last core in use are left out.
     """
     cells = mesh_cells(placement, chip, busy)
-    columns = int(chip.limits.mesh_columns.value or 1)
+    columns = 1 + max(cell.column for cell in cells)
     per_tile = int(chip.limits.cores_per_tile.value or 1)
     lines: list[str] = []
     for number in range(placement.chips):

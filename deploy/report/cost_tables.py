@@ -10,7 +10,7 @@ from spikecut.deploy.attribution import Attribution, CutoffAttribution, Shares
 from spikecut.deploy.cost import Band, CostEstimate, Figure
 from spikecut.deploy.placement import FloatArray, Placement
 from spikecut.deploy.pricing import EVENTS, words
-from spikecut.deploy.report.tables import UNKNOWN, quantity
+from spikecut.deploy.report.tables import UNKNOWN, band_text, quantity
 
 MEASURES = (
     ("latency", "latency_s", "s"),
@@ -40,7 +40,8 @@ def cost_table(costs: Mapping[str, CostEstimate | str], title: str = "") -> Tabl
             percentiles = band.percentiles(SHOWN_PERCENTILES)
             cells = [at_least + quantity(_known(percentiles[p].value), unit) for p in SHOWN_PERCENTILES]
             mean = f"{mark}{at_least}{figure(band.mean, unit)}"
-            table.add_row(name, measure, mean, *cells, ", ".join(evidence) or UNKNOWN)
+            known = "" if np.isnan(band.mean.value) else ", ".join(evidence)
+            table.add_row(name, measure, mean, *cells, known or UNKNOWN)
         for measure, terms in (("latency", cost.unknown_time), ("energy", cost.unknown_energy)):
             if terms:
                 notes[f"{name} {measure}, unknown: {', '.join(terms)}"] = None
@@ -55,8 +56,8 @@ def figure(value: Figure, unit: str) -> str:
     """A figure with its band in words."""
     if np.isnan(value.value):
         return UNKNOWN
-    edges = [quantity(_known(edge), unit) for edge in (value.low, value.high)]
-    return f"{quantity(value.value, unit)} ({edges[0]} to {edges[1]})"
+    edges = [None if np.isnan(edge) else quantity(edge, unit) for edge in (value.low, value.high)]
+    return f"{quantity(value.value, unit)} {band_text(*edges)}"
 
 
 def _known(value: float) -> float | None:

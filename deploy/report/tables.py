@@ -116,10 +116,10 @@ def _estimate(entry: Mapping[str, Any] | None, measure: str, unit: str) -> str:
     if entry["hypothetical"]:
         bound = f"hypothetical: {bound}"
     edges = [None if values[edge] is None else quantity(values[edge], unit) for edge in ("low", "high")]
-    return f"{bound}{quantity(values['mean'], unit)} {_band(*edges)}"
+    return f"{bound}{quantity(values['mean'], unit)} {band_text(*edges)}"
 
 
-def _band(low: str | None, high: str | None) -> str:
+def band_text(low: str | None, high: str | None) -> str:
     """The edges of a band, in words where they are unknown."""
     if low is None and high is None:
         return "(band unknown)"
@@ -172,7 +172,7 @@ def ratio(value: float | Mapping[str, float | None] | None) -> str:
         return UNKNOWN
     if isinstance(value, Mapping):
         edges = [None if value[edge] is None else ratio(value[edge]) for edge in ("low", "high")]
-        return f"{ratio(value['value'])} {_band(*edges)}"
+        return f"{ratio(value['value'])} {band_text(*edges)}"
     return f"{value:.3f}"
 
 
