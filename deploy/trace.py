@@ -1,8 +1,9 @@
 """RunTrace: what a backend saw while it ran. Counts, never joules."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -127,3 +128,44 @@ class RunTrace:
             padded[~self.valid] = 0
             result[layer.name] = padded.reshape(self.horizon, self.samples, *layer.shape)
         return result
+
+
+def joined(parts: Sequence[RunTrace]) -> RunTrace:
+    """Parts of one run, one after the other, as one trace; InputError if there are none or they do not belong together."""
+    if not parts:
+        raise InputError("no samples ran: nothing to join")
+    first = parts[0]
+    kinds = {(part.network.name, part.backend, part.mode, part.scores.shape[::2], len(part.events)) for part in parts}
+    if len(kinds) > 1:
+        raise InputError("these parts are of different networks, backends or records: they cannot be joined")
+    if len(parts) == 1:
+        return first
+    return replace(
+        first,
+        scores=np.concatenate([part.scores for part in parts], axis=1),
+        valid=np.concatenate([part.valid for part in parts], axis=1),
+        timesteps=np.concatenate([part.timesteps for part in parts]),
+        hardware_steps=np.concatenate([part.hardware_steps for part in parts]),
+        reason=tuple(reason for part in parts for reason in part.reason),
+        events=tuple(_joined_events([part.events[i] for part in parts]) for i in range(len(first.events))),
+        wall_time_s=np.concatenate([part.wall_time_s for part in parts]),
+        interval=np.concatenate([part.interval for part in parts]),
+    )
+
+
+def _joined_events(parts: Sequence[LayerEvents]) -> LayerEvents:
+    longest = max(part.spikes.shape[1] for part in parts)
+    rasters = [part.raster for part in parts if part.raster is not None]
+    return LayerEvents(
+        parts[0].name,
+        parts[0].shape,
+        np.concatenate([_longer(part.spikes, longest) for part in parts]),
+        np.concatenate([_longer(part.synops, longest) for part in parts]),
+        np.concatenate([_longer(raster, longest) for raster in rasters]) if rasters else None,
+    )
+
+
+def _longer(steps: npt.NDArray[Any], longest: int) -> npt.NDArray[Any]:
+    """[N, H, ...] with zeros after step H, up to the longest."""
+    padding = [(0, 0), (0, longest - steps.shape[1]), *((0, 0) for _ in steps.shape[2:])]
+    return np.pad(steps, padding)
