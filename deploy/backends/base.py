@@ -13,6 +13,7 @@ from spikecut.export.graph import IntArray, IntegerNetwork, Integers
 
 Record = Literal["output", "events", "all"]
 RECORDS = ("output", "events", "all")
+LavaModels = Literal["stock", "fast", "fused"]
 
 
 def check_inputs(network: IntegerNetwork, inputs: Integers) -> None:

@@ -1,22 +1,24 @@
 """Runs samples on Lava's CPU simulator through one compiled graph, each alone or in a stream."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.backends.base import Record, check_inputs, layer_events, padded_scores
+from spikecut.deploy.backends.base import LavaModels, Record, check_inputs, layer_events, padded_scores
 from spikecut.deploy.backends.lava_graph import LavaGraph, Played
 from spikecut.deploy.cutoff.base import CutoffPolicy
-from spikecut.deploy.trace import ExitReason, Mode, RunTrace
-from spikecut.errors import InputError
+from spikecut.deploy.trace import ExitReason, Mode, RunTrace, joined
+from spikecut.errors import BackendError, InputError
 from spikecut.export.graph import IntegerNetwork, Integers, size
 
 Progress = Callable[[int], None]
 STREAM_CHUNK = 256
 MODES = ("isolated", "streaming")
+PART_SAMPLES = 64
+PART_SECONDS = 5.0
 
 
 def run_lava(
@@ -27,6 +29,7 @@ def run_lava(
     net_file: Path | None = None,
     progress: Progress | None = None,
     mode: Mode = "isolated",
+    models: LavaModels = "fast",
 ) -> RunTrace:
     """Run encoded samples [T, N, *shape] on Lava, halted by the monitor, through one compiled graph.
 
@@ -34,26 +37,72 @@ def run_lava(
     ----------
     mode: "isolated": each sample alone, the run pauses at its verdict. "streaming": the monitor starts the next sample
         itself, at the verdict or after T frames. Same results; only hardware steps and wall time differ.
+    models: "stock": Lava's own arithmetic. "fast": the same Processes with faster models. "fused": all layers in one
+        Process. Same results and hardware steps; only wall time differs.
 
     Raises
     ------
-    BackendError: Lava is missing or fails. DataError, InputError: inputs or policy do not fit.
+    BackendError: Lava is missing or fails. DataError, InputError: inputs, policy, mode or models do not fit.
+    UnsupportedError: no Process implements a feature of the network.
+    """
+    return joined(list(lava_parts(network, inputs, policy, record, net_file, progress, mode, models)))
+
+
+def lava_parts(
+    network: IntegerNetwork,
+    inputs: Integers,
+    policy: CutoffPolicy | None = None,
+    record: Record = "output",
+    net_file: Path | None = None,
+    progress: Progress | None = None,
+    mode: Mode = "isolated",
+    models: LavaModels = "fast",
+    first: int = 0,
+) -> Iterator[RunTrace]:
+    """Like run_lava from sample `first` on, in parts of a few samples; before a failure come those that were finished.
+
+    A stream is cut into chunks of STREAM_CHUNK samples; `first` must be the first sample of one, or N.
     """
     check_inputs(network, inputs)
     if mode not in MODES:
         raise InputError(f"mode {mode!r}: expected {' or '.join(MODES)}")
     samples = inputs.shape[1]
     chunk = 1 if mode == "isolated" else min(STREAM_CHUNK, samples)
+    if not 0 <= first <= samples or (first % chunk and first != samples):
+        raise InputError(f"sample {first} of {samples} does not begin a chunk of {chunk}")
+    if first == samples:
+        return
     played: list[Played] = []
     wall: list[npt.NDArray[np.float64]] = []
-    with LavaGraph(network, policy, record=record != "output", net_file=net_file, capacity=chunk) as graph:
-        for first in range(0, samples, chunk):
-            began = time.perf_counter_ns()
-            played.append(graph.play(inputs[:, first : first + chunk]))
-            wall.append(np.diff(played[-1].clock_ns, prepend=began) / 1e9)
-            if progress is not None:
-                progress(len(played[-1].timesteps))
-    return _trace(network, inputs, played, np.concatenate(wall), record, mode)
+    since = time.monotonic()
+
+    def part() -> RunTrace:
+        """What has been played since the last part."""
+        nonlocal first, since
+        seconds = np.concatenate(wall)
+        after = first + len(seconds)
+        trace = _trace(network, inputs[:, first:after], played, seconds, record, mode)
+        first, since = after, time.monotonic()
+        played.clear()
+        wall.clear()
+        return trace
+
+    with LavaGraph(network, policy, record != "output", net_file, capacity=chunk, models=models) as graph:
+        try:
+            for start in range(first, samples, chunk):
+                began = time.perf_counter_ns()
+                played.append(graph.play(inputs[:, start : start + chunk]))
+                wall.append(np.diff(played[-1].clock_ns, prepend=began) / 1e9)
+                if progress is not None:
+                    progress(len(wall[-1]))
+                if len(played) * chunk >= PART_SAMPLES or time.monotonic() - since > PART_SECONDS:
+                    yield part()
+        except (BackendError, KeyboardInterrupt):
+            if played:
+                yield part()
+            raise
+    if played:
+        yield part()
 
 
 def _trace(

@@ -1,30 +1,23 @@
-"""A network as one compiled graph of Lava Processes, with its source and its cutoff monitor.
-
-A bundle that netx can express is built by lava-dl's own `netx.hdf5.Network`; the rest from netx's blocks and
-spikecut's Processes. Lava is imported on demand.
-"""
+"""A network as one compiled graph of Lava Processes, with its source and its cutoff monitor; imports Lava on demand."""
 
 import contextlib
-import io
-import logging
 import multiprocessing
-import sys
-import tempfile
 import time
-import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from spikecut.deploy.backends.base import LavaModels
+from spikecut.deploy.backends.lava_blocks import build_chain, in_order, quiet
+from spikecut.deploy.backends.lava_blocks import require_lava as require_lava
+from spikecut.deploy.backends.lava_order import from_lava, lava_shape, to_lava
 from spikecut.deploy.cutoff.base import CutoffPolicy
 from spikecut.errors import BackendError
-from spikecut.export.graph import IntArray, IntegerLayer, IntegerNetwork, Integers, Shape, size
-from spikecut.export.netx import beyond_netx, write_netx
+from spikecut.export.graph import IntArray, IntegerNetwork, Integers, size
 
 # A pause on the last step of RunSteps(N) poisons Lava's runtime: N is far beyond any sample.
 ENDLESS = 2**30
@@ -32,35 +25,6 @@ POLL_S = 0.0002
 LIVENESS_S = 0.5
 PATIENCE_S = 60.0
 GRACE_S = 5.0
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the import-time chatter of archived libraries off the terminal; errors still surface as exceptions."""
-    with (
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-    ):
-        warnings.simplefilter("ignore")
-        yield
-
-
-def require_lava() -> None:
-    """Import Lava, or raise BackendError with the remedy."""
-    if "lava.magma.runtime.message_infrastructure.multiprocessing" not in sys.modules:
-        # This module sets the start method at import, and fails if another library has asked for it before; packages
-        # above it stay in sys.modules even then.
-        multiprocessing.set_start_method(None, force=True)
-    try:
-        with _quiet():
-            import lava.lib.dl.netx.hdf5
-            import lava.magma.core.run_configs  # noqa: F401
-    except ImportError as error:
-        raise BackendError(
-            f"Lava is not installed ({error}); it needs Python 3.10: pip install 'spikecut[lava]', or use "
-            "--backend batched"
-        ) from error
 
 
 @dataclass(frozen=True)
@@ -95,6 +59,7 @@ class LavaGraph:
     net_file: the network's netx file; written to a temporary place when None and needed.
     capacity: most samples that `play` takes at once. They are streamed: the next one starts at the verdict or after T
         frames, whichever comes first, and overlaps with the one before in the pipeline.
+    models: "stock", "fast" or "fused", see lava_blocks; the same messages in the same hardware steps.
     """
 
     def __init__(
@@ -104,6 +69,7 @@ class LavaGraph:
         record: bool = False,
         net_file: Path | None = None,
         capacity: int = 1,
+        models: LavaModels = "fast",
     ) -> None:
         require_lava()
         if policy is not None:
@@ -126,14 +92,11 @@ class LavaGraph:
         self._records = [
             wave.shared_int32(self._rows * size(layer.output_shape)) if record else None for layer in network.layers
         ]
-        blocks = self._blocks(net_file)
-        for depth, (block, layer) in enumerate(zip(blocks, network.layers, strict=True), start=1):
-            own = wave.WaveParameters(self._ring, depth, layer.neuron.v_init, self._records[depth - 1], self._rows)
-            block.neuron.proc_params[wave.Wave.KEY] = own
-            if layer.recurrent is not None:
-                block.recurrent.proc_params[wave.Wave.KEY] = replace(own, record=None)
-            if layer.delay is not None:
-                block.synapse.proc_params[wave.Wave.KEY] = replace(own, depth=depth - 1, record=None)
+        waves = [
+            wave.WaveParameters(self._ring, depth, layer.neuron.v_init, record, self._rows)
+            for depth, (layer, record) in enumerate(zip(network.layers, self._records, strict=True), start=1)
+        ]
+        self._chain = build_chain(network, waves, models, net_file)
         self._source = source.SampleSource(
             shape=lava_shape(network.input_shape),
             frames=self._frames,
@@ -144,7 +107,7 @@ class LavaGraph:
             start_steps=self._starts,
         )
         self._monitor = cutoff_monitor.CutoffMonitor(
-            shape=blocks[-1].out.shape,
+            shape=self._chain.out.shape,
             ring=self._ring,
             depth=network.depth,
             horizon=network.horizon,
@@ -155,44 +118,9 @@ class LavaGraph:
             results=self._results,
             verdicts=self._verdicts,
         )
-        self._connect(blocks)
-        self._config = _run_config()
-
-    def _blocks(self, net_file: Path | None) -> list[Any]:
-        if beyond_netx(self.network):
-            return [own_block(layer, self._message_bits(depth)) for depth, layer in enumerate(self.network.layers)]
-        if net_file is not None:
-            return self._netx_blocks(net_file)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "network.net"
-            write_netx(self.network, path)
-            return self._netx_blocks(path)
-
-    def _netx_blocks(self, path: Path) -> list[Any]:
-        from lava.lib.dl.netx.hdf5 import Network
-
-        with _quiet():
-            netx = Network(net_config=str(path), input_message_bits=self.network.input.bits)
-        netx.net_config.f.close()  # netx leaves its handle open, which blocks writing to the file
-        self._netx = netx
-        return list(netx.layers)
-
-    def _message_bits(self, depth: int) -> int:
-        return self.network.input.bits if depth == 0 else 0
-
-    def _connect(self, blocks: list[Any]) -> None:
-        if beyond_netx(self.network):
-            for depth, layer in enumerate(self.network.layers[1:], start=1):
-                out = blocks[depth - 1].out
-                if layer.kind == "dense" and len(layer.input_shape) == 3:
-                    out = out.transpose([2, 1, 0]).flatten()
-                out.connect(blocks[depth].inp)
-        first = self.network.layers[0]
         out = self._source.s_out
-        if first.kind == "dense" and len(first.input_shape) == 3:
-            out = out.transpose([2, 1, 0]).flatten()
-        out.connect(blocks[0].inp)
-        blocks[-1].out.connect(self._monitor.s_in)
+        (out if models == "fused" else in_order(out, network.layers[0])).connect(self._chain.inp)
+        self._chain.out.connect(self._monitor.s_in)
 
     def play(self, inputs: Integers) -> Played:
         """Run encoded samples [T, n, *shape], n at most the capacity; the run pauses at the last verdict.
@@ -238,8 +166,8 @@ class LavaGraph:
             if self._started:
                 self._monitor.run(condition=condition)
             else:
-                with _quiet():
-                    self._monitor.run(condition=condition, run_cfg=self._config)
+                with quiet():
+                    self._monitor.run(condition=condition, run_cfg=self._chain.config)
                 self._started = True
             self._await_response()
             self._monitor.wait()
@@ -261,7 +189,9 @@ class LavaGraph:
             checked = now
             dead = [actor for actor in actors if not actor.is_alive()]
             if dead:
-                raise BackendError(f"{len(dead)} process(es) of the simulator died (exit code {dead[0].exitcode})")
+                raised = [actor.exception[0] for actor in dead if actor.exception]
+                cause = f"{type(raised[0]).__name__}: {raised[0]}" if raised else f"exit code {dead[0].exitcode}"
+                raise BackendError(f"{len(dead)} process(es) of the simulator died ({cause})")
             if verdicts[0] != last:
                 last, silent_since = verdicts[0], now
             elif now - silent_since > PATIENCE_S * max(1, self.network.horizon):
@@ -315,81 +245,3 @@ class LavaGraph:
         with contextlib.suppress(OSError, EOFError):
             runtime._messaging_infrastructure.smm.shutdown()
         runtime._is_running = runtime._is_started = False
-
-
-def lava_shape(shape: Shape) -> Shape:
-    """Lava's (W, H, C) for torch's (C, H, W); (F,) stays."""
-    return shape[::-1]
-
-
-def to_lava(frames: Integers) -> npt.NDArray[np.int32]:
-    """Frames [T, C, H, W] → [T, W, H, C]."""
-    axes = (0, *range(frames.ndim - 1, 0, -1))
-    return np.ascontiguousarray(frames.transpose(axes), dtype=np.int32)
-
-
-def from_lava(rows: npt.NDArray[np.int32], shape: Shape) -> npt.NDArray[np.int32]:
-    """Flat rows in Lava's order [T, elements] → [T, *shape] in torch's."""
-    frames = rows.reshape(rows.shape[0], *lava_shape(shape))
-    return np.ascontiguousarray(frames.transpose((0, *range(frames.ndim - 1, 0, -1))))
-
-
-def own_block(layer: IntegerLayer, message_bits: int) -> Any:
-    """A netx block with one of spikecut's neuron Processes, from an integer layer."""
-    from lava.lib.dl.netx.blocks.process import Conv, Dense
-    from lava.proc.lif.process import LIF
-
-    from spikecut.deploy.processes.neurons import MembraneReadout, SoftResetLIF
-    from spikecut.deploy.processes.synapses import RecurrentSynapse
-
-    neuron = layer.neuron
-    process = {"zero": LIF, "subtract": SoftResetLIF, "none": MembraneReadout}[neuron.reset]
-    parameters: dict[str, Any] = {
-        "neuron_proc": process,
-        "bias_key": "bias_mant",
-        "vth": neuron.threshold,
-        "v": neuron.v_init,
-        "du": neuron.decay_u - 1,
-        "dv": neuron.decay_v,
-        "bias_exp": neuron.bias_exponent,
-        "num_message_bits": 24 if neuron.reset == "none" else 0,
-    }
-    bias = neuron.bias_mantissa.copy() if np.any(neuron.bias_mantissa) else None
-    shared: dict[str, Any] = {"neuron_params": parameters, "bias": bias, "input_message_bits": message_bits}
-    shape = lava_shape(layer.output_shape)
-    if layer.kind == "dense":
-        delay = None if layer.delay is None else layer.delay.copy()
-        block = Dense(shape=shape, weight=layer.weight.astype(np.int64), delay=delay, **shared)
-        if layer.recurrent is not None:
-            block.recurrent = RecurrentSynapse(weights=layer.recurrent.astype(np.int64))
-            block.neuron.s_out.connect(block.recurrent.s_in)
-            block.recurrent.a_out.connect(block.neuron.a_in)
-        return block
-    # Lava convolves where torch correlates: kernels are flipped, and axes are (O, W, H, I).
-    weight = layer.weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1).astype(np.int64)
-    return Conv(
-        shape=shape,
-        input_shape=lava_shape(layer.input_shape),
-        weight=weight,
-        stride=np.array(layer.stride[::-1]),
-        padding=np.array(layer.padding[::-1]),
-        dilation=np.array(layer.dilation[::-1]),
-        groups=layer.groups,
-        **shared,
-    )
-
-
-def _run_config() -> Any:
-    from lava.magma.core.run_configs import Loihi2SimCfg
-    from lava.proc.dense.process import DelayDense
-    from lava.proc.lif.process import LIF
-
-    from spikecut.deploy.processes.neurons import ResettingLifModel
-    from spikecut.deploy.processes.synapses import ResettingDelayDenseModel
-
-    # Without select_tag Lava silently takes the float models.
-    return Loihi2SimCfg(
-        select_tag="fixed_pt",
-        exception_proc_model_map={LIF: ResettingLifModel, DelayDense: ResettingDelayDenseModel},
-        loglevel=logging.ERROR,
-    )

@@ -1,0 +1,262 @@
+"""The layers of a network as Lava Processes, and the models that compute them.
+
+Three sets of models give the same messages in the same hardware steps:
+
+stock: Lava's own arithmetic under subclasses that only reset.
+fast: the same Processes under models that compute by matrix products and fused loops.
+fused: all layers in one Process.
+
+A bundle that netx can express is built by lava-dl's own `netx.hdf5.Network`; the rest from netx's blocks and
+spikecut's Processes. Lava is imported on demand.
+"""
+
+import contextlib
+import io
+import logging
+import multiprocessing
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+
+from spikecut.deploy.backends.base import LavaModels
+from spikecut.deploy.backends.lava_order import lava_kernels, lava_shape
+from spikecut.deploy.kernels.step import compile_for, exact_type, largest_sum
+from spikecut.errors import BackendError, InputError
+from spikecut.export.graph import IntegerLayer, IntegerNetwork
+from spikecut.export.netx import beyond_netx, check_exportable, write_netx
+
+if TYPE_CHECKING:
+    from spikecut.deploy.processes.wave import WaveParameters
+
+MODELS = get_args(LavaModels)
+# Lava's Conv casts its float64 sums to int32 before it wraps them at 24 bits.
+STOCK_EXACT = 2**31
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the import-time chatter of archived libraries off the terminal; errors still surface as exceptions."""
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def require_lava() -> None:
+    """Import Lava, or raise BackendError with the remedy."""
+    if "lava.magma.runtime.message_infrastructure.multiprocessing" not in sys.modules:
+        # This module sets the start method at import, and fails if another library has asked for it before; packages
+        # above it stay in sys.modules even then.
+        multiprocessing.set_start_method(None, force=True)
+    try:
+        with quiet():
+            import lava.lib.dl.netx.hdf5
+            import lava.magma.core.run_configs  # noqa: F401
+    except ImportError as error:
+        raise BackendError(
+            f"Lava is not installed ({error}); it needs Python 3.10: pip install 'spikecut[lava]', or use "
+            "--backend batched"
+        ) from error
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The layers as connected Processes: the ports at both ends, and the configuration that chooses the models."""
+
+    inp: Any
+    out: Any
+    config: Any
+    processes: Any
+
+
+def build_chain(
+    network: IntegerNetwork, waves: "Sequence[WaveParameters]", models: LavaModels, net_file: Path | None = None
+) -> Chain:
+    """A network's layers, each with its wave; `net_file`: see LavaGraph.
+
+    Raises
+    ------
+    InputError: unknown models. BackendError: the models cannot be exact for this network.
+    UnsupportedError: no Process implements a feature of the network.
+    """
+    if models not in MODELS:
+        raise InputError(f"Lava models {models!r}: expected one of {', '.join(MODELS)}")
+    check_exportable(network)
+    if models == "stock":
+        for depth, layer in enumerate(network.layers):
+            bound = largest_sum(layer, _largest_message(network, depth))
+            if layer.kind == "conv" and bound >= STOCK_EXACT:
+                raise BackendError(
+                    f"layer {layer.name}: sums may reach {bound}, which Lava's own Conv cannot cast to 32 bits; "
+                    "use --lava-models fast"
+                )
+        return _block_chain(network, waves, net_file, None)
+    types = [exact_type(layer, _largest_message(network, depth)) for depth, layer in enumerate(network.layers)]
+    if models == "fast":
+        return _block_chain(network, waves, net_file, types)
+    return _fused_chain(network, waves, types)
+
+
+def _largest_message(network: IntegerNetwork, depth: int) -> int:
+    return max(abs(network.input.minimum), network.input.maximum) if depth == 0 else 1
+
+
+def _fused_chain(network: IntegerNetwork, waves: "Sequence[WaveParameters]", types: Sequence[Any]) -> Chain:
+    from spikecut.deploy.processes.fused import FusedChain, LayerParameters
+
+    for layer, dtype in zip(network.layers, types, strict=True):
+        compile_for(layer.neuron, wraps=layer.kind == "conv", dtype=dtype)
+    parameters = zip(network.layers, waves, types, strict=True)
+    process = FusedChain(layers=tuple(LayerParameters(*each) for each in parameters))
+    return Chain(process.inp, process.out, _run_config({}), process)
+
+
+def _block_chain(
+    network: IntegerNetwork,
+    waves: "Sequence[WaveParameters]",
+    net_file: Path | None,
+    types: Sequence[Any] | None,
+) -> Chain:
+    """Blocks with the fast models, given the types of their sums; with the stock models otherwise."""
+    from spikecut.deploy.processes.wave import Wave
+
+    blocks, owner = _blocks(network, net_file)
+    for depth, (block, layer, wave) in enumerate(zip(blocks, network.layers, waves, strict=True)):
+        block.neuron.proc_params[Wave.KEY] = wave
+        if layer.recurrent is not None:
+            block.recurrent.proc_params[Wave.KEY] = replace(wave, record=None)
+        if layer.delay is not None:
+            block.synapse.proc_params[Wave.KEY] = replace(wave, depth=wave.depth - 1, record=None)
+        if types is not None:
+            compile_for(layer.neuron, wraps=False, dtype=np.int32)
+            if layer.kind == "conv":
+                from spikecut.deploy.processes.fast import FLOAT_KEY
+
+                block.synapse.proc_params[FLOAT_KEY] = types[depth]
+    config = _run_config(_stock_models() if types is None else _fast_models())
+    return Chain(blocks[0].inp, blocks[-1].out, config, owner)
+
+
+def _blocks(network: IntegerNetwork, net_file: Path | None) -> tuple[list[Any], Any]:
+    """Connected blocks, and what must outlive them."""
+    if beyond_netx(network):
+        blocks = [own_block(layer, 0 if depth else network.input.bits) for depth, layer in enumerate(network.layers)]
+        for before, block, layer in zip(blocks, blocks[1:], network.layers[1:], strict=False):
+            in_order(before.out, layer).connect(block.inp)
+        return blocks, blocks
+    if net_file is not None:
+        netx = _netx_network(network, net_file)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "network.net"
+            write_netx(network, path)
+            netx = _netx_network(network, path)
+    return list(netx.layers), netx
+
+
+def _netx_network(network: IntegerNetwork, path: Path) -> Any:
+    from lava.lib.dl.netx.hdf5 import Network
+
+    with quiet():
+        netx = Network(net_config=str(path), input_message_bits=network.input.bits)
+    netx.net_config.f.close()  # netx leaves its handle open, which blocks writing to the file
+    return netx
+
+
+def in_order(port: Any, layer: IntegerLayer) -> Any:
+    """An output port as a block of this layer takes it: a dense one flattens an image in torch's order."""
+    if layer.kind == "dense" and len(layer.input_shape) == 3:
+        return port.transpose([2, 1, 0]).flatten()
+    return port
+
+
+def own_block(layer: IntegerLayer, message_bits: int) -> Any:
+    """A netx block with one of spikecut's neuron Processes, from an integer layer."""
+    from lava.lib.dl.netx.blocks.process import Conv, Dense
+    from lava.proc.lif.process import LIF
+
+    from spikecut.deploy.processes.neurons import MembraneReadout, SoftResetLIF
+    from spikecut.deploy.processes.synapses import RecurrentSynapse
+
+    neuron = layer.neuron
+    process = {"zero": LIF, "subtract": SoftResetLIF, "none": MembraneReadout}[neuron.reset]
+    parameters: dict[str, Any] = {
+        "neuron_proc": process,
+        "bias_key": "bias_mant",
+        "vth": neuron.threshold,
+        "v": neuron.v_init,
+        "du": neuron.decay_u - 1,
+        "dv": neuron.decay_v,
+        "bias_exp": neuron.bias_exponent,
+        "num_message_bits": 24 if neuron.reset == "none" else 0,
+    }
+    bias = neuron.bias_mantissa.copy() if np.any(neuron.bias_mantissa) else None
+    shared: dict[str, Any] = {"neuron_params": parameters, "bias": bias, "input_message_bits": message_bits}
+    shape = lava_shape(layer.output_shape)
+    if layer.kind == "dense":
+        delay = None if layer.delay is None else layer.delay.copy()
+        block = Dense(shape=shape, weight=layer.weight.astype(np.int64), delay=delay, **shared)
+        if layer.recurrent is not None:
+            block.recurrent = RecurrentSynapse(weights=layer.recurrent.astype(np.int64))
+            block.neuron.s_out.connect(block.recurrent.s_in)
+            block.recurrent.a_out.connect(block.neuron.a_in)
+        return block
+    return Conv(
+        shape=shape,
+        input_shape=lava_shape(layer.input_shape),
+        weight=lava_kernels(layer.weight).astype(np.int64),
+        stride=np.array(layer.stride[::-1]),
+        padding=np.array(layer.padding[::-1]),
+        dilation=np.array(layer.dilation[::-1]),
+        groups=layer.groups,
+        **shared,
+    )
+
+
+def _stock_models() -> dict[Any, Any]:
+    from lava.proc.dense.process import DelayDense
+    from lava.proc.lif.process import LIF
+
+    from spikecut.deploy.processes import neurons, synapses
+
+    return {
+        LIF: neurons.ResettingLifModel,
+        neurons.SoftResetLIF: neurons.PySoftResetLifModel,
+        neurons.MembraneReadout: neurons.PyMembraneReadoutModel,
+        DelayDense: synapses.ResettingDelayDenseModel,
+        synapses.RecurrentSynapse: synapses.PyRecurrentSynapseModel,
+    }
+
+
+def _fast_models() -> dict[Any, Any]:
+    from lava.proc.conv.process import Conv
+    from lava.proc.dense.process import DelayDense, Dense
+    from lava.proc.lif.process import LIF
+
+    from spikecut.deploy.processes import fast, neurons, synapses
+
+    return {
+        LIF: fast.FastLifModel,
+        neurons.SoftResetLIF: fast.FastSoftResetLifModel,
+        neurons.MembraneReadout: fast.FastMembraneReadoutModel,
+        Conv: fast.FastConvModel,
+        Dense: fast.FastDenseModel,
+        DelayDense: fast.FastDelayDenseModel,
+        synapses.RecurrentSynapse: fast.FastRecurrentModel,
+    }
+
+
+def _run_config(models: dict[Any, Any]) -> Any:
+    """Which model each Process gets; without select_tag Lava silently takes the float ones."""
+    from lava.magma.core.run_configs import Loihi2SimCfg
+
+    return Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map=models, loglevel=logging.ERROR)

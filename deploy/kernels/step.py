@@ -1,0 +1,240 @@
+"""One hardware step of one sample, in Lava's order (W, H, C): what the fast Lava models and the fused one compute with.
+
+numpy and serial numba only: in a Lava process a parallel numba kernel is killed and torch may hang. A convolution is
+one float product, exact while max Σ|W| · max message stays below 2^24 (float32) or 2^53 (float64). Dense sums are
+int32 and visit only the messages that are not 0, as exact as Lava's own int32 product and usually far shorter.
+"""
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+from numpy.lib.stride_tricks import as_strided
+from threadpoolctl import threadpool_limits
+
+from spikecut.deploy.kernels.neuron import ALL, NONE, PARTIAL, READOUT, SUBTRACT, ZERO, make_kernel
+from spikecut.errors import BackendError
+from spikecut.export.graph import IntegerLayer, IntegerNeuron, Pair, Reset, Shape
+from spikecut.export.headroom import ALIGNMENT, LIMIT, UNITY
+
+log = logging.getLogger(__name__)
+FLOAT32_EXACT, FLOAT64_EXACT = 2**24, 2**53
+RESETS = {"zero": ZERO, "subtract": SUBTRACT, "none": READOUT}
+Int32 = npt.NDArray[np.int32]
+Numbers = npt.NDArray[Any]
+
+
+def exact_type(layer: IntegerLayer, largest: int) -> type[np.number[Any]]:
+    """The type in which a layer's sums are exact for messages of at most `largest`.
+
+    Dense layers: int32. Convolutions: float32, or float64, which is logged, where sums may leave float32's integers.
+    Raises BackendError if they may leave float64's.
+    """
+    if layer.kind == "dense":
+        return np.int32
+    bound = largest_sum(layer, largest)
+    if bound < FLOAT32_EXACT:
+        return np.float32
+    if bound >= FLOAT64_EXACT:
+        raise BackendError(f"layer {layer.name}: sums may reach {bound}, beyond 2^53; use fewer bits per message")
+    log.warning("layer %s: sums may reach %d, beyond 2^24: float64 product instead of float32", layer.name, bound)
+    return np.float64
+
+
+def largest_sum(layer: IntegerLayer, largest: int) -> int:
+    """max Σ|W| · largest over the rows of a layer's weight."""
+    return int(np.abs(layer.weight).sum(axis=tuple(range(1, layer.weight.ndim))).max()) * largest
+
+
+def compile_for(neuron: IntegerNeuron, *, wraps: bool, dtype: type[np.number[Any]]) -> None:
+    """Compile what a layer needs, so that the processes that are forked from this one find it ready."""
+    u, v = np.zeros((2, 1), dtype=np.int32)
+    one = replace(neuron, bias_mantissa=neuron.bias_mantissa[:1])
+    messages = Neurons.of(one, u, v, wraps)(np.zeros(1, dtype=dtype))
+    DenseSums(np.zeros((1, 1)))(messages)
+
+
+def bound_threads() -> None:
+    """One BLAS thread in this process: Lava runs a process per layer, and they would fight for the cores."""
+    threadpool_limits(1, user_api="blas")
+
+
+class ConvolutionSums:
+    """Σ W s of a convolution: im2col and one exact float product.
+
+    Parameters
+    ----------
+    weight: integers (O, W, H, I/groups) as Lava's Conv holds them: flipped, since it convolves where torch correlates.
+    input_shape: (W, H, I). stride, padding, dilation: (W, H).
+    dtype: float type in which the sums are exact.
+    """
+
+    def __init__(
+        self,
+        weight: Numbers,
+        input_shape: Shape,
+        stride: Pair,
+        padding: Pair,
+        dilation: Pair,
+        groups: int,
+        dtype: type[np.number[Any]],
+    ) -> None:
+        outputs, *kernel, per_group = weight.shape
+        width, height, channels = input_shape
+        padded = np.zeros((width + 2 * padding[0], height + 2 * padding[1], channels), dtype=dtype)
+        self.inside = padded[padding[0] : padding[0] + width, padding[1] : padding[1] + height]
+        spans = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
+        columns, rows = ((padded.shape[n] - spans[n]) // stride[n] + 1 for n in (0, 1))
+        step_x, step_y, step_c = padded.strides
+        self.patches = as_strided(
+            padded,
+            (groups, columns, rows, *kernel, per_group),
+            (
+                per_group * step_c,
+                stride[0] * step_x,
+                stride[1] * step_y,
+                dilation[0] * step_x,
+                dilation[1] * step_y,
+                step_c,
+            ),
+            writeable=False,
+        )
+        self.unfolded = np.empty(self.patches.shape, dtype=dtype)
+        self.matrices = self.unfolded.reshape(groups, columns * rows, -1)
+        flipped = weight[:, ::-1, ::-1].reshape(groups, outputs // groups, -1)
+        self.weight = np.ascontiguousarray(flipped.transpose(0, 2, 1), dtype=dtype)
+        self.sums = np.empty((groups, columns * rows, outputs // groups), dtype=dtype)
+
+    def __call__(self, messages: Numbers) -> Numbers:
+        """Sums of messages [W, H, I], float [W' · H' · O], not wrapped; valid until the next call."""
+        self.inside[:] = messages.reshape(self.inside.shape)
+        np.copyto(self.unfolded, self.patches)
+        np.matmul(self.matrices, self.weight, out=self.sums)
+        return self.sums.transpose(1, 0, 2).reshape(-1)
+
+
+def wrapped(sums: Numbers) -> Int32:
+    """Sums as int32, wrapped at 24 bits as Lava's Conv wraps them: into [-2^23, 2^23)."""
+    whole = sums.astype(np.int64).astype(np.int32)
+    whole += LIMIT
+    whole &= 2 * LIMIT - 1
+    whole -= LIMIT
+    return whole
+
+
+@njit(nogil=True, cache=True)
+def _add_rows(messages: Any, weight: Any, sums: Any) -> None:
+    for i in range(messages.size):
+        message = messages[i]
+        if message != 0:
+            for o in range(sums.size):
+                sums[o] = np.int32(sums[o] + np.int32(message * weight[i, o]))
+
+
+class DenseSums:
+    """Σ W s of a dense layer in int32.
+
+    Parameters
+    ----------
+    weight: integers (O, I), inputs in Lava's order. exponent: the sums are shifted left by it, right if it is negative.
+    """
+
+    def __init__(self, weight: Numbers, exponent: int = 0) -> None:
+        self.weight = np.ascontiguousarray(weight.T, dtype=np.int32)
+        self.sums = np.zeros(weight.shape[0], dtype=np.int32)
+        self.exponent = exponent
+
+    def __call__(self, messages: Int32) -> Int32:
+        """Sums of messages [I], int32 [O]; valid until the next call."""
+        self.sums[:] = 0
+        _add_rows(messages, self.weight, self.sums)
+        if self.exponent:
+            return np.asarray(self.sums << self.exponent if self.exponent > 0 else self.sums >> -self.exponent)
+        return self.sums
+
+
+class DelayedSums:
+    """Σ W s[t - delay] of a dense layer: what is under way, by the step in which it is due.
+
+    Parameters
+    ----------
+    weight, delay: integers (O, I), inputs in Lava's order; a message of this step is due `delay` steps after the next.
+    exponent: see DenseSums.
+    """
+
+    def __init__(self, weight: Numbers, delay: Numbers, exponent: int = 0) -> None:
+        self.delays = np.unique(delay)
+        self.split = DenseSums(np.vstack([np.where(delay == each, weight, 0) for each in self.delays]), exponent)
+        self.due = np.zeros((int(self.delays[-1]) + 1, weight.shape[0]), dtype=np.int32)
+        self.step = 0
+
+    def __call__(self, messages: Int32) -> Int32:
+        """Take the messages of this step, int32 [I]; what is due in the next one, int32 [O], valid until then."""
+        self.due[self.step] = 0
+        self.step = (self.step + 1) % len(self.due)
+        self.due[(self.step + self.delays) % len(self.due)] += self.split(messages).reshape(len(self.delays), -1)
+        return np.asarray(self.due[self.step])
+
+    def forget(self) -> None:
+        """Drop all that is under way."""
+        self.due[:] = 0
+
+
+class Neurons:
+    """The neurons of a layer: AbstractPyLifModelFixed in int32, see deploy/kernels/neuron.py.
+
+    Parameters
+    ----------
+    u, v: int32 state of any shape, changed in place. decay_u, decay_v: 0..4096.
+    bias: in v's units, broadcast to v's shape. threshold: compared as v > threshold · 64.
+    wraps: whether the sums must wrap at 24 bits first, as Lava's Conv does.
+    """
+
+    def __init__(
+        self,
+        u: Int32,
+        v: Int32,
+        *,
+        decay_u: int,
+        decay_v: int,
+        bias: Numbers,
+        threshold: int,
+        reset: Reset,
+        wraps: bool,
+    ) -> None:
+        self.state = u.reshape(1, -1), v.reshape(1, -1)
+        self.kernel = make_kernel(_kind(decay_u), _kind(decay_v), RESETS[reset], wraps, bounded=False)
+        self.bias = np.array(np.broadcast_to(bias, v.shape), dtype=np.int32).reshape(-1)
+        self.constants = UNITY - decay_u, UNITY - decay_v, threshold << ALIGNMENT
+
+    @classmethod
+    def of(cls, neuron: IntegerNeuron, u: Int32, v: Int32, wraps: bool) -> "Neurons":
+        """The neurons of an IntegerLayer, whose channels are the last axis of v."""
+        return cls(
+            u,
+            v,
+            decay_u=neuron.decay_u,
+            decay_v=neuron.decay_v,
+            bias=neuron.bias,
+            threshold=neuron.threshold,
+            reset=neuron.reset,
+            wraps=wraps,
+        )
+
+    def __call__(self, sums: Numbers) -> Int32:
+        """One step; sums [elements] of any number type → messages int32 [elements], a new array."""
+        messages = np.empty((1, sums.size), dtype=np.int32)
+        self.kernel(sums.reshape(1, -1), ALIGNMENT, self.bias, *self.state, *self.constants, messages)
+        return messages.reshape(-1)
+
+    def rest(self, v_init: int) -> None:
+        """The state before a sample's first step."""
+        u, v = self.state
+        u[:], v[:] = 0, v_init
+
+
+def _kind(decay: int) -> int:
+    return NONE if decay == 0 else ALL if decay == UNITY else PARTIAL
