@@ -1,8 +1,12 @@
 """A halted sample in a long run = the golden twin cut by the same policy = a fresh graph that runs it alone."""
 
 import numpy as np
+import pytest
+from networks import random_inputs, random_network
 
 from spikecut.deploy.backends.lava_cpu import run_lava
+from spikecut.deploy.backends.plain import propagate, scores_of
+from spikecut.deploy.cutoff.base import CutoffPolicy
 from spikecut.deploy.cutoff.topk import TopK, top_two_gap
 
 ALONE = 26  # per network; both have biases
@@ -48,3 +52,58 @@ def test_untouched_netx_loads_the_lif_bundle(workshop):
     loaded = Network(net_config=str(workshop / "lif" / "network.net"))
     loaded.net_config.f.close()
     assert [type(block).__name__ for block in loaded.layers] == ["Conv", "Conv", "Dense"]
+
+
+TOPOLOGIES = {
+    "MLP": {"dense_only": True},
+    "convolutions": {},
+    "recurrent": {"dense_only": True, "recurrent": True},
+    "delayed": {"dense_only": True, "delays": True, "soft": True},
+}
+HALTS = {"stock": 60, "fast": 200, "fused": 200}
+
+
+class DrawnExits(CutoffPolicy):
+    """Ends sample after sample at timesteps drawn beforehand, whatever the scores."""
+
+    def __init__(self, timesteps, horizon):
+        self.remaining = iter(timesteps.tolist())
+        self.last = horizon
+
+    @property
+    def horizon(self):
+        return self.last
+
+    def init(self, samples, classes):
+        return np.array([[next(self.remaining)]])
+
+    def step(self, totals, t, state):
+        return state[:, 0] == t, state
+
+    def to_dict(self):
+        raise NotImplementedError
+
+    @classmethod
+    def from_dict(cls, data):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("mode", ["isolated", "streaming"])
+@pytest.mark.parametrize("models", HALTS)
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+def test_random_halts_in_one_graph_equal_the_reference(topology, models, mode):
+    network = random_network(4, **TOPOLOGIES[topology])
+    inputs = random_inputs(network, HALTS[models], seed=5)
+    reference = propagate(network, inputs)[1:]
+    exits = np.random.default_rng(6).integers(1, network.horizon + 1, HALTS[models])
+    assert len(np.unique(exits)) == network.horizon
+    policy = DrawnExits(exits, network.horizon)
+    trace = run_lava(network, inputs, policy, record="all", mode=mode, models=models)
+    np.testing.assert_array_equal(trace.timesteps, exits)
+    np.testing.assert_array_equal(trace.hardware_steps, exits + network.depth)
+    valid = trace.valid
+    np.testing.assert_array_equal(valid, np.arange(network.horizon)[:, None] < exits)
+    np.testing.assert_array_equal(trace.scores[valid], scores_of(network, reference[-1])[valid])
+    for layer, expected in zip(network.layers, reference, strict=True):
+        np.testing.assert_array_equal(trace.spikes[layer.name][valid], expected[valid], layer.name)
+        assert expected[valid].any()
