@@ -15,16 +15,17 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.deploy.backends.base import Record, check_inputs, layer_events, padded_scores
-from spikecut.deploy.backends.slots import layer_slots
+from spikecut.deploy.backends.slots import LayerPlan, LayerSlots, plan_layers
 from spikecut.deploy.cutoff.base import CutoffPolicy
-from spikecut.deploy.kernels.neuron import count_events
-from spikecut.deploy.kernels.product import Precision, channels_last, torch_order
+from spikecut.deploy.kernels.product import Precision, torch_order
+from spikecut.deploy.kernels.traffic import count_events, gather_frames, tell_scores
 from spikecut.deploy.trace import ExitReason, RunTrace
 from spikecut.export.graph import IntArray, IntegerNetwork, Integers, size
 
 Progress = Callable[[int], None]
+Messages = npt.NDArray[np.generic]
 STATE_ELEMENTS = 2**21
-MOST_SLOTS = 1024
+MOST_SLOTS = 512
 FEWEST_SLOTS = 8
 
 
@@ -49,17 +50,21 @@ def run_batched(
     Raises
     ------
     DataError: inputs that do not fit the network. InputError: a policy for another horizon, an unknown precision.
+    BackendError: the precision asked for is not exact for a layer.
     """
     check_inputs(network, inputs)
     if policy is not None:
         policy.check_horizon(network.horizon)
-    work = _Work(network, inputs, policy, record, progress)
+    work = _Work(network, inputs, policy, record, progress, precision)
     workers = threads or len(os.sched_getaffinity(0))
     per_worker = slots or _slots(network)
     workers = max(1, min(workers, -(-work.samples // per_worker)))
-    engines = [_Worker(work, min(per_worker, -(-work.samples // workers)), precision) for _ in range(workers)]
-    with _one_torch_thread(), ThreadPoolExecutor(workers) as pool:
-        for finished in [pool.submit(engine.run) for engine in engines]:
+    if policy is None and slots is None:  # all samples take T steps: share them out evenly
+        rounds = -(-work.samples // (workers * per_worker))
+        per_worker = -(-work.samples // (workers * rounds))
+    engines = [_Worker(work, min(per_worker, -(-work.samples // workers))) for _ in range(workers)]
+    with _torch_threads_kept(), ThreadPoolExecutor(workers) as pool:
+        for finished in [pool.submit(_alone, engine.run) for engine in engines]:
             finished.result()
     return work.trace()
 
@@ -70,19 +75,29 @@ def _slots(network: IntegerNetwork) -> int:
     return int(np.clip(STATE_ELEMENTS // elements, FEWEST_SLOTS, MOST_SLOTS))
 
 
+def _alone(run: Callable[[], None]) -> None:
+    """Run a worker on one thread: workers are the parallelism, and torch keeps both settings per thread."""
+    try:
+        import torch
+    except ImportError:
+        run()
+        return
+    torch.set_num_threads(1)
+    with torch.inference_mode():
+        run()
+
+
 @contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    """Workers are the parallelism: torch's own threads would only get in their way."""
+def _torch_threads_kept() -> Iterator[None]:
+    """Leave torch with the number of threads that it had."""
     try:
         import torch
     except ImportError:
         yield
         return
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
     try:
-        with torch.inference_mode():
-            yield
+        yield
     finally:
         torch.set_num_threads(before)
 
@@ -97,20 +112,22 @@ class _Work:
         policy: CutoffPolicy | None,
         record: Record,
         progress: Progress | None,
+        precision: Precision,
     ) -> None:
         self.network, self.policy, self.record, self.progress = network, policy, record, progress
         self.horizon, self.samples = inputs.shape[0], inputs.shape[1]
-        # Direct coding repeats one frame: keep it once.
-        self.constant = network.input.encoding == "direct" or self.horizon == 1
-        kept = inputs[:1] if self.constant and bool((inputs == inputs[:1]).all()) else inputs
-        self.constant = kept.shape[0] == 1
-        dtype = np.uint8 if network.input.minimum == 0 and network.input.maximum <= 255 else np.int32
-        self.frames = channels_last(kept.astype(dtype, copy=False), network.input_shape)
+        self.linger = network.depth if record != "output" else 0
+        spec = network.input
+        # The pipeline runs on after T: ranges must hold until then.
+        self.plans = plan_layers(network.layers, spec.minimum, spec.maximum, self.horizon + self.linger, precision)
+        # Direct coding repeats one frame, and so one product of the first layer.
+        self.constant = spec.encoding == "direct" and all(np.array_equal(frame, inputs[0]) for frame in inputs[1:])
+        channels = spec.shape[0] if len(spec.shape) == 3 else 1
+        self.frames = inputs.reshape(self.horizon, self.samples, channels, -1)
         self.scores = np.zeros((self.horizon, self.samples, network.classes), dtype=np.int64)
         self.timesteps = np.full(self.samples, self.horizon, dtype=np.int64)
         self.lock = threading.Lock()
         self.next = 0
-        self.linger = network.depth if record != "output" else 0
         self.counts: list[tuple[IntArray, IntArray]] = []
         self.rasters: list[npt.NDArray[np.int32]] = []
         longest = self.horizon + network.depth
@@ -139,13 +156,13 @@ class _Work:
         scores, valid = padded_scores(self.scores, self.timesteps)
         shapes = [self.network.input_shape, *(layer.output_shape for layer in self.network.layers)]
         rasters = [torch_order(raster, shape) for raster, shape in zip(self.rasters, shapes, strict=False)]
-        cut = self.timesteps < self.horizon
+        reasons = np.array([ExitReason.HORIZON, ExitReason.CUTOFF], dtype=object)
         return RunTrace(
             scores=scores,
             valid=valid,
             timesteps=self.timesteps,
             hardware_steps=steps,
-            reason=tuple(ExitReason.CUTOFF if early else ExitReason.HORIZON for early in cut.tolist()),
+            reason=tuple(reasons[(self.timesteps < self.horizon).astype(np.intp)].tolist()),
             network=self.network,
             backend="batched",
             events=layer_events(self.network, rasters, steps, self.record, self.counts),
@@ -155,29 +172,31 @@ class _Work:
 class _Worker:
     """A number of slots that run step by step until the queue is empty."""
 
-    def __init__(self, work: _Work, slots: int, precision: Precision) -> None:
-        spec = work.network.input
+    def __init__(self, work: _Work, slots: int) -> None:
         self.work = work
-        self.layers = layer_slots(work.network.layers, spec.minimum, spec.maximum, work.horizon, slots, precision)
-        first = self.layers[0]
+        self.plans: list[LayerPlan] = work.plans
+        self.layers = [LayerSlots(plan, slots) for plan in self.plans]
+        classes, first = work.network.classes, self.plans[0]
         self.sample = np.full(slots, -1, dtype=np.int64)
         self.timestep = np.zeros(slots, dtype=np.int64)
         self.exit = np.zeros(slots, dtype=np.int64)
-        self.totals = np.zeros((slots, work.network.classes), dtype=np.int64)
+        self.totals = np.zeros((slots, classes), dtype=np.int64)
         rest = np.zeros((slots, 0), dtype=np.int64)
-        self.state = rest if work.policy is None else work.policy.init(slots, work.network.classes)
+        self.state = rest if work.policy is None else work.policy.init(slots, classes)
+        self.frames: Messages = np.zeros((slots, size(work.network.input_shape)), dtype=first.input_dtype)
         self.constant = work.constant and first.temporal is None
-        self.frames = work.frames.astype(first.input_dtype, copy=False)
-        width = first.elements if self.constant else self.frames.shape[-1]
-        self.feed = np.zeros((slots, width), dtype=first.product(self.frames[0, :1]).dtype if self.constant else None)
-        self.fan_outs = [layer.fan_out for layer in self.layers]
+        # Of a constant input the first layer's sums, in the type in which its product gives them.
+        self.feed = self._product(self.frames) if self.constant else self.frames[:, :0]
+
+    def _product(self, frames: Messages) -> Messages:
+        return np.array(self.layers[0].sums(frames))
 
     def run(self) -> None:
         """Work until no sample is left."""
         while self._refill():
-            sent = self._source()
+            sums, sent = self._first_sums()
             self._record(0, sent)
-            messages = self.layers[0].fire(self._first_sums(sent))
+            messages = self.layers[0].fire(sums)
             self._record(1, messages)
             for depth, layer in enumerate(self.layers[1:], start=2):
                 messages = layer.fire(layer.sums(messages))
@@ -199,7 +218,7 @@ class _Worker:
             for layer in self.layers:
                 layer.reset(new)
             if self.constant:
-                self.feed[new] = self.layers[0].product(np.ascontiguousarray(self.frames[0, taken]))
+                self.feed[new] = self._product(self._gather(np.zeros(new.size, dtype=np.int64), taken))
         left = np.flatnonzero(self.sample >= 0)
         if left.size and 4 * left.size < 3 * self.sample.size:
             self._keep(left)
@@ -212,24 +231,27 @@ class _Worker:
         for layer in self.layers:
             layer.keep(slots)
 
-    def _source(self) -> npt.NDArray[np.generic]:
-        """The frame that each slot's sample sends now; silence after T."""
-        if self.constant and self.work.record == "output":
-            return self.feed
-        steps = np.zeros_like(self.timestep) if self.work.constant else np.minimum(self.timestep, self.work.horizon - 1)
-        frames: npt.NDArray[np.generic] = self.frames[steps, self.sample]
-        if self.work.linger:
-            frames[self.timestep >= self.work.horizon] = 0
-        return frames
+    def _gather(self, steps: IntArray, samples: IntArray) -> Messages:
+        """Frames as the first layer takes them, valid until the next call; silence where a step is negative."""
+        rows = self.frames[: steps.size]
+        gather_frames(self.work.frames, steps, samples, rows)
+        return rows
 
-    def _first_sums(self, sent: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-        if not self.constant:
-            return self.layers[0].sums(sent)
-        if not self.work.linger or not (self.timestep >= self.work.horizon).any():
-            return self.feed
-        return np.asarray(self.feed * (self.timestep < self.work.horizon)[:, None].astype(self.feed.dtype))
+    def _first_sums(self) -> tuple[Messages, Messages]:
+        """The first layer's sums, and what the source sends for them: silence after T, and from an idle slot."""
+        horizon = self.work.horizon
+        sounding = (self.sample >= 0) & (self.timestep < horizon)
+        if self.constant:
+            sums = self.feed
+            if not sounding.all():
+                sums = self.feed * sounding[:, None].astype(self.feed.dtype)
+            if not self.work.linger:
+                return sums, self.frames
+        steps = np.where(sounding, self.timestep, -1)
+        sent = self._gather(steps, self.sample)
+        return (sums if self.constant else self.layers[0].sums(sent)), sent
 
-    def _record(self, depth: int, sent: npt.NDArray[np.generic]) -> None:
+    def _record(self, depth: int, sent: Messages) -> None:
         """Keep what the layer at this depth sends in hardware step timestep + depth of its sample."""
         work = self.work
         if work.record == "output":
@@ -240,40 +262,36 @@ class _Worker:
             work.rasters[depth][sample, column] = sent[live]
             return
         spikes, reached = np.empty(len(sent), dtype=np.int64), np.empty(len(sent), dtype=np.int64)
-        following = self.fan_outs[depth] if depth < len(self.layers) else np.zeros(sent.shape[1], dtype=np.int64)
+        following = self.plans[depth].fan_out if depth < len(self.plans) else np.zeros(sent.shape[1], dtype=np.int64)
         count_events(sent, following, spikes, reached)
         work.counts[depth][0][sample, column] = spikes[live]
-        if depth < len(self.layers):
+        if depth < len(self.plans):
             work.counts[depth + 1][1][sample, column] += reached[live]
-        if depth and self.layers[depth - 1].layer.recurrent is not None:
-            count_events(sent, self.layers[depth - 1].recurrent_fan_out, spikes, reached)
+        if depth and self.plans[depth - 1].layer.recurrent is not None:
+            count_events(sent, self.plans[depth - 1].recurrent_fan_out, spikes, reached)
             work.counts[depth][1][sample, column] += reached[live]
 
-    def _score(self, messages: npt.NDArray[np.generic]) -> None:
+    def _score(self, messages: Messages) -> None:
         """Add the step's scores, ask the policy, and free the slots of finished samples."""
         work = self.work
-        scores = torch_order(messages, work.network.layers[-1].output_shape).astype(np.int64)
-        if work.network.readout == "membrane":
-            scores = scores - self.totals
-        counted = (self.sample >= 0) & (self.timestep < self.exit)
-        if counted.all():
-            work.scores[self.timestep, self.sample] = scores
-            self.totals += scores
-        else:
-            work.scores[self.timestep[counted], self.sample[counted]] = scores[counted]
-            self.totals[counted] += scores[counted]
+        messages = torch_order(messages, work.network.layers[-1].output_shape)
+        membrane = work.network.readout == "membrane"
+        tell_scores(messages, membrane, self.sample, self.timestep, self.exit, self.totals, work.scores)
         self.timestep += 1
         if work.policy is not None:
-            self._judge(work.policy, counted & (self.timestep < work.horizon))
+            self._judge(work.policy)
         finished = (self.sample >= 0) & (self.timestep >= self.exit + work.linger)
         if finished.any():
             work.timesteps[self.sample[finished]] = self.exit[finished]
             self.sample[finished] = -1
             work.done(int(finished.sum()))
 
-    def _judge(self, policy: CutoffPolicy, running: npt.NDArray[np.bool_]) -> None:
+    def _judge(self, policy: CutoffPolicy) -> None:
         """Let the policy judge each running sample at its own timestep."""
-        for t in np.unique(self.timestep[running]):
-            at = np.flatnonzero(running & (self.timestep == t))
-            leaves, self.state[at] = policy.step(self.totals[at], int(t), self.state[at])
+        running = np.flatnonzero((self.sample >= 0) & (self.timestep < self.exit))
+        order = running[np.argsort(self.timestep[running], kind="stable")]
+        steps = self.timestep[order]
+        for at in np.split(order, np.flatnonzero(np.diff(steps)) + 1) if order.size else ():
+            t = int(self.timestep[at[0]])
+            leaves, self.state[at] = policy.step(self.totals[at], t, self.state[at])
             self.exit[at[leaves]] = t

@@ -1,5 +1,6 @@
-"""One layer's state for the samples in work: sums, neurons, delays and recurrence, slot by slot."""
+"""One layer for the samples in work: what workers share (the plan) and each worker's state, slot by slot."""
 
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -19,77 +20,46 @@ from spikecut.export.graph import IntArray, IntegerLayer, size
 from spikecut.export.headroom import worst_case
 
 
-class LayerSlots:
-    """A layer for a number of slots; every array is [slots, elements], channels last.
+class LayerPlan:
+    """Weights, product and neurons of a layer, ready to run; read only, shared by all workers.
 
     Parameters
     ----------
     layer: the layer. minimum, maximum: range of the messages it receives. horizon: T, for the proof of its ranges.
-    slots: samples in work. precision: of the sums.
+    precision: of the sums.
+
+    Raises BackendError where that precision is not exact.
     """
 
-    def __init__(
-        self, layer: IntegerLayer, minimum: int, maximum: int, horizon: int, slots: int, precision: Precision
-    ) -> None:
+    def __init__(self, layer: IntegerLayer, minimum: int, maximum: int, horizon: int, precision: Precision) -> None:
         self.layer = layer
         self.elements = size(layer.output_shape)
-        ranges = worst_case(layer, horizon, minimum, maximum)
-        self.product = make_product(layer, minimum, maximum, precision)
-        self.temporal = _Temporal(layer, minimum, maximum, slots) if _is_temporal(layer) else None
-        halved = self.product.halved and self.temporal is None
-        self.neurons = NeuronKernel(layer, ranges, halved)
-        self.u = np.zeros((slots if self.neurons.needs_u else 0, self.elements), dtype=np.int32)
-        self.v = np.full((slots, self.elements), layer.neuron.v_init, dtype=np.int32)
-        self.out: npt.NDArray[np.generic] = np.zeros((slots, self.elements), dtype=np.int32)
-        self.fan_out = channels_last(fan_out(layer).reshape(layer.input_shape), layer.input_shape)
-        self.recurrent_fan_out = recurrent_fan_out(layer)
+        self.temporal: TemporalSums | None = None
+        if layer.delay is None and layer.recurrent is None:
+            self.product = make_product(layer, minimum, maximum, precision)
+            self.input_dtype = self.product.dtype
+            halved = self.product.halved
+        else:
+            self.temporal = TemporalSums(layer, minimum, maximum)
+            self.input_dtype, halved = self.temporal.dtype, False
+        self.neurons = NeuronKernel(layer, worst_case(layer, horizon, minimum, maximum), halved)
+        self.output_dtype: npt.DTypeLike = np.int32
 
-    @property
-    def input_dtype(self) -> npt.DTypeLike:
-        """Type of the messages that `sums` takes."""
-        return self.temporal.dtype if self.temporal is not None else self.product.dtype
+    @cached_property
+    def fan_out(self) -> IntArray:
+        """Synapses that each input reaches, int64 [inputs], channels last."""
+        return channels_last(fan_out(self.layer).reshape(self.layer.input_shape), self.layer.input_shape)
 
-    def send_as(self, dtype: npt.DTypeLike) -> None:
-        """Let the neurons write their messages in the type that the next layer takes."""
-        self.out = self.out.astype(dtype)
-
-    def reset(self, slots: IntArray) -> None:
-        """Bring slots to rest, for new samples."""
-        if len(self.u):
-            self.u[slots] = 0
-        self.v[slots] = self.layer.neuron.v_init
-        if self.temporal is not None:
-            self.temporal.reset(slots)
-            self.out[slots] = 0
-
-    def keep(self, slots: IntArray) -> None:
-        """Drop all slots but these."""
-        if len(self.u):
-            self.u = self.u[slots]
-        self.v, self.out = self.v[slots], self.out[slots]
-        if self.temporal is not None:
-            self.temporal.keep(slots)
-
-    def sums(self, messages: Floats) -> Floats:
-        """Σ W s for all slots (or Σ W s / 2, see Product.halved)."""
-        if self.temporal is not None:
-            return self.temporal.sums(messages, self.out)
-        return self.product(messages)
-
-    def fire(self, sums: Floats) -> npt.NDArray[np.generic]:
-        """One step of the neurons; the messages they send, valid until the next step."""
-        self.neurons(sums, self.u, self.v, self.out)
-        return self.out
+    @cached_property
+    def recurrent_fan_out(self) -> IntArray:
+        """Recurrent synapses that each neuron reaches, int64 [neurons]."""
+        return recurrent_fan_out(self.layer)
 
 
-def _is_temporal(layer: IntegerLayer) -> bool:
-    return layer.delay is not None or layer.recurrent is not None
+class TemporalSums:
+    """Sums that reach over time: synaptic delays, and recurrent synapses from the step before; float, exact."""
 
-
-class _Temporal:
-    """Sums that reach over time: synaptic delays, and recurrent synapses from the step before."""
-
-    def __init__(self, layer: IntegerLayer, minimum: int, maximum: int, slots: int) -> None:
+    def __init__(self, layer: IntegerLayer, minimum: int, maximum: int) -> None:
         bound = int(np.abs(layer.weight).sum(axis=1).max()) * max(abs(minimum), abs(maximum))
         recurrent = layer.recurrent
         if recurrent is not None:
@@ -102,35 +72,87 @@ class _Temporal:
         self.loop: Floats | None = None
         if recurrent is not None:
             self.loop = np.ascontiguousarray(recurrent.T.astype(self.dtype))
-        self.ring: Floats = np.zeros((slots, int(delay.max()) + 1, layer.output_shape[0]), dtype=self.dtype)
-        self.position = 0
+        self.shape = (int(delay.max()) + 1, layer.output_shape[0])
 
-    def sums(self, messages: Floats, previous: npt.NDArray[np.generic]) -> Floats:
-        length = self.ring.shape[1]
+    def __call__(self, messages: Floats, previous: npt.NDArray[np.generic], ring: Floats, position: int) -> Floats:
+        """What arrives now, [slots, outputs], from this step's messages, the layer's last ones and what is under way.
+
+        ring: [slots, longest delay + 1, outputs]; row `position` is due now and becomes free.
+        """
+        length = ring.shape[1]
         for delay, product in self.parts:
-            self.ring[:, (self.position + delay) % length] += product(messages)
-        current: Floats = self.ring[:, self.position].copy()
-        self.ring[:, self.position] = 0
-        self.position = (self.position + 1) % length
+            ring[:, (position + delay) % length] += product(messages)
+        current: Floats = ring[:, position].copy()
+        ring[:, position] = 0
         if self.loop is not None:
             current += previous.astype(self.dtype) @ self.loop
         return current
 
+
+class LayerSlots:
+    """A layer's state for a number of slots; every array is [slots, elements], channels last."""
+
+    def __init__(self, plan: LayerPlan, slots: int) -> None:
+        self.plan = plan
+        elements, v_init = plan.elements, plan.layer.neuron.v_init
+        self.u = np.zeros((slots if plan.neurons.needs_u else 0, elements), dtype=np.int32)
+        self.v = np.full((slots, elements), v_init, dtype=np.int32)
+        self.out: npt.NDArray[np.generic] = np.zeros((slots, elements), dtype=plan.output_dtype)
+        self.position = 0
+        if plan.temporal is not None:
+            self.ring: Floats = np.zeros((slots, *plan.temporal.shape), dtype=plan.temporal.dtype)
+
+    @property
+    def input_dtype(self) -> npt.DTypeLike:
+        """Type of the messages that `sums` takes."""
+        return self.plan.input_dtype
+
     def reset(self, slots: IntArray) -> None:
-        self.ring[slots] = 0
+        """Bring slots to rest, for new samples."""
+        if len(self.u):
+            self.u[slots] = 0
+        self.v[slots] = self.plan.layer.neuron.v_init
+        if self.plan.temporal is not None:
+            self.ring[slots], self.out[slots] = 0, 0
 
     def keep(self, slots: IntArray) -> None:
-        self.ring = self.ring[slots]
+        """Drop all slots but these."""
+        if len(self.u):
+            self.u = self.u[slots]
+        self.v, self.out = self.v[slots], self.out[slots]
+        if self.plan.temporal is not None:
+            self.ring = self.ring[slots]
+
+    def sums(self, messages: Floats) -> Floats:
+        """Σ W s for all slots (or Σ W s / 2, see Product.halved)."""
+        temporal = self.plan.temporal
+        if temporal is None:
+            return self.plan.product(messages)
+        current = temporal(messages, self.out, self.ring, self.position)
+        self.position = (self.position + 1) % self.ring.shape[1]
+        return current
+
+    def fire(self, sums: Floats) -> npt.NDArray[np.generic]:
+        """One step of the neurons; the messages they send, valid until the next step."""
+        self.plan.neurons(sums, self.u, self.v, self.out)
+        return self.out
+
+
+def plan_layers(
+    layers: tuple[IntegerLayer, ...], minimum: int, maximum: int, horizon: int, precision: Precision
+) -> list[LayerPlan]:
+    """All layers of a network, each sending in the type that the next one takes; see LayerPlan."""
+    plans: list[LayerPlan] = []
+    for layer in layers:
+        plans.append(LayerPlan(layer, minimum, maximum, horizon, precision))
+        minimum, maximum = 0, 1
+    for one, following in pairwise(plans):
+        one.output_dtype = following.input_dtype
+    return plans
 
 
 def layer_slots(
     layers: tuple[IntegerLayer, ...], minimum: int, maximum: int, horizon: int, slots: int, precision: Precision
 ) -> list[LayerSlots]:
-    """All layers of a network, each sending in the type that the next one takes."""
-    result: list[LayerSlots] = []
-    for layer in layers:
-        result.append(LayerSlots(layer, minimum, maximum, horizon, slots, precision))
-        minimum, maximum = 0, 1
-    for one, following in pairwise(result):
-        one.send_as(following.input_dtype)
-    return result
+    """All layers of a network with their state for a number of slots; see LayerPlan."""
+    return [LayerSlots(plan, slots) for plan in plan_layers(layers, minimum, maximum, horizon, precision)]

@@ -105,20 +105,6 @@ def make_kernel(decay_u: int, decay_v: int, reset: int, wrap_sum: bool, bounded:
     return compiled
 
 
-@njit(nogil=True, cache=True)
-def count_events(sent: Any, fan_out: Any, spikes: Any, synops: Any) -> None:
-    """Per row of `sent` [N, elements]: messages into spikes [N], and the synapses they reach into synops [N]."""
-    for n in range(sent.shape[0]):
-        count = np.int64(0)
-        reached = np.int64(0)
-        for i in range(sent.shape[1]):
-            fired = sent[n, i] != 0
-            count += fired
-            reached += fan_out[i] if fired else 0
-        spikes[n] = count
-        synops[n] = reached
-
-
 class NeuronKernel:
     """The neurons of a layer for a batch: picks the kernel and holds its constants.
 
