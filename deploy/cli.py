@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spikecut.errors import SpikecutError
+from spikecut.errors import InputError, SpikecutError
 
 app = typer.Typer(
     name="spikecut",
@@ -142,26 +142,36 @@ def calibrate(
 
 @app.command()
 def run(
-    bundle: Annotated[Path, typer.Argument(help="A calibrated bundle.")],
-    dataset: Dataset,
+    bundle: Annotated[Path | None, typer.Argument(help="A bundle, calibrated unless --no-cutoff.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="digits, or a PATH.npz or PATH.h5 with x and y.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
-    backend: Annotated[str, typer.Option(help="lava or batched.")] = "lava",
+    backend: Annotated[str, typer.Option(help="lava, batched, or loihi2 (refused, with the reason).")] = "lava",
+    mode: Annotated[str, typer.Option(help="On Lava: isolated (each sample alone) or streaming.")] = "isolated",
+    lava_models: Annotated[str, typer.Option(help="On Lava: stock, fast or fused; the same integers.")] = "fast",
     hardware: Hardware = None,
     cutoff: Annotated[bool, typer.Option("--cutoff/--no-cutoff", help="Halt early, or run all T timesteps.")] = True,
     also_full: Annotated[bool, typer.Option("--also-full", help="Run the full horizon too, and compare.")] = False,
     hypothetical: Hypothetical = False,
     samples: Samples = None,
     detail: Annotated[bool, typer.Option("--detail", help="Show time and energy by layer and sort of event.")] = False,
+    resume: Annotated[Path | None, typer.Option(help="Go on with the run of this folder that broke off.")] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Run the test split, halted by the cutoff; estimate latency and energy per sample."""
-    from spikecut.deploy.commands import run_command
+    from spikecut.deploy.commands import resume_command, run_command
+    from spikecut.deploy.workflow import RunOptions
 
-    result = run_command(
-        bundle, dataset, out, backend, hardware, cutoff, also_full, hypothetical, samples, overwrite, detail
-    )
-    _report(result, as_json)
+    if resume is not None:
+        if bundle is not None or dataset is not None or out is not None:
+            raise InputError("--resume RUN goes on as the run began: give neither a bundle nor --dataset nor --out")
+        _report(resume_command(resume, detail), as_json)
+        return
+    if bundle is None or dataset is None:
+        raise InputError("run needs a BUNDLE and --dataset, or --resume RUN")
+    chosen = None if hardware is None else tuple(hardware)
+    options = RunOptions(backend, mode, lava_models, chosen, also_full, hypothetical)  # type: ignore[arg-type]
+    _report(run_command(bundle, dataset, out, options, cutoff, samples, overwrite, detail), as_json)
 
 
 @app.command()

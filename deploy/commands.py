@@ -4,17 +4,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 from rich.table import Table
 
-from spikecut.deploy.bundle import open_bundle
+from spikecut.deploy.bundle import Bundle, open_bundle
 from spikecut.deploy.console import progress_bar, stderr
 from spikecut.errors import InputError
 from spikecut.export.graph import IntegerNetwork
 from spikecut.export.manifest import Manifest
 from spikecut.models.data import Split
+
+if TYPE_CHECKING:
+    from spikecut.deploy.workflow import Run, RunOptions
 
 # The command line names the training method, models/ the kind of network that comes out.
 METHODS = {"tet": "lif", "qcfs": "qcfs"}
@@ -185,19 +188,13 @@ def run_command(
     path: Path,
     dataset: str,
     out: Path | None,
-    backend: str,
-    hardware: Sequence[str] | None,
+    options: "RunOptions",
     cutoff: bool,
-    also_full: bool,
-    hypothetical: bool,
     samples: int | None,
     overwrite: bool,
     detail: bool = False,
 ) -> Result:
     """Run the test split of a dataset on a bundle; detail: show where time and energy go, by layer and event."""
-    from spikecut.deploy.cost_commands import show_costs, show_placements
-    from spikecut.deploy.report.tables import demo_table
-    from spikecut.deploy.run_costs import chosen_hardware
     from spikecut.deploy.workflow import run_bundle
     from spikecut.models.data import load_dataset
 
@@ -206,7 +203,38 @@ def run_command(
     if out is not None:
         check_writable(out, overwrite)
     split = first_samples(load_dataset(dataset).test, samples)
-    done = run_bundle(bundle, split, dataset, policy, backend, hardware, also_full, hypothetical, out, overwrite)
+    done = run_bundle(bundle, split, dataset, policy, options, out, overwrite)
+    return _shown_run(bundle, done, options.hardware, detail)
+
+
+def resume_command(out: Path, detail: bool = False) -> Result:
+    """Go on with a run that broke off, from its finished samples."""
+    from spikecut.deploy.cutoff.base import policy_from_dict
+    from spikecut.deploy.journal import partial_folder, read_request
+    from spikecut.deploy.workflow import RunOptions, run_bundle
+    from spikecut.models.data import load_dataset
+
+    request = read_request(out)
+    try:
+        options = RunOptions(**request.options)
+    except TypeError as error:
+        raise InputError(f"{partial_folder(out)} was begun by another version ({error}): run again") from error
+    bundle = open_bundle(request.bundle)
+    policy = None if request.policy is None else policy_from_dict(request.policy)
+    check_writable(out, request.overwrite)
+    split = first_samples(load_dataset(request.dataset).test, request.samples)
+    done = run_bundle(
+        bundle, split, request.dataset, policy, options, out, request.overwrite, request.config, resume=True
+    )
+    return _shown_run(bundle, done, options.hardware, detail)
+
+
+def _shown_run(bundle: Bundle, done: "Run", hardware: Sequence[str] | None, detail: bool) -> Result:
+    """A run as tables: what came out, where it was placed, and what it would cost."""
+    from spikecut.deploy.cost_commands import show_costs, show_placements
+    from spikecut.deploy.report.tables import demo_table
+    from spikecut.deploy.run_costs import chosen_hardware
+
     placements = show_placements(bundle.network, chosen_hardware(hardware))
     shown: list[RenderableType] = [demo_table([{**done.summary, "hardware": {}}])]
     shown += [*placements.parts, *show_costs(done.costs, detail).parts]

@@ -13,7 +13,7 @@ from spikecut.deploy.commands import verify_bundle
 from spikecut.deploy.console import stdout
 from spikecut.deploy.cutoff_commands import calibrate_split
 from spikecut.deploy.report.tables import demo_table
-from spikecut.deploy.workflow import export_to_bundle, run_bundle, write_summary
+from spikecut.deploy.workflow import RunOptions, export_to_bundle, run_bundle, write_summary
 from spikecut.errors import InputError, SpikecutError
 from spikecut.models.checkpoint import load_checkpoint, save_checkpoint
 from spikecut.models.data import Dataset, load_dataset
@@ -103,9 +103,7 @@ def _one(folder: Path, recipe: Recipe, data: Dataset, seed: int, backend: str, c
         data.test,
         data.name,
         calibration.policy,
-        backend,
-        HARDWARE,
-        also_full=True,
+        RunOptions(backend, hardware=HARDWARE, also_full=True),
         out=folder / "run",
         config={"demo": recipe.name, "seed": seed, "epsilon": recipe.epsilon},
     )

@@ -131,7 +131,7 @@ class RunTrace:
 
 
 def joined(parts: Sequence[RunTrace]) -> RunTrace:
-    """Parts of one run, one after the other, as one trace; InputError if there are none or they do not belong together."""
+    """Parts of one run, one after the other, as one trace; InputError if there are none, or of several runs."""
     if not parts:
         raise InputError("no samples ran: nothing to join")
     first = parts[0]

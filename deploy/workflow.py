@@ -2,13 +2,16 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
+from spikecut.deploy.backends import loihi2
+from spikecut.deploy.backends.base import LavaModels
 from spikecut.deploy.backends.batched import run_batched
 from spikecut.deploy.backends.plain import measure_ranges
 from spikecut.deploy.bundle import Bundle
@@ -17,10 +20,11 @@ from spikecut.deploy.cost import as_chip
 from spikecut.deploy.cutoff.base import CutoffPolicy
 from spikecut.deploy.evaluate import Evaluation, jsonable, sample_table, summarise, write_run
 from spikecut.deploy.hardware import Hardware
+from spikecut.deploy.journal import Journal, RunRequest, read_request
 from spikecut.deploy.neurobench import neurobench_metrics
 from spikecut.deploy.run_costs import RunCosts, chosen_hardware
-from spikecut.deploy.trace import ExitReason, RunTrace
-from spikecut.errors import InputError
+from spikecut.deploy.trace import ExitReason, Mode, RunTrace, joined
+from spikecut.errors import InputError, Interrupted, SpikecutError
 from spikecut.export.encode import encode
 from spikecut.export.files import replacing
 from spikecut.export.graph import IntegerNetwork, Integers
@@ -85,26 +89,82 @@ def run_traces(
     bundle: Bundle,
     inputs: Integers,
     policy: CutoffPolicy | None,
-    backend: str,
-    also_full: bool,
+    options: "RunOptions",
+    journal: Journal | None = None,
 ) -> tuple[RunTrace, RunTrace | None]:
-    """Run samples with the policy, and without it if `also_full`; every message of the first is recorded."""
-    cut = _run_once(bundle, inputs, policy, backend, "with the cutoff" if policy else "to the horizon")
-    full = _run_once(bundle, inputs, None, backend, "to the horizon") if also_full and policy is not None else None
-    if also_full and policy is None:
-        full = cut
-    return cut, full
+    """Run samples with the policy, and without it if `also_full`, recording every message.
+
+    journal: keeps finished samples of a run on Lava, and holds those that an earlier try has finished.
+    """
+    passes: dict[str, RunTrace] = {}
+    for name, what in (("cut", policy), ("full", None)):
+        if name == "full" and (policy is None or not options.also_full):
+            break
+        passes[name] = _run_once(bundle, inputs, what, options, journal, name)
+    if options.also_full and policy is None:
+        return passes["cut"], passes["cut"]
+    return passes["cut"], passes.get("full")
 
 
-def _run_once(bundle: Bundle, inputs: Integers, policy: CutoffPolicy | None, backend: str, what: str) -> RunTrace:
-    with progress_bar(f"{bundle.network.name} on {backend}, {what}", inputs.shape[1]) as advance:
-        if backend == "batched":
+def _run_once(
+    bundle: Bundle,
+    inputs: Integers,
+    policy: CutoffPolicy | None,
+    options: "RunOptions",
+    journal: Journal | None,
+    name: str,
+) -> RunTrace:
+    what = "with the cutoff" if policy else "to the horizon"
+    with progress_bar(f"{bundle.network.name} on {options.backend}, {what}", inputs.shape[1]) as advance:
+        if options.backend == "batched":
             return run_batched(bundle.network, inputs, policy, record="all", progress=advance)
-        if backend == "lava":
-            from spikecut.deploy.backends.lava_cpu import run_lava
+        from spikecut.deploy.backends.lava_cpu import lava_parts
 
-            return run_lava(bundle.network, inputs, policy, record="all", net_file=bundle.net_file, progress=advance)
-    raise InputError(f"backend {backend!r}: expected lava or batched")
+        earlier = [] if journal is None else journal.read(name)
+        done = sum(part.samples for part in earlier)
+        advance(done)
+        parts = lava_parts(
+            bundle.network,
+            inputs,
+            policy,
+            record="all",
+            net_file=bundle.net_file,
+            progress=advance,
+            mode=options.mode,
+            models=options.lava_models,
+            first=done,
+        )
+        return joined([*earlier, *parts]) if journal is None else journal.keep(name, parts, earlier)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a run is made.
+
+    Attributes
+    ----------
+    backend: "lava", "batched", or "loihi2", which is refused.
+    mode: on Lava, each sample alone ("isolated") or one after the other through the pipeline ("streaming").
+    lava_models: Lava's own arithmetic ("stock"), or the same integers faster ("fast", "fused").
+    hardware: hardware files to estimate on; None for all that come with spikecut.
+    also_full: run to the horizon too. hypothetical: estimate even where a feature is missing.
+    """
+
+    backend: str = "lava"
+    mode: Mode = "isolated"
+    lava_models: LavaModels = "fast"
+    hardware: tuple[str, ...] | None = None
+    also_full: bool = False
+    hypothetical: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("--backend", self.backend, ("lava", "batched", "loihi2")),
+            ("--mode", self.mode, get_args(Mode)),
+            ("--lava-models", self.lava_models, get_args(LavaModels)),
+        ):
+            if value not in known:
+                raise InputError(f"{name} {value!r}: expected one of {', '.join(known)}")
 
 
 def run_bundle(
@@ -112,38 +172,83 @@ def run_bundle(
     split: Split,
     dataset: str,
     policy: CutoffPolicy | None,
-    backend: str = "lava",
-    hardware: Sequence[str] | None = None,
-    also_full: bool = False,
-    hypothetical: bool = False,
+    options: RunOptions,
     out: Path | None = None,
     overwrite: bool = False,
     config: Mapping[str, Any] | None = None,
+    resume: bool = False,
 ) -> Run:
-    """Run a split, estimate its cost on the named hardware files (all for None), and write `out` if it is given."""
+    """Run a split, estimate its cost, and write the run's folder if `out` is given.
+
+    A run on Lava with `out` keeps its finished samples beside it until it is done; `resume` goes on from there.
+    """
     network = bundle.network
+    if options.backend == "loihi2":
+        loihi2.refuse(network)
     check_labels(network, split)
-    chosen = chosen_hardware(hardware)
+    hardware = chosen_hardware(options.hardware)
     inputs = encode(split.x, network)
-    trace, full = run_traces(bundle, inputs, policy, backend, also_full)
-    costs = RunCosts.of(trace, full, chosen, hypothetical)
-    evaluation = Evaluation(trace, split.y, split.index, network.input.labels, costs.estimates)
-    summary = summarise(
-        evaluation,
-        full=full,
-        savings=costs.saved,
-        details=costs.summary(),
-        neurobench=neurobench_metrics(trace).to_dict(),
-        seed=network.input.seed,
-        hashes={"network": bundle.network_hash, "data": data_hash(split)},
-        config={"dataset": dataset, "policy": None if policy is None else policy.to_dict(), **(config or {})},
-        name=network.name,
-    )
-    folder = None
-    if out is not None:
-        figures = _figures(trace, full, split, costs, chosen)
-        folder = write_run(out, sample_table(evaluation), summary, figures, overwrite=overwrite)
+    hashes = {"network": bundle.network_hash, "data": data_hash(split)}
+    policy_data = None if policy is None else policy.to_dict()
+    lava = {"mode": options.mode, "lava_models": options.lava_models} if options.backend == "lava" else {}
+    journal = None
+    if out is not None and lava:
+        journal = Journal.of(out, network)
+        if not resume:
+            request = RunRequest(
+                bundle=str(bundle.path.resolve()),
+                hashes=hashes,
+                dataset=dataset,
+                policy=policy_data,
+                config=dict(config or {}),
+                options=asdict(options),
+                samples=len(split.y),
+                overwrite=overwrite,
+            )
+            journal.begin(request, overwrite)
+        elif read_request(out).hashes != hashes:
+            raise InputError(f"{out}: the bundle or the data have changed since the run broke off: run it again")
+    with _kept(journal, out, len(split.y)):
+        trace, full = run_traces(bundle, inputs, policy, options, journal)
+        costs = RunCosts.of(trace, full, hardware, options.hypothetical)
+        evaluation = Evaluation(trace, split.y, split.index, network.input.labels, costs.estimates)
+        summary = summarise(
+            evaluation,
+            full=full,
+            savings=costs.saved,
+            details=costs.summary(),
+            neurobench=neurobench_metrics(trace).to_dict(),
+            seed=network.input.seed,
+            hashes=hashes,
+            config={"dataset": dataset, "policy": policy_data, **lava, **(config or {})},
+            name=network.name,
+        )
+        folder = None
+        if out is not None:
+            figures = _figures(trace, full, split, costs, hardware)
+            folder = write_run(out, sample_table(evaluation), summary, figures, overwrite=overwrite)
+    if journal is not None:
+        journal.remove()
     return Run(trace, full, costs, summary, folder)
+
+
+@contextmanager
+def _kept(journal: Journal | None, out: Path | None, samples: int) -> Iterator[None]:
+    """Add to whatever ends a run what was kept of it, and how to go on; nothing finished, nothing left."""
+    try:
+        yield
+    except (SpikecutError, KeyboardInterrupt) as error:
+        if journal is None:
+            raise
+        kept = journal.written.get("cut", 0)
+        if kept == 0:
+            journal.remove()
+            raise
+        also = f" and {journal.written['full']} of the full run" if "full" in journal.written else ""
+        left = f"{kept} of {samples} samples{also} are kept: spikecut run --resume {out}"
+        if isinstance(error, KeyboardInterrupt):
+            raise Interrupted(f"interrupted; {left}") from error
+        raise type(error)(f"{error}; {left}") from error
 
 
 def _figures(

@@ -10,7 +10,8 @@ SpikecutError                 base; the command line prints one line and exits w
 │   ├── UnsupportedError      no Process implements a feature of it
 │   └── RangeError            a value leaves the chip's integer range
 ├── CapabilityError           this hardware lacks a feature that the network needs
-└── BackendError              the simulator failed while running
+├── BackendError              the simulator failed while running
+└── Interrupted               Ctrl-C or SIGTERM, where finished results were kept
 """
 
 
@@ -58,3 +59,9 @@ class CapabilityError(SpikecutError):
 
 class BackendError(SpikecutError):
     """The simulator failed while running."""
+
+
+class Interrupted(SpikecutError):
+    """Ctrl-C or SIGTERM ended a run whose finished results were kept."""
+
+    exit_code = 130

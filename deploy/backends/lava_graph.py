@@ -1,30 +1,22 @@
 """A network as one compiled graph of Lava Processes, with its source and its cutoff monitor; imports Lava on demand."""
 
-import contextlib
-import multiprocessing
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
 
 from spikecut.deploy.backends.base import LavaModels
-from spikecut.deploy.backends.lava_blocks import build_chain, in_order, quiet
+from spikecut.deploy.backends.lava_blocks import build_chain, in_order
 from spikecut.deploy.backends.lava_blocks import require_lava as require_lava
 from spikecut.deploy.backends.lava_order import from_lava, lava_shape, to_lava
+from spikecut.deploy.backends.lava_simulation import Simulation, check_shared_memory
 from spikecut.deploy.cutoff.base import CutoffPolicy
 from spikecut.errors import BackendError
 from spikecut.export.graph import IntArray, IntegerNetwork, Integers, size
 
-# A pause on the last step of RunSteps(N) poisons Lava's runtime: N is far beyond any sample.
-ENDLESS = 2**30
-POLL_S = 0.0002
-LIVENESS_S = 0.5
-PATIENCE_S = 60.0
-GRACE_S = 5.0
+PATIENCE_S = 60.0  # a step, at the very most
 
 
 @dataclass(frozen=True)
@@ -48,7 +40,7 @@ class Played:
     messages: tuple[npt.NDArray[np.int32], ...]
 
 
-class LavaGraph:
+class LavaGraph(Simulation):
     """One compiled Lava graph: source, layers, cutoff monitor. A context manager.
 
     Parameters
@@ -79,16 +71,18 @@ class LavaGraph:
         self.network = network
         self.step = 0
         self.capacity = capacity
-        self._started = False
         self._frames_each = 1 if network.input.encoding == "direct" else network.horizon
+        self._rows = capacity * network.horizon + 2 * network.depth + 1
+        recorded = self._rows * sum(size(layer.output_shape) for layer in network.layers) if record else 0
+        frames = capacity * self._frames_each * size(network.input_shape)
+        check_shared_memory(4 * (frames + recorded) + 8 * capacity * network.horizon * network.classes, network, models)
         self._ring = wave.new_ring(network.depth)
         self._control = wave.shared_int64(source.CONTROL_WORDS)
-        self._frames = wave.shared_int32(capacity * self._frames_each * size(network.input_shape))
+        self._frames = wave.shared_int32(frames)
         self._starts = wave.shared_int64(capacity)
         self._scores = wave.shared_int64(capacity * network.horizon * network.classes)
         self._results = wave.shared_int64(capacity * cutoff_monitor.RESULT_COLUMNS)
         self._verdicts = wave.shared_int64(1)
-        self._rows = capacity * network.horizon + 2 * network.depth + 1
         self._records = [
             wave.shared_int32(self._rows * size(layer.output_shape)) if record else None for layer in network.layers
         ]
@@ -121,6 +115,7 @@ class LavaGraph:
         out = self._source.s_out
         (out if models == "fused" else in_order(out, network.layers[0])).connect(self._chain.inp)
         self._chain.out.connect(self._monitor.s_in)
+        self._anchor, self._config = self._monitor, self._chain.config
 
     def play(self, inputs: Integers) -> Played:
         """Run encoded samples [T, n, *shape], n at most the capacity; the run pauses at the last verdict.
@@ -158,44 +153,12 @@ class LavaGraph:
             messages=tuple(self._messages(starts, verdicts)),
         )
 
-    def _run_until_pause(self) -> None:
-        from lava.magma.core.run_conditions import RunSteps
+    def _progress(self) -> int:
+        return int(self._verdicts[0])
 
-        condition = RunSteps(num_steps=ENDLESS, blocking=False)
-        try:
-            if self._started:
-                self._monitor.run(condition=condition)
-            else:
-                with quiet():
-                    self._monitor.run(condition=condition, run_cfg=self._chain.config)
-                self._started = True
-            self._await_response()
-            self._monitor.wait()
-        except (RuntimeError, OSError, EOFError) as error:
-            raise BackendError(f"Lava's simulator failed: {error}; run with --debug for its traceback") from error
-
-    def _await_response(self) -> None:
-        """Wait for the runtime's answer while watching that its child processes live; Lava itself would hang."""
-        runtime = self._monitor.runtime
-        ports = runtime.service_to_runtime
-        actors = runtime._messaging_infrastructure.actors
-        verdicts, silent_since, last = self._verdicts, time.monotonic(), -1
-        checked = time.monotonic()
-        while not all(port.probe() for port in ports):
-            time.sleep(POLL_S)
-            now = time.monotonic()
-            if now - checked < LIVENESS_S:
-                continue
-            checked = now
-            dead = [actor for actor in actors if not actor.is_alive()]
-            if dead:
-                raised = [actor.exception[0] for actor in dead if actor.exception]
-                cause = f"{type(raised[0]).__name__}: {raised[0]}" if raised else f"exit code {dead[0].exitcode}"
-                raise BackendError(f"{len(dead)} process(es) of the simulator died ({cause})")
-            if verdicts[0] != last:
-                last, silent_since = verdicts[0], now
-            elif now - silent_since > PATIENCE_S * max(1, self.network.horizon):
-                raise BackendError("Lava's simulator fell silent; run again, or use --backend batched")
+    @property
+    def _patience_s(self) -> float:
+        return PATIENCE_S * max(1, self.network.horizon)
 
     def _messages(self, starts: IntArray, verdicts: IntArray) -> Iterator[npt.NDArray[np.int32]]:
         from spikecut.deploy.processes import wave
@@ -212,36 +175,3 @@ class LavaGraph:
                 wave_rows = from_lava(rows[steps % self._rows], layer.output_shape)
                 result[n, depth : depth + len(steps)] = wave_rows.reshape(len(steps), -1)
             yield result
-
-    def close(self) -> None:
-        """Stop the simulator and its processes."""
-        if self._started:
-            self._started = False
-            with contextlib.suppress(RuntimeError, OSError, EOFError):
-                self._monitor.stop()
-
-    def __enter__(self) -> "LavaGraph":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
-            self.close()
-        else:
-            self.kill()
-
-    def kill(self) -> None:
-        """End the simulator's processes after a failure, when Lava's own stop would hang."""
-        if not self._started:
-            return
-        self._started = False
-        runtime = self._monitor.runtime
-        actors = [actor for actor in runtime._messaging_infrastructure.actors if actor.is_alive()]
-        for actor in actors:
-            actor.kill()
-        for actor in actors:
-            multiprocessing.Process.join(actor, GRACE_S)  # Lava's own join takes no timeout
-        with contextlib.suppress(OSError, EOFError):
-            runtime._messaging_infrastructure.smm.shutdown()
-        runtime._is_running = runtime._is_started = False

@@ -1,0 +1,127 @@
+"""Loihi 2 hardware through Intel's lava-loihi: what may go there, and a plain no for everything else.
+
+Never run on silicon. What is here: the selection of ProcessModels, the refusals and the configuration. What is
+unwritten: the connection of the source and the monitor, which run on the host, with the chip. It needs Intel's spike
+adapters, which come with lava-loihi alone, to members of Intel's research community.
+"""
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from spikecut.deploy.backends.lava_blocks import require_lava
+from spikecut.errors import BackendError, CapabilityError
+from spikecut.export.graph import IntegerLayer, IntegerNetwork
+
+HOST_PROCESSES = ("source", "monitor")
+LAVA_LOIHI = "lava.magma.compiler.subcompilers.nc"
+"""The part of Lava's namespace that only Intel's lava-loihi brings."""
+
+
+@dataclass(frozen=True)
+class HardwarePlan:
+    """Where each part of a run goes.
+
+    Attributes
+    ----------
+    neurocores: layer name → the Processes that need a Loihi 2 model of their own.
+    host: what runs in Python on the host, and is listed for that reason.
+    """
+
+    neurocores: Mapping[str, tuple[str, ...]]
+    host: tuple[str, ...] = HOST_PROCESSES
+
+
+def plan(network: IntegerNetwork) -> HardwarePlan:
+    """What would run on the chip and what on the host.
+
+    Raises CapabilityError, naming the first layer and the reason, unless every layer is a CUBA layer that netx builds
+    and Loihi 2's own neuron computes as torch does.
+    """
+    for layer in network.layers:
+        reason = _reason_against(network, layer)
+        if reason:
+            raise CapabilityError(
+                f"layer {layer.name}: {reason}, for which there is no Loihi 2 model; run it with --backend lava"
+            )
+    synapse = {"dense": "Dense", "conv": "Conv"}
+    return HardwarePlan({layer.name: (synapse[layer.kind], "LIF") for layer in network.layers})
+
+
+def _reason_against(network: IntegerNetwork, layer: IntegerLayer) -> str:
+    neuron = layer.neuron
+    if neuron.reset == "subtract":
+        return "soft reset"
+    if neuron.reset == "none":
+        return "a readout that sends its membrane"
+    if neuron.v_init:
+        return f"v(0) = {neuron.v_init}"
+    if layer.recurrent is not None:
+        return "recurrent synapses"
+    if layer.delay is not None:
+        return "delays that are cleared between samples"
+    if np.any(neuron.bias_mantissa):
+        return "a bias that starts with the sample's first input (the chip's LIF would add it from the first step on)"
+    if network.input.bits > 0 and layer is network.layers[0]:
+        return f"a graded input of {network.input.bits} bits"
+    return ""
+
+
+def require_lava_loihi() -> None:
+    """BackendError with the remedy where Intel's lava-loihi is not installed."""
+    require_lava()
+    try:
+        found = importlib.util.find_spec(LAVA_LOIHI) is not None
+    except ModuleNotFoundError:
+        found = False
+    if not found:
+        raise BackendError(
+            "backend loihi2 needs Intel's lava-loihi, which is not installed (members of Intel's research community "
+            "get it with access to a chip); use --backend lava, or batched, for the same integers"
+        )
+
+
+def run_config(layer_of: Mapping[int, str]) -> Any:
+    """Lava's configuration for Loihi 2, which raises instead of falling back to a Python model.
+
+    layer_of: id of each Process of a layer → the layer's name; everything else may run on the host.
+    """
+    from lava.magma.core.model.py.model import AbstractPyProcessModel
+    from lava.magma.core.run_configs import Loihi2HwCfg
+
+    class StrictLoihi2HwCfg(Loihi2HwCfg):  # type: ignore[misc]
+        """Loihi2HwCfg takes a Python model without a word where the chip has none."""
+
+        def select(self, process: Any, proc_models: Any) -> Any:
+            """The Loihi 2 model of a layer's Process; BackendError, naming the layer, if it has none."""
+            layer = layer_of.get(id(process))
+            if layer is None:
+                return super().select(process, proc_models)
+            on_chip = [model for model in proc_models if not issubclass(model, AbstractPyProcessModel)]
+            if not on_chip:
+                raise BackendError(
+                    f"layer {layer}: lava-loihi has no Loihi 2 model of {type(process).__name__}, and Lava would run a "
+                    "Python model on the host instead; use --backend lava"
+                )
+            return super().select(process, on_chip)
+
+    return StrictLoihi2HwCfg()
+
+
+def refuse(network: IntegerNetwork) -> None:
+    """Say why a run on Loihi 2 cannot start: the network, the installation, or what is unwritten. Always raises.
+
+    Raises
+    ------
+    CapabilityError: a layer has no Loihi 2 model. BackendError: lava-loihi is missing, or all that is left to do.
+    """
+    planned = plan(network)
+    require_lava_loihi()
+    layers = ", ".join(planned.neurocores)
+    raise BackendError(
+        f"backend loihi2: {layers} could go to neurocores, {' and '.join(planned.host)} to the host, but the spike "
+        "adapters between them are unwritten, for want of a chip; use --backend lava"
+    )

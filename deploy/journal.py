@@ -1,0 +1,204 @@
+"""Finished samples of a run that is still under way, on disk, so that a run that broke off can go on.
+
+A journal is a folder `RUN.partial` beside the run's own: `request.json`, what was asked for, and numbered HDF5 files,
+each some finished samples in their order. Files are written under a temporary name and renamed: a file that is there is
+whole. The folder goes when the run is done.
+"""
+
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from spikecut.deploy.trace import ExitReason, LayerEvents, RunTrace, joined
+from spikecut.errors import BundleError, InputError
+from spikecut.export.files import open_hdf5, read_array, replacing
+from spikecut.export.graph import IntegerNetwork
+
+REQUEST = "request.json"
+SAMPLES_PER_FILE = 64
+SECONDS_PER_FILE = 5.0
+REASONS = tuple(ExitReason)
+ARRAYS = ("scores", "valid", "timesteps", "hardware_steps", "interval")
+
+
+@dataclass
+class Journal:
+    """The journal of one run.
+
+    Attributes
+    ----------
+    folder: RUN.partial. network: the network that runs. written: samples on disk, per pass ("cut", "full").
+    """
+
+    folder: Path
+    network: IntegerNetwork
+    written: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, run: Path, network: IntegerNetwork) -> "Journal":
+        """The journal that belongs to a run's folder."""
+        return cls(partial_folder(run), network)
+
+    def begin(self, request: "RunRequest", overwrite: bool) -> None:
+        """Start anew; InputError if an earlier run's journal is there and may not be replaced, or on a full disk."""
+        if self.folder.exists():
+            if not overwrite or not (self.folder / REQUEST).is_file():
+                raise InputError(
+                    f"{self.folder} holds the finished samples of a run that broke off: spikecut run --resume "
+                    f"{self.folder.with_suffix('')}, or --overwrite"
+                )
+            self.remove()
+        try:
+            with replacing(self.folder / REQUEST) as temporary:
+                temporary.write_text(request.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            self.remove()
+            raise InputError(f"cannot write {self.folder}: {error.strerror or error}; choose another --out") from error
+
+    def keep(self, what: str, parts: Iterable[RunTrace], earlier: list[RunTrace]) -> RunTrace:
+        """Gather the parts of a run, after those kept earlier, and put them on disk as they come; the whole run.
+
+        If the parts break off, those that came are on disk when the exception goes on.
+        """
+        gathered, pending, since = list(earlier), list[RunTrace](), time.monotonic()
+        self.written[what] = sum(part.samples for part in earlier)
+        try:
+            for part in parts:
+                pending.append(part)
+                waiting = sum(each.samples for each in pending)
+                if waiting >= SAMPLES_PER_FILE or time.monotonic() - since > SECONDS_PER_FILE:
+                    gathered.append(self._flush(what, pending))
+                    since = time.monotonic()
+        finally:
+            if pending:
+                gathered.append(self._flush(what, pending))
+        return joined(gathered)
+
+    def _flush(self, what: str, pending: list[RunTrace]) -> RunTrace:
+        """Write the pending parts as one file and forget them."""
+        part = joined(pending)
+        pending.clear()
+        first = self.written[what]
+        path = self.folder / f"{what}-{first:08d}.h5"
+        try:
+            with replacing(path) as temporary:
+                temporary.write_bytes(_packed(part))
+        except OSError as error:
+            raise InputError(f"cannot write {path}: {error.strerror or error}; make room, then resume") from error
+        self.written[what] = first + part.samples
+        return part
+
+    def read(self, what: str) -> list[RunTrace]:
+        """What is on disk of one pass, in order, up to the first gap; InputError if a file is damaged."""
+        parts: list[RunTrace] = []
+        following = 0
+        for path in sorted(self.folder.glob(f"{what}-*.h5")):
+            if path.name != f"{what}-{following:08d}.h5":
+                break
+            try:
+                with open_hdf5(path) as file:
+                    parts.append(_read(file, path, self.network))
+            except (BundleError, KeyError, ValueError, OSError) as error:
+                raise InputError(f"{path} is damaged ({error}): remove it and resume again") from error
+            following += parts[-1].samples
+        return parts
+
+    def remove(self) -> None:
+        """The run is done, or has kept nothing: the journal goes."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def partial_folder(run: Path) -> Path:
+    """Where a run's finished samples lie until it is done."""
+    return run.with_name(run.name + ".partial")
+
+
+class RunRequest(BaseModel):
+    """What was asked of a run: enough to go on with it.
+
+    bundle: folder. hashes: of the network and the data. dataset, policy, config: as in the run's summary.
+    options: fields of RunOptions. samples: of the test split. overwrite: whether the run's folder may be replaced.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    bundle: str
+    hashes: dict[str, str]
+    dataset: str
+    policy: dict[str, Any] | None
+    config: dict[str, Any]
+    options: dict[str, Any]
+    samples: int
+    overwrite: bool
+
+
+def read_request(run: Path) -> RunRequest:
+    """What was asked of a run that broke off; InputError if there is no such journal or it is damaged."""
+    path = partial_folder(run) / REQUEST
+    try:
+        return RunRequest.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{run}: no run that broke off is there ({path} is missing)") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: remove {path.parent} and run again ({error})") from error
+
+
+def _packed(part: RunTrace) -> bytes:
+    """A part as the bytes of an HDF5 file, made in memory: the HDF5 library crashes on a disk that is full."""
+    memory = BytesIO()
+    with h5py.File(memory, "w") as file:
+        _write(file, part)
+    return memory.getvalue()
+
+
+def _write(file: h5py.File, part: RunTrace) -> None:
+    for name in ARRAYS:
+        file[name] = getattr(part, name)
+    file["reason"] = np.array([REASONS.index(reason) for reason in part.reason], dtype=np.int64)
+    file["wall_time_s"] = part.wall_time_s
+    file.attrs["backend"], file.attrs["mode"] = part.backend, part.mode
+    for number, events in enumerate(part.events):
+        group = file.create_group(f"events/{number}")
+        group["spikes"], group["synops"] = events.spikes, events.synops
+        if events.raster is not None:
+            group.create_dataset("raster", data=events.raster, compression="gzip", compression_opts=1)
+
+
+def _read(file: h5py.File, path: Path, network: IntegerNetwork) -> RunTrace:
+    arrays = {name: read_array(file, name, path) for name in (*ARRAYS, "reason")}
+    mode = str(file.attrs["mode"])
+    if mode not in ("isolated", "streaming"):
+        raise ValueError(f"mode {mode!r}")
+    return RunTrace(
+        scores=arrays["scores"],
+        valid=arrays["valid"].astype(np.bool_),
+        timesteps=arrays["timesteps"],
+        hardware_steps=arrays["hardware_steps"],
+        reason=tuple(REASONS[index] for index in arrays["reason"]),
+        network=network,
+        backend=str(file.attrs["backend"]),
+        events=tuple(_events(file, path, network)),
+        wall_time_s=np.asarray(file["wall_time_s"], dtype=np.float64),
+        mode="streaming" if mode == "streaming" else "isolated",
+        interval=arrays["interval"],
+    )
+
+
+def _events(file: h5py.File, path: Path, network: IntegerNetwork) -> Iterator[LayerEvents]:
+    if "events" not in file:
+        return
+    names = ["input", *(layer.name for layer in network.layers)]
+    shapes = [network.input_shape, *(layer.output_shape for layer in network.layers)]
+    for number, (name, shape) in enumerate(zip(names, shapes, strict=True)):
+        group = file[f"events/{number}"]
+        raster = read_array(group, "raster", path).astype(np.int32) if "raster" in group else None
+        spikes, synops = read_array(group, "spikes", path), read_array(group, "synops", path)
+        yield LayerEvents(name, shape, spikes, synops, raster)
