@@ -29,6 +29,19 @@ def check_inputs(network: IntegerNetwork, inputs: Integers) -> None:
         raise DataError(f"an input message lies outside [{network.input.minimum}, {network.input.maximum}]")
 
 
+def check_frames(network: IntegerNetwork, frames: Integers) -> None:
+    """Raise DataError unless streams of frames are integers [F, N, *shape] within the input's range."""
+    shape = network.input_shape
+    if frames.ndim != len(shape) + 2 or frames.shape[2:] != shape or frames.dtype.kind not in "iub":
+        raise DataError(
+            f"stream frames of shape {frames.shape}, type {frames.dtype}: encode frames of shape {shape} first"
+        )
+    if 0 in frames.shape[:2]:
+        raise DataError("no frames to run")
+    if frames.min() < network.input.minimum or frames.max() > network.input.maximum:
+        raise DataError(f"a frame's message lies outside [{network.input.minimum}, {network.input.maximum}]")
+
+
 def padded_scores(scores: IntArray, timesteps: IntArray) -> tuple[IntArray, npt.NDArray[np.bool_]]:
     """Scores with everything after the exit blanked, and the mask [T, N] of what is known."""
     valid = np.arange(scores.shape[0])[:, None] < timesteps[None, :]

@@ -78,6 +78,31 @@ class StreamVerdicts:
     announced: IntArray
 
 
+@dataclass(frozen=True)
+class StreamRun:
+    """All verdicts of N streams over F frames; arrays [F, N] like those of StreamVerdicts, in frames.
+
+    A verdict stands at the last frame that it rests on. In hardware it is known `depth` steps later.
+    """
+
+    emitted: BoolArray
+    safe: BoolArray
+    predictions: IntArray
+    timesteps: IntArray
+    announced: IntArray
+
+    @property
+    def segments(self) -> IntArray:
+        """Verdicts per stream, int64 [N]."""
+        return np.asarray(self.emitted.sum(axis=0), dtype=np.int64)
+
+    @property
+    def changes(self) -> IntArray:
+        """How often each stream's announced class changed, int64 [N]; the first announcement is none."""
+        before, after = self.announced[:-1], self.announced[1:]
+        return np.asarray(((before != after) & (before >= 0)).sum(axis=0), dtype=np.int64)
+
+
 class StreamCutoff:
     """Judges N streams step by step; keeps their sums, phases and announcements.
 

@@ -1,41 +1,16 @@
 """Streams on the host: scores that are at hand, or a network that is reset at every verdict, many streams at once."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
+from spikecut.deploy.backends.base import check_frames
 from spikecut.deploy.backends.slots import layer_slots
-from spikecut.deploy.cutoff.base import BoolArray, IntArray
-from spikecut.deploy.cutoff.stream import StreamCutoff, StreamSettings, StreamVerdicts
+from spikecut.deploy.cutoff.stream import StreamCutoff, StreamRun, StreamSettings, StreamVerdicts
 from spikecut.deploy.kernels.product import channels_last, torch_order
 from spikecut.errors import DataError
 from spikecut.export.graph import IntegerNetwork, Integers
-
-
-@dataclass(frozen=True)
-class StreamRun:
-    """All verdicts of N streams over F frames; arrays [F, N] like those of StreamVerdicts, in frames.
-
-    A verdict stands at the last frame that it rests on. In hardware it is known `depth` steps later.
-    """
-
-    emitted: BoolArray
-    safe: BoolArray
-    predictions: IntArray
-    timesteps: IntArray
-    announced: IntArray
-
-    @property
-    def segments(self) -> IntArray:
-        """Verdicts per stream, int64 [N]."""
-        return np.asarray(self.emitted.sum(axis=0), dtype=np.int64)
-
-    @property
-    def changes(self) -> IntArray:
-        """How often each stream's announced class changed, int64 [N]; the first announcement is none."""
-        before, after = self.announced[:-1], self.announced[1:]
-        return np.asarray(((before != after) & (before >= 0)).sum(axis=0), dtype=np.int64)
 
 
 def run_scores(scores: npt.ArrayLike, settings: StreamSettings) -> StreamRun:
@@ -56,7 +31,7 @@ def run_network(network: IntegerNetwork, frames: Integers, settings: StreamSetti
 
     Raises DataError if the frames do not fit the network.
     """
-    _check_frames(network, frames)
+    check_frames(network, frames)
     settings = replace(settings, gap=network.depth)
     streams = frames.shape[1]
     judge = StreamCutoff(settings, network.classes, streams)
@@ -76,18 +51,6 @@ def run_network(network: IntegerNetwork, frames: Integers, settings: StreamSetti
         verdicts.append(judge.step(output - before if network.readout == "membrane" else output))
         before = output
     return _joined(verdicts)
-
-
-def _check_frames(network: IntegerNetwork, frames: Integers) -> None:
-    shape = network.input_shape
-    if frames.ndim != len(shape) + 2 or frames.shape[2:] != shape or frames.dtype.kind not in "iub":
-        raise DataError(
-            f"stream frames of shape {frames.shape}, type {frames.dtype}: encode frames of shape {shape} first"
-        )
-    if 0 in frames.shape[:2]:
-        raise DataError("no frames to run")
-    if frames.min() < network.input.minimum or frames.max() > network.input.maximum:
-        raise DataError(f"a frame's message lies outside [{network.input.minimum}, {network.input.maximum}]")
 
 
 def _joined(verdicts: list[StreamVerdicts]) -> StreamRun:

@@ -1,0 +1,126 @@
+"""Streams without end on Lava: the monitor cuts, emits, resets and goes on, inside the simulator."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from spikecut.deploy.backends.base import LavaModels, check_frames
+from spikecut.deploy.backends.lava_blocks import build_chain, in_order, require_lava
+from spikecut.deploy.backends.lava_order import lava_shape, to_lava
+from spikecut.deploy.backends.lava_simulation import Simulation, check_shared_memory
+from spikecut.deploy.cutoff.stream import NOTHING, StreamCutoff, StreamRun, StreamSettings
+from spikecut.export.graph import IntArray, IntegerNetwork, Integers, size
+
+CHUNK = 1024
+PATIENCE_S = 60.0  # a step, at the very most
+
+
+class LavaStream(Simulation):
+    """One compiled graph that plays a stream, fed piece by piece. A context manager.
+
+    The verdict on a frame is known P hardware steps after the frame was played, so P silent frames end a stream: see
+    `run_lava_stream`. Between two pieces the simulator is paused and keeps its state.
+
+    Parameters
+    ----------
+    network: the integer network.
+    settings: how the stream is judged; its gap is the network's depth P, whatever the settings say.
+    capacity: most frames that `feed` takes at once.
+    models: "stock", "fast" or "fused", see lava_blocks.
+    net_file: the network's netx file; written to a temporary place when None and needed.
+
+    Raises BackendError if Lava is missing or the shared memory too small.
+    """
+
+    def __init__(
+        self,
+        network: IntegerNetwork,
+        settings: StreamSettings,
+        capacity: int = CHUNK,
+        models: LavaModels = "fast",
+        net_file: Path | None = None,
+    ) -> None:
+        require_lava()
+        from spikecut.deploy.processes import stream, wave
+
+        self.network, self.capacity, self.step = network, capacity, 0
+        elements = capacity * size(network.input_shape)
+        check_shared_memory(4 * elements + 8 * capacity * stream.VERDICT_COLUMNS, network, models)
+        self._frames = wave.shared_int32(elements)
+        self._verdicts = wave.shared_int64(capacity * stream.VERDICT_COLUMNS)
+        self._control = wave.shared_int64(stream.CONTROL_WORDS)
+        self._ring = wave.new_ring(network.depth)
+        waves = [
+            wave.WaveParameters(self._ring, depth, layer.neuron.v_init, None, 1)
+            for depth, layer in enumerate(network.layers, start=1)
+        ]
+        chain = build_chain(network, waves, models, net_file)
+        source = stream.FrameSource(shape=lava_shape(network.input_shape), frames=self._frames, control=self._control)
+        monitor = stream.StreamMonitor(
+            shape=chain.out.shape,
+            ring=self._ring,
+            depth=network.depth,
+            judge=StreamCutoff(replace(settings, gap=network.depth), network.classes),
+            membrane=network.readout == "membrane",
+            control=self._control,
+            verdicts=self._verdicts,
+        )
+        (source.s_out if models == "fused" else in_order(source.s_out, network.layers[0])).connect(chain.inp)
+        chain.out.connect(monitor.s_in)
+        self._anchor, self._config = monitor, chain.config
+
+    def feed(self, frames: Integers) -> IntArray:
+        """Play encoded frames [F, *shape]; what the monitor said at each hardware step, int64 [F, VERDICT_COLUMNS].
+
+        Raises BackendError if a process of the simulator died, raised or fell silent.
+        """
+        from spikecut.deploy.processes import stream, wave
+
+        count = len(frames)
+        wave.as_int32(self._frames).reshape(self.capacity, -1)[:count] = to_lava(frames).reshape(count, -1)
+        control = wave.as_int64(self._control)
+        control[stream.FIRST], control[stream.COUNT] = self.step + 1, count
+        if self.step == 0:
+            wave.announce(wave.as_int64(self._ring), 1)
+        self._run_until_pause()
+        self.step += count
+        return wave.as_int64(self._verdicts).reshape(self.capacity, -1)[:count].copy()
+
+    def _progress(self) -> int:
+        from spikecut.deploy.processes import stream, wave
+
+        return int(wave.as_int64(self._control)[stream.PLAYED])
+
+    @property
+    def _patience_s(self) -> float:
+        return PATIENCE_S
+
+
+def run_lava_stream(
+    network: IntegerNetwork, frames: Integers, settings: StreamSettings, models: LavaModels = "fast", chunk: int = CHUNK
+) -> StreamRun:
+    """Play one stream of encoded frames [F, *shape] on Lava to its end; verdicts stand at the frames they rest on.
+
+    Equals `stream_simulator.run_network` on the same frames.
+
+    Raises
+    ------
+    DataError: frames that do not fit the network. BackendError: Lava is missing or failed.
+    """
+    from spikecut.deploy.processes import stream
+
+    check_frames(network, frames[:, None])
+    silence = np.zeros((network.depth, *network.input_shape), dtype=frames.dtype)
+    played = np.concatenate([frames, silence])
+    with LavaStream(network, settings, min(chunk, len(played)), models) as graph:
+        said = [graph.feed(played[start : start + chunk]) for start in range(0, len(played), chunk)]
+    verdicts = np.concatenate(said)[network.depth :, None]
+    emitted = verdicts[..., stream.EMITTED].astype(np.bool_)
+    return StreamRun(
+        emitted=emitted,
+        safe=verdicts[..., stream.SAFE].astype(np.bool_),
+        predictions=np.where(emitted, verdicts[..., stream.PREDICTION], NOTHING),
+        timesteps=verdicts[..., stream.TIMESTEPS],
+        announced=verdicts[..., stream.ANNOUNCED],
+    )
