@@ -1,6 +1,7 @@
 """Lava's real ProcessModels of a network, stepped one after the other in this process, without Lava's runtime."""
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from spikecut.deploy.backends.lava_blocks import build_chain, require_lava
 from spikecut.deploy.backends.lava_order import from_lava, to_lava
@@ -122,17 +123,18 @@ def run_steps(network, inputs, gaps, models):
         for depth, (layer, record) in enumerate(zip(network.layers, records, strict=True), start=1)
     ]
     chain = build_chain(network, waves, models)
-    graph = Fused(chain) if models == "fused" else Blocks(network, chain)
     frames = np.zeros((total, *network.input_shape), dtype=np.int32)
     for n, (start, gap) in enumerate(zip(starts, gaps, strict=True)):
         played = min(gap, network.horizon)
         frames[start - 1 : start - 1 + played] = inputs[:played, n]
     frames = to_lava(frames)
-    for step in range(1, total + 1):
-        if step in starts:
-            announce(as_int64(ring), step)
-        sent = graph.step(step, frames[step - 1])
-        last = as_int32(records[-1]).reshape(total + 1, -1)[step]
-        np.testing.assert_array_equal(sent.reshape(-1), last)
+    with threadpool_limits(1, user_api="blas"):  # the models set it too; here it ends with the steps
+        graph = Fused(chain) if models == "fused" else Blocks(network, chain)
+        for step in range(1, total + 1):
+            if step in starts:
+                announce(as_int64(ring), step)
+            sent = graph.step(step, frames[step - 1])
+            last = as_int32(records[-1]).reshape(total + 1, -1)[step]
+            np.testing.assert_array_equal(sent.reshape(-1), last)
     rows = [as_int32(record).reshape(total + 1, -1)[1:] for record in records]
     return starts, [from_lava(row, layer.output_shape) for row, layer in zip(rows, network.layers, strict=True)]
