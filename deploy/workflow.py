@@ -18,11 +18,12 @@ from spikecut.deploy.bundle import Bundle
 from spikecut.deploy.console import progress_bar
 from spikecut.deploy.cost import as_chip
 from spikecut.deploy.cutoff.base import CutoffPolicy
-from spikecut.deploy.evaluate import Evaluation, jsonable, sample_table, summarise, write_run
+from spikecut.deploy.evaluate import Evaluation, jsonable, sample_table, summarise
 from spikecut.deploy.hardware import Hardware
 from spikecut.deploy.journal import Journal, RunRequest, read_request
 from spikecut.deploy.neurobench import neurobench_metrics
 from spikecut.deploy.run_costs import RunCosts, chosen_hardware
+from spikecut.deploy.run_folder import write_run
 from spikecut.deploy.trace import ExitReason, Mode, RunTrace, joined
 from spikecut.errors import InputError, Interrupted, SpikecutError
 from spikecut.export.encode import encode

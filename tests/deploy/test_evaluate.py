@@ -17,7 +17,8 @@ from matplotlib.figure import Figure
 
 from spikecut.deploy import evaluate
 from spikecut.deploy.cutoff import FixedTimestep, TopK, apply_policy
-from spikecut.deploy.evaluate import Evaluation, jsonable, sample_table, summarise, write_run
+from spikecut.deploy.evaluate import Evaluation, jsonable, sample_table, summarise
+from spikecut.deploy.run_folder import write_run
 from spikecut.deploy.trace import RunTrace
 from spikecut.errors import InputError, SpikecutError
 from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
