@@ -6,7 +6,7 @@ BOOTSTRAP = $(or $(PYTHON),$(error no Python 3.8 or newer found: set PYTHON=/pat
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format types lock clean
+.PHONY: help setup demo test soak lint format types lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -19,6 +19,9 @@ demo: setup ## train, export, verify, cut off and report on the embedded data
 
 test: lint types ## everything that the continuous integration checks
 	$(BIN)/pytest $(ARGS)
+
+soak: setup ## 10,000 halted samples through one Lava graph, two networks, both ways: about half an hour
+	$(BIN)/python benchmarks/soak.py $(ARGS)
 
 lint: setup ## style, formatting, and the direction of imports
 	$(BIN)/ruff check .
