@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from left_behind import entries, group, left_behind
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # figures are drawn without a screen
 
@@ -17,3 +18,15 @@ settings.load_profile("spikecut")
 def repository() -> Path:
     """The root of the source tree."""
     return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left_behind():
+    """After the whole suite no orphan process and no new entry in shared memory is left."""
+    if not Path("/proc/self/stat").exists() or not Path("/dev/shm").is_dir():  # only Linux shows both
+        yield
+        return
+    processes, memory = group(), entries()
+    yield
+    assert not group() - processes
+    assert not left_behind(memory)

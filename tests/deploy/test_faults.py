@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from left_behind import FOLDER, children, entries, left_behind, used_by
 from networks import random_inputs, random_network
-from shared_memory import FOLDER, children, entries, left_behind, used_by
 
 from spikecut.deploy.backends.batched import run_batched
 from spikecut.deploy.backends.lava_cpu import lava_parts, run_lava
@@ -157,6 +157,7 @@ def test_a_disk_that_is_full_leaves_whole_files_only(tmp_path):
 
 def test_a_disk_that_is_full_at_the_end_leaves_no_run(bundle, digits, tmp_path):
     options = RunOptions("batched", hardware=())
+    run_bundle(bundle, first_samples(digits.test, 5), "digits", None, options)  # compiles and caches its kernels
     with files_of_at_most(1024), pytest.raises(InputError, match="cannot write the run"):
         run_bundle(bundle, first_samples(digits.test, 5), "digits", None, options, tmp_path / "run")
     assert not list(tmp_path.iterdir())

@@ -1,5 +1,6 @@
-"""Who uses the machine's shared memory: other programs may be at work beside the tests."""
+"""Who uses the machine's shared memory, and which processes belong to the tests: others may be at work beside them."""
 
+import os
 from pathlib import Path
 
 FOLDER = Path("/dev/shm")
@@ -34,4 +35,21 @@ def children(pid):
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in map(int, task.read_text().split()):
             found += [child, *children(child)]
+    return found
+
+
+def group():
+    """Processes of this process group, which all that the tests start belong to, but Python's resource trackers."""
+    found = set()
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            same = os.getpgid(int(folder.name)) == os.getpgid(0)
+            helper = b"resource_tracker" in (folder / "cmdline").read_bytes()
+            state = (folder / "stat").read_text().rsplit(")", 1)[1].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if same and not helper and state != "Z":
+            found.add(int(folder.name))
     return found
