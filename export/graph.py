@@ -199,10 +199,11 @@ class IntegerNeuron:
 
     @property
     def bias(self) -> IntArray:
-        """Effective bias in v's units, int64, one per channel or neuron."""
+        """Effective bias in v's units, int64, one per channel or neuron; Lava's mantissa wraps to 16 bits."""
+        mantissa = self.bias_mantissa.astype(np.int16).astype(np.int64)
         if self.bias_exponent >= 0:
-            return self.bias_mantissa << self.bias_exponent
-        return self.bias_mantissa >> -self.bias_exponent
+            return mantissa << self.bias_exponent
+        return mantissa >> -self.bias_exponent
 
 
 @dataclass(frozen=True)

@@ -111,17 +111,23 @@ class NeuronKernel:
     Parameters
     ----------
     layer: the layer. ranges: its worst-case ranges, see export.headroom. halved: whether products are of weights / 2.
+
+    Attributes
+    ----------
+    bounded: u and v are proven to stay within 24 bits.
+    needs_u: u is kept from one step to the next; otherwise all of it decays.
     """
 
     def __init__(self, layer: IntegerLayer, ranges: Ranges, halved: bool) -> None:
         neuron = layer.neuron
         largest_sum = ranges.current >> ALIGNMENT
+        self.bounded = ranges.fits
         self.kernel = make_kernel(
             _kind(neuron.decay_u),
             _kind(neuron.decay_v),
             {"zero": ZERO, "subtract": SUBTRACT, "none": READOUT}[neuron.reset],
             layer.kind == "conv" and largest_sum >= LIMIT,
-            ranges.fits,
+            self.bounded,
         )
         self.shift = ALIGNMENT + int(halved)
         self.bias = neuron.bias.astype(np.int32)

@@ -21,7 +21,7 @@ Precision = Literal["auto", "int8", "float32", "float64"]
 PRECISIONS = ("auto", "int8", "float32", "float64")
 FLOAT32_EXACT, FLOAT64_EXACT = 2**24, 2**53
 Floats = npt.NDArray[Any]
-TEST_BATCH = 3
+TEST_BATCH, TEST_REPEATS = 3, 16
 
 
 class Product:
@@ -93,6 +93,7 @@ class FloatProduct(Product):
         elif self.torch is not None:
             kernel = self.torch.from_numpy(np.ascontiguousarray(weight.astype(dtype)))
             self.kernel = kernel.contiguous(memory_format=self.torch.channels_last)
+            self.planes = _Planes(self.torch, layer)
 
     def __call__(self, messages: Floats) -> Floats:
         """The sums, float [B, outputs]."""
@@ -105,13 +106,7 @@ class FloatProduct(Product):
             planes = torch_order(messages, layer.input_shape).reshape(-1, *layer.input_shape)
             return channels_last(synapse(layer, planes).astype(self.dtype), layer.output_shape)
         sums = self.torch.nn.functional.conv2d(
-            _planes(self.torch, messages, layer.input_shape),
-            self.kernel,
-            None,
-            layer.stride,
-            layer.padding,
-            layer.dilation,
-            layer.groups,
+            self.planes(messages), self.kernel, None, layer.stride, self.planes.padding, layer.dilation, layer.groups
         )
         return _rows(self.torch, sums)
 
@@ -135,7 +130,8 @@ class Int8Product(Product):
             self.multiply: Callable[[Any], Any] = self._linear
         else:
             half = np.ascontiguousarray((layer.weight // 2).astype(np.int8))
-            self.geometry = [list(layer.stride), list(layer.padding), list(layer.dilation), layer.groups]
+            self.planes = _Planes(torch, layer)
+            self.geometry = [list(layer.stride), list(self.planes.padding), list(layer.dilation), layer.groups]
             self.packed = operators.qconv_prepack(torch.from_numpy(half), self.ones, 1.0, 0, *self.geometry, None)
             self.multiply = self._conv
         self.operators = operators
@@ -167,13 +163,28 @@ class Int8Product(Product):
         """The sums of W / 2, float32 [B, outputs]."""
         if self.layer.kind == "dense":
             return np.asarray(self._linear(self.torch.from_numpy(messages)).numpy())
-        return _rows(self.torch, self._conv(_planes(self.torch, messages, self.input_shape)))
+        return _rows(self.torch, self._conv(self.planes(messages)))
 
 
-def _planes(torch: Any, messages: Floats, shape: Shape) -> Any:
-    """[B, elements], channels last, as torch's [B, C, H, W] without a copy."""
-    channels, height, width = shape
-    return torch.from_numpy(messages).view(-1, height, width, channels).permute(0, 3, 1, 2)
+class _Planes:
+    """[B, elements], channels last, as torch's [B, C, H, W] without a copy, and the padding that is left to torch.
+
+    oneDNN reads beyond its arrays, and may crash, where a kernel can lie wholly in the padding: there the zeros are
+    added here.
+    """
+
+    def __init__(self, torch: Any, layer: IntegerLayer) -> None:
+        self.torch, self.shape, self.padding = torch, layer.input_shape, layer.padding
+        spans = (d * (k - 1) + 1 for d, k in zip(layer.dilation, layer.weight.shape[2:], strict=True))
+        self.added: tuple[int, ...] = ()
+        if any(padding >= span for padding, span in zip(layer.padding, spans, strict=True)):
+            rows, columns = layer.padding
+            self.added, self.padding = (columns, columns, rows, rows), (0, 0)
+
+    def __call__(self, messages: Floats) -> Any:
+        channels, height, width = self.shape
+        planes = self.torch.from_numpy(messages).view(-1, height, width, channels).permute(0, 3, 1, 2)
+        return self.torch.nn.functional.pad(planes, self.added) if self.added else planes
 
 
 def _rows(torch: Any, sums: Any) -> Floats:
@@ -220,6 +231,8 @@ def _try(layer: IntegerLayer, name: str, minimum: int, maximum: int, bound: int)
             return None, "torch is not installed"
         if minimum < 0 or maximum > 255:
             return None, f"messages in [{minimum}, {maximum}] are not u8"
+        if layer.kind == "conv" and layer.weight.shape[1] == 1 and layer.stride[1] > 1:
+            return None, "oneDNN's int8 convolution of single channels errs where it steps over columns"
         try:
             product = Int8Product(layer)
         except (RuntimeError, AttributeError, NotImplementedError) as error:
@@ -228,17 +241,23 @@ def _try(layer: IntegerLayer, name: str, minimum: int, maximum: int, bound: int)
 
 
 def _passes(product: Product, minimum: int, maximum: int) -> bool:
-    """Whether the product equals plain integer sums on random messages that include the extremes."""
+    """Whether the product equals plain integer sums on random messages that include the extremes, in batches small
+    and large, for which oneDNN may take different ways.
+    """
     layer = product.layer
     generator = np.random.default_rng(0)
     frames = generator.integers(minimum, maximum + 1, (TEST_BATCH, *layer.input_shape))
     frames[0] = maximum
-    expected = channels_last(plain_sums(layer, frames), layer.output_shape)
-    try:
-        found = product(channels_last(frames.astype(product.dtype), layer.input_shape))
-    except RuntimeError:
-        return False
-    return bool(np.array_equal(found.astype(np.float64) * (2 if product.halved else 1), expected.astype(np.float64)))
+    expected = channels_last(plain_sums(layer, frames), layer.output_shape).astype(np.float64)
+    messages = channels_last(frames.astype(product.dtype), layer.input_shape)
+    for repeats in (1, TEST_REPEATS):
+        try:
+            found = product(np.tile(messages, (repeats, 1))).astype(np.float64) * (2 if product.halved else 1)
+        except RuntimeError:
+            return False
+        if not np.array_equal(found, np.tile(expected, (repeats, 1))):
+            return False
+    return True
 
 
 def plain_sums(layer: IntegerLayer, frames: IntArray) -> IntArray:

@@ -1,0 +1,54 @@
+"""A campaign of random networks, engine against Lava's own models; `make fuzz` runs a long one."""
+
+from collections import Counter
+from dataclasses import replace
+
+import fuzz
+import numpy as np
+import pytest
+from fuzz import Different, campaign, compare, never, runtime_campaign
+from networks import random_inputs, random_network
+
+SLOTS = 1_000_000
+
+
+def test_a_million_slots():
+    tally, digests = campaign(seed=11, slots=SLOTS)
+    assert tally["slots"] >= SLOTS
+    assert len(digests) >= 20
+    assert not never(tally)
+
+
+def test_networks_in_the_runtime():
+    assert runtime_campaign(seed=5, networks=6, largest=24, samples=2)["networks in the runtime"] == 6
+
+
+@pytest.mark.parametrize("what", ["weight", "threshold", "bias", "decay"])
+def test_a_comparison_notices_the_smallest_change(monkeypatch, what):
+    network = random_network(3, bias=True)
+    inputs = random_inputs(network, 3)
+    layer = network.layers[1]
+    weight, neuron = np.array(layer.weight), layer.neuron
+    if what == "weight":
+        weight[0, 0, 0, 0] += 2
+    bias = np.array(neuron.bias_mantissa)
+    bias[0] += what == "bias"
+    changed = replace(
+        layer,
+        weight=weight,
+        neuron=replace(
+            neuron,
+            threshold=neuron.threshold + (what == "threshold"),
+            bias_mantissa=bias,
+            decay_v=neuron.decay_v + (what == "decay"),
+        ),
+    )
+    original = fuzz.layer_slots
+
+    def other(layers, *arguments):
+        return original(tuple(changed if each is layer else each for each in layers), *arguments)
+
+    compare(network, inputs, "auto", None, Counter())
+    monkeypatch.setattr(fuzz, "layer_slots", other)
+    with pytest.raises(Different, match=layer.name):
+        compare(network, inputs, "auto", None, Counter())

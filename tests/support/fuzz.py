@@ -1,0 +1,271 @@
+"""One fuzz comparison: a random network through the batched engine and through Lava's own models, with ==.
+
+Layer by layer, both get the same messages. Of every step u, v, the synaptic sums and the messages are compared. Only
+slots (a neuron in a step of a sample) of layers that fire in 1 to 60 % of them count; the rest is compared all the
+same, and so is a membrane readout, which never fires. Then the whole network runs through `run_batched`, cut off early
+in half of the cases, and gives Lava's messages and events.
+"""
+
+import hashlib
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+from fuzz_networks import fuzz_cases
+from hypothesis import HealthCheck, given, settings
+from hypothesis import seed as hypothesis_seed
+from hypothesis import strategies as st
+from lava_layers import LavaLayer
+
+from spikecut.deploy.backends.batched import run_batched
+from spikecut.deploy.backends.lava_cpu import run_lava
+from spikecut.deploy.backends.plain import scores_of
+from spikecut.deploy.backends.slots import layer_slots
+from spikecut.deploy.cutoff.base import apply_policy
+from spikecut.deploy.cutoff.topk import TopK
+from spikecut.deploy.kernels.product import PRECISIONS, channels_last
+from spikecut.errors import BackendError, UnsupportedError
+from spikecut.export.graph import size
+from spikecut.export.headroom import LIMIT
+from spikecut.export.netx import check_exportable
+
+LEAST, MOST = 0.01, 0.6
+INT16 = 2**15
+BATCH = 100
+
+
+class Different(AssertionError):
+    """Engine and Lava part."""
+
+
+def compare(network, inputs, precision, policy_gap, tally):
+    """Compare a network on encoded samples [T, N, *shape]; adds to `tally`, raises Different.
+
+    precision: of the engine's products, where it is exact; else "auto". policy_gap: of a TopK cutoff, or None.
+    """
+    frames = inputs
+    messages = [inputs]
+    minimum, maximum = network.input.minimum, network.input.maximum
+    for depth, layer in enumerate(network.layers):
+        lava = LavaLayer(layer, network.input.bits if depth == 0 else 0)
+        runs = [lava.run(frames[:, n]) for n in range(frames.shape[1])]
+        slots = _slots(layer, minimum, maximum, frames.shape, precision)
+        _compare_steps(layer, slots, frames, runs)
+        sent = np.stack([run.messages for run in runs], axis=1)
+        _count(tally, network, depth, slots, runs, sent)
+        frames = _torch_order(sent, layer.output_shape)
+        messages.append(frames)
+        minimum, maximum = 0, 1
+    tally["networks"] += 1
+    _compare_whole(network, messages, precision, policy_gap, tally)
+
+
+def _slots(layer, minimum, maximum, shape, precision):
+    for wanted in (precision, "auto"):
+        try:
+            return layer_slots((layer,), minimum, maximum, shape[0], shape[1], wanted)[0]
+        except BackendError:
+            if wanted == "auto":
+                raise
+    return None
+
+
+def _compare_steps(layer, slots, frames, runs):
+    """The engine's state after every step against Lava's."""
+    halved = slots.plan.temporal is None and slots.plan.product.halved
+    for t, frame in enumerate(frames):
+        rows = channels_last(frame, layer.input_shape).astype(slots.input_dtype)
+        given = slots.sums(rows)
+        sums = given.astype(np.int64) * (2 if halved else 1)
+        if layer.kind == "conv":  # the engine wraps them on their way into u
+            sums = (sums + LIMIT) % (2 * LIMIT) - LIMIT
+        found = {"sums": sums, "messages": slots.fire(given), "v": slots.v}
+        if len(slots.u):  # where all of u decays in each step, the engine keeps none: it is the sum
+            found["u"] = slots.u
+        for what, values in found.items():
+            expected = np.stack([getattr(run, what)[t] for run in runs])
+            if not np.array_equal(values, expected):
+                n, i = np.argwhere(values != expected)[0]
+                raise Different(
+                    f"{layer.name}, step {t + 1}, sample {n}, element {i}: {what} {values[n, i]}, Lava {expected[n, i]}"
+                )
+
+
+def _torch_order(sent, shape):
+    """Messages [T, N, elements], channels last → int32 [T, N, *shape]."""
+    if len(shape) == 1:
+        return sent.astype(np.int32)
+    planes = sent.reshape(*sent.shape[:2], *shape[1:], shape[0])
+    return np.ascontiguousarray(np.moveaxis(planes, -1, 2), dtype=np.int32)
+
+
+def _compare_whole(network, messages, precision, policy_gap, tally):
+    """run_batched, slots refilled and perhaps cut off, against Lava's messages until each sample's exit."""
+    policy = None
+    if policy_gap is not None and network.classes > 1:
+        policy = TopK((policy_gap,) * network.horizon)
+    exits = apply_policy(policy, scores_of(network, messages[-1]))
+    for wanted in (precision, "auto"):
+        try:
+            trace = run_batched(network, messages[0], policy, "all", precision=wanted, slots=2, threads=1)
+            break
+        except BackendError:
+            if wanted == "auto":
+                raise
+    if not (np.array_equal(trace.timesteps, exits.timesteps) and np.array_equal(trace.totals, exits.totals)):
+        raise Different(f"exits at {trace.timesteps}, Lava's scores say {exits.timesteps}")
+    for expected, (name, found) in zip(messages, trace.spikes.items(), strict=True):
+        if not np.array_equal(found[trace.valid], expected[trace.valid]):
+            raise Different(f"{name}: run_batched sends other messages than Lava")
+    tally["exits before T"] += int((exits.timesteps < network.horizon).sum())
+
+
+def _count(tally, network, depth, slots, runs, sent):
+    """Add a layer to the table of features if it fires in LEAST to MOST of its slots, or is a membrane readout."""
+    layer, neuron = network.layers[depth], network.layers[depth].neuron
+    if neuron.reset == "none":
+        tally["membrane readout"] += 1
+        tally["slots of membrane readouts, compared beside"] += sent.size
+        return
+    if not LEAST <= sent.mean() <= MOST:
+        tally["slots of silent or saturated layers, compared beside"] += sent.size
+        return
+    tally["slots"] += sent.size
+    tally["layers"] += 1
+    tally["spikes"] += int(sent.sum())
+    tally["slots in which u wrapped"] += sum(run.wraps for run in runs)
+    tally["slots in which v clipped"] += sum(run.clips for run in runs)
+    conv = layer.kind == "conv"
+    mantissa, weight = neuron.bias_mantissa, layer.weight
+    product = slots.plan.temporal or slots.plan.product
+    has = {
+        "u wrap hit": any(run.wraps for run in runs),
+        "v clip hit": any(run.clips for run in runs),
+        "dense": not conv,
+        "dense behind an image": not conv and len(layer.input_shape) == 3,
+        "convolution": conv,
+        "groups": conv and layer.groups > 1,
+        "depthwise": conv and layer.groups == layer.input_shape[0] > 1,
+        "stride": conv and layer.stride != (1, 1),
+        "dilation": conv and layer.dilation != (1, 1),
+        "padding": conv and layer.padding != (0, 0),
+        "kernel not square": conv and weight.shape[2] != weight.shape[3],
+        "delay": layer.delay is not None and layer.delay.any(),
+        "recurrent": layer.recurrent is not None,
+        "graded input": depth == 0 and network.input.bits > 0,
+        "signed input": depth == 0 and network.input.signed,
+        "hard reset": neuron.reset == "zero",
+        "soft reset": neuron.reset == "subtract",
+        "bias": mantissa.any(),
+        "bias exponent other than 6": mantissa.any() and neuron.bias_exponent != 6,
+        "bias mantissa wraps int16": (mantissa >= INT16).any() or (mantissa < -INT16).any(),
+        "v(0) not 0": neuron.v_init != 0,
+        "threshold 0": neuron.threshold == 0,
+        "threshold 2^16 or more": neuron.threshold >= 2**16,
+        "weight -256": weight.min() == -256,
+        "weight 254": weight.max() == 254,
+        "weights of one sign": weight.min() >= 0 or weight.max() <= 0,
+        "sums by int8": getattr(product, "name", "") == "int8",
+        "sums by float32": product.dtype == np.float32,
+        "sums by float64": product.dtype == np.float64,
+        "u and v proven within 24 bits": slots.plan.neurons.bounded,
+        "part of a chain": depth > 0,
+    }
+    for key, decay in (("u", neuron.decay_u), ("v", neuron.decay_v)):
+        has[f"decay of {key} 0"] = decay == 0
+        has[f"decay of {key} between"] = 0 < decay < 4096
+        has[f"decay of {key} 4096"] = decay == 4096
+    tally.update({key: int(bool(value)) for key, value in has.items()})
+
+
+def merged(tallies):
+    """The sum of several tallies."""
+    total = Counter()
+    for tally in tallies:
+        total.update(tally)
+    return total
+
+
+def never(tally):
+    """Features that did not occur."""
+    return sorted(key for key, count in tally.items() if count == 0)
+
+
+def compare_in_the_runtime(network, inputs, policy_gap, tally):
+    """The whole network through Lava's runtime with Lava's stock models, and through the engine: all messages."""
+    policy = None
+    if policy_gap is not None and network.classes > 1:
+        policy = TopK((policy_gap,) * network.horizon)
+    lava = run_lava(network, inputs, policy, record="all", models="stock")
+    engine = run_batched(network, inputs, policy, record="all")
+    for what in ("timesteps", "totals", "hardware_steps"):
+        if not np.array_equal(getattr(lava, what), getattr(engine, what)):
+            raise Different(f"{what}: {getattr(engine, what)}, Lava's runtime {getattr(lava, what)}")
+    for ours, theirs in zip(engine.events, lava.events, strict=True):
+        if not (np.array_equal(ours.raster, theirs.raster) and np.array_equal(ours.synops, theirs.synops)):
+            raise Different(f"{ours.name}: run_batched sends other messages than Lava's runtime")
+    tally["networks in the runtime"] += 1
+    tally["slots in the runtime"] += sum(
+        int(engine.hardware_steps.sum()) * size(layer.shape) for layer in lava.events[1:]
+    )
+
+
+def digest(network):
+    """A fingerprint: networks with the same one are the same network."""
+    found = hashlib.blake2b(repr((network.input, network.readout, network.horizon)).encode(), digest_size=16)
+    for layer in network.layers:
+        found.update(repr(replace(layer.neuron, bias_mantissa=np.zeros(1))).encode())
+        found.update(repr((layer.kind, layer.stride, layer.padding, layer.dilation, layer.groups)).encode())
+        for array in (layer.weight, layer.neuron.bias_mantissa, layer.delay, layer.recurrent):
+            found.update(b"none" if array is None else repr(array.shape).encode() + array.tobytes())
+    return found.hexdigest()
+
+
+def campaign(seed, slots, **bounds):
+    """Compare random networks until so many slots are counted: the tally, and the digests of the networks.
+
+    bounds: of `fuzz_cases`. Everything follows from the seed.
+    """
+    tally, digests = Counter(), set()
+
+    def one(case, precision, policy_gap):
+        if tally["slots"] < slots:
+            compare(*case, precision, policy_gap, tally)
+            digests.add(digest(case[0]))
+
+    draws = fuzz_cases(**bounds), st.sampled_from(PRECISIONS), st.sampled_from([None, 0, 2, 10**6])
+    _repeat(one, draws, seed, lambda: tally["slots"] < slots)
+    return tally, digests
+
+
+def runtime_campaign(seed, networks, **bounds):
+    """Compare so many random networks in Lava's own runtime: the tally."""
+    tally = Counter()
+
+    def one(case, policy_gap):
+        if tally["networks in the runtime"] >= networks:
+            return
+        try:
+            check_exportable(case[0])
+        except UnsupportedError:
+            return
+        compare_in_the_runtime(*case, policy_gap, tally)
+
+    draws = fuzz_cases(exportable=True, **bounds), st.sampled_from([None, 0, 2])
+    _repeat(one, draws, seed, lambda: tally["networks in the runtime"] < networks)
+    return tally
+
+
+def _repeat(check, draws, seed, wanted):
+    """Let hypothesis draw, BATCH examples at a time, each batch with a seed of its own."""
+    batch = 0
+    while wanted():
+        chosen = settings(
+            max_examples=BATCH,
+            deadline=None,
+            database=None,
+            derandomize=False,
+            suppress_health_check=list(HealthCheck),
+        )
+        hypothesis_seed(1000 * seed + batch)(chosen(given(st.tuples(*draws))(lambda drawn: check(*drawn))))()
+        batch += 1

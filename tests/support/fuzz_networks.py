@@ -1,0 +1,154 @@
+"""Random networks over the whole legal range, made so that their layers fire: what the fuzz campaigns draw."""
+
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import strategies as st
+
+from spikecut.deploy.backends.plain import NeuronState, propagate_layer, synapse
+from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron, size
+
+TOP_THRESHOLD = 2**17 - 1
+STATE_TOP = 2**23 - 1
+DELAYED_SYNAPSES = 4000
+PROBED_STEPS = 12
+
+
+@st.composite
+def fuzz_cases(draw, largest=400, samples=4, exportable=False):
+    """A network and encoded samples for it [T, N, *shape].
+
+    largest: neurons of a dense layer, about, and of a channel in a convolution. exportable: only what a bundle may
+    hold, that is biases of 13 bits.
+    """
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    horizon = draw(st.integers(2, 48))
+    spec = draw(_inputs(largest))
+    rate = draw(st.sampled_from([0.05, 0.2, 0.5, 0.9]))
+    frames = _frames(rng, spec, horizon, samples, rate)
+    inputs, layers, shape = frames, [], spec.shape
+    convolutions = draw(st.integers(1, 3)) if len(shape) == 3 else 0
+    dense = draw(st.integers(0, 2)) if convolutions else draw(st.integers(1, 3))
+    membrane = draw(st.booleans()) and dense + convolutions > 1
+    for number in range(convolutions + dense):
+        last = number == convolutions + dense - 1
+        if number < convolutions:
+            layer = draw(_convolution(rng, f"conv{number + 1}", shape, largest))
+        else:
+            layer = draw(_dense(rng, f"dense{number + 1}", shape, largest, recurrent=not (last and membrane)))
+        neuron = draw(_neuron(rng, layer.output_shape[0], exportable))
+        if last and membrane:
+            layer = replace(layer, neuron=replace(neuron, threshold=0, reset="none"))
+        else:
+            layer = _firing(
+                replace(layer, neuron=neuron), frames[:PROBED_STEPS, :1], draw(st.sampled_from([0.02, 0.1, 0.3, 0.5]))
+            )
+            if draw(st.integers(0, 9)) == 0:
+                extreme = draw(st.sampled_from([0, TOP_THRESHOLD]))
+                layer = replace(layer, neuron=replace(layer.neuron, threshold=extreme))
+        layers.append(layer)
+        frames = propagate_layer(layer, frames, NeuronState.at_rest(layer, samples))
+        shape = layer.output_shape
+    return IntegerNetwork(tuple(layers), spec, "membrane" if membrane else "count", horizon), inputs
+
+
+@st.composite
+def _inputs(draw, largest):
+    shape = (draw(st.integers(1, largest)),)
+    if draw(st.booleans()):
+        side = max(3, int(np.sqrt(largest)))
+        shape = (draw(st.integers(1, 6)), draw(st.integers(3, side)), draw(st.integers(3, side)))
+    bits = draw(st.sampled_from([0, 0, 0, 1, 4, 8, 8, 12, 16]))
+    return InputSpec(shape, "events", bits=bits, signed=bool(bits) and draw(st.sampled_from([True, True, False])))
+
+
+def _frames(rng, spec, horizon, samples, rate):
+    shape = (horizon, samples, *spec.shape)
+    values = rng.integers(spec.minimum, spec.maximum + 1, shape) if spec.bits else 1
+    return (values * (rng.random(shape) < rate)).astype(np.int32)
+
+
+def _weights(draw, rng, shape):
+    """Even, of the whole range [-256, 254] or a part of it, sparse or not, of one sign or of both."""
+    top = draw(st.sampled_from([2, 16, 128, 128]))
+    weight = 2 * rng.integers(-top, top, shape)
+    sign = draw(st.sampled_from(["both", "both", "both", "excitatory", "inhibitory"]))
+    if sign != "both":
+        weight = np.clip(weight if sign == "excitatory" else -weight, -254, 254)
+        weight = np.abs(weight) if sign == "excitatory" else -np.abs(weight)
+    if draw(st.booleans()):
+        weight = weight * (rng.random(shape) < draw(st.sampled_from([0.1, 0.5])))
+    return weight.astype(np.int64)
+
+
+@st.composite
+def _convolution(draw, rng, name, shape, largest):
+    groups = draw(st.sampled_from([g for g in (1, 1, 2, 3, shape[0]) if shape[0] % g == 0]))
+    room = max(1, largest // size(shape[1:]))
+    outputs = groups * draw(st.integers(1, max(1, min(8, 4 * room) // groups)))
+    geometry = {"kernel_size": [], "stride": [], "padding": [], "dilation": []}
+    for length in shape[1:]:
+        padding, dilation = draw(st.integers(0, 3)), draw(st.integers(1, 3))
+        kernel = draw(st.integers(1, min(5, (length + 2 * padding - 1) // dilation + 1)))
+        for key, value in zip(geometry, (kernel, draw(st.integers(1, 3)), padding, dilation), strict=True):
+            geometry[key].append(value)
+    kernels, geometry = geometry.pop("kernel_size"), {key: tuple(value) for key, value in geometry.items()}
+    weight = _weights(draw, rng, (outputs, shape[0] // groups, *kernels))
+    spans = [d * (k - 1) + 1 for d, k in zip(geometry["dilation"], kernels, strict=True)]
+    spatial = [
+        (n + 2 * p - span) // s + 1
+        for n, p, span, s in zip(shape[1:], geometry["padding"], spans, geometry["stride"], strict=True)
+    ]
+    neuron = IntegerNeuron(0, np.zeros(outputs, dtype=np.int64))
+    return IntegerLayer(name, "conv", weight, neuron, shape, (outputs, *spatial), groups=groups, **geometry)
+
+
+@st.composite
+def _dense(draw, rng, name, shape, largest, recurrent):
+    outputs = draw(st.integers(1, largest))
+    extras = {}
+    delayed = size(shape) <= DELAYED_SYNAPSES and draw(st.integers(0, 3)) == 0
+    if delayed:  # Lava's DelayDense builds 63 weight matrices in every step
+        outputs = min(outputs, DELAYED_SYNAPSES // size(shape))
+    weight = _weights(draw, rng, (outputs, size(shape)))
+    if delayed:
+        extras["delay"] = rng.integers(0, draw(st.sampled_from([1, 3, 12, 62])) + 1, weight.shape)
+    if recurrent and draw(st.integers(0, 3)) == 0:
+        extras["recurrent"] = _weights(draw, rng, (outputs, outputs))
+    neuron = IntegerNeuron(0, np.zeros(outputs, dtype=np.int64))
+    return IntegerLayer(name, "dense", weight, neuron, shape, (outputs,), **extras)
+
+
+@st.composite
+def _neuron(draw, rng, channels, exportable):
+    """Any decays, biases (beyond int16 too, where Lava's mantissa wraps), v(0) and reset; the threshold comes later."""
+    decays = st.one_of(st.sampled_from([0, 4096, 4095, 2048, 1]), st.integers(0, 4096))
+    widths = [0, 0, 6, 12] if exportable else [0, 0, 6, 12, 15, 17]
+    width = draw(st.sampled_from(widths))
+    low = draw(st.sampled_from([-(2**width), 0])) if width else 0
+    return IntegerNeuron(
+        threshold=0,
+        bias_mantissa=rng.integers(low, 2**width, channels),
+        decay_u=draw(decays),
+        decay_v=draw(decays),
+        bias_exponent=draw(st.integers(0, 7)),
+        v_init=draw(st.sampled_from([0, 0, 33, -STATE_TOP, STATE_TOP])) or int(rng.integers(-5000, 5000)),
+        reset=draw(st.sampled_from(["zero", "subtract"])),
+    )
+
+
+def _firing(layer, frames, rate):
+    """The layer with the threshold, found by bisection on one sample, at which about `rate` of its slots fire."""
+    temporal = layer.delay is not None or layer.recurrent is not None
+    sums = None if temporal else [synapse(layer, frame) for frame in frames]
+    low, high = 0, TOP_THRESHOLD
+    for _ in range(8):
+        middle = (low + high) // 2 if low else int(np.sqrt(high))
+        layer = replace(layer, neuron=replace(layer.neuron, threshold=middle))
+        state = NeuronState.at_rest(layer, 1)
+        if sums is None:
+            fired = propagate_layer(layer, frames, state).mean()
+        else:
+            fired = np.mean([state.step(layer, current).mean() for current in sums])
+        low, high = (middle, high) if fired > rate else (low, middle)
+    return layer

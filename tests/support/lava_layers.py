@@ -1,0 +1,112 @@
+"""Lava's own ProcessModels of one layer, driven by hand: its untouched Dense, DelayDense, Conv and LIF, no runtime.
+
+Soft reset and the membrane readout have no model in Lava. They run under spikecut's Processes, whose synapse, current
+and membrane are Lava's `AbstractPyLifModelFixed` all the same.
+"""
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+from lava_steps import Wire, make_model
+
+from spikecut.deploy.backends.lava_blocks import own_block, require_lava
+from spikecut.deploy.backends.lava_order import to_lava
+from spikecut.export.headroom import LIMIT, keep
+
+
+@dataclass
+class LavaRun:
+    """What a layer did with one sample: int64 [T, elements] each, channels last; `sums` as the synapse gave them.
+
+    wraps, clips: neurons and steps in which u left 24 bits and wrapped, v left them and was clipped.
+    """
+
+    sums: np.ndarray
+    u: np.ndarray
+    v: np.ndarray
+    messages: np.ndarray
+    wraps: int
+    clips: int
+
+
+class LavaLayer:
+    """A layer's models; message_bits: width of graded messages that it receives, 0 for spikes."""
+
+    def __init__(self, layer, message_bits):
+        require_lava()
+        from lava.proc.dense.models import PyDelayDenseModelBitAcc, PyDenseModelBitAcc
+        from lava.proc.dense.process import DelayDense
+        from lava.proc.lif.models import PyLifModelBitAcc
+        from lava.proc.lif.process import LIF
+
+        from spikecut.deploy.processes.neurons import (
+            MembraneReadout,
+            PyMembraneReadoutModel,
+            PySoftResetLifModel,
+            SoftResetLIF,
+        )
+        from spikecut.deploy.processes.synapses import RecurrentSynapse
+        from spikecut.deploy.processes.wave import Wave, WaveParameters, new_ring
+
+        models = {
+            LIF: PyLifModelBitAcc,
+            SoftResetLIF: PySoftResetLifModel,
+            MembraneReadout: PyMembraneReadoutModel,
+            DelayDense: PyDelayDenseModelBitAcc,
+            RecurrentSynapse: PyDenseModelBitAcc,
+        }
+        config = SimpleNamespace(exception_proc_model_map=models)
+        block = own_block(layer, message_bits)
+        block.neuron.proc_params[Wave.KEY] = WaveParameters(new_ring(1), 1, 0, None, 1)  # in which nothing ever starts
+        self.layer = layer
+        self.synapse, self.neuron = make_model(block.synapse, config), make_model(block.neuron, config)
+        self.loop = None if layer.recurrent is None else make_model(block.recurrent, config)
+        self.held = "a_buf" if layer.kind == "conv" else "a_buff"
+        for model in (self.synapse, self.neuron, self.loop):
+            if model is not None:
+                model.time_step = 1
+        self.synapse.s_in, self.synapse.a_out, self.neuron.s_out = Wire(), Wire(), Wire()
+        self.neuron.a_in = Wire()
+        if self.loop is not None:
+            self.loop.s_in, self.loop.a_out = Wire(), Wire()
+
+    def run(self, frames):
+        """One sample from rest: frames [T, *input_shape] → LavaRun."""
+        neuron, decays = self.neuron, (self.layer.neuron.decay_u, self.layer.neuron.decay_v)
+        neuron.u[:], neuron.v[:] = 0, self.layer.neuron.v_init
+        for model in (self.synapse, self.loop):
+            if model is not None:
+                setattr(model, self.held, np.zeros_like(getattr(model, self.held)))
+        messages = frames.reshape(len(frames), -1) if self.layer.kind == "dense" else to_lava(frames)
+        run = LavaRun([], [], [], [], 0, 0)
+        self._synapse(messages[0])
+        for following in [*messages[1:], np.zeros_like(messages[0])]:
+            sums = self._synapse(following)
+            arriving = sums if self.loop is None else sums + self.loop.a_buff
+            u, v = keep(neuron.u.astype(np.int64), decays[0]), keep(neuron.v.astype(np.int64), decays[1])
+            neuron.a_in.send(arriving)
+            neuron.run_spk()
+            u = u + np.left_shift(arriving.astype(np.int32), 6)
+            run.wraps += int(((u > LIMIT) | (u <= -LIMIT)).sum())
+            run.clips += int((np.abs(v + neuron.u + neuron.effective_bias) >= LIMIT).sum())
+            sent = neuron.s_out.recv()
+            if self.loop is not None:
+                self.loop.s_in.send(sent)
+                self.loop.run_spk()
+            for rows, values in ((run.sums, arriving), (run.u, neuron.u), (run.v, neuron.v), (run.messages, sent)):
+                rows.append(_row(values))
+        for key in ("sums", "u", "v", "messages"):
+            setattr(run, key, np.array(getattr(run, key), dtype=np.int64))
+        return run
+
+    def _synapse(self, message):
+        """One step: what the synapse held, while it takes this message."""
+        self.synapse.s_in.send(message)
+        self.synapse.run_spk()
+        return self.synapse.a_out.recv()
+
+
+def _row(values):
+    """Lava's (W, H, C) or (F,) as elements, channels last."""
+    return np.array(values.transpose(1, 0, 2) if values.ndim == 3 else values).reshape(-1)
