@@ -70,7 +70,8 @@ def command(*arguments):
 def run_under_way(arguments, journal):
     """A run on Lava in a process of its own, after more samples have come to disk: (process, its children)."""
     kept = len(list(journal.glob("*-*.h5")))
-    process = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(command(*arguments), text=True, start_new_session=True, **pipes)
     try:
         deadline = time.monotonic() + 90
         while len(list(journal.glob("*-*.h5"))) == kept:
@@ -87,13 +88,15 @@ def run_under_way(arguments, journal):
 def test_a_run_that_breaks_off_three_times_ends_with_the_same_rows(workshop, digits, tmp_path):
     before, out = entries(), tmp_path / "run"
     arguments = ("run", workshop / "lif", "--dataset", "digits", "--samples", SAMPLES, "--out", out)
-    for fault, code in (("a killed child", 2), ("SIGTERM", 130), ("SIGINT", 130)):
+    for fault, code in (("a killed child", 2), ("SIGTERM", 130), ("Ctrl-C, which reaches them all", 130)):
         with run_under_way(arguments, partial_folder(out)) as (process, processes):
             assert len(processes) > 3
             if fault == "a killed child":
                 os.kill(processes[-1], signal.SIGKILL)
+            elif fault == "SIGTERM":
+                process.terminate()
             else:
-                process.send_signal(getattr(signal, fault))
+                os.killpg(process.pid, signal.SIGINT)
             _, said = process.communicate(timeout=30)
         assert process.returncode == code, said
         assert f"spikecut run --resume {out}" in said and len(said.splitlines()) == 1
