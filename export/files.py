@@ -87,6 +87,17 @@ def read_array(group: h5py.Group, key: str, path: Path) -> IntArray:
     return np.asarray(_content(dataset, path), dtype=np.int64)
 
 
+def read_whole(group: h5py.Group, key: str, path: Path) -> IntArray:
+    """Like `read_array`, for files that hold whole numbers as floats, as lava-dl's do."""
+    dataset = read_dataset(group, key, path)
+    if dataset.dtype.kind != "f":
+        return read_array(group, key, path)
+    values = np.asarray(_content(dataset, path))
+    if not np.isfinite(values).all() or (np.abs(values) >= 2**31).any() or (values != np.trunc(values)).any():
+        raise BundleError(f"{path}: {group.name}/{key} does not hold integers; quantise the network first")
+    return values.astype(np.int64)
+
+
 def subgroup(group: h5py.Group, key: str, path: Path) -> h5py.Group:
     """A group stored in this very file; BundleError otherwise."""
     if key not in group or not isinstance(group.get(key, getlink=True), h5py.HardLink):

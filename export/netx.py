@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from spikecut.errors import BundleError, ExportError, InputError, UnsupportedError
-from spikecut.export.files import MAXIMUM_ELEMENTS, open_hdf5, read_array, read_dataset, replacing, subgroup
+from spikecut.export.files import MAXIMUM_ELEMENTS, open_hdf5, read_dataset, read_whole, replacing, subgroup
 from spikecut.export.graph import (
     InputSpec,
     IntArray,
@@ -33,6 +33,7 @@ NETX_TYPES = ("CUBA", "LOIHI")
 OWN_TYPE = "SPIKECUT"
 WEIGHT_MINIMUM, WEIGHT_MAXIMUM = -256, 254
 MAXIMUM_LAYERS = 4096
+INPUT_NEURONS = "input_neurons"
 
 
 def dense_weight_in_lava(weight: IntArray) -> IntArray:
@@ -204,7 +205,9 @@ def read_netx(
 ) -> IntegerNetwork:
     """Read a netx HDF5 file as an IntegerNetwork.
 
-    `spec`, `readout` and `horizon` are needed for files that spikecut did not write.
+    `spec`, `readout` and `horizon` are needed for files that spikecut did not write. Neurons of the input block become
+    a first layer of their own, which takes integer messages as current: `spec` must give what netx sets as the bias of
+    these neurons, weight · x + bias of the input block. Such a network runs on the batched engine; it is not written.
 
     Raises
     ------
@@ -260,37 +263,54 @@ def _read_layers(file: h5py.File, path: Path, spec: InputSpec, names: list[str] 
         kind = _read_text(group, "type", path)
         if kind == "input":
             if "neuron" in group:
-                raise UnsupportedError(f"{path}: layer {index}: an input layer with neurons is not supported yet")
+                layers.append(_input_neurons(group, spec, path))
             continue
         if kind == "flatten":
             continue
         if kind not in ("conv", "dense", "dense_rec") or (kind == "conv" and "delay" in group):
             what = "a delay on a convolution" if kind == "conv" else f"type {kind!r}"
             raise UnsupportedError(f"{path}: layer {index}: {what} is not supported; netx would drop or refuse it")
-        name = str(names[len(layers)]) if names and len(names) > len(layers) else f"{kind}{len(layers) + 1}"
+        number = len(layers) + (not layers or layers[0].name != INPUT_NEURONS)
+        name = str(names[len(layers)]) if names and len(names) > len(layers) else f"{kind}{number}"
         layers.append(_read_layer(group, name, kind, shape, path))
         shape = layers[-1].output_shape
     return layers
 
 
+def _input_neurons(group: h5py.Group, spec: InputSpec, path: Path) -> IntegerLayer:
+    """netx gives input neurons the input as bias, aligned by 6 bits like a current: the same as a weight of 1 each."""
+    shape = tuple(int(n) for n in read_whole(group, "shape", path).reshape(-1))
+    if shape != spec.shape:
+        raise BundleError(f"{path}: the input block is of shape {shape}, the input given of shape {spec.shape}")
+    if spec.maximum >= 2**15:
+        raise UnsupportedError(f"{path}: input neurons take messages of 15 bits, the input has {spec.bits}")
+    neuron = _read_neuron(group, "input", np.zeros(shape[0], dtype=np.int64), path)
+    if len(shape) == 1:
+        return IntegerLayer(INPUT_NEURONS, "dense", np.eye(shape[0], dtype=np.int64), neuron, shape, shape)
+    weight = np.ones((shape[0], 1, 1, 1), dtype=np.int64)
+    return IntegerLayer(INPUT_NEURONS, "conv", weight, neuron, shape, shape, groups=shape[0])
+
+
 def _read_layer(group: h5py.Group, name: str, kind: str, shape: Shape, path: Path) -> IntegerLayer:
-    weight = read_array(group, "weight", path)
+    weight = read_whole(group, "weight", path)
     geometry: dict[str, Any] = {}
     if kind == "conv":
+        if weight.ndim == 5 and weight.shape[4] == 1:  # lava-dl's synapses are convolutions in time, too
+            weight = weight[..., 0]
         if weight.ndim != 4:
             raise BundleError(f"{path}: layer {name}: weight of shape {weight.shape}, expected 4 dimensions")
         for key in ("stride", "padding", "dilation"):
-            geometry[key] = _pair(read_array(group, key, path), key, path)
-        geometry["groups"] = int(read_array(group, "groups", path).reshape(-1)[0])
+            geometry[key] = _pair(read_whole(group, key, path), key, path)
+        geometry["groups"] = int(read_whole(group, "groups", path).reshape(-1)[0])
     elif weight.ndim == 1:
         weight = weight.reshape(-1, size(shape)) if weight.size % size(shape) == 0 else weight
     if kind != "conv" and "delay" in group:
-        geometry["delay"] = _delays(read_array(group, "delay", path), weight, name, path)
+        geometry["delay"] = _delays(read_whole(group, "delay", path), weight, name, path)
     if kind == "dense_rec":
-        recurrent = read_array(group, "weight_rec", path)
+        recurrent = read_whole(group, "weight_rec", path)
         geometry["recurrent"] = recurrent.reshape(weight.shape[0], -1) if recurrent.ndim == 1 else recurrent
     output: Shape = (weight.shape[0],)
-    bias = read_array(group, "bias", path) if "bias" in group else np.zeros(output, dtype=np.int64)
+    bias = read_whole(group, "bias", path) if "bias" in group else np.zeros(output, dtype=np.int64)
     layer_neuron = _read_neuron(group, name, bias, path)
     if kind == "conv":
         output = _conv_shape(weight, shape, geometry)
@@ -345,7 +365,7 @@ def _read_neuron(group: h5py.Group, name: str, bias: IntArray, path: Path) -> In
         raise UnsupportedError(f"{path}: layer {name}: neuron type {kind!r} is not supported yet")
 
     def scalar(key: str) -> int:
-        values = read_array(neuron, key, path).reshape(-1)
+        values = read_whole(neuron, key, path).reshape(-1)
         if values.size != 1:
             raise UnsupportedError(f"{path}: layer {name}: {key} per neuron is not supported yet")
         return int(values[0])

@@ -58,7 +58,8 @@ def main() -> int:
     for key, count in total.items():
         print(f"{key:60} {count:>15,}")
     print(
-        f"0 mismatches; seeds {seeds[0]} to {seeds[-1]}, {direct:.0f} s by hand, {seconds - direct:.0f} s in the runtime"
+        f"0 mismatches; seeds {seeds[0]} to {seeds[-1]}; models driven by hand {direct:.0f} s, "
+        f"in the runtime {seconds - direct:.0f} s"
     )
     report = {
         "mismatches": 0,

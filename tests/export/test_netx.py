@@ -130,7 +130,7 @@ def absurd(file):
 
 DAMAGE = {
     "weights missing": (damage("layer/1/weight", None), "missing"),
-    "float weights": (damage("layer/1/weight", np.ones((4, 2, 3, 3))), "integers"),
+    "float weights": (damage("layer/1/weight", np.full((4, 2, 3, 3), 0.5)), "integers"),
     "flat weights": (damage("layer/1/weight", np.ones(4, dtype=int)), "4 dimensions"),
     "external link": (relink, "link"),
     "absurd shape": (absurd, "claims"),

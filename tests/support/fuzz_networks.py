@@ -132,7 +132,7 @@ def _neuron(draw, rng, channels, exportable):
         decay_u=draw(decays),
         decay_v=draw(decays),
         bias_exponent=draw(st.integers(0, 7)),
-        v_init=draw(st.sampled_from([0, 0, 33, -STATE_TOP, STATE_TOP])) or int(rng.integers(-5000, 5000)),
+        v_init=draw(st.sampled_from([0, 0, int(rng.integers(-5000, 5000)), -STATE_TOP, STATE_TOP])),
         reset=draw(st.sampled_from(["zero", "subtract"])),
     )
 
