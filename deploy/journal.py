@@ -8,7 +8,7 @@ whole. The folder goes when the run is done.
 import shutil
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -35,12 +35,11 @@ class Journal:
 
     Attributes
     ----------
-    folder: RUN.partial. network: the network that runs. written: samples on disk, per pass ("cut", "full").
+    folder: RUN.partial. network: the network that runs.
     """
 
     folder: Path
     network: IntegerNetwork
-    written: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, run: Path, network: IntegerNetwork) -> "Journal":
@@ -69,32 +68,37 @@ class Journal:
         If the parts break off, those that came are on disk when the exception goes on.
         """
         gathered, pending, since = list(earlier), list[RunTrace](), time.monotonic()
-        self.written[what] = sum(part.samples for part in earlier)
+
+        def flush() -> None:
+            """Write the pending parts as one file, and forget them."""
+            part = joined(pending)
+            pending.clear()
+            self._write(what, sum(each.samples for each in gathered), part)
+            gathered.append(part)
+
         try:
             for part in parts:
                 pending.append(part)
                 waiting = sum(each.samples for each in pending)
                 if waiting >= SAMPLES_PER_FILE or time.monotonic() - since > SECONDS_PER_FILE:
-                    gathered.append(self._flush(what, pending))
+                    flush()
                     since = time.monotonic()
         finally:
             if pending:
-                gathered.append(self._flush(what, pending))
+                flush()
         return joined(gathered)
 
-    def _flush(self, what: str, pending: list[RunTrace]) -> RunTrace:
-        """Write the pending parts as one file and forget them."""
-        part = joined(pending)
-        pending.clear()
-        first = self.written[what]
+    def _write(self, what: str, first: int, part: RunTrace) -> None:
         path = self.folder / f"{what}-{first:08d}.h5"
         try:
             with replacing(path) as temporary:
                 temporary.write_bytes(_packed(part))
         except OSError as error:
             raise InputError(f"cannot write {path}: {error.strerror or error}; make room, then resume") from error
-        self.written[what] = first + part.samples
-        return part
+
+    def samples(self, what: str) -> int:
+        """How many samples of one pass ("cut", "full") are on disk."""
+        return sum(part.samples for part in self.read(what))
 
     def read(self, what: str) -> list[RunTrace]:
         """What is on disk of one pass, in order, up to the first gap; InputError if a file is damaged."""

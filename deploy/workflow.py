@@ -49,6 +49,36 @@ class Run:
     folder: Path | None
 
 
+@dataclass(frozen=True)
+class RunOptions:
+    """How a run is made.
+
+    Attributes
+    ----------
+    backend: "lava", "batched", or "loihi2", which is refused.
+    mode: on Lava, each sample alone ("isolated") or one after the other through the pipeline ("streaming").
+    lava_models: Lava's own arithmetic ("stock"), or the same integers faster ("fast", "fused").
+    hardware: hardware files to estimate on; None for all that come with spikecut.
+    also_full: run to the horizon too. hypothetical: estimate even where a feature is missing.
+    """
+
+    backend: str = "lava"
+    mode: Mode = "isolated"
+    lava_models: LavaModels = "fast"
+    hardware: tuple[str, ...] | None = None
+    also_full: bool = False
+    hypothetical: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("--backend", self.backend, ("lava", "batched", "loihi2")),
+            ("--mode", self.mode, get_args(Mode)),
+            ("--lava-models", self.lava_models, get_args(LavaModels)),
+        ):
+            if value not in known:
+                raise InputError(f"{name} {value!r}: expected one of {', '.join(known)}")
+
+
 def export_to_bundle(
     network: SpikingNetwork, recipe: Mapping[str, Any], out: Path, dataset: str | None = None, name: str | None = None
 ) -> Manifest:
@@ -90,7 +120,7 @@ def run_traces(
     bundle: Bundle,
     inputs: Integers,
     policy: CutoffPolicy | None,
-    options: "RunOptions",
+    options: RunOptions,
     journal: Journal | None = None,
 ) -> tuple[RunTrace, RunTrace | None]:
     """Run samples with the policy, and without it if `also_full`, recording every message.
@@ -111,7 +141,7 @@ def _run_once(
     bundle: Bundle,
     inputs: Integers,
     policy: CutoffPolicy | None,
-    options: "RunOptions",
+    options: RunOptions,
     journal: Journal | None,
     name: str,
 ) -> RunTrace:
@@ -136,36 +166,6 @@ def _run_once(
             first=done,
         )
         return joined([*earlier, *parts]) if journal is None else journal.keep(name, parts, earlier)
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How a run is made.
-
-    Attributes
-    ----------
-    backend: "lava", "batched", or "loihi2", which is refused.
-    mode: on Lava, each sample alone ("isolated") or one after the other through the pipeline ("streaming").
-    lava_models: Lava's own arithmetic ("stock"), or the same integers faster ("fast", "fused").
-    hardware: hardware files to estimate on; None for all that come with spikecut.
-    also_full: run to the horizon too. hypothetical: estimate even where a feature is missing.
-    """
-
-    backend: str = "lava"
-    mode: Mode = "isolated"
-    lava_models: LavaModels = "fast"
-    hardware: tuple[str, ...] | None = None
-    also_full: bool = False
-    hypothetical: bool = False
-
-    def __post_init__(self) -> None:
-        for name, value, known in (
-            ("--backend", self.backend, ("lava", "batched", "loihi2")),
-            ("--mode", self.mode, get_args(Mode)),
-            ("--lava-models", self.lava_models, get_args(LavaModels)),
-        ):
-            if value not in known:
-                raise InputError(f"{name} {value!r}: expected one of {', '.join(known)}")
 
 
 def run_bundle(
@@ -209,7 +209,7 @@ def run_bundle(
             journal.begin(request, overwrite)
         elif read_request(out).hashes != hashes:
             raise InputError(f"{out}: the bundle or the data have changed since the run broke off: run it again")
-    with _kept(journal, out, len(split.y)):
+    with keeping(journal, out, len(split.y)):
         trace, full = run_traces(bundle, inputs, policy, options, journal)
         costs = RunCosts.of(trace, full, hardware, options.hypothetical)
         evaluation = Evaluation(trace, split.y, split.index, network.input.labels, costs.estimates)
@@ -234,18 +234,18 @@ def run_bundle(
 
 
 @contextmanager
-def _kept(journal: Journal | None, out: Path | None, samples: int) -> Iterator[None]:
+def keeping(journal: Journal | None, out: Path | None, samples: int) -> Iterator[None]:
     """Add to whatever ends a run what was kept of it, and how to go on; nothing finished, nothing left."""
     try:
         yield
     except (SpikecutError, KeyboardInterrupt) as error:
         if journal is None:
             raise
-        kept = journal.written.get("cut", 0)
+        kept, full = journal.samples("cut"), journal.samples("full")
         if kept == 0:
             journal.remove()
             raise
-        also = f" and {journal.written['full']} of the full run" if "full" in journal.written else ""
+        also = f" and {full} of the full run" if full else ""
         left = f"{kept} of {samples} samples{also} are kept: spikecut run --resume {out}"
         if isinstance(error, KeyboardInterrupt):
             raise Interrupted(f"interrupted; {left}") from error

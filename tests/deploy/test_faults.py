@@ -25,8 +25,8 @@ from spikecut.deploy.commands import first_samples
 from spikecut.deploy.cutoff.fixed import FixedTimestep
 from spikecut.deploy.journal import Journal, partial_folder, read_request
 from spikecut.deploy.trace import joined
-from spikecut.deploy.workflow import RunOptions, run_bundle
-from spikecut.errors import BackendError, InputError
+from spikecut.deploy.workflow import RunOptions, keeping, run_bundle
+from spikecut.errors import BackendError, InputError, Interrupted
 
 SAMPLES = 260
 
@@ -156,6 +156,22 @@ def test_a_disk_that_is_full_leaves_whole_files_only(tmp_path):
     for one, other in zip(kept.events, trace.events, strict=True):
         np.testing.assert_array_equal(one.raster, other.raster)
         np.testing.assert_array_equal(one.synops, other.synops)
+
+
+def test_a_resumed_run_that_breaks_off_at_once_loses_nothing(tmp_path):
+    network = random_network(1, dense_only=True)
+    journal = Journal.of(tmp_path / "run", network)
+    journal.folder.mkdir()
+    journal.keep("cut", [run_batched(network, random_inputs(network, 7), record="all")], [])
+    again = Journal.of(tmp_path / "run", network)
+    with pytest.raises(Interrupted, match="7 of 30 samples are kept"), keeping(again, tmp_path / "run", 30):
+        raise KeyboardInterrupt
+    assert again.samples("cut") == 7
+    shutil.rmtree(journal.folder)
+    journal.folder.mkdir()
+    with pytest.raises(KeyboardInterrupt), keeping(again, tmp_path / "run", 30):
+        raise KeyboardInterrupt
+    assert not journal.folder.exists()
 
 
 def test_a_disk_that_is_full_at_the_end_leaves_no_run(bundle, digits, tmp_path):
