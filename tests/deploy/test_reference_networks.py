@@ -9,11 +9,11 @@ every spike, current and voltage, with three differences of notation, not of ari
 
 - The reference holds hardware time: the layer at depth l has its step t in column t + l. What it does in the l columns
   before its first real input (it integrates its bias) ends with a reset, as in spikecut.
-- A presentation lasts 17 columns, after which the layer at depth l is reset in column 17 + l and the image begins again.
+- A presentation lasts 17 columns, after which the layer at depth l is reset in column 17 + l and the image begins anew.
   Both presentations are compared, the second as far as it goes.
 - In the step of a spike the reference shows 128, a refractory counter of 1, in the place of the voltage, which is 0.
 
-Not compared: fc-3, the file's ninth layer, which never fires. Its currents and voltages are floats of another run: they do
+Not compared: fc-3, the ninth layer, which never fires. Its currents and voltages are floats of another run: they do
 not follow from the spikes in fc-2.npy. Nor input-s, that run's input.
 """
 
@@ -109,7 +109,7 @@ def test_pilotnet_layers(pilotnet, number):
     shown = np.where(found == 1, REFRACTORY, ours)
     for start in (depth, depth + PERIOD):
         steps = max(0, min(PERIOD, STEPS - start))
-        assert steps or number == 7  # its second presentation begins after the end
+        assert steps or number >= 6  # their second presentation begins after the end
         np.testing.assert_array_equal(found[:steps], spikes[start:][:steps])
         np.testing.assert_array_equal(sums[:steps] << 6, currents[start:][:steps])
         np.testing.assert_array_equal(shown[:steps], voltages[start:][:steps])
