@@ -77,6 +77,10 @@ class RunOptions:
         ):
             if value not in known:
                 raise InputError(f"{name} {value!r}: expected one of {', '.join(known)}")
+        if self.backend == "batched" and (self.mode, self.lava_models) != ("isolated", "fast"):
+            raise InputError(
+                "--mode and --lava-models are of --backend lava: the batched engine has no choice of either"
+            )
 
 
 def export_to_bundle(

@@ -2,10 +2,10 @@
 
 from typing import Literal
 
-from spikecut.deploy.backends.base import RECORDS, Record
+from spikecut.deploy.backends.base import RECORDS, LavaModels, Record
 from spikecut.deploy.cutoff.base import CutoffPolicy
 from spikecut.deploy.cutoff.calibrate import Calibration
-from spikecut.deploy.trace import RunTrace
+from spikecut.deploy.trace import Mode, RunTrace
 from spikecut.errors import InputError
 from spikecut.export.graph import IntegerNetwork, Integers
 
@@ -18,6 +18,8 @@ def run(
     backend: Backend = "batched",
     policy: CutoffPolicy | Calibration | None = None,
     record: Record = "output",
+    mode: Mode = "isolated",
+    lava_models: LavaModels = "fast",
 ) -> RunTrace:
     """Run encoded samples through a network, each from rest.
 
@@ -25,13 +27,16 @@ def run(
     ----------
     network: from `spikecut.load`.
     inputs: integers [T, N, *network.input_shape] from `spikecut.encode`.
-    backend: "batched" (numpy) or "lava" (Lava's CPU simulator); both give the same integers.
+    backend: "batched" or "lava" (Lava's CPU simulator); both give the same integers.
     policy: ends a sample's run early, or what `spikecut.calibrate` returned; None runs all T timesteps.
     record: "output" (scores only), "events" (counts per layer and step as well), "all" (every message).
+    mode: on Lava "isolated", each sample alone, or "streaming", the next one starts while the pipeline drains.
+    lava_models: on Lava "stock" (its own arithmetic), "fast" or "fused"; the same integers.
 
     Raises
     ------
-    DataError: inputs that do not fit. InputError: an unknown backend or record, a policy for another horizon.
+    DataError: inputs that do not fit. InputError: an unknown backend or record, a policy for another horizon, a mode or
+        models that the backend does not have.
     BackendError: Lava is missing or failed.
     """
     if record not in RECORDS:
@@ -39,11 +44,13 @@ def run(
     if isinstance(policy, Calibration):
         policy = policy.policy
     if backend == "batched":
+        if (mode, lava_models) != ("isolated", "fast"):
+            raise InputError("mode and lava_models are of backend='lava': the batched engine has no choice of either")
         from spikecut.deploy.backends.batched import run_batched
 
         return run_batched(network, inputs, policy, record)
     if backend == "lava":
         from spikecut.deploy.backends.lava_cpu import run_lava
 
-        return run_lava(network, inputs, policy, record)
+        return run_lava(network, inputs, policy, record, mode=mode, models=lava_models)
     raise InputError(f"backend {backend!r}: expected batched or lava")

@@ -38,7 +38,7 @@ def test_from_training_to_a_halted_run_on_lava(command, tmp_path):
     assert code == 0 and "every integer is equal" in out
     assert command("calibrate", bundle, "--dataset", "digits", "--epsilon", 0.05)[0] == 0
     arguments = ("run", bundle, "--dataset", "digits", "--samples", 20, "--also-full", "--json")
-    code, out, _ = command(*arguments, "--out", run)
+    code, out, _ = command(*arguments, "--lava-models", "fused", "--out", run)
     summary = json.loads(out)
     assert code == 0 and summary["backend"] == "lava" and summary["samples"] == 20
     assert {"naive", "isolated", "streaming"} <= set(summary["savings"])
@@ -126,6 +126,18 @@ BAD = {
     "unknown policy": (lambda b, t: ["calibrate", b, "--dataset", "digits", "--policy", "magic"], "magic"),
     "T below 1": (lambda b, t: ["train", "--timesteps", 0, "--out", t / "a.safetensors"], "timesteps"),
     "unknown method": (lambda b, t: ["train", "--method", "stdp", "--out", t / "a.safetensors"], "stdp"),
+    "lava models on the batched engine": (
+        lambda b, t: ["run", b, "--dataset", "digits", "--backend", "batched", "--lava-models", "fused"],
+        "batched engine has no choice",
+    ),
+    "unknown lava models": (lambda b, t: ["run", b, "--dataset", "digits", "--lava-models", "slow"], "fused"),
+    "unknown mode": (lambda b, t: ["run", b, "--dataset", "digits", "--mode", "at once"], "streaming"),
+    "a run without a bundle": (lambda b, t: ["run"], "BUNDLE"),
+    "resuming what never ran": (lambda b, t: ["run", "--resume", t / "run"], "no run that broke off"),
+    "resuming with a dataset": (lambda b, t: ["run", "--resume", t / "run", "--dataset", "digits"], "as the run began"),
+    "Loihi 2": (lambda b, t: ["run", b, "--dataset", "digits", "--backend", "loihi2"], "no Loihi 2 model"),
+    "sweep of an unknown policy": (lambda b, t: ["sweep", b, "--dataset", "digits", "--policy", "magic"], "magic"),
+    "sweep of an impossible epsilon": (lambda b, t: ["sweep", b, "--dataset", "digits", "--epsilon", 2], "psilon"),
     "unknown hardware": (lambda b, t: ["run", b, "--dataset", "digits", "--hardware", "loihi9"], "loihi9"),
     "unknown backend": (lambda b, t: ["run", b, "--dataset", "digits", "--backend", "gpu"], "gpu"),
     "missing checkpoint": (lambda b, t: ["export", t / "no.safetensors", "--out", t / "o"], "no.safetensors"),
@@ -189,12 +201,12 @@ def test_debug_shows_the_traceback(monkeypatch, tmp_path):
 
 
 def test_an_interrupted_run_leaves_nothing(command, workshop, tmp_path, monkeypatch):
-    from spikecut.deploy import evaluate
+    from spikecut.deploy import run_folder
 
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(evaluate.pq, "write_table", interrupt)
+    monkeypatch.setattr(run_folder.pq, "write_table", interrupt)
     arguments = ["run", workshop / "lif", "--dataset", "digits", "--samples", 5, "--backend", "batched"]
     code, _, err = command(*arguments, "--out", tmp_path / "run")
     assert code == 130 and "interrupted" in err
