@@ -8,19 +8,26 @@ import torch
 from torch import nn
 
 from spikecut.errors import CheckpointError, UnsupportedError
-from spikecut.export.graph import BatchNorm, FloatLayer, FloatNetwork, FloatNeuron, InputSpec, Pair, Shape
-from spikecut.models.convert import qcfs_to_spiking
+from spikecut.export.graph import BatchNorm, FloatLayer, FloatNetwork, FloatNeuron, InputSpec, Pair, Reset, Shape
+from spikecut.models.convert import fold_pooling, qcfs_to_spiking
 from spikecut.models.layers.qcfs import QCFS
-from spikecut.models.network import SpikingNetwork, Stage
+from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm
+from spikecut.models.network import ResidualStage, SpikingNetwork, Stage
 from spikecut.models.neurons.integrate_fire import IntegrateFire, MembraneReadout
 from spikecut.models.neurons.leaky import LeakyIntegrateFire
 
 
 def spiking_form(network: SpikingNetwork) -> SpikingNetwork:
-    """The network as it will spike: quantised activations replaced by integrate-and-fire neurons, in eval mode."""
-    if any(isinstance(stage.neuron, QCFS) for stage in network.chain()):
+    """The network as it will spike, in eval mode: integrate-and-fire in place of QCFS, pooling folded into weights."""
+    if any(isinstance(stage.neuron, QCFS) for stage in network.every_stage()):
         network = qcfs_to_spiking(network)
+    if any(stage.pool > 1 for stage in network.chain()) and not _residual(network):
+        network = fold_pooling(network)
     return network.eval()
+
+
+def _residual(network: SpikingNetwork) -> bool:
+    return any(isinstance(stage, ResidualStage) for stage in network.chain())
 
 
 def input_spec(recipe: Mapping[str, Any], shape: Shape) -> InputSpec:
@@ -57,6 +64,8 @@ def trace(network: SpikingNetwork, spec: InputSpec, horizon: int) -> FloatNetwor
 
 
 def _layer(stage: Stage, shape: Shape) -> FloatLayer:
+    if isinstance(stage, ResidualStage):
+        raise UnsupportedError(f"layer {stage.name}: a residual connection; a bundle is a chain of layers")
     synapse = stage.synapse
     weight = _numpy(synapse.weight)
     bias = np.zeros(weight.shape[0]) if synapse.bias is None else _numpy(synapse.bias)
@@ -88,6 +97,11 @@ def _batch_norm(stage: Stage) -> BatchNorm | None:
     norm = stage.norm
     if isinstance(norm, nn.Identity):
         return None
+    if isinstance(norm, TemporalEffectiveBatchNorm):
+        raise UnsupportedError(
+            f"layer {stage.name}: TEBN scales each timestep's current by a factor of its own, and no Process has a "
+            "gain per timestep; train with qcfs, tet or ce"
+        )
     if not isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
         raise UnsupportedError(f"layer {stage.name}: {type(norm).__name__} cannot be folded; use batch norm or none")
     if norm.running_mean is None or norm.running_var is None:
@@ -101,7 +115,8 @@ def _batch_norm(stage: Stage) -> BatchNorm | None:
 def _neuron(stage: Stage) -> FloatNeuron:
     neuron = stage.neuron
     if isinstance(neuron, LeakyIntegrateFire):
-        return FloatNeuron(threshold=float(neuron.threshold), decay_v=float(neuron.decay))
+        reset: Reset = "zero" if neuron.reset == "hard" else "subtract"
+        return FloatNeuron(threshold=float(neuron.threshold), decay_v=float(neuron.decay), reset=reset)
     if isinstance(neuron, IntegrateFire):
         return FloatNeuron(
             threshold=float(neuron.threshold),

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from spikecut.errors import CheckpointError, InputError
 from spikecut.models.layers.qcfs import QCFS
+from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm
 from spikecut.models.network import SpikingNetwork
 from spikecut.models.neurons.integrate_fire import IntegrateFire
 from spikecut.models.zoo import build
@@ -108,8 +109,9 @@ def _check_tensors(path: Path, expected: dict[str, Tensor], found: dict[str, Ten
 
 
 def _check_values(path: Path, network: SpikingNetwork) -> None:
-    for stage in network.chain():
-        neuron, norm = stage.neuron, stage.norm
+    for stage in network.every_stage():
+        neuron = stage.neuron
+        norm = stage.norm.norm if isinstance(stage.norm, TemporalEffectiveBatchNorm) else stage.norm
         if isinstance(neuron, QCFS | IntegrateFire) and not float(neuron.threshold) > 0:
             raise CheckpointError(
                 f"{path}: stage {stage.name} has the threshold {float(neuron.threshold)}, not positive"

@@ -1,45 +1,94 @@
-"""A chain of spiking stages: synapse, normalisation, neuron."""
+"""A chain of spiking stages: pooling, synapse, normalisation, neuron."""
 
 import math
 from collections.abc import Iterator
 from typing import Literal, cast
 
+import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from spikecut.errors import InputError
+from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm
 
 Readout = Literal["count", "membrane"]
 Synapse = nn.Conv2d | nn.Linear
-Norm = nn.BatchNorm2d | nn.BatchNorm1d | nn.Identity
+Norm = nn.BatchNorm2d | nn.BatchNorm1d | TemporalEffectiveBatchNorm | nn.Identity
 
 
 class Stage(nn.Module):
-    """One layer: synapse and normalisation at each timestep, then the neuron over time.
+    """One layer: pooling, synapse and normalisation at each timestep, then the neuron over time.
 
     Attributes
     ----------
     name: unique in its network.
     synapse: nn.Conv2d or nn.Linear, bias optional; a Linear flattens what comes as (C, H, W) in torch's order.
-    norm: nn.BatchNorm2d, nn.BatchNorm1d or nn.Identity.
+    norm: nn.BatchNorm2d, nn.BatchNorm1d, TemporalEffectiveBatchNorm or nn.Identity.
     neuron: LeakyIntegrateFire, IntegrateFire, MembraneReadout or QCFS.
+    pool: side of the non-overlapping average pooling before the synapse; 1 for none.
     """
 
-    def __init__(self, name: str, synapse: Synapse, norm: Norm, neuron: nn.Module) -> None:
+    def __init__(self, name: str, synapse: Synapse, norm: Norm, neuron: nn.Module, pool: int = 1) -> None:
         super().__init__()
         self.name = name
         self.synapse: Synapse = synapse
         self.norm: Norm = norm
         self.neuron = neuron
+        self.pool = pool
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """What the stage before sent, [T, N, *] → what this one sends, [T, N, *]."""
-        timesteps, samples = inputs.shape[:2]
+    def forward(self, inputs: Tensor, responses: list[Tensor] | None = None) -> Tensor:
+        """What the stage before sent, [T, N, *] → what this one sends, [T, N, *].
+
+        responses: where given, the neuron's response (see its `respond`) is appended, for RCS.
+        """
+        return self._fire(self.currents(inputs), responses)
+
+    def currents(self, inputs: Tensor) -> Tensor:
+        """Input currents of the neurons, [T, N, *]. InputError if the pooling does not divide the map."""
         frames = inputs.flatten(0, 1)
+        if self.pool > 1:
+            sides = tuple(frames.shape[2:])
+            if any(side % self.pool for side in sides):
+                raise InputError(f"stage {self.name}: a map of {sides} is not divisible by its pooling, {self.pool}")
+            frames = functional.avg_pool2d(frames, self.pool)
         if isinstance(self.synapse, nn.Linear):
             frames = frames.flatten(1)
-        currents: Tensor = self.norm(self.synapse(frames))
-        sent: Tensor = self.neuron(currents.reshape(timesteps, samples, *currents.shape[1:]))
-        return sent
+        currents: Tensor = self.synapse(frames)
+        if not isinstance(self.norm, TemporalEffectiveBatchNorm):
+            currents = self.norm(currents)
+        over_time = currents.reshape(*inputs.shape[:2], *currents.shape[1:])
+        return self.norm(over_time) if isinstance(self.norm, TemporalEffectiveBatchNorm) else over_time
+
+    def _fire(self, currents: Tensor, responses: list[Tensor] | None) -> Tensor:
+        if responses is None:
+            return cast(Tensor, self.neuron(currents))
+        sent, response = self.neuron.respond(currents)
+        responses.append(response)
+        return cast(Tensor, sent)
+
+
+class ResidualStage(Stage):
+    """Two layers and a path around them: the neuron integrates norm(synapse(first(x))) + shortcut(x).
+
+    He, Zhang, Ren, Sun, "Deep residual learning for image recognition", CVPR 2016; the sum is one of currents. It may
+    be trained, but not exported: a bundle is a chain.
+
+    Attributes
+    ----------
+    first: the first of the two layers.
+    shortcut: a stage without neuron (nn.Identity), or None, which adds x itself to the currents.
+    """
+
+    def __init__(
+        self, name: str, first: Stage, synapse: Synapse, norm: Norm, neuron: nn.Module, shortcut: Stage | None = None
+    ) -> None:
+        super().__init__(name, synapse, norm, neuron)
+        self.first = first
+        self.shortcut = shortcut
+
+    def forward(self, inputs: Tensor, responses: list[Tensor] | None = None) -> Tensor:
+        """As that of a Stage; the responses of both layers are appended."""
+        around: Tensor = inputs if self.shortcut is None else self.shortcut(inputs)
+        return self._fire(self.currents(self.first(inputs, responses)) + around, responses)
 
 
 class SpikingNetwork(nn.Module):
@@ -70,17 +119,28 @@ class SpikingNetwork(nn.Module):
         """The stages, input first, typed."""
         return (cast(Stage, stage) for stage in self.stages)
 
+    def every_stage(self) -> Iterator[Stage]:
+        """The stages of the chain and, before each, those inside it (of a ResidualStage)."""
+        for stage in self.chain():
+            yield from (inner for inner in stage.children() if isinstance(inner, Stage))
+            yield stage
+
     @property
     def input_size(self) -> int:
         """Numbers in one frame."""
         return math.prod(self.input_shape)
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Frames [T, N, *input_shape] → scores per step [T, N, classes]. InputError for frames of another shape."""
+    def forward(self, inputs: Tensor, responses: list[Tensor] | None = None) -> Tensor:
+        """Frames [T, N, *input_shape] → scores per step [T, N, classes]. InputError for frames of another shape.
+
+        responses: where given, the responses of all layers but the last are appended, input first.
+        """
         if inputs.ndim < 3 or tuple(inputs.shape[2:]) != self.input_shape:
             raise InputError(
                 f"frames of shape {tuple(inputs.shape)}: expected [T, N, {', '.join(map(str, self.input_shape))}]"
             )
-        for stage in self.chain():
-            inputs = stage(inputs)
-        return inputs
+        *hidden, output = self.chain()
+        for stage in hidden:
+            inputs = stage(inputs, responses)
+        scores: Tensor = output(inputs)
+        return scores

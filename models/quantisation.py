@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from spikecut.errors import InputError, RangeError, UnsupportedError
 from spikecut.models.network import SpikingNetwork, Stage
 from spikecut.models.neurons.integrate_fire import IntegrateFire, MembraneReadout
-from spikecut.models.neurons.leaky import LeakyIntegrateFire
+from spikecut.models.neurons.leaky import LeakyIntegrateFire, Reset
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -92,15 +92,17 @@ class StagePlan:
 
 
 class IntegerLeaky(nn.Module):
-    """v[t] = trunc(v[t-1] · (4096 - decay) / 4096) + x[t]; s[t] = v[t] > 64 · threshold; v[t] ← 0 where s[t].
+    """v[t] = trunc(v[t-1] · (4096 - decay) / 4096) + x[t]; s[t] = v[t] > 64 · threshold; then the reset where s[t].
 
-    decay: 0 to 4096; threshold: in weight units; x, v: integers in v's units, held exactly in float64.
+    decay: 0 to 4096; threshold: in weight units; reset: "hard", v[t] ← 0, or "soft", v[t] ← v[t] - 64 · threshold;
+    x, v: integers in v's units, held exactly in float64.
     """
 
-    def __init__(self, decay: int, threshold: int) -> None:
+    def __init__(self, decay: int, threshold: int, reset: Reset = "hard") -> None:
         super().__init__()
         self.decay = decay
         self.threshold = threshold
+        self.reset: Reset = reset
 
     def forward(self, currents: Tensor) -> Tensor:
         """Currents [T, N, *], float64 integers → spikes, 0 or 1."""
@@ -110,7 +112,8 @@ class IntegerLeaky(nn.Module):
             kept = torch.trunc(membrane_potential * (DECAY_ONE - self.decay) / DECAY_ONE)
             membrane_potential = kept + current
             spike = membrane_potential > ALIGNMENT * self.threshold
-            membrane_potential = membrane_potential.masked_fill(spike, 0)
+            after = 0 if self.reset == "hard" else membrane_potential - ALIGNMENT * self.threshold
+            membrane_potential = torch.where(spike, after, membrane_potential)
             spikes.append(spike.to(currents.dtype))
         return torch.stack(spikes)
 
@@ -193,6 +196,8 @@ def quantised_twin(network: SpikingNetwork, plans: Sequence[StagePlan]) -> Quant
 
 
 def _quantise(stage: Stage, plan: StagePlan) -> None:
+    if type(stage) is not Stage or stage.pool > 1:
+        raise UnsupportedError(f"stage {stage.name}: a residual connection, or pooling that is not folded yet")
     weight, bias = _folded(stage)
     integer_weight = round_weight((weight * plan.input_factor).numpy(), plan.scale)
     integer_bias = round_bias(bias.numpy(), plan.scale, plan.bias_exponent) * 2**plan.bias_exponent
@@ -208,6 +213,8 @@ def _folded(stage: Stage) -> tuple[Tensor, Tensor]:
     bias = weight.new_zeros(len(weight)) if stage.synapse.bias is None else stage.synapse.bias
     if isinstance(norm, nn.Identity):
         return weight, bias
+    if not isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
+        raise UnsupportedError(f"stage {stage.name}: {type(norm).__name__} cannot be folded into weights")
     if norm.running_mean is None or norm.running_var is None or not norm.affine:
         raise UnsupportedError(f"stage {stage.name}: its batch norm has no running statistics or no γ and β")
     deviation = torch.sqrt(norm.running_var + norm.eps)
@@ -221,7 +228,7 @@ def _integer_neuron(stage: Stage, scale: float) -> nn.Module:
     if isinstance(neuron, MembraneReadout):
         return neuron
     if isinstance(neuron, LeakyIntegrateFire):
-        return IntegerLeaky(round_decay(neuron.decay), round_threshold(neuron.threshold, scale))
+        return IntegerLeaky(round_decay(neuron.decay), round_threshold(neuron.threshold, scale), neuron.reset)
     if isinstance(neuron, IntegrateFire):
         if 2 * float(neuron.v_init) != float(neuron.threshold):
             raise UnsupportedError(f"stage {stage.name}: v_init must be half the threshold")

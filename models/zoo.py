@@ -3,61 +3,158 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import nn
 
 from spikecut.errors import InputError
 from spikecut.models.layers.qcfs import QCFS
-from spikecut.models.network import SpikingNetwork, Stage
+from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm
+from spikecut.models.network import Norm, Readout, ResidualStage, SpikingNetwork, Stage
 from spikecut.models.neurons.integrate_fire import IntegrateFire, MembraneReadout
-from spikecut.models.neurons.leaky import LeakyIntegrateFire
+from spikecut.models.neurons.leaky import LeakyIntegrateFire, Reset
 
-CHANNELS = (16, 32)
-HIDDEN = 128
 INITIAL_THRESHOLD = 2.0
+Normalisation = Literal["batch", "tebn", "none"]
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """3 × 3 convolution, padding 1, of a chain; pool: side of the average pooling before it."""
+
+    channels: int
+    stride: int = 1
+    pool: int = 1
+
+
+@dataclass(frozen=True)
+class Body:
+    """Convolutions, then the pooling before the first dense layer, hidden dense layers, and the output."""
+
+    convolutions: tuple[Convolution, ...]
+    pool: int = 1
+    hidden: tuple[int, ...] = ()
+
+
+BODIES = {
+    "digits": Body((Convolution(16), Convolution(32, stride=2))),
+    "mlp": Body((), hidden=(128,)),
+    "small": Body((Convolution(8, stride=2), Convolution(16, stride=2)), hidden=(48,)),
+    "conv": Body(
+        (Convolution(32), Convolution(32, stride=2), Convolution(64), Convolution(64, stride=2)), hidden=(128,)
+    ),
+    "vgg": Body(
+        (
+            Convolution(64),
+            Convolution(64),
+            Convolution(128, pool=2),
+            Convolution(128),
+            Convolution(256, pool=2),
+            Convolution(256),
+        ),
+        pool=4,
+    ),
+    "vggsnn": Body(
+        (
+            Convolution(64),
+            Convolution(128),
+            Convolution(256, pool=2),
+            Convolution(256),
+            Convolution(512, pool=2),
+            Convolution(512),
+            Convolution(512, pool=2),
+            Convolution(512),
+        ),
+        pool=2,
+    ),
+}
+RESNET_CHANNELS = (64, 128, 256, 512)
+ARCHITECTURES = tuple(f"{body}-{neuron}" for body in (*BODIES, "resnet18") for neuron in ("lif", "qcfs"))
 
 
 @dataclass(frozen=True)
 class _Style:
-    """What the architectures of one training method have in common."""
+    """What all layers of a network have in common."""
 
-    normalised: bool
     neuron: Callable[[], nn.Module]
     output: Callable[[], nn.Module]
+    normalised_output: bool
+    norm: Normalisation
+    timesteps: int | None
 
-    def conv(self, name: str, channels_in: int, channels_out: int, stride: int) -> Stage:
-        """3 x 3 convolution, padding 1."""
-        synapse = nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1, bias=not self.normalised)
-        norm = nn.BatchNorm2d(channels_out) if self.normalised else nn.Identity()
-        return Stage(name, synapse, norm, self.neuron())
+    def make_norm(self, channels: int, dimensions: Literal["1d", "2d"]) -> Norm:
+        """Fresh normalisation of this many channels."""
+        if self.norm == "tebn" and self.timesteps is not None:
+            return TemporalEffectiveBatchNorm(channels, self.timesteps, dimensions)
+        if self.norm == "batch":
+            return nn.BatchNorm2d(channels) if dimensions == "2d" else nn.BatchNorm1d(channels)
+        return nn.Identity()
 
-    def dense(self, name: str, features_in: int, features_out: int, output: bool = False) -> Stage:
-        """Fully connected."""
-        synapse = nn.Linear(features_in, features_out, bias=not self.normalised)
-        norm = nn.BatchNorm1d(features_out) if self.normalised else nn.Identity()
-        return Stage(name, synapse, norm, self.output() if output else self.neuron())
+    def conv(self, channels_in: int, channels_out: int, stride: int, kernel: int = 3) -> tuple[nn.Conv2d, Norm]:
+        """Convolution that keeps the map but for its stride, and its normalisation."""
+        bias = self.norm == "none"
+        synapse = nn.Conv2d(channels_in, channels_out, kernel, stride=stride, padding=kernel // 2, bias=bias)
+        return synapse, self.make_norm(channels_out, "2d")
+
+    def dense(self, name: str, features_in: int, features_out: int, pool: int = 1) -> Stage:
+        """Fully connected, hidden."""
+        synapse = nn.Linear(features_in, features_out, bias=self.norm == "none")
+        return Stage(name, synapse, self.make_norm(features_out, "1d"), self.neuron(), pool)
+
+    def output_stage(self, features_in: int, classes: int, pool: int = 1) -> Stage:
+        """Fully connected, one neuron per class."""
+        synapse = nn.Linear(features_in, classes, bias=not self.normalised_output)
+        norm = self.make_norm(classes, "1d") if self.normalised_output else nn.Identity()
+        return Stage("output", synapse, norm, self.output(), pool)
 
 
-def _convolutional(style: _Style, shape: tuple[int, ...], classes: int) -> list[Stage]:
-    if len(shape) != 3:
+def _pooled(shape: Shape, pool: int) -> Shape:
+    if any(side % pool for side in shape[1:]):
+        raise InputError(
+            f"a map of {shape[1:]} is not divisible by this architecture's pooling, {pool}: choose another"
+        )
+    return (shape[0], *(side // pool for side in shape[1:]))
+
+
+def _chain(body: Body, style: _Style, shape: Shape, classes: int) -> list[Stage]:
+    if body.convolutions and len(shape) != 3:
         raise InputError(f"a convolutional architecture needs (channels, height, width), not {shape}: use an mlp")
-    height, width = ((side + 1) // 2 for side in shape[1:])
-    return [
-        style.conv("conv1", shape[0], CHANNELS[0], stride=1),
-        style.conv("conv2", CHANNELS[0], CHANNELS[1], stride=2),
-        style.dense("output", CHANNELS[1] * height * width, classes, output=True),
-    ]
+    stages = []
+    for number, layer in enumerate(body.convolutions, 1):
+        channels, height, width = _pooled(shape, layer.pool)
+        synapse, norm = style.conv(channels, layer.channels, layer.stride)
+        stages.append(Stage(f"conv{number}", synapse, norm, style.neuron(), layer.pool))
+        shape = (layer.channels, -(-height // layer.stride), -(-width // layer.stride))
+    pool = body.pool
+    features = math.prod(_pooled(shape, pool))
+    for number, width in enumerate(body.hidden, 1):
+        name = "hidden" if len(body.hidden) == 1 else f"hidden{number}"
+        stages.append(style.dense(name, features, width, pool))
+        features, pool = width, 1
+    return [*stages, style.output_stage(features, classes, pool)]
 
 
-def _perceptron(style: _Style, shape: tuple[int, ...], classes: int) -> list[Stage]:
-    return [
-        style.dense("hidden", math.prod(shape), HIDDEN),
-        style.dense("output", HIDDEN, classes, output=True),
-    ]
-
-
-BODIES = {"digits": _convolutional, "mlp": _perceptron}
-ARCHITECTURES = tuple(f"{body}-{style}" for body in BODIES for style in ("lif", "qcfs"))
+def _resnet18(style: _Style, shape: Shape, classes: int) -> list[Stage]:
+    """ResNet-18 for maps of about 32 × 32 (He et al., CVPR 2016): four pairs of blocks, average pooling, output."""
+    if len(shape) != 3:
+        raise InputError(f"a residual architecture needs (channels, height, width), not {shape}: use an mlp")
+    synapse, norm = style.conv(shape[0], RESNET_CHANNELS[0], 1)
+    stages = [Stage("conv1", synapse, norm, style.neuron())]
+    channels, height, width = RESNET_CHANNELS[0], shape[1], shape[2]
+    for group, wider in enumerate(RESNET_CHANNELS, 1):
+        for block in (1, 2):
+            stride = 2 if group > 1 and block == 1 else 1
+            name = f"block{group}.{block}"
+            shortcut = None
+            if stride > 1:
+                shortcut = Stage(f"{name}.shortcut", *style.conv(channels, wider, stride, kernel=1), nn.Identity())
+            first = Stage(f"{name}.first", *style.conv(channels, wider, stride), style.neuron())
+            stages.append(ResidualStage(name, first, *style.conv(wider, wider, 1), style.neuron(), shortcut))
+            channels, height, width = wider, -(-height // stride), -(-width // stride)
+    if height != width:
+        raise InputError(f"a residual architecture needs square samples, not {shape}: choose another")
+    return [*stages, style.output_stage(channels, classes, pool=height)]
 
 
 def build(
@@ -69,13 +166,27 @@ def build(
     threshold: float = 1.0,
     levels: int = 8,
     converted: bool = False,
+    readout: Readout | None = None,
+    norm: Normalisation | None = None,
+    timesteps: int | None = None,
+    reset: Reset = "hard",
+    surrogate: str = "triangle",
 ) -> SpikingNetwork:
     """A fresh network with random weights (torch's global generator).
 
-    arch: "digits-lif", "digits-qcfs" (conv 16, conv 32 stride 2, output; for (C, H, W)), "mlp-lif" or "mlp-qcfs"
-        (128 hidden neurons; for any shape). lif: batch norm, firing output, count readout. qcfs: biases instead of
-        batch norm, membrane readout.
-    decay, threshold: of the LIF neurons. levels: L of the QCFS activations.
+    arch: BODY-lif (leaky integrate-and-fire) or BODY-qcfs (QCFS activations), where BODY is
+        digits: conv 16, conv 32 stride 2, output; for small (C, H, W).
+        mlp: 128 hidden neurons; for any shape.
+        small: conv 8 and 16, stride 2, 48 hidden neurons; below 50,000 parameters for 28 × 28.
+        conv: conv 32, 32 stride 2, 64, 64 stride 2, 128 hidden neurons; for 28 × 28.
+        vgg: conv 64, 64, 128, 128, 256, 256, average pooling; for 32 × 32.
+        vggsnn: conv 64, 128, 256, 256, 512, 512, 512, 512, average pooling (after Deng et al., ICLR 2022); for event
+            frames of 48 × 48 or 32 × 32.
+        resnet18: may be trained, but not exported.
+    readout: "count" (the output fires) or "membrane" (it does not); None: count for lif, membrane for qcfs.
+    norm: "batch", "tebn" (needs timesteps; lif only) or "none" (biases instead); None: batch for lif, none for qcfs.
+        An output that does not fire has a bias and no norm.
+    decay, threshold, reset, surrogate: of the LIF neurons. levels: L of the QCFS activations.
     converted: a qcfs architecture with IntegrateFire neurons in the place of its activations, as after conversion.
 
     InputError for an unknown arch, or a shape or number that does not fit it.
@@ -84,17 +195,31 @@ def build(
         raise InputError(f"architecture {arch!r} is unknown: choose one of {', '.join(ARCHITECTURES)}")
     if classes < 2:
         raise InputError(f"{classes} classes: expected at least 2")
-    body, style_name = arch.split("-")
-    if style_name == "lif":
-        if converted:
-            raise InputError(f"architecture {arch}: only a qcfs architecture is converted")
-        style = _Style(True, lambda: LeakyIntegrateFire(decay, threshold), lambda: LeakyIntegrateFire(decay, threshold))
-        return SpikingNetwork(BODIES[body](style, input_shape, classes), "count", input_shape)
+    body, neuron_name = arch.split("-")
+    leaky = neuron_name == "lif"
+    norm = norm or ("batch" if leaky else "none")
+    readout = readout or ("count" if leaky else "membrane")
+    if norm not in ("batch", "tebn", "none"):
+        raise InputError(f"norm {norm!r}: expected batch, tebn or none")
+    if norm == "tebn" and (timesteps is None or not leaky):
+        raise InputError(f"architecture {arch}: TEBN needs LIF neurons and a number of timesteps")
+    if leaky and converted:
+        raise InputError(f"architecture {arch}: only a qcfs architecture is converted")
+    if readout == "count" and not leaky:
+        raise InputError(f"architecture {arch}: a QCFS network has a membrane readout")
 
-    def activation() -> nn.Module:
+    def neuron() -> nn.Module:
+        if leaky:
+            return LeakyIntegrateFire(decay, threshold, surrogate, reset)
         if converted:
             return IntegrateFire(INITIAL_THRESHOLD, INITIAL_THRESHOLD / 2)
         return QCFS(levels, INITIAL_THRESHOLD)
 
-    style = _Style(False, activation, MembraneReadout)
-    return SpikingNetwork(BODIES[body](style, input_shape, classes), "membrane", input_shape)
+    fires = readout == "count"
+    style = _Style(neuron, neuron if fires else MembraneReadout, fires and norm != "none", norm, timesteps)
+    stages = (
+        _resnet18(style, input_shape, classes)
+        if body == "resnet18"
+        else _chain(BODIES[body], style, input_shape, classes)
+    )
+    return SpikingNetwork(stages, readout, input_shape)

@@ -51,6 +51,10 @@ class QCFS(nn.Module):
         floored: Tensor = _StraightThroughFloor.apply(scaled)  # type: ignore[no-untyped-call]
         return self.threshold * (floored / self.levels).clamp(0, 1)
 
+    def respond(self, pre_activations: Tensor) -> tuple[Tensor, Tensor]:
+        """Activations, and the rectified pre-activations max(z, 0), neither clipped nor rounded."""
+        return self.forward(pre_activations), pre_activations.relu()
+
     def extra_repr(self) -> str:
         """Shown by torch when it prints the module."""
         return f"levels={self.levels}, threshold={float(self.threshold):.6g}"

@@ -3,12 +3,16 @@ import torch
 from torch import nn
 
 from spikecut.errors import InputError
-from spikecut.models.network import SpikingNetwork, Stage
+from spikecut.models.convert import fold_pooling, qcfs_to_spiking
+from spikecut.models.layers.qcfs import QCFS
+from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm
+from spikecut.models.network import ResidualStage, SpikingNetwork, Stage
+from spikecut.models.neurons.integrate_fire import MembraneReadout
 from spikecut.models.neurons.leaky import LeakyIntegrateFire
 from spikecut.models.zoo import ARCHITECTURES, build
 
 
-@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("arch", ["digits-lif", "digits-qcfs", "mlp-lif", "mlp-qcfs"])
 @pytest.mark.parametrize("shape", [(1, 8, 8), (2, 7, 5), (6,)])
 def test_every_architecture_takes_its_shapes(arch, shape):
     if arch.startswith("digits") and len(shape) == 1:
@@ -18,6 +22,76 @@ def test_every_architecture_takes_its_shapes(arch, shape):
     network = build(arch, input_shape=shape, classes=4).eval()
     scores = network(torch.ones(3, 2, *shape))
     assert scores.shape == (3, 2, 4) and network.readout == ("count" if arch.endswith("lif") else "membrane")
+
+
+SHAPES = {"small": (1, 28, 28), "conv": (1, 28, 28), "vgg": (3, 32, 32), "vggsnn": (2, 32, 32), "resnet18": (3, 16, 16)}
+SHAPES |= {"digits": (1, 8, 8), "mlp": (6,)}
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_every_architecture_passes_gradients_to_all_its_parameters(arch):
+    torch.manual_seed(1)
+    body, neuron = arch.split("-")
+    network = build(arch, input_shape=SHAPES[body], classes=3, norm="batch", readout="membrane")
+    scores = network(torch.rand(1 if neuron == "qcfs" else 2, 2, *SHAPES[body]))
+    assert scores.shape[1:] == (2, 3)
+    scores.square().sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_the_small_network_stays_small():
+    for arch in ("small-lif", "small-qcfs"):
+        network = build(arch, input_shape=(1, 28, 28), norm="batch")
+        assert 10_000 < sum(parameter.numel() for parameter in network.parameters()) <= 50_000
+
+
+def test_tebn_stands_where_batch_norm_stood():
+    network = build("digits-lif", norm="tebn", timesteps=4, readout="membrane")
+    norms = [type(stage.norm) for stage in network.chain()]
+    assert norms == [TemporalEffectiveBatchNorm, TemporalEffectiveBatchNorm, nn.Identity]
+    assert isinstance(list(network.chain())[-1].neuron, MembraneReadout) and network.readout == "membrane"
+    frames = torch.rand(4, 3, 1, 8, 8)
+    plain = build("digits-lif", norm="batch", readout="membrane")
+    state = {name.replace("norm.norm", "norm"): value for name, value in network.state_dict().items()}
+    plain.load_state_dict({name: value for name, value in state.items() if "scale" not in name})
+    assert torch.equal(network(frames), plain(frames))
+
+
+def test_responses_are_those_of_the_hidden_layers():
+    responses = []
+    frames = torch.rand(2, 3, 3, 16, 16)
+    network = build("resnet18-lif", input_shape=(3, 16, 16))
+    assert torch.equal(network.eval()(frames, responses), network(frames))
+    assert len(responses) == 17 and all(response.shape[:2] == (2, 3) for response in responses)
+    assert len(list(network.every_stage())) == 17 + 3 + 1  # three shortcuts have weights, and there is the output
+    responses = []
+    network = build("digits-qcfs")
+    network(torch.rand(1, 2, 1, 8, 8), responses)
+    assert len(responses) == 2 and bool((responses[0] >= 0).all())
+
+
+def test_residual_currents_are_added_before_the_neuron():
+    first = Stage("first", nn.Linear(3, 3), nn.Identity(), LeakyIntegrateFire(threshold=0.1))
+    block = ResidualStage("block", first, nn.Linear(3, 3), nn.Identity(), MembraneReadout())
+    frames = torch.rand(2, 4, 3)
+    assert torch.allclose(block(frames), block.synapse(first(frames)) + frames)
+    converted = qcfs_to_spiking(build("resnet18-qcfs", input_shape=(3, 8, 8)))
+    assert not any(isinstance(module, QCFS) for module in converted.modules())
+
+
+@pytest.mark.parametrize("arch", ["vgg-qcfs", "vgg-lif"])
+def test_folded_pooling_computes_the_same(arch):
+    torch.manual_seed(2)
+    network = build(arch, input_shape=(1, 16, 16), classes=3, norm="batch", readout="membrane").double()
+    network(torch.rand(2, 4, 1, 16, 16).double())
+    network.eval()
+    folded = fold_pooling(network)
+    pools = [[stage.pool for stage in each.chain()] for each in (network, folded)]
+    assert pools == [[1, 1, 2, 1, 2, 1, 4], [1] * 7]
+    frames = torch.rand(3, 2, 1, 16, 16).double()
+    assert torch.allclose(folded(frames), network(frames), rtol=1e-9)
+    with pytest.raises(InputError, match="not divisible by its pooling"):
+        network.stages[2](torch.zeros(1, 1, 64, 5, 5).double())
 
 
 def test_digits_fit_one_core_per_layer():
@@ -50,6 +124,14 @@ def test_a_linear_stage_flattens_in_the_order_of_torch():
     "make",
     [
         lambda: build("resnet"),
+        lambda: build("vgg-lif", input_shape=(3, 30, 30)),
+        lambda: build("resnet18-lif", input_shape=(3, 16, 8)),
+        lambda: build("resnet18-lif", input_shape=(3,)),
+        lambda: build("digits-lif", norm="tebn"),
+        lambda: build("digits-lif", norm="group"),
+        lambda: build("digits-qcfs", norm="tebn", timesteps=4),
+        lambda: build("digits-qcfs", readout="count"),
+        lambda: build("digits-lif", reset="half"),
         lambda: build("digits-lif", classes=1),
         lambda: build("digits-lif", converted=True),
         lambda: build("mlp-lif", input_shape=(2, 2)),

@@ -5,7 +5,7 @@ import torch
 from spikecut.errors import InputError
 from spikecut.models.neurons.integrate_fire import IntegrateFire, MembraneReadout
 from spikecut.models.neurons.leaky import LeakyIntegrateFire
-from spikecut.models.neurons.surrogate import triangle
+from spikecut.models.neurons.surrogate import SURROGATES, arctan, rectangle, triangle
 
 
 def random_currents(seed, shape=(12, 3, 5)):
@@ -25,6 +25,27 @@ def test_leaky_neuron_follows_its_equation(decay):
                 potential = 0.0
     spikes = LeakyIntegrateFire(decay)(torch.from_numpy(currents)).numpy()
     assert np.array_equal(spikes, expected) and 0 < expected.mean() < 1
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.25, 0.5])
+def test_soft_reset_subtracts_the_threshold(decay):
+    currents = random_currents(7)
+    expected, left = np.zeros_like(currents), np.zeros_like(currents)
+    for place in np.ndindex(currents.shape[1:]):
+        potential = 0.0
+        for t, current in enumerate(currents[(slice(None), *place)]):
+            potential = (1 - decay) * potential + current
+            expected[(t, *place)] = potential > 0.75
+            potential -= 0.75 * expected[(t, *place)]
+            left[(t, *place)] = potential
+    spikes, response = LeakyIntegrateFire(decay, 0.75, reset="soft").respond(torch.from_numpy(currents))
+    assert np.array_equal(spikes.numpy(), expected) and 0 < expected.mean() < 1
+    assert np.allclose(response.numpy(), expected + np.maximum(left, 0) / 0.75, rtol=1e-14)
+
+
+def test_response_of_a_hard_reset_is_one_where_it_fires():
+    spikes, response = LeakyIntegrateFire(0.5, 2.0).respond(torch.tensor([[[3.0]], [[1.0]], [[-4.0]]]))
+    assert spikes.flatten().tolist() == [1, 0, 0] and response.flatten().tolist() == [1, 0.5, 0]
 
 
 def test_integrate_fire_follows_its_equation():
@@ -79,6 +100,27 @@ def test_triangle_steps_forward_and_is_triangular_backward():
     assert wide.grad.item() == 1.5 / 4
 
 
+def gradient(surrogate, places, *arguments):
+    distance = torch.tensor(places, dtype=torch.float64, requires_grad=True)
+    surrogate(distance, *arguments).sum().backward()
+    return distance.grad.tolist()
+
+
+def test_rectangle_and_arctan_have_their_derivatives():
+    assert gradient(rectangle, [-0.6, -0.4, 0.0, 0.4, 0.6]) == [0, 1, 1, 1, 0]
+    assert gradient(rectangle, [0.6, 1.1], 2.0) == [0.5, 0]
+    assert gradient(arctan, [0.0, 1.0]) == pytest.approx([1.0, 1 / (1 + np.pi**2)])
+    assert gradient(arctan, [0.0], 4.0) == [2.0]
+
+
+@pytest.mark.parametrize("name", SURROGATES)
+def test_every_surrogate_steps_strictly_and_its_bump_has_area_one(name):
+    assert SURROGATES[name](torch.tensor([-0.1, 0.0, 0.1])).tolist() == [0, 0, 1]
+    places = np.linspace(-2000, 2000, 4_000_001)
+    area = np.trapz(gradient(SURROGATES[name], places.tolist()), places)
+    assert area == pytest.approx(1, abs=2e-3)
+
+
 def test_gradients_reach_earlier_timesteps():
     currents = torch.full((3, 1, 1), 0.5, requires_grad=True)
     LeakyIntegrateFire()(currents)[2].sum().backward()
@@ -92,6 +134,7 @@ def test_gradients_reach_earlier_timesteps():
         lambda: LeakyIntegrateFire(threshold=0.0),
         lambda: LeakyIntegrateFire(threshold=float("nan")),
         lambda: LeakyIntegrateFire(surrogate="square"),
+        lambda: LeakyIntegrateFire(reset="none"),
         lambda: IntegrateFire(0.0, 0.0),
         lambda: IntegrateFire(1.0, float("inf")),
         lambda: IntegrateFire(1.0, 0.5, amplitude=-1.0),

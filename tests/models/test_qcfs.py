@@ -51,6 +51,18 @@ def test_integer_neuron_counts_like_qcfs_at_every_step(threshold, current, half_
     assert counts == [clip_floor_shift(Fraction(current * t, aligned), t) for t in range(1, timesteps + 1)]
 
 
+@given(timesteps=st.integers(1, 32), threshold=st.integers(1, 64), halves=st.lists(st.integers(-80, 80), min_size=1))
+def test_integrate_fire_equals_the_activation_with_as_many_levels(timesteps, threshold, halves):
+    """Currents are multiples of λ / 2T, so that half of them are ties; λ and T are such that float64 is exact."""
+    pre_activations = torch.tensor(halves, dtype=torch.float64) * threshold
+    scaled = timesteps * 2 * threshold
+    activation = QCFS(timesteps, float(scaled)).double()(pre_activations)
+    counts = IntegrateFire(scaled, scaled / 2).double()(pre_activations.expand(timesteps, 1, -1)).sum((0, 1)) / scaled
+    assert torch.equal((activation * timesteps / scaled).round(), counts)
+    integer = IntegerIntegrateFire(2 * threshold * timesteps)
+    assert torch.equal(integer(pre_activations.expand(timesteps, 1, -1) * ALIGNMENT).sum((0, 1)), counts)
+
+
 @pytest.mark.parametrize("levels", [1, 2, 4, 8])
 def test_every_tie_fires(levels):
     threshold = 4 * levels

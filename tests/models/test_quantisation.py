@@ -58,17 +58,18 @@ def test_weights_are_even_and_nearest(values, scale):
     decay=st.integers(0, 4096),
     threshold=st.integers(1, 2000),
     currents=st.lists(st.integers(-(2**18), 2**18), min_size=1, max_size=12),
+    reset=st.sampled_from(["hard", "soft"]),
 )
-def test_integer_leak_rounds_towards_zero(decay, threshold, currents):
+def test_integer_leak_rounds_towards_zero(decay, threshold, currents, reset):
     potential, expected = 0, []
     for current in currents:
         magnitude = abs(potential) * (4096 - decay) >> 12
         potential = (magnitude if potential >= 0 else -magnitude) + current
         expected.append(int(potential > threshold << 6))
         if expected[-1]:
-            potential = 0
+            potential = 0 if reset == "hard" else potential - (threshold << 6)
     frames = torch.tensor(currents, dtype=torch.float64).view(-1, 1, 1)
-    assert IntegerLeaky(decay, threshold)(frames).flatten().tolist() == expected
+    assert IntegerLeaky(decay, threshold, reset)(frames).flatten().tolist() == expected
 
 
 def trained_like(seed):

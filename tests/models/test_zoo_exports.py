@@ -1,0 +1,47 @@
+"""What the zoo can be made of, exported: the batched engine on the integers equals torch's rounded twin."""
+
+import numpy as np
+import pytest
+import torch
+
+from spikecut.deploy.backends.batched import run_batched
+from spikecut.deploy.backends.plain import measure_ranges
+from spikecut.export.encode import encode
+from spikecut.export.graph import InputSpec
+from spikecut.export.quantise import quantise
+from spikecut.export.trace import spiking_form, trace
+from spikecut.models.quantisation import quantised_twin
+from spikecut.models.zoo import build
+
+CASES = {
+    "soft reset, membrane readout": ("digits-lif", (1, 8, 8), {"reset": "soft", "readout": "membrane"}),
+    "soft reset, count readout": ("mlp-lif", (6,), {"reset": "soft"}),
+    "hard reset, membrane readout": ("small-lif", (1, 12, 12), {"readout": "membrane"}),
+    "pooling before convolutions and output": ("vgg-lif", (1, 16, 16), {"readout": "membrane"}),
+    "batch norm before QCFS": ("conv-qcfs", (1, 12, 12), {"norm": "batch"}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_integers_equal_the_twin(case):
+    arch, shape, options = CASES[case]
+    torch.manual_seed(4)
+    network = build(arch, input_shape=shape, classes=3, **options)
+    samples = torch.randint(0, 8, (6, *shape)).float()
+    for _ in range(20):  # running statistics of the batch norms
+        network(samples.expand(4, *samples.shape))
+    spiking = spiking_form(network)
+    spec = InputSpec(shape, "direct", bits=3, labels=("a", "b", "c"))
+
+    def measure(integers):
+        return measure_ranges(integers, encode(samples.numpy(), integers))
+
+    quantised = quantise(trace(spiking, spec, 4), measure=measure)
+    inputs = encode(samples.numpy(), quantised.network)
+    twin = quantised_twin(spiking, quantised.plans).record(torch.from_numpy(inputs))
+    run = run_batched(quantised.network, inputs, record="all")
+    for name, sent in list(twin.items())[:-1]:
+        assert np.array_equal(run.spikes[name], sent.numpy())
+    assert 0 < np.mean([float(sent.mean()) for sent in list(twin.values())[:-1]]) < 1
+    scores = twin["output"].numpy()
+    assert np.array_equal(run.scores, scores) and scores.any()
