@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.deploy.backends.base import Record, check_inputs, layer_events, padded_scores
-from spikecut.deploy.backends.slots import LayerPlan, LayerSlots, plan_layers
+from spikecut.deploy.backends.slots import LayerPlan, LayerSlots, plan_network
 from spikecut.deploy.cutoff.base import CutoffPolicy
 from spikecut.deploy.kernels.product import Precision, torch_order
 from spikecut.deploy.kernels.traffic import count_events, gather_frames, tell_scores
@@ -117,10 +117,10 @@ class _Work:
         self.network, self.policy, self.record, self.progress = network, policy, record, progress
         self.horizon, self.samples = inputs.shape[0], inputs.shape[1]
         self.linger = network.depth if record != "output" else 0
-        spec = network.input
         # The pipeline runs on after T: ranges must hold until then.
-        self.plans = plan_layers(network.layers, spec.minimum, spec.maximum, self.horizon + self.linger, precision)
+        self.plans = plan_network(network, self.horizon + self.linger, precision)
         # Direct coding repeats one frame, and so one product of the first layer.
+        spec = network.input
         self.constant = spec.encoding == "direct" and all(np.array_equal(frame, inputs[0]) for frame in inputs[1:])
         channels = spec.shape[0] if len(spec.shape) == 3 else 1
         self.frames = inputs.reshape(self.horizon, self.samples, channels, -1)

@@ -1,5 +1,6 @@
 """One layer for the samples in work: what workers share (the plan) and each worker's state, slot by slot."""
 
+import weakref
 from functools import cached_property
 from itertools import pairwise
 
@@ -16,7 +17,7 @@ from spikecut.deploy.kernels.product import (
     make_product,
 )
 from spikecut.export.connectivity import fan_out, recurrent_fan_out
-from spikecut.export.graph import IntArray, IntegerLayer, size
+from spikecut.export.graph import IntArray, IntegerLayer, IntegerNetwork, size
 from spikecut.export.headroom import worst_case
 
 
@@ -136,6 +137,19 @@ class LayerSlots:
         """One step of the neurons; the messages they send, valid until the next step."""
         self.plan.neurons(sums, self.u, self.v, self.out)
         return self.out
+
+
+_kept: dict[tuple[int, int, Precision], list[LayerPlan]] = {}
+
+
+def plan_network(network: IntegerNetwork, horizon: int, precision: Precision) -> list[LayerPlan]:
+    """The plans of a network that runs for `horizon` steps; kept as long as the network itself. See LayerPlan."""
+    key = (id(network), horizon, precision)
+    if key not in _kept:
+        spec = network.input
+        _kept[key] = plan_layers(network.layers, spec.minimum, spec.maximum, horizon, precision)
+        weakref.finalize(network, _kept.pop, key, None)
+    return _kept[key]
 
 
 def plan_layers(
