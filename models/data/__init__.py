@@ -1,5 +1,6 @@
-"""Data sets: the embedded digits, or the user's own file."""
+"""Data sets: the embedded digits, images and events from the user's folders, or the user's own file."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,26 +11,57 @@ from spikecut.models.data.dataset import Dataset, Split
 from spikecut.models.data.digits import digits
 from spikecut.models.data.own import SUFFIXES, load_own, load_samples
 
-__all__ = ["Dataset", "Split", "load_dataset", "load_samples"]
+__all__ = ["DEFAULT_FRAMES", "FOLDER_VARIABLE", "Dataset", "Split", "load_dataset", "load_samples"]
 
 EMBEDDED = {"digits": digits}
+VISION = ("cifar10", "cifar100", "fashion-mnist", "mnist")
+RECORDED = ("cifar10-dvs", "dvs128-gesture", "n-mnist", "shd")
+EMULATED = tuple(f"emulated-{name}" for name in (*EMBEDDED, *VISION))
+FOLDER_VARIABLE = "SPIKECUT_DATA"
+DEFAULT_FRAMES = 10
 
 
-def load_dataset(name_or_path: str, seed: int = 0) -> Dataset:
-    """The data set of this name ("digits"), or in this file (.npz, .h5, .hdf5).
+def load_dataset(
+    name_or_path: str, seed: int = 0, folder: str | Path | None = None, frames: int = DEFAULT_FRAMES
+) -> Dataset:
+    """The data set of this name, or in this file (.npz, .h5, .hdf5).
 
+    name_or_path: digits (embedded); mnist, fashion-mnist, cifar10, cifar100 (see vision.py); n-mnist, dvs128-gesture,
+        cifar10-dvs, shd (see events.py); emulated-NAME of one of the images (see emulated.py); or a path (see own.py).
     seed: gives the order of the training samples; which sample belongs to which part never depends on it.
+    folder: where the files are; None takes the environment variable SPIKECUT_DATA.
+    frames: number of frames that events are counted in.
 
-    DataError for an unknown name, or a file that does not fit (see own.py).
+    DataError for an unknown name, missing files, or files that do not fit.
     """
-    if Path(name_or_path).suffix in SUFFIXES:
-        dataset = load_own(name_or_path)
-    elif name_or_path in EMBEDDED:
-        dataset = EMBEDDED[name_or_path]()
-    else:
-        raise DataError(
-            f"data set {name_or_path!r} is unknown: choose {', '.join(sorted(EMBEDDED))}"
-            f" or a file ending in {', '.join(SUFFIXES)}"
-        )
+    dataset = _load(name_or_path, Path(folder) if folder is not None else _folder_of_environment(), frames)
     order = np.random.default_rng(seed).permutation(len(dataset.train))
     return replace(dataset, train=dataset.train.take(order))
+
+
+def _folder_of_environment() -> Path | None:
+    given = os.environ.get(FOLDER_VARIABLE)
+    return Path(given) if given else None
+
+
+def _load(name: str, folder: Path | None, frames: int) -> Dataset:
+    if Path(name).suffix in SUFFIXES:
+        return load_own(name)
+    if name in EMBEDDED:
+        return EMBEDDED[name]()
+    if name in VISION:
+        from spikecut.models.data.vision import load_vision
+
+        return load_vision(name, folder)
+    if name in EMULATED:
+        from spikecut.models.data.emulated import PREFIX, emulated
+
+        return emulated(_load(name.removeprefix(PREFIX), folder, frames), frames)
+    if name in RECORDED:
+        from spikecut.models.data.events import load_events
+
+        return load_events(name, folder, frames)
+    raise DataError(
+        f"data set {name!r} is unknown: choose {', '.join((*EMBEDDED, *VISION, *RECORDED))}, an emulated-NAME of the "
+        f"images among them, or a file ending in {', '.join(SUFFIXES)}"
+    )

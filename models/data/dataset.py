@@ -1,6 +1,7 @@
 """Split and Dataset: labelled samples in three disjoint parts."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -8,6 +9,7 @@ import numpy.typing as npt
 from spikecut.errors import DataError
 
 FloatArray = npt.NDArray[np.float32]
+SampleArray = npt.NDArray[Any]
 IntArray = npt.NDArray[np.int64]
 
 MAXIMUM_CLASSES = 1024
@@ -19,21 +21,21 @@ class Split:
 
     Attributes
     ----------
-    x: float32 [N, *shape], in the source's own units.
+    x: float32 [N, *shape], in the source's own units; or uint8 [N, T, *shape], events counted in T frames.
     y: int64 [N], the class of each sample, counted from 0.
     index: int64 [N], position of each sample in the source data set.
 
     DataError if the lengths differ, there are no samples, x is not finite, or a label is negative or absurd.
     """
 
-    x: FloatArray
+    x: SampleArray
     y: IntArray
     index: IntArray
 
     def __post_init__(self) -> None:
         if not (len(self.x) == len(self.y) == len(self.index)) or self.y.ndim != 1 or self.index.ndim != 1:
             raise DataError(f"x holds {len(self.x)} samples but y has shape {self.y.shape}: give one label per sample")
-        if self.x.ndim not in (2, 4) or 0 in self.x.shape:
+        if self.x.ndim not in ((3, 5) if self.events else (2, 4)) or 0 in self.x.shape:
             raise DataError(f"x of shape {self.x.shape}: expected [N, features] or [N, channels, height, width], N ≥ 1")
         if not np.isfinite(self.x).all():
             raise DataError("x holds a NaN, an infinity or a number beyond float32: remove or rescale such samples")
@@ -45,6 +47,16 @@ class Split:
     def __len__(self) -> int:
         return len(self.y)
 
+    @property
+    def events(self) -> bool:
+        """Whether x holds counts of events per frame."""
+        return self.x.dtype == np.uint8
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one frame of one sample, (C, H, W) or (F,)."""
+        return tuple(self.x.shape[2:] if self.events else self.x.shape[1:])
+
     def take(self, positions: IntArray) -> "Split":
         """The samples at these positions of this split."""
         return Split(self.x[positions], self.y[positions], self.index[positions])
@@ -55,6 +67,7 @@ class Dataset:
     """Samples to train on, to calibrate the cutoff on and to test on; DataError if their shapes or labels differ.
 
     labels: the classes' names, in the order of y.
+    note: what a reader of its figures should know of the source; may be empty.
     """
 
     name: str
@@ -62,6 +75,7 @@ class Dataset:
     calibration: Split
     test: Split
     labels: tuple[str, ...]
+    note: str = ""
 
     def __post_init__(self) -> None:
         for part in (self.calibration, self.test):
@@ -75,5 +89,10 @@ class Dataset:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one sample, (C, H, W) or (F,)."""
-        return tuple(self.train.x.shape[1:])
+        """Shape of one frame of one sample, (C, H, W) or (F,)."""
+        return self.train.shape
+
+    @property
+    def frames(self) -> int | None:
+        """T of event data, None where a sample is a still."""
+        return self.train.x.shape[1] if self.train.events else None

@@ -26,7 +26,7 @@ _NPY_HEADERS: dict[tuple[int, int], Callable[[IO[bytes]], Any]] = {
     (2, 0): np.lib.format.read_array_header_2_0,
 }
 # What zipfile, zlib, numpy and h5py raise for a damaged or foreign file; they have no common base below Exception.
-_FOREIGN = (
+FOREIGN = (
     OSError, ValueError, TypeError, LookupError, RuntimeError, ArithmeticError, EOFError, MemoryError, SyntaxError,
     zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError,
 )  # fmt: skip
@@ -56,7 +56,8 @@ def load_own(path: str | Path) -> Dataset:
             f"{path}: holds neither x and y nor x_train, y_train, x_calibration, y_calibration, x_test and y_test"
         )
     classes = 1 + max(int(part.y.max()) for part in parts.values())
-    return Dataset(path.name, **parts, labels=tuple(str(label) for label in range(classes)))
+    labels = tuple(str(label) for label in range(classes))
+    return Dataset(path.name, parts["train"], parts["calibration"], parts["test"], labels)
 
 
 def load_samples(path: str | Path) -> Split:
@@ -79,7 +80,7 @@ def _read(path: Path) -> dict[str, Array]:
         return read(path, KEYS)
     except DataError:
         raise
-    except _FOREIGN as exc:
+    except FOREIGN as exc:
         raise DataError(f"{path}: truncated or not a {path.suffix} file ({type(exc).__name__})") from exc
 
 

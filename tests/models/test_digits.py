@@ -36,5 +36,7 @@ def test_seed_gives_the_order_and_not_the_membership():
 
 
 def test_unknown_name_lists_the_known():
-    with pytest.raises(DataError, match=r"'mnist' is unknown: choose digits or a file ending in .npz, .h5, .hdf5"):
-        load_dataset("mnist")
+    with pytest.raises(
+        DataError, match=r"'minst' is unknown: choose digits, cifar10, .* or a file ending in .npz, .h5, .hdf5"
+    ):
+        load_dataset("minst")

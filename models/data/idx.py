@@ -1,0 +1,46 @@
+"""IDX files, as MNIST and Fashion-MNIST come in. The file is distrusted: its size is checked before memory is taken."""
+
+import gzip
+import math
+import struct
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from spikecut.errors import DataError
+from spikecut.models.data.own import MAXIMUM_BYTES
+
+UNSIGNED_BYTE = 0x08
+Bytes = npt.NDArray[np.uint8]
+
+
+def read_idx(path: Path, dimensions: int) -> Bytes:
+    """The unsigned bytes of an IDX file of this many dimensions, plain or (named .gz) compressed.
+
+    DataError for a file that is foreign, truncated, longer than its header says, or beyond MAXIMUM_BYTES.
+    """
+    try:
+        if path.suffix == ".gz":
+            with gzip.open(path, "rb") as packed:
+                return _read(path, packed, dimensions)
+        with path.open("rb") as file:
+            return _read(path, file, dimensions)
+    except (OSError, EOFError, zlib.error, struct.error, MemoryError) as exc:
+        raise DataError(f"{path}: truncated or not an IDX file ({type(exc).__name__})") from exc
+
+
+def _read(path: Path, file: BinaryIO | gzip.GzipFile, dimensions: int) -> Bytes:
+    zero, kind, found = struct.unpack(">HBB", file.read(4))
+    if zero != 0 or kind != UNSIGNED_BYTE or found != dimensions:
+        raise DataError(f"{path}: not an IDX file of unsigned bytes with {dimensions} dimensions")
+    shape = struct.unpack(f">{dimensions}I", file.read(4 * dimensions))
+    size = math.prod(shape)
+    if size > MAXIMUM_BYTES:
+        raise DataError(f"{path}: its header claims {size} bytes, the limit is {MAXIMUM_BYTES}")
+    content = file.read(size + 1)
+    if len(content) != size:
+        raise DataError(f"{path}: truncated or too long: its header claims {size} bytes, it holds {len(content)}")
+    return np.frombuffer(content, dtype=np.uint8).reshape(shape)

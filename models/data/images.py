@@ -1,0 +1,49 @@
+"""Folders with one folder of images per class. The files are distrusted: sizes are checked before memory is taken."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from torchvision.datasets import ImageFolder
+
+from spikecut.errors import DataError
+from spikecut.models.data.dataset import IntArray
+from spikecut.models.data.own import MAXIMUM_BYTES
+
+FORMATS = ("BMP", "JPEG", "PNG", "PPM")
+LOSSY = (".jpg", ".jpeg")
+Bytes = npt.NDArray[np.uint8]
+
+
+def read_class_folders(folder: Path, size: tuple[int, int]) -> tuple[Bytes, IntArray, tuple[str, ...], bool]:
+    """Images uint8 [N, 3, H, W], labels int64 [N], the classes' names in alphabetical order, whether a file is lossy.
+
+    size: (H, W) that every image must have. DataError for an empty class, or a file that is no such image.
+    """
+    try:
+        listing = ImageFolder(str(folder))
+    except (FileNotFoundError, OSError) as exc:
+        raise DataError(f"{folder}: expected one folder of images per class ({exc})") from exc
+    needed = len(listing.samples) * 3 * size[0] * size[1]
+    if needed > MAXIMUM_BYTES:
+        raise DataError(f"{folder}: its images need {needed} bytes, the limit is {MAXIMUM_BYTES}: give fewer")
+    images = np.empty((len(listing.samples), 3, *size), dtype=np.uint8)
+    for place, (path, _) in enumerate(listing.samples):
+        images[place] = _read_image(path, size)
+    labels = np.array([label for _, label in listing.samples], dtype=np.int64)
+    lossy = any(path.lower().endswith(LOSSY) for path, _ in listing.samples)
+    return images, labels, tuple(listing.classes), lossy
+
+
+def _read_image(path: str, size: tuple[int, int]) -> Bytes:
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            if (image.height, image.width) != size:
+                raise DataError(f"{path}: {image.height} × {image.width}, expected {size[0]} × {size[1]}")
+            pixels = np.asarray(image.convert("RGB"))
+    except DataError:
+        raise
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError, Image.DecompressionBombError) as exc:
+        raise DataError(f"{path}: truncated or not an image ({type(exc).__name__})") from exc
+    return pixels.transpose(2, 0, 1)
