@@ -25,7 +25,7 @@ def check_inputs(network: IntegerNetwork, inputs: Integers) -> None:
         raise DataError(f"inputs of {inputs.shape[0]} timesteps, the network's horizon is {network.horizon}")
     if inputs.shape[1] == 0:
         raise DataError("no samples to run")
-    if inputs.min() < network.input.minimum or inputs.max() > network.input.maximum:
+    if _outside(inputs, network.input.minimum, network.input.maximum):
         raise DataError(f"an input message lies outside [{network.input.minimum}, {network.input.maximum}]")
 
 
@@ -40,6 +40,14 @@ def check_frames(network: IntegerNetwork, frames: Integers) -> None:
         raise DataError("no frames to run")
     if frames.min() < network.input.minimum or frames.max() > network.input.maximum:
         raise DataError(f"a frame's message lies outside [{network.input.minimum}, {network.input.maximum}]")
+
+
+def _outside(inputs: Integers, minimum: int, maximum: int) -> bool:
+    """Whether a value leaves the range; types that cannot are not searched."""
+    if inputs.dtype.kind == "b":
+        return maximum < 1 and bool(inputs.any())
+    limits = np.iinfo(inputs.dtype)
+    return bool((limits.min < minimum and inputs.min() < minimum) or (limits.max > maximum and inputs.max() > maximum))
 
 
 def padded_scores(scores: IntArray, timesteps: IntArray) -> tuple[IntArray, npt.NDArray[np.bool_]]:

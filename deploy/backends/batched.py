@@ -289,9 +289,7 @@ class _Worker:
     def _judge(self, policy: CutoffPolicy) -> None:
         """Let the policy judge each running sample at its own timestep."""
         running = np.flatnonzero((self.sample >= 0) & (self.timestep < self.exit))
-        order = running[np.argsort(self.timestep[running], kind="stable")]
-        steps = self.timestep[order]
-        for at in np.split(order, np.flatnonzero(np.diff(steps)) + 1) if order.size else ():
-            t = int(self.timestep[at[0]])
-            leaves, self.state[at] = policy.step(self.totals[at], t, self.state[at])
-            self.exit[at[leaves]] = t
+        leaves, self.state[running] = policy.step_each(
+            self.totals[running], self.timestep[running], self.state[running]
+        )
+        self.exit[running[leaves]] = self.timestep[running[leaves]]

@@ -66,6 +66,14 @@ class CutoffPolicy(ABC):
     def step(self, totals: IntArray, t: int, state: State) -> tuple[BoolArray, State]:
         """Judge timestep t (1-based) from Y_t, int64 [N, classes]: exit bool [N], and the state for t + 1."""
 
+    def step_each(self, totals: IntArray, timesteps: IntArray, state: State) -> tuple[BoolArray, State]:
+        """Like `step` for samples that are each at a timestep of their own, int64 [N]."""
+        leaves, state = np.zeros(timesteps.shape, dtype=np.bool_), state.copy()
+        for t in np.unique(timesteps).tolist():
+            at = np.flatnonzero(timesteps == t)
+            leaves[at], state[at] = self.step(totals[at], t, state[at])
+        return leaves, state
+
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """The policy as JSON data, with its `name` under "policy"."""

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from spikecut.deploy.cutoff.base import IntArray, LabelledScores, State, check_keys
-from spikecut.deploy.cutoff.threshold import ThresholdPolicy, Thresholds, checked_thresholds, listed_thresholds
+from spikecut.deploy.cutoff.base import BoolArray, IntArray, LabelledScores, State, check_keys
+from spikecut.deploy.cutoff.threshold import NEVER, ThresholdPolicy, Thresholds, checked_thresholds, listed_thresholds
 from spikecut.errors import InputError
 
 ONE_CLASS = "top-K cutoff: one output class has no second best; it needs at least 2 classes"
@@ -49,6 +49,11 @@ class TopK(ThresholdPolicy):
         if classes < 2:
             raise InputError(ONE_CLASS)
         return super().init(samples, classes)
+
+    def step_each(self, totals: IntArray, timesteps: IntArray, state: State) -> tuple[BoolArray, State]:
+        """Like `step`, all samples at once: g does not ask for t."""
+        limits = np.array([NEVER if beta is None else beta for beta in self.thresholds], dtype=np.int64)
+        return top_two_gap(totals) > limits[timesteps - 1], state
 
     def safety(self, totals: IntArray, t: int) -> IntArray:
         """g_t."""

@@ -31,7 +31,7 @@ from spikecut.export.netx import check_exportable
 
 LEAST, MOST = 0.01, 0.6
 INT16 = 2**15
-BATCH = 100
+BATCH = 25
 
 
 class Different(AssertionError):
