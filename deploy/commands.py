@@ -170,9 +170,9 @@ def verify_bundle(path: Path, samples: int | None, backend: str) -> tuple[Result
     total = len(bundle.golden().labels) if samples is None else samples
     with progress_bar("golden samples on Lava", total) as advance:
         found = verify(bundle, samples, lava=backend == "lava", progress=advance)
-    table = Table("engine", "layer", "values compared", "mismatches", title=f"{path}: against the golden twin")
+    table = Table("engine", "layer", "values compared", "spikes", "mismatches", title=f"{path}: against the golden twin")
     for check in found.checks:
-        table.add_row(check.engine, check.layer, f"{check.compared:,}", str(check.mismatches))
+        table.add_row(check.engine, check.layer, f"{check.compared:,}", f"{check.spikes:,}", str(check.mismatches))
     lines: list[RenderableType] = [table]
     verdict = "every integer is equal" if found.passed else f"they part first at {found.difference}"
     lines.append(f"{found.samples} samples: {verdict}")

@@ -1,13 +1,14 @@
 """Golden twin = batched engine = Lava, integer by integer, or where they first part."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from spikecut.deploy.backends.batched import run_batched
 from spikecut.deploy.bundle import Bundle
+from spikecut.deploy.causes import ENCODING, EXPORT, likely_cause
 from spikecut.deploy.trace import RunTrace
 from spikecut.errors import BundleError, InputError
 from spikecut.export.encode import encode_samples
@@ -19,17 +20,21 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class LayerCheck:
-    """One layer in one engine against the golden twin: values compared, and how many differ."""
+    """One layer in one engine against the golden twin: values compared, spikes among them, and how many differ."""
 
     engine: str
     layer: str
     compared: int
+    spikes: int
     mismatches: int
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The first place, in the order of layers and then of steps, where an engine parts from the golden twin."""
+    """The first place, in the order of layers and then of steps, where an engine parts from the golden twin.
+
+    `cause` is a guess at why, in words.
+    """
 
     engine: str
     layer: str
@@ -38,17 +43,19 @@ class Difference:
     neuron: tuple[int, ...]
     expected: int
     found: int
+    cause: str = ""
 
     def __str__(self) -> str:
         """One line."""
         if self.engine == "export":
             where = (self.timestep - 1, self.sample, *self.neuron)
             return (
-                f"layer {self.layer}: the golden twin has {self.expected}, the bundle {self.found} (first at {where})"
+                f"layer {self.layer}: the golden twin has {self.expected}, the bundle {self.found} (first at {where}); "
+                f"{self.cause}"
             )
         return (
             f"layer {self.layer}, timestep {self.timestep}, sample {self.sample}, neuron {self.neuron}: "
-            f"the golden twin says {self.expected}, {self.engine} says {self.found}"
+            f"the golden twin says {self.expected}, {self.engine} says {self.found}; likely cause: {self.cause}"
         )
 
 
@@ -78,14 +85,17 @@ class Verification:
 
 
 def verify(
-    bundle: Bundle, samples: int | None = None, lava: bool = True, progress: Progress | None = None
+    bundle: Bundle,
+    samples: int | None = None,
+    lava: bool = True,
+    progress: Progress | None = None,
 ) -> Verification:
     """Compare the golden twin with the batched engine, and with Lava, on the golden samples.
 
     Parameters
     ----------
     samples: how many golden samples; None takes all.
-    lava: whether Lava runs too.
+    lava: whether Lava runs too, with its stock models.
 
     Raises
     ------
@@ -113,7 +123,7 @@ def verify(
         samples=count,
         engines=tuple(engines),
         checks=tuple(checks),
-        difference=differences[0] if differences else None,
+        difference=_explained(differences[0], network, golden) if differences else None,
         same_predictions=int((_class(golden.float_scores) == _class(golden.twin_scores))[:count].sum()),
         largest_score_error=_score_error(golden, network, count),
     )
@@ -132,6 +142,24 @@ def _compare_parameters(
             if want is None or want.shape != found.shape:
                 raise BundleError(f"the golden witness holds no {what} that fit layer {layer.name}; export again")
             _compare("export", f"{layer.name} {what}", want, found, checks, differences)
+
+
+def _explained(difference: Difference, network: IntegerNetwork, golden: Golden) -> Difference:
+    """The difference with its likely cause."""
+    if difference.engine in ("encode", "export"):
+        return replace(difference, cause=ENCODING if difference.engine == "encode" else EXPORT)
+    names = [layer.name for layer in network.layers]
+    sample, neuron, found = difference.sample, difference.neuron, difference.found
+    depth = network.depth
+    if difference.layer in names:
+        depth = names.index(difference.layer) + 1
+    else:  # scores per class: of a membrane its increments
+        if network.readout == "membrane":
+            found += int(golden.twin_scores[: difference.timestep - 1, sample, neuron[0]].sum())
+        neuron = tuple(int(i) for i in np.unravel_index(neuron[0], network.layers[-1].output_shape))
+    before = golden.inputs if depth == 1 else golden.twin_spikes[names[depth - 2]]
+    frames = before[:, sample].astype(np.int32)
+    return replace(difference, cause=likely_cause(network, depth, frames, difference.timestep, neuron, found))
 
 
 def _run(engine: str, bundle: Bundle, inputs: Integers, progress: Progress | None) -> RunTrace:
@@ -171,7 +199,8 @@ def _compare(
 ) -> None:
     """Add a row; the first difference is the earliest step, then the first sample and neuron."""
     wrong = expected != found
-    checks.append(LayerCheck(engine, layer, int(wrong.size), int(wrong.sum())))
+    spikes = 0 if engine in ("encode", "export") or layer == "output scores" else int(np.count_nonzero(expected))
+    checks.append(LayerCheck(engine, layer, int(wrong.size), spikes, int(wrong.sum())))
     if wrong.any():
         where = tuple(int(i) for i in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
         differences.append(

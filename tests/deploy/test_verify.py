@@ -5,8 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from spikecut.deploy.backends.batched import run_batched
 from spikecut.deploy.bundle import open_bundle
+from spikecut.deploy.cli import app
 from spikecut.deploy.verify import verify
 from spikecut.errors import InputError
 from spikecut.export.files import sha256
@@ -69,6 +72,41 @@ def test_lava_itself_shows_a_wrong_order(own_copy, depth, change, layer):
     found = verify(open_bundle(path), samples=4)
     wrong = {check.engine: check.mismatches for check in found.checks if check.layer == layer}
     assert wrong["lava"] == wrong["batched"] > 0
+
+
+def test_spikes_are_counted(bundle):
+    found = verify(bundle, samples=24)
+    for check in found.checks:
+        if check.engine in ("batched", "lava") and check.layer != "output scores":
+            expected = bundle.golden().twin_spikes[check.layer][:, :24]
+            assert (check.compared, check.spikes) == (expected.size, expected.sum())
+            assert 0.001 < check.spikes / check.compared < 0.9
+
+
+def test_a_changed_weight_ends_in_one_line_and_1(own_copy):
+    path = own_copy()
+    tamper(path, 1, one_more)
+    result = CliRunner().invoke(app, ["verify", str(path), "--backend", "batched"])
+    assert result.exit_code == 1
+    text = " ".join(result.output.split())
+    assert "layer conv2 weights" in text and "export again" in text
+
+
+@pytest.mark.parametrize(("depth", "name"), [(1, "conv1"), (2, "conv2")])
+def test_an_engine_that_errs_is_found_with_both_values(bundle, monkeypatch, depth, name):
+    def wrong(network, inputs, record):
+        trace = run_batched(network, inputs, record=record)
+        raster = trace.events[depth].raster
+        raster[3, 2 + depth, 7] ^= 1  # timestep 3 of sample 3
+        return trace
+
+    monkeypatch.setattr("spikecut.deploy.verify.run_batched", wrong)
+    found = verify(bundle, samples=8, lava=False)
+    difference = found.difference
+    assert (difference.engine, difference.layer, difference.timestep, difference.sample) == ("batched", name, 3, 3)
+    assert {difference.expected, difference.found} == {0, 1}
+    assert "engine errs" in difference.cause and difference.cause in str(difference)
+    assert sum(check.mismatches for check in found.checks) == 1
 
 
 def test_samples_are_checked(bundle):
