@@ -62,18 +62,81 @@ def demo(
 @app.command()
 def train(
     out: Annotated[Path, typer.Option(help="The checkpoint to write, a .safetensors file.")],
-    method: Annotated[str, typer.Option(help="tet (direct training) or qcfs (conversion).")] = "tet",
-    dataset: Dataset = "digits",
+    preset: Annotated[
+        str | None, typer.Option(help="DATASET-METHOD or DATASET-small-METHOD, such as fashion-mnist-qcfs.")
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option(help="tet, tebn, ce (direct training) or qcfs (conversion); tet without a preset.")
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="digits, mnist, fashion-mnist, cifar10, cifar100, emulated-NAME of one of these, n-mnist, "
+            "dvs128-gesture, cifar10-dvs, shd, or a PATH.npz or PATH.h5 with x and y; digits without a preset."
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with the data set's files; else the environment's SPIKECUT_DATA.")
+    ] = None,
     arch: Annotated[str | None, typer.Option(help="Architecture; by default one that fits method and data.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; by default the preset's.")] = None,
     timesteps: Annotated[int | None, typer.Option(min=1, help="Horizon T; by default the preset's.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed.")] = 0,
+    levels: Annotated[int | None, typer.Option(min=1, help="qcfs: levels L; by default the preset's.")] = None,
+    rcs_alpha: Annotated[
+        float | None, typer.Option(help="Weight of the regulariser RCS, 0 or more; by default the preset's.")
+    ] = None,
+    reset: Annotated[str | None, typer.Option(help="Of LIF neurons: hard or soft.")] = None,
+    surrogate: Annotated[str | None, typer.Option(help="Gradient of a spike: triangle, rectangle or arctan.")] = None,
+    train_samples: Annotated[
+        int | None, typer.Option(min=1, help="Take only the first N training samples in the order of the seed.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Samples in a batch; by default the preset's.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Highest of the one-cycle schedule.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Of AdamW; by default the preset's.")] = None,
+    augment: Annotated[
+        bool | None, typer.Option("--augment/--no-augment", help="Shift and mirror training images at random.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of weights, order, spikes and augmentation.")] = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a training to --out that broke off, from its last epoch.")
+    ] = False,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="Stop when the training loss has not fallen for N epochs.")
+    ] = None,
+    log: Annotated[
+        list[str] | None, typer.Option(help="csv or tensorboard, beside --out; may be repeated; none without.")
+    ] = None,
+    accelerator: Annotated[str, typer.Option(help="cpu, gpu or auto.")] = "cpu",
+    precision: Annotated[str, typer.Option(help="32-true, bf16-mixed or 16-mixed.")] = "32-true",
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
     as_json: Json = False,
 ) -> None:
     """Train a network and write its checkpoint."""
     from spikecut.deploy.commands import train_checkpoint
 
-    _report(train_checkpoint(out, method, dataset, arch, epochs, timesteps, seed), as_json)
+    changes = {
+        "arch": arch,
+        "epochs": epochs,
+        "timesteps": timesteps,
+        "levels": levels,
+        "rcs_alpha": rcs_alpha,
+        "reset": reset,
+        "surrogate": surrogate,
+        "train_samples": train_samples,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "weight_decay": weight_decay,
+        "augment": augment,
+    }
+    session = {
+        "resume": resume,
+        "patience": patience,
+        "logs": tuple(log or ()),
+        "accelerator": accelerator,
+        "precision": precision,
+        "threads": threads,
+    }
+    _report(train_checkpoint(out, dataset, method, preset, data, seed, changes, session), as_json)
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """What each command does: read files, take the steps, say what came out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +19,6 @@ from spikecut.models.data import Split
 if TYPE_CHECKING:
     from spikecut.deploy.workflow import Run, RunOptions
 
-# The command line names the training method, models/ the kind of network that comes out.
-METHODS = {"tet": "lif", "qcfs": "qcfs"}
-
 
 @dataclass(frozen=True)
 class Result:
@@ -33,40 +30,49 @@ class Result:
 
 def train_checkpoint(
     out: Path,
-    method: str,
-    dataset: str,
-    arch: str | None,
-    epochs: int | None,
-    timesteps: int | None,
+    dataset: str | None,
+    method: str | None,
+    preset: str | None,
+    data: Path | None,
     seed: int,
+    changes: Mapping[str, Any],
+    session: Mapping[str, Any],
 ) -> Result:
-    """Train and write a checkpoint, with its summary beside it."""
+    """Train and write a checkpoint, with its summary beside it.
+
+    preset: gives data set and method; without it digits and tet are taken where these are not given.
+    changes: fields of the preset, session: fields of models.loop.Session; None leaves what the preset says.
+    """
     from spikecut.deploy.workflow import write_summary
     from spikecut.models.checkpoint import save_checkpoint
-    from spikecut.models.data import load_dataset
+    from spikecut.models.data import DEFAULT_FRAMES, load_dataset
+    from spikecut.models.loop import Session
+    from spikecut.models.presets import preset_for, preset_named
     from spikecut.models.train import train
 
-    if method not in METHODS:
-        raise InputError(f"training method {method!r} is unknown: choose one of {', '.join(METHODS)}")
+    given = {name: value for name, value in changes.items() if value is not None}
+    named = preset_named(preset) if preset is not None else None
+    if named is not None and (dataset not in (None, named[0]) or method not in (None, named[1].method)):
+        raise InputError(f"--preset {preset} is {named[1].method} on {named[0]}: leave out --dataset and --method")
     check_writable(out, overwrite=True)
-    data = load_dataset(dataset)
-    trained = train(
-        METHODS[method],
-        data,
-        arch=arch,
-        epochs=epochs,
-        timesteps=timesteps,
-        seed=seed,
-        progress=stderr().is_terminal,
-    )
+    frames = int(given.get("timesteps", DEFAULT_FRAMES))
+    samples = load_dataset(named[0] if named else dataset or "digits", folder=data, frames=frames)
+    chosen = replace(named[1] if named else preset_for(method or "tet", samples), **given)
     out.parent.mkdir(parents=True, exist_ok=True)
+    how = Session(
+        state=out.with_name(out.name + ".training"),
+        log_folder=out.with_name(out.name + ".logs"),
+        progress=stderr().is_terminal,
+        **session,
+    )
+    trained = train(chosen.method, samples, seed=seed, preset=chosen, session=how)
     save_checkpoint(out, trained.network, trained.recipe)
     accuracy = [float(value) for value in trained.accuracy]
     summary = {"checkpoint": str(out), "accuracy_per_timestep": accuracy, "recipe": trained.recipe}
     write_summary(out.with_name(out.name + ".summary.json"), summary)
     table = Table("timestep", *(str(t) for t in range(1, len(accuracy) + 1)), title=f"{out}: test accuracy (float)")
     table.add_row("%", *(f"{100 * value:.1f}" for value in accuracy))
-    return Result([table], summary)
+    return Result([table, *([f"{samples.name}: {samples.note}"] if samples.note else [])], summary)
 
 
 def export_checkpoint(checkpoint: Path, out: Path, dataset: str | None, overwrite: bool) -> Result:

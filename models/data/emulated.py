@@ -39,19 +39,25 @@ def emulate_events(images: npt.ArrayLike, frames: int, contrast: float = CONTRAS
         raise DataError("emulated events need images [N, H, W] with intensities from 0 to 1")
     if frames < 1:
         raise DataError(f"{frames} frames of emulated events: expected at least 1")
-    path = _saccades()
-    events = np.zeros((len(intensities), frames, 2, *intensities.shape[1:]), dtype=np.int32)
+    events = np.empty((len(intensities), frames, 2, *intensities.shape[1:]), dtype=np.uint8)
     for start in range(0, len(intensities), CHUNK):
         part = slice(start, start + CHUNK)
-        still = np.log(intensities[part] + np.float32(DARK))
-        sent = np.zeros(still.shape, dtype=np.int32)  # on minus off events so far, so that L' = still + contrast · sent
-        for step, (down, right) in enumerate(path):
-            moved = _shifted(intensities[part], down, right)
-            new = np.trunc((np.log(moved + np.float32(DARK)) - still) / contrast - sent).astype(np.int32)
-            frame = events[part, step * frames // len(path)]
-            frame[:, 0] += np.maximum(new, 0)
-            frame[:, 1] += np.maximum(-new, 0)
-            sent += new
+        events[part] = _events(intensities[part], frames, contrast)
+    return events
+
+
+def _events(intensities: FloatArray, frames: int, contrast: float) -> Events:
+    path = _saccades()
+    still = np.log(intensities + np.float32(DARK))
+    sent = np.zeros(still.shape, dtype=np.int32)  # on minus off events so far, so that L' = still + contrast · sent
+    events = np.zeros((len(intensities), frames, 2, *intensities.shape[1:]), dtype=np.int32)
+    for step, (down, right) in enumerate(path):
+        moved = np.log(_shifted(intensities, down, right) + np.float32(DARK))
+        new = np.trunc((moved - still) / contrast - sent).astype(np.int32)
+        frame = events[:, step * frames // len(path)]
+        frame[:, 0] += np.maximum(new, 0)
+        frame[:, 1] += np.maximum(-new, 0)
+        sent += new
     if events.max() > np.iinfo(np.uint8).max:
         raise DataError("a pixel sends more than 255 events in a frame: take more frames or a larger contrast")
     return events.astype(np.uint8)

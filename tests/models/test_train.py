@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,8 +8,12 @@ import torch
 from spikecut.errors import InputError
 from spikecut.models.checkpoint import load_checkpoint, save_checkpoint
 from spikecut.models.data import Dataset, Split, load_dataset
+from spikecut.models.encoding import InputEncoding, encoding_for, frames
+from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm
 from spikecut.models.neurons.integrate_fire import IntegrateFire
-from spikecut.models.train import InputEncoding, accuracy_per_timestep, encoding_for, frames, train
+from spikecut.models.presets import PRESETS, preset_for, preset_named
+from spikecut.models.train import accuracy_per_timestep, train
+from spikecut.models.zoo import build
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +52,49 @@ def test_qcfs_network_learns_and_is_converted(converted):
     assert len(converted.accuracy) == 8 and converted.accuracy[-1] >= 0.93
     neurons = [stage.neuron for stage in converted.network.chain()]
     assert [isinstance(neuron, IntegrateFire) for neuron in neurons] == [True, True, False]
+
+
+@pytest.fixture(scope="module")
+def direct(digits):
+    """By method, trained with direct input and T = 4, with RCS."""
+    trained = {}
+    for method in ("tebn", "ce"):
+        preset = replace(PRESETS[f"digits-{method}"], epochs=6, rcs_alpha=0.01)
+        trained[method] = train(method, digits, preset=preset)
+    return trained
+
+
+@pytest.mark.parametrize("method", ["tebn", "ce"])
+def test_direct_training_learns_and_ends_in_membranes(direct, method):
+    trained = direct[method]
+    assert len(trained.accuracy) == 4 and trained.accuracy[-1] >= 0.93
+    assert trained.network.readout == "membrane" and trained.recipe["rcs_alpha"] == 0.01
+
+
+def test_the_scales_of_tebn_have_learned(direct):
+    norms = [stage.norm for stage in direct["tebn"].network.chain()][:-1]
+    assert all(isinstance(norm, TemporalEffectiveBatchNorm) for norm in norms)
+    assert all(bool((norm.scale != 1).all()) for norm in norms)
+
+
+@pytest.mark.parametrize("method", ["tet", "qcfs"])
+def test_rcs_changes_what_is_learned_and_leaves_it_accurate(digits, method, leaky, converted):
+    preset = replace(PRESETS[f"digits-{method}"], epochs=7 if method == "tet" else 12, rcs_alpha=0.01)
+    trained = train(method, digits, preset=preset)
+    without = leaky if method == "tet" else converted
+    assert trained.accuracy[-1] >= 0.93
+    weights = [next(each.network.chain()).synapse.weight for each in (trained, without)]
+    assert not torch.equal(*weights)
+
+
+def test_emulated_events_are_learned():
+    events = load_dataset("emulated-digits", frames=4)
+    preset = replace(PRESETS["emulated-digits-tet"], epochs=8, timesteps=4)
+    trained = train("tet", events, preset=preset)
+    assert trained.accuracy[-1] >= 0.9 and trained.recipe["dataset"] == "emulated-digits"
+    assert trained.recipe["input"]["encoding"] == "events" and "emulated" in trained.recipe["note"]
+    with pytest.raises(InputError, match="has 4 frames, but T is 10"):
+        train("tet", events)
 
 
 @pytest.mark.parametrize("name", ["leaky", "converted"])
@@ -104,13 +152,13 @@ def test_training_is_silent_and_leaves_no_files(blobs, tmp_path, monkeypatch, ca
 
 
 def test_encodings_follow_the_range_of_the_training_samples(digits, blobs):
-    signed = encoding_for("qcfs", blobs.train, 1)
+    signed = encoding_for("direct", blobs.train, 1)
     largest = float(np.abs(blobs.train.x).max())
     assert (signed.bits, signed.signed, signed.scale, signed.zero, signed.seed) == (6, True, largest / 31, 0.0, 1)
-    spikes = encoding_for("lif", blobs.train, 2)
+    spikes = encoding_for("bernoulli", blobs.train, 2)
     assert spikes.zero == blobs.train.x.min() and spikes.zero + spikes.scale == pytest.approx(blobs.train.x.max())
     with pytest.raises(InputError, match="all the same number"):
-        encoding_for("lif", Split(np.zeros((2, 3), np.float32), np.arange(2), np.arange(2)), 0)
+        encoding_for("bernoulli", Split(np.zeros((2, 3), np.float32), np.arange(2), np.arange(2)), 0)
 
 
 def test_frames_spike_with_the_probability_of_the_value():
@@ -128,8 +176,8 @@ def test_frames_spike_with_the_probability_of_the_value():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("slayer",), "'slayer' is unknown: choose one of lif, qcfs"),
-        (("lif", "digits-qcfs"), "does not fit the method lif"),
+        (("slayer",), "'slayer' is unknown: choose one of ce, qcfs, tebn, tet"),
+        (("lif", "digits-qcfs"), "does not fit the method tet"),
         (("lif", "transformer-lif"), "is unknown"),
         (("qcfs", "digits-qcfs"), "use an mlp"),
     ],
@@ -144,3 +192,46 @@ def test_what_does_not_fit_is_refused(blobs, arguments, message):
 def test_numbers_outside_their_range_are_refused(blobs, number):
     with pytest.raises(InputError, match="expected at least 1"):
         train("lif", blobs, **number)
+
+
+def test_every_preset_names_its_data_set_and_builds():
+    shapes = {"digits": (1, 8, 8), "emulated-digits": (2, 8, 8), "n-mnist": (2, 34, 34), "shd": (700,)}
+    shapes |= dict.fromkeys(("cifar10", "cifar100"), (3, 32, 32))
+    shapes |= dict.fromkeys(("mnist", "fashion-mnist"), (1, 28, 28))
+    shapes |= {f"emulated-{name}": (2, *shapes[name][1:]) for name in ("mnist", "fashion-mnist", "cifar10", "cifar100")}
+    shapes |= dict.fromkeys(("dvs128-gesture", "cifar10-dvs"), (2, 32, 32))
+    for name in PRESETS:
+        dataset, preset = preset_named(name)
+        steps = preset.timesteps if preset.norm == "tebn" else None
+        with torch.device("meta"):
+            options = {"norm": preset.norm, "readout": preset.readout, "timesteps": steps}
+            network = build(preset.arch, input_shape=shapes[dataset], **options)
+        assert name.endswith(preset.method)
+        if "-small-" in name:
+            assert sum(parameter.numel() for parameter in network.parameters()) <= 50_000
+    with pytest.raises(InputError, match="preset 'digits-stdp' is unknown"):
+        preset_named("digits-stdp")
+
+
+def test_qcfs_is_refused_for_events():
+    with pytest.raises(InputError, match="cannot learn from events"):
+        preset_for("qcfs", load_dataset("emulated-digits", frames=2))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"epochs": 0}, {"rcs_alpha": -0.1}, {"rcs_alpha": float("nan")}, {"learning_rate": 0.0}, {"train_samples": 0}],
+)
+def test_presets_check_themselves(change):
+    with pytest.raises(InputError, match=next(iter(change))):
+        replace(PRESETS["digits-tet"], **change)
+
+
+def test_a_subset_is_the_first_samples_in_the_order_of_the_seed(digits):
+    preset = replace(PRESETS["digits-ce"], epochs=1, train_samples=64)
+    few = replace(digits, train=digits.train.take(np.arange(64)))
+    first = train("ce", digits, preset=preset)
+    again = train("ce", few, preset=replace(preset, train_samples=None))
+    assert first.accuracy == again.accuracy and first.recipe["train_samples"] == 64
+    with pytest.raises(InputError, match="900 training samples are wanted"):
+        train("ce", digits, preset=replace(preset, train_samples=900))

@@ -1,0 +1,133 @@
+"""Hyper-parameters by name: one preset per data set and training method."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from spikecut.errors import InputError
+from spikecut.models.data import DEFAULT_FRAMES, EMULATED, Dataset
+from spikecut.models.encoding import Encoding
+from spikecut.models.network import Readout
+from spikecut.models.neurons.leaky import Reset
+from spikecut.models.zoo import Normalisation
+
+Method = Literal["ce", "qcfs", "tebn", "tet"]
+METHODS: tuple[Method, ...] = ("ce", "qcfs", "tebn", "tet")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How a network is trained.
+
+    Attributes
+    ----------
+    method: "qcfs" (Bu et al., ICLR 2022; trained without time, then converted), "tet" (Deng et al., ICLR 2022), "tebn"
+        (the loss of tet under temporal effective batch norm, Duan et al., NeurIPS 2022), "ce" (cross entropy of the
+        mean output).
+    arch, readout, norm, reset, surrogate: see zoo.build.
+    timesteps: T. levels: L of the QCFS activations.
+    encoding: how samples enter; events enter as events whatever it says.
+    logit_scale: of a firing output (see firing_rate_logits); without meaning where the output does not fire.
+    rcs_alpha: weight α of the regulariser RCS, 0 for none.
+    augment: whether training images are shifted by up to 4 pixels and mirrored at random.
+    train_samples: how many training samples are used, the first in the order of the seed; None for all.
+    """
+
+    method: Method
+    arch: str
+    epochs: int
+    timesteps: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float = 1e-2
+    encoding: Encoding = "direct"
+    readout: Readout = "membrane"
+    norm: Normalisation = "batch"
+    levels: int = 4
+    reset: Reset = "hard"
+    surrogate: str = "triangle"
+    logit_scale: float = 40.0
+    rcs_alpha: float = 0.0
+    augment: bool = False
+    train_samples: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "timesteps", "batch_size", "levels", "train_samples"):
+            number = getattr(self, name)
+            if number is not None and number < 1:
+                raise InputError(f"{name} {number}: expected at least 1")
+        for name in ("rcs_alpha", "weight_decay"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"{name} {getattr(self, name)}: expected 0 or more")
+        if not self.learning_rate > 0:
+            raise InputError(f"learning_rate {self.learning_rate}: expected a positive number")
+
+
+def _four_steps(method: Method, body: str, epochs: int, batch_size: int = 128, augment: bool = False) -> Preset:
+    """T = 4 with direct input: the setting of the papers."""
+    neuron = "qcfs" if method == "qcfs" else "lif"
+    norm: Normalisation = "tebn" if method == "tebn" else "batch"
+    return Preset(method, f"{body}-{neuron}", epochs, 4, batch_size, learning_rate=3e-3, norm=norm, augment=augment)
+
+
+def _digits() -> dict[str, Preset]:
+    return {
+        "digits-tet": Preset(
+            "tet", "digits-lif", 25, 16, 64, learning_rate=5e-3, encoding="bernoulli", readout="count"
+        ),
+        "digits-qcfs": Preset("qcfs", "digits-qcfs", 40, 8, 32, learning_rate=5e-3, norm="none", levels=8),
+        "digits-tebn": replace(_four_steps("tebn", "digits", 20, batch_size=32), learning_rate=5e-3),
+        "digits-ce": replace(_four_steps("ce", "digits", 20, batch_size=32), learning_rate=5e-3),
+    }
+
+
+def _vision() -> dict[str, Preset]:
+    presets = {}
+    for method in METHODS:
+        for name in ("mnist", "fashion-mnist"):
+            presets[f"{name}-{method}"] = _four_steps(method, "conv", epochs=8)
+            small = _four_steps(method, "small", epochs=15, batch_size=64)
+            presets[f"{name}-small-{method}"] = replace(small, train_samples=10_000)
+        for name in ("cifar10", "cifar100"):
+            presets[f"{name}-{method}"] = _four_steps(method, "vgg", epochs=40, augment=True)
+    return presets
+
+
+def _events() -> dict[str, Preset]:
+    bodies = dict.fromkeys(EMULATED, "conv") | {"n-mnist": "conv", "shd": "mlp"}
+    bodies |= {"emulated-digits": "digits", "emulated-cifar10": "vgg", "emulated-cifar100": "vgg"}
+    bodies |= dict.fromkeys(("dvs128-gesture", "cifar10-dvs"), "vggsnn")
+    presets = {}
+    for name, body in bodies.items():
+        for method in METHODS:
+            if method != "qcfs":  # conversion averages a still input over time; events are none
+                preset = _four_steps(method, body, epochs=20, batch_size=64)
+                presets[f"{name}-{method}"] = replace(preset, timesteps=DEFAULT_FRAMES, encoding="events")
+    return presets
+
+
+PRESETS: dict[str, Preset] = _digits() | _vision() | _events()
+
+
+def preset_named(name: str) -> tuple[str, Preset]:
+    """The data set and the preset of this name, DATASET-METHOD or DATASET-small-METHOD. InputError if there is none."""
+    if name not in PRESETS:
+        raise InputError(f"preset {name!r} is unknown: choose one of {', '.join(sorted(PRESETS))}")
+    dataset = name.rsplit("-", 1)[0].removesuffix("-small")
+    return dataset, PRESETS[name]
+
+
+def preset_for(method: str, dataset: Dataset) -> Preset:
+    """The preset of this method and data set; for data of one's own that of the digits, with an mlp for vectors.
+
+    InputError for an unknown method, or QCFS on events.
+    """
+    if method not in METHODS:
+        raise InputError(f"training method {method!r} is unknown: choose one of {', '.join(METHODS)}")
+    if dataset.train.events and method == "qcfs":
+        raise InputError("qcfs is trained without time and cannot learn from events: choose tet, tebn or ce")
+    if f"{dataset.name}-{method}" in PRESETS:
+        return PRESETS[f"{dataset.name}-{method}"]
+    preset = PRESETS[f"digits-{method}"]
+    if len(dataset.shape) == 1:
+        preset = replace(preset, arch=preset.arch.replace("digits", "mlp"))
+    return preset
