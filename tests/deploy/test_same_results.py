@@ -1,0 +1,27 @@
+"""`spikecut run` writes the same results per sample on the batched engine and on Lava."""
+
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from spikecut.deploy.cli import app
+
+SAMPLES = 210
+MEASURED = {"wall_time_s"}
+
+
+@pytest.mark.parametrize("method", ["lif", "qcfs"])
+def test_both_backends_write_the_same_rows(workshop, tmp_path, method):
+    tables = {}
+    for backend, options in (("batched", []), ("lava", ["--lava-models", "stock"])):
+        out = tmp_path / backend
+        arguments = ["run", str(workshop / method), "--dataset", "digits", "--samples", str(SAMPLES), "--out", str(out)]
+        result = CliRunner().invoke(app, [*arguments, "--backend", backend, *options])
+        assert result.exit_code == 0, result.output
+        tables[backend] = pq.read_table(out / "samples.parquet").to_pydict()
+    batched, lava = tables["batched"], tables["lava"]
+    assert set(batched) - MEASURED == set(lava) - MEASURED
+    assert {"prediction", "timesteps", "hardware_steps", "reason", "scores"} <= set(batched)
+    assert len(batched["prediction"]) == SAMPLES and len(set(batched["timesteps"])) > 2
+    for name in set(batched) - MEASURED:
+        assert batched[name] == lava[name], name
