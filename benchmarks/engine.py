@@ -5,6 +5,7 @@
 Compares with snnTorch and SpikingJelly where they are installed (pip install --group benchmark), with SLAYER and Lava
 from spikecut's extra "lava"; what is absent reads "not installed". Everything is wall time, measured here and now:
 medians of repetitions in which all candidates take turns, with the least and the most. Nothing is asserted.
+"engine auto" takes the fastest exact product of each layer, int8 where oneDNN has it; the table says which.
 A step is one timestep of one sample; Lava's are its hardware steps, of which it takes depth more a sample.
 """
 
@@ -23,6 +24,7 @@ from engine_rivals import rivals
 
 from spikecut.deploy.backends.batched import run_batched
 from spikecut.deploy.backends.lava_graph import LavaGraph
+from spikecut.deploy.backends.slots import plan_network
 from spikecut.deploy.cutoff.base import apply_policy
 from spikecut.deploy.cutoff.topk import TopK
 from spikecut.export.graph import IntArray, IntegerNetwork, size
@@ -72,7 +74,7 @@ def speed(repetitions: int) -> Row:
         inputs = spikes((net.horizon, BATCH[name], *net.input_shape)).astype("uint8")
         libraries = rivals(ARCHITECTURES[name], inputs)
         tasks: dict[str, Any] = {
-            "engine int8": lambda net=net, inputs=inputs: run_batched(net, inputs) and None,
+            "engine auto": lambda net=net, inputs=inputs: run_batched(net, inputs) and None,
             "engine float32": lambda net=net, inputs=inputs: run_batched(net, inputs, precision="float32") and None,
             "Lava stock": _lava(name),
             **{library: task for library, task in libraries.items() if task is not None},
@@ -94,14 +96,16 @@ def _compared(name: str, net: IntegerNetwork, rates: Row, top: Row, shares: Row,
     lava = rates["Lava stock"]["median"]
     fastest = max((rates[key]["median"] for key in LIBRARIES if key in rates), default=None)
     print(f"\n{name}: spikes " + ", ".join(f"{layer} {share:.1%}" for layer, share in shares.items()))
-    row: Row = {"rates": rates, "spike shares": shares, "not installed": absent}
+    products = [plan.product.name for plan in plan_network(net, net.horizon, "auto")]
+    print(f"  products: {', '.join(products)}")
+    row: Row = {"products": products, "rates": rates, "spike shares": shares, "not installed": absent}
     for key, found in rates.items():
         print(f"  {key:15} {written(found)}")
     for key in absent:
         print(f"  {key:15} not installed")
-    for key, target in zip(("engine int8", "engine float32"), TARGETS[name], strict=True):
+    for key, target in zip(("engine auto", "engine float32"), TARGETS[name], strict=True):
         median = rates[key]["median"]
-        peak = top.get("int8" if key == "engine int8" else "float32", top["float32"])["median"]
+        peak = top.get("int8" if key == "engine auto" else "float32", top["float32"])["median"]
         row[key] = {
             "against Lava stock": median / lava,
             "target": target,

@@ -196,12 +196,21 @@ class _Worker:
         while self._refill():
             sums, sent = self._first_sums()
             self._record(0, sent)
-            messages = self.layers[0].fire(sums)
-            self._record(1, messages)
-            for depth, layer in enumerate(self.layers[1:], start=2):
-                messages = layer.fire(layer.sums(messages))
-                self._record(depth, messages)
-            self._score(messages)
+            for depth, layer in enumerate(self.layers, start=1):
+                if self._over(depth):  # and so it is for all deeper layers
+                    break
+                sent = layer.fire(sums if depth == 1 else layer.sums(sent))
+                self._record(depth, sent)
+            else:
+                self._score(sent)
+            self._advance()
+
+    def _over(self, depth: int) -> bool:
+        """Whether no sample needs this step of the layer at this depth any more: the pipeline is only emptying."""
+        if not self.work.linger:
+            return False
+        ends = self.exit + (self.work.network.depth - depth)
+        return not bool(((self.sample >= 0) & (self.timestep < ends)).any())
 
     def _refill(self) -> bool:
         """Give free slots to waiting samples; False when nothing is left to do."""
@@ -272,11 +281,15 @@ class _Worker:
             work.counts[depth][1][sample, column] += reached[live]
 
     def _score(self, messages: Messages) -> None:
-        """Add the step's scores, ask the policy, and free the slots of finished samples."""
+        """Add the step's scores of the samples that still run."""
         work = self.work
         messages = torch_order(messages, work.network.layers[-1].output_shape)
         membrane = work.network.readout == "membrane"
         tell_scores(messages, membrane, self.sample, self.timestep, self.exit, self.totals, work.scores)
+
+    def _advance(self) -> None:
+        """Ask the policy, and free the slots of finished samples."""
+        work = self.work
         self.timestep += 1
         if work.policy is not None:
             self._judge(work.policy)
