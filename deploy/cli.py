@@ -88,7 +88,7 @@ def train(
     reset: Annotated[str | None, typer.Option(help="Of LIF neurons: hard or soft.")] = None,
     surrogate: Annotated[str | None, typer.Option(help="Gradient of a spike: triangle, rectangle or arctan.")] = None,
     train_samples: Annotated[
-        int | None, typer.Option(min=1, help="Take only the first N training samples in the order of the seed.")
+        int | None, typer.Option(min=1, help="Take only N training samples, always the same.")
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Samples in a batch; by default the preset's.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Highest of the one-cycle schedule.")] = None,

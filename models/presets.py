@@ -29,7 +29,7 @@ class Preset:
     logit_scale: of a firing output (see firing_rate_logits); without meaning where the output does not fire.
     rcs_alpha: weight α of the regulariser RCS, 0 for none.
     augment: whether training images are shifted by up to 4 pixels and mirrored at random.
-    train_samples: how many training samples are used, the first in the order of the seed; None for all.
+    train_samples: how many training samples are used, the first of the split; None for all.
     """
 
     method: Method

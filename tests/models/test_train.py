@@ -227,7 +227,7 @@ def test_presets_check_themselves(change):
         replace(PRESETS["digits-tet"], **change)
 
 
-def test_a_subset_is_the_first_samples_in_the_order_of_the_seed(digits):
+def test_a_subset_is_the_first_samples_of_the_split(digits):
     preset = replace(PRESETS["digits-ce"], epochs=1, train_samples=64)
     few = replace(digits, train=digits.train.take(np.arange(64)))
     first = train("ce", digits, preset=preset)
