@@ -9,6 +9,7 @@ runs/reproduction and goes on from there when it is run again.
 """
 
 import argparse
+import fcntl
 import json
 import os
 import statistics
@@ -25,7 +26,7 @@ import numpy.typing as npt
 from spikecut.deploy.cutoff.base import LabelledScores, exit_timesteps
 from spikecut.deploy.cutoff.calibrate import calibrate
 from spikecut.deploy.cutoff.oct import optimal_cutoff
-from spikecut.errors import SpikecutError
+from spikecut.errors import Interrupted, SpikecutError
 from spikecut.models.data import load_dataset
 from spikecut.models.encoding import InputEncoding
 from spikecut.models.loop import Session
@@ -254,6 +255,26 @@ def write_document() -> None:
     os.replace(partial, DOCUMENT)
 
 
+def run_jobs(jobs: list[Job], data: Path | None) -> None:
+    """Run what is not finished. One run at a time; a job that cannot be run is named and left out."""
+    STATES.mkdir(parents=True, exist_ok=True)
+    with (STATES / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            sys.exit("another run is at work")
+        for number, job in enumerate(jobs, 1):
+            print(f"{number} of {len(jobs)}: {job.name}", flush=True)
+            try:
+                run_job(job, data, RESULTS, STATES)
+            except (Interrupted, KeyboardInterrupt):
+                sys.exit(f"{job.name}: interrupted; run it again to go on")
+            except SpikecutError as error:
+                print(f"{job.name}: {error}", flush=True)
+            else:
+                write_document()
+
+
 def _start(arguments: list[str]) -> None:
     STATES.mkdir(parents=True, exist_ok=True)
     log = STATES / "log.txt"
@@ -285,14 +306,7 @@ def main() -> None:
     elif given.command == "table":
         write_document()
     else:
-        chosen = [job for grid, jobs in GRIDS.items() if given.grid in (grid, "all") for job in jobs]
-        for number, job in enumerate(chosen, 1):
-            print(f"{number} of {len(chosen)}: {job.name}", flush=True)
-            try:
-                run_job(job, given.data, RESULTS, STATES)
-                write_document()
-            except SpikecutError as error:
-                print(f"{job.name}: {error}", flush=True)
+        run_jobs([job for grid, jobs in GRIDS.items() if given.grid in (grid, "all") for job in jobs], given.data)
 
 
 if __name__ == "__main__":

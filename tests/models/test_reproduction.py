@@ -1,10 +1,13 @@
 """The script behind docs/reproduction.md."""
 
+import fcntl
 import importlib.util
 import sys
 
 import numpy as np
 import pytest
+
+from spikecut.errors import DataError, Interrupted
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +50,28 @@ def test_a_finished_job_is_one_file_that_is_not_made_again_and_the_rest_is_not_r
     done = next(line for line in text.splitlines() if line.startswith("| digits-qcfs | 0 |"))
     assert f"| 1 of 3 | {100 * result['accuracy'][-1]:.2f} | {result['oct']:.2f} |" in done
     assert all("not run" in line for line in text.splitlines() if line.startswith("| fashion-mnist"))
+
+
+def test_an_interrupted_run_ends_and_a_job_that_fails_is_left_out(script, tmp_path, monkeypatch, capsys):
+    for name in ("RESULTS", "STATES"):
+        monkeypatch.setattr(script, name, tmp_path / name)
+    monkeypatch.setattr(script, "DOCUMENT", tmp_path / "document.md")
+    done = []
+
+    def run(job, *_):
+        done.append(job.name)
+        if len(done) == 1:
+            raise DataError("no files")
+        raise Interrupted("interrupted")
+
+    monkeypatch.setattr(script, "run_job", run)
+    with pytest.raises(SystemExit, match="seed1: interrupted; run it again"):
+        script.run_jobs(script.GRIDS["digits"], None)
+    assert len(done) == 2 and f"{done[0]}: no files" in capsys.readouterr().out
+    with (tmp_path / "STATES" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(SystemExit, match="another run is at work"):
+            script.run_jobs(script.GRIDS["digits"], None)
 
 
 def test_the_document_is_made_from_the_files_in_the_repository(script, repository):
