@@ -57,7 +57,8 @@ def run_batched(
         policy.check_horizon(network.horizon)
     work = _Work(network, inputs, policy, record, progress, precision)
     workers = threads or len(os.sched_getaffinity(0))
-    per_worker = slots or _slots(network)
+    # Without a cutoff no slot is refilled in between, and larger products are faster.
+    per_worker = slots or _slots(network) * (2 if policy is None else 1)
     workers = max(1, min(workers, -(-work.samples // per_worker)))
     if policy is None and slots is None:  # all samples take T steps: share them out evenly
         rounds = -(-work.samples // (workers * per_worker))
