@@ -111,8 +111,8 @@ def growth(repetitions: int) -> Row:
         "batch, mlp": [(str(n), mlp, n) for n in (1, 16, 256, 4096)],
         "batch, convnet": [(str(n), convnet, n) for n in (1, 16, 256, 2048)],
         "T, convnet": [(str(t), network("convnet", t), 512) for t in (4, 16, 64)],
-        "depth, dense 512": [(str(d), build(((WIDTH,), (), (WIDTH,) * d), 16), 1024) for d in (1, 2, 4, 8)],
-        "width, 2 dense": [(str(w), build(((w,), (), (w, w)), 16), 1024) for w in (128, 512, 2048)],
+        "depth, dense 512": [(str(d), build(((WIDTH,), (), (*(WIDTH,) * d, 10)), 16), 1024) for d in (1, 2, 4, 8)],
+        "width, 2 dense": [(str(w), build(((w,), (), (w, w, 10)), 16), 1024) for w in (128, 512, 2048)],
     }
     for key, members in cases.items():
         tasks, amounts = {}, {}

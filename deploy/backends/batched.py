@@ -24,9 +24,10 @@ from spikecut.export.graph import IntArray, IntegerNetwork, Integers, size
 
 Progress = Callable[[int], None]
 Messages = npt.NDArray[np.generic]
-STATE_ELEMENTS = 2**21
-MOST_SLOTS = 512
-FEWEST_SLOTS = 8
+STATE_ELEMENTS = 2**22
+MOST_SLOTS = 1024
+FEWEST_SLOTS = 16
+QUEUE_PER_SLOT = 8
 
 
 def run_batched(
@@ -57,8 +58,7 @@ def run_batched(
         policy.check_horizon(network.horizon)
     work = _Work(network, inputs, policy, record, progress, precision)
     workers = threads or len(os.sched_getaffinity(0))
-    # Without a cutoff no slot is refilled in between, and larger products are faster.
-    per_worker = slots or _slots(network) * (2 if policy is None else 1)
+    per_worker = slots or _slots(network, 0 if policy is None else work.samples // workers)
     workers = max(1, min(workers, -(-work.samples // per_worker)))
     if policy is None and slots is None:  # all samples take T steps: share them out evenly
         rounds = -(-work.samples // (workers * per_worker))
@@ -70,10 +70,15 @@ def run_batched(
     return work.trace()
 
 
-def _slots(network: IntegerNetwork) -> int:
-    """As many samples as keep a worker's state within about 8 MiB."""
+def _slots(network: IntegerNetwork, queue: int) -> int:
+    """As many samples as keep a worker's state within about 16 MiB, or half of it: larger products are faster.
+
+    queue: samples per worker that refill the slots, 0 where none does. A short queue takes fewer slots: while the last
+    samples finish, the slots of the others are idle.
+    """
     elements = sum(size(layer.output_shape) for layer in network.layers) + size(network.input_shape)
-    return int(np.clip(STATE_ELEMENTS // elements, FEWEST_SLOTS, MOST_SLOTS))
+    most = int(np.clip(STATE_ELEMENTS // elements, FEWEST_SLOTS, MOST_SLOTS))
+    return int(np.clip(queue // QUEUE_PER_SLOT, most // 2, most)) if queue else most
 
 
 def _alone(run: Callable[[], None]) -> None:
@@ -195,12 +200,12 @@ class _Worker:
     def run(self) -> None:
         """Work until no sample is left."""
         while self._refill():
-            sums, sent = self._first_sums()
+            sums, sent = self._source()
             self._record(0, sent)
             for depth, layer in enumerate(self.layers, start=1):
                 if self._over(depth):  # and so it is for all deeper layers
                     break
-                sent = layer.fire(sums if depth == 1 else layer.sums(sent))
+                sent = layer.step(sent) if sums is None or depth > 1 else layer.fire(sums)
                 self._record(depth, sent)
             else:
                 self._score(sent)
@@ -247,19 +252,15 @@ class _Worker:
         gather_frames(self.work.frames, steps, samples, rows)
         return rows
 
-    def _first_sums(self) -> tuple[Messages, Messages]:
-        """The first layer's sums, and what the source sends for them: silence after T, and from an idle slot."""
-        horizon = self.work.horizon
-        sounding = (self.sample >= 0) & (self.timestep < horizon)
+    def _source(self) -> tuple[Messages | None, Messages]:
+        """The first layer's sums where they are kept, and what the source sends: silence after T and where idle."""
+        sounding = (self.sample >= 0) & (self.timestep < self.work.horizon)
+        sums = None
         if self.constant:
-            sums = self.feed
-            if not sounding.all():
-                sums = self.feed * sounding[:, None].astype(self.feed.dtype)
+            sums = self.feed if sounding.all() else self.feed * sounding[:, None].astype(self.feed.dtype)
             if not self.work.linger:
                 return sums, self.frames
-        steps = np.where(sounding, self.timestep, -1)
-        sent = self._gather(steps, self.sample)
-        return (sums if self.constant else self.layers[0].sums(sent)), sent
+        return sums, self._gather(np.where(sounding, self.timestep, -1), self.sample)
 
     def _record(self, depth: int, sent: Messages) -> None:
         """Keep what the layer at this depth sends in hardware step timestep + depth of its sample."""

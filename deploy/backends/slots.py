@@ -20,6 +20,8 @@ from spikecut.export.connectivity import fan_out, recurrent_fan_out
 from spikecut.export.graph import IntArray, IntegerLayer, IntegerNetwork, size
 from spikecut.export.headroom import worst_case
 
+BLOCK_BYTES = 2**21
+
 
 class LayerPlan:
     """Weights, product and neurons of a layer, ready to run; read only, shared by all workers.
@@ -123,6 +125,20 @@ class LayerSlots:
         self.v, self.out = self.v[slots], self.out[slots]
         if self.plan.temporal is not None:
             self.ring = self.ring[slots]
+
+    def step(self, messages: Floats) -> npt.NDArray[np.generic]:
+        """One step from the messages received to those sent, valid until the next step.
+
+        In blocks of slots: a block's sums stay in cache, and their memory is given and taken back without new pages.
+        """
+        rows = max(1, BLOCK_BYTES // (4 * self.plan.elements))
+        if self.plan.temporal is not None or len(messages) <= rows:
+            return self.fire(self.sums(messages))
+        for first in range(0, len(messages), rows):
+            block = slice(first, first + rows)
+            sums = self.plan.product(messages[block])
+            self.plan.neurons(sums, self.u[block], self.v[block], self.out[block])
+        return self.out
 
     def sums(self, messages: Floats) -> Floats:
         """Σ W s for all slots (or Σ W s / 2, see Product.halved)."""
