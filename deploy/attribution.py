@@ -13,7 +13,7 @@ import numpy.typing as npt
 from spikecut.deploy.cost import NANO, PICO, as_chip, placed, static_energy_pj
 from spikecut.deploy.hardware import Edge, Hardware
 from spikecut.deploy.placement import Placement
-from spikecut.deploy.pricing import EDGES, EVENTS, Pricer, barrier_ns
+from spikecut.deploy.pricing import EDGES, EVENTS, Pricer, barrier_ns, evidence, nulls
 from spikecut.deploy.trace import RunTrace
 from spikecut.deploy.traffic import Counts, check_events
 from spikecut.errors import InputError
@@ -71,6 +71,8 @@ class Attribution:
     phases_j: joules of each layer's events by PHASES, at the best figures, float64 [layers, 3].
     fill_s: seconds of the steps after the first τ, which fill the pipeline and pass between verdict and halt.
     path: the critical path.
+    unknown_time, unknown_energy: terms that nobody has published and that are therefore in no figure here.
+    evidence_time, evidence_energy: the kinds of evidence behind the known terms.
     busy_ns: mean time per step of every core, the slower of its sides, per layer float64 [cores].
     """
 
@@ -83,6 +85,10 @@ class Attribution:
     fill_s: float
     path: CriticalPath
     busy_ns: tuple[FloatArray, ...]
+    unknown_time: tuple[str, ...]
+    unknown_energy: tuple[str, ...]
+    evidence_time: tuple[str, ...]
+    evidence_energy: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,7 @@ class CutoffAttribution:
     saved_shared_time_s, saved_shared_energy_j: barrier, static power and the like.
     unsaved_energy_j: joules of the cut run that its verdict did not use: {"lead-in" | "overrun": joules}.
     unsaved_time_s: seconds of its steps after the first τ: filling the pipeline, and between verdict and halt.
+    unknown: terms that nobody has published and that are therefore in no figure here.
     """
 
     layers: tuple[str, ...]
@@ -105,6 +112,7 @@ class CutoffAttribution:
     saved_shared_energy_j: dict[str, float]
     unsaved_energy_j: dict[str, float]
     unsaved_time_s: float
+    unknown: tuple[str, ...]
 
 
 def attribute(trace: RunTrace, hardware: Hardware, placement: Placement | None = None) -> Attribution:
@@ -126,8 +134,10 @@ def attribute(trace: RunTrace, hardware: Hardware, placement: Placement | None =
         "management": [chip.management.time_ns_per_step.at(edge) for edge in order],
         "monitor": [chip.monitor.time_ns_per_step.at(edge) for edge in order],
     }
-    times = {edge: walk.time_ns[edge] / trace.samples / NANO for edge in EDGES}
-    time_s = Shares(**times, shared={name: steps * np.array(term) / NANO for name, term in per_step.items()})
+    terms = pricer.terms()
+    nothing = np.nan if terms.no_time else 1.0
+    times = {edge: nothing * walk.time_ns[edge] / trace.samples / NANO for edge in EDGES}
+    time_s = Shares(**times, shared={name: nothing * steps * np.array(term) / NANO for name, term in per_step.items()})
     prices = {edge: np.stack([pricer.energy_pj(edge, route) for route in pricer.routes]) for edge in EDGES}
     counted = walk.phases.sum(axis=1) / trace.samples
     joules = {edge: counted * prices[edge] / PICO for edge in EDGES}
@@ -149,9 +159,13 @@ def attribute(trace: RunTrace, hardware: Hardware, placement: Placement | None =
         time_s=time_s,
         energy_j=Shares(**joules, shared=shared),
         phases_j=phases,
-        fill_s=walk.fill_ns / trace.samples / NANO,
+        fill_s=nothing * walk.fill_ns / trace.samples / NANO,
         path=walk.path,
         busy_ns=tuple(busy / ran for busy in walk.busy_ns),
+        unknown_time=nulls(terms.time),
+        unknown_energy=nulls(terms.energy),
+        evidence_time=evidence(terms.time),
+        evidence_energy=evidence(terms.energy),
     )
 
 
@@ -167,6 +181,7 @@ def attribute_cutoff(full: Attribution, cut: Attribution) -> CutoffAttribution:
         saved_shared_energy_j=_difference(full.energy_j, cut.energy_j),
         unsaved_energy_j={name: float(cut.phases_j[:, PHASES.index(name)].sum()) for name in ("lead-in", "overrun")},
         unsaved_time_s=cut.fill_s,
+        unknown=tuple(dict.fromkeys((*cut.unknown_time, *cut.unknown_energy))),
     )
 
 

@@ -191,7 +191,9 @@ def calibrate(
     policy: Annotated[str, typer.Option(help="topk, confidence, entropy, spikecp, fixed, or your own.")] = "topk",
     epsilon: Annotated[float, typer.Option(help="Tolerated share in [0, 1); each policy says of what.")] = 0.01,
     guarantee: Annotated[bool, typer.Option("--guarantee", help="Bound what the cutoff loses on new samples.")] = False,
-    delta: Annotated[float, typer.Option(help="With --guarantee: probability that the bound fails.")] = 0.05,
+    delta: Annotated[
+        float | None, typer.Option(help="With --guarantee: probability that the bound fails; 0.05 without.")
+    ] = None,
     minimum_count: Annotated[int, typer.Option(min=1, help="Samples that a threshold must rest on.")] = 20,
     seed: Annotated[int, typer.Option(help="With --guarantee: divides the calibration split.")] = 0,
     as_json: Json = False,

@@ -176,7 +176,8 @@ def verify_bundle(path: Path, samples: int | None, backend: str) -> tuple[Result
     total = len(bundle.golden().labels) if samples is None else samples
     with progress_bar("golden samples on Lava", total) as advance:
         found = verify(bundle, samples, lava=backend == "lava", progress=advance)
-    table = Table("engine", "layer", "values compared", "spikes", "mismatches", title=f"{path}: against the golden twin")
+    title = f"{path}: against the golden twin"
+    table = Table("engine", "layer", "values compared", "spikes", "mismatches", title=title)
     for check in found.checks:
         table.add_row(check.engine, check.layer, f"{check.compared:,}", f"{check.spikes:,}", str(check.mismatches))
     lines: list[RenderableType] = [table]

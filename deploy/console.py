@@ -10,14 +10,17 @@ Advance = Callable[[int], None]
 
 
 def stdout() -> Console:
-    """The console of results; at least 100 columns where it is not a terminal, so that tables stay whole."""
-    console = Console()
-    return console if console.is_terminal else Console(width=max(console.width, 100))
+    """The console of results; at least 100 columns where it is not a terminal, so that tables stay whole.
+
+    Texts are shown as they are: file names, titles and sources may hold what looks like markup.
+    """
+    console = Console(markup=False)
+    return console if console.is_terminal else Console(markup=False, width=max(console.width, 100))
 
 
 def stderr() -> Console:
     """The console of progress and errors."""
-    return Console(stderr=True)
+    return Console(markup=False, stderr=True)
 
 
 @contextmanager

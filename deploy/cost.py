@@ -25,12 +25,14 @@ from spikecut.deploy.pricing import EDGES, EVENTS, Pricer, evidence, nulls, word
 from spikecut.deploy.trace import ExitReason, RunTrace
 from spikecut.deploy.traffic import check_events
 from spikecut.errors import CapabilityError, HardwareConfigError, InputError
+from spikecut.export.connectivity import recurrent_fan_out
 from spikecut.export.graph import IntArray
 
 FloatArray = npt.NDArray[np.float64]
 PICO = 1e12
 NANO = 1e9
 HOST = "host input and output"
+DELAY = "monitor delay"
 LINKS = "links between chips"
 PERCENTILES = (5, 25, 50, 75, 95, 99)
 LEFT_OUT = Quantity(value=None, low=None, high=None, source="left out on purpose", evidence=None)
@@ -77,9 +79,9 @@ class CostEstimate:
     static_energy_j: static power × latency; NaN where either is unknown.
     energy_j: dynamic plus static; dynamic alone where static is unknown.
     bare_latency_s, bare_energy_j: the values without monitor and reset, which a run to the horizon can do without.
-    unknown_time, unknown_energy: terms that the hardware file does not know. A figure with unknown terms is "at least
-        the known part", and its band is that of the known part.
-    evidence_time, evidence_energy: the kinds of evidence behind the known terms.
+    unknown_time, unknown_dynamic, unknown_static: terms that the hardware file does not know, or that could not be
+        charged. A figure with unknown terms is "at least the known part", and its band is that of the known part.
+    evidence_time, evidence_dynamic, evidence_static: the kinds of evidence behind the known terms.
     assumptions: what had to be assumed, in plain words.
     hypothetical: features that the network needs and this hardware lacks; empty where the network can run.
     placement: the cores; None where the hardware has none.
@@ -96,13 +98,25 @@ class CostEstimate:
     bare_latency_s: FloatArray
     bare_energy_j: FloatArray
     unknown_time: tuple[str, ...]
-    unknown_energy: tuple[str, ...]
+    unknown_dynamic: tuple[str, ...]
+    unknown_static: tuple[str, ...]
     evidence_time: tuple[str, ...]
-    evidence_energy: tuple[str, ...]
+    evidence_dynamic: tuple[str, ...]
+    evidence_static: tuple[str, ...]
     assumptions: tuple[str, ...]
     hypothetical: tuple[str, ...]
     placement: Placement | None
     source: Hardware
+
+    @property
+    def unknown_energy(self) -> tuple[str, ...]:
+        """The unknown terms of the total energy."""
+        return tuple(dict.fromkeys((*self.unknown_dynamic, *self.unknown_static)))
+
+    @property
+    def evidence_energy(self) -> tuple[str, ...]:
+        """The kinds of evidence behind the total energy."""
+        return tuple(sorted({*self.evidence_dynamic, *self.evidence_static}))
 
     @property
     def unknown_terms(self) -> tuple[str, ...]:
@@ -160,7 +174,9 @@ def placed(trace: RunTrace, chip: Chip, placement: Placement | None) -> Placemen
 
 def _estimate_operations(trace: RunTrace, profile: OperationProfile) -> CostEstimate:
     """Synaptic operations alone: multiply-accumulates where the input is graded, accumulates everywhere else."""
-    first, others = trace.events[1].synops.sum(axis=1), sum(events.synops.sum(axis=1) for events in trace.events[2:])
+    own, assumption = _own_operations(trace)
+    first = trace.events[1].synops.sum(axis=1) - own
+    others = own + sum(events.synops.sum(axis=1) for events in trace.events[2:])
     used = {"accumulate energy": profile.accumulate.energy_pJ}
     if trace.network.input.bits > 0:
         used["multiply-accumulate energy"] = profile.multiply_accumulate.energy_pJ
@@ -180,24 +196,42 @@ def _estimate_operations(trace: RunTrace, profile: OperationProfile) -> CostEsti
         bare_latency_s=unknown.value,
         bare_energy_j=energy.value,
         unknown_time=("all of the time",),
-        unknown_energy=(*nulls(used), "memory", "neuron updates", "messages", "static power", HOST),
+        unknown_dynamic=(*nulls(used), "memory", "neuron updates", "messages", HOST),
+        unknown_static=("static power",),
         evidence_time=(),
-        evidence_energy=evidence(used),
-        assumptions=("arithmetic only: one operation per synaptic event",),
+        evidence_dynamic=evidence(used),
+        evidence_static=(),
+        assumptions=("arithmetic only: one operation per synaptic event", *assumption),
         hypothetical=(),
         placement=None,
         source=profile,
     )
 
 
+def _own_operations(trace: RunTrace) -> tuple[IntArray, tuple[str, ...]]:
+    """Synaptic operations that the first layer's own, binary spikes cause in it, int64 [N], and what was assumed."""
+    layer, events = trace.network.layers[0], trace.events[1]
+    if layer.recurrent is None:
+        return np.zeros(trace.samples, dtype=np.int64), ()
+    reached = recurrent_fan_out(layer)
+    if events.raster is not None:
+        return np.asarray(((events.raster != 0) @ reached).sum(axis=1), dtype=np.int64), ()
+    if (reached == reached[0]).all():
+        return events.spikes.sum(axis=1) * int(reached[0]), ()
+    assumption = f"layer {layer.name}: messages not recorded, its own spikes are charged like its input"
+    return np.zeros(trace.samples, dtype=np.int64), (assumption,)
+
+
 def _estimate_chip(trace: RunTrace, chip: Chip, placement: Placement, missing: tuple[str, ...]) -> CostEstimate:
     pricer = Pricer.of(trace, chip, placement)
-    times, energies = pricer.terms()
+    terms = pricer.terms()
     priced = _price(trace, pricer)
     bare = priced
     if any(quantity.value is not None for quantity in (*dict(chip.monitor).values(), chip.reset.energy_pJ_per_sample)):
         bare = _price(trace, Pricer(_without_monitor(chip), placement, pricer.routes))
-    between_chips = (LINKS,) if placement.chips > 1 else ()
+    left_out = ((LINKS,) if placement.chips > 1 else ()) + (HOST,)
+    if _other_delay(trace, chip):
+        left_out = (DELAY, *left_out)
     return CostEstimate(
         hardware=chip.name,
         title=chip.title,
@@ -208,10 +242,12 @@ def _estimate_chip(trace: RunTrace, chip: Chip, placement: Placement, missing: t
         energy_j=priced["energy"],
         bare_latency_s=bare["latency"].value,
         bare_energy_j=bare["energy"].value,
-        unknown_time=(*nulls(times), *between_chips, HOST),
-        unknown_energy=(*nulls(energies), *between_chips, HOST),
-        evidence_time=evidence(times),
-        evidence_energy=evidence(energies),
+        unknown_time=(*nulls(terms.time), *left_out),
+        unknown_dynamic=(*nulls(terms.dynamic), *left_out),
+        unknown_static=(*nulls(terms.static), *left_out),
+        evidence_time=evidence(terms.time),
+        evidence_dynamic=evidence(terms.dynamic),
+        evidence_static=evidence(terms.static),
         assumptions=_assumptions(trace, pricer),
         hypothetical=missing,
         placement=placement,
@@ -220,7 +256,8 @@ def _estimate_chip(trace: RunTrace, chip: Chip, placement: Placement, missing: t
 
 
 def _without_monitor(chip: Chip) -> Chip:
-    monitor = chip.monitor.model_copy(update=dict.fromkeys(dict(chip.monitor), LEFT_OUT))
+    costs = ("messages_per_step", "time_ns_per_step", "energy_pJ_per_step")
+    monitor = chip.monitor.model_copy(update=dict.fromkeys(costs, LEFT_OUT))
     reset = chip.reset.model_copy(update={"energy_pJ_per_sample": LEFT_OUT})
     return chip.model_copy(update={"monitor": monitor, "reset": reset})
 
@@ -246,7 +283,7 @@ def _price(trace: RunTrace, pricer: Pricer) -> dict[str, Band]:
         shared = chip.reset.energy_pJ_per_sample.at(edge) + trace.hardware_steps * pricer.step_pj(edge)
         prices = np.stack([pricer.energy_pj(edge, route) for route in pricer.routes])
         dynamic_pj[edge] = shared + (counted * prices).sum(axis=(1, 2))
-    if all(quantity.value is None for quantity in pricer.terms()[0].values()):
+    if pricer.terms().no_time:
         time_ns = {edge: np.full(trace.samples, np.nan) for edge in EDGES}
     static_pj = static_energy_pj(chip, pricer.placement, time_ns)
     known = not np.isnan(static_pj["value"]).any()
@@ -276,17 +313,27 @@ def _assumptions(trace: RunTrace, pricer: Pricer) -> tuple[str, ...]:
     if chip.management.time_ns_per_step.value == 0:
         lines.append("no embedded management between steps")
     if chip.barrier.between == "linear" and placement.tiles not in chip.barrier.time_ns_by_tiles:
-        lines.append(f"barrier for {placement.tiles} tiles interpolated")
+        beyond = placement.tiles > max(chip.barrier.time_ns_by_tiles)
+        how = f"taken as that of {max(chip.barrier.time_ns_by_tiles)}" if beyond else "interpolated"
+        lines.append(f"barrier for {placement.tiles} tiles {how}")
     if trace.mode == "streaming":
         lines.append("each sample of the stream is charged as if it ran alone")
     lines += [f"{words(name)} unknown, so not checked" for name in placement.unchecked]
     for index, route in enumerate(pricer.routes):
         line = route.assumption(trace.events[index], trace.events[index + 1])
         lines += [line] if line else []
-    delay, ran = chip.monitor.delay_steps.value, _delays(trace)
-    if delay is not None and ran - {int(delay)}:
-        lines.append(f"the run halted {sorted(ran)} steps after the verdict, this monitor needs {delay}: run again")
+    if _other_delay(trace, chip):
+        lines.append(
+            f"the run halted {sorted(_delays(trace))} steps after the verdict, this monitor takes "
+            f"{chip.monitor.delay_steps.value:g}: not charged, for want of the full run (--also-full)"
+        )
     return tuple(lines)
+
+
+def _other_delay(trace: RunTrace, chip: Chip) -> bool:
+    """Whether this chip's monitor is known to halt later than the run did."""
+    delays = chip.monitor.delay_steps.edges
+    return delays is not None and bool(_delays(trace) - set(delays))
 
 
 def _delays(trace: RunTrace) -> set[int]:

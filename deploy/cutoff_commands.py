@@ -30,15 +30,20 @@ def calibrate_policy(
     policy: str = "topk",
     epsilon: float = 0.01,
     guarantee: bool = False,
-    delta: float = 0.05,
+    delta: float | None = None,
     minimum_count: int = 20,
     seed: int = 0,
 ) -> Result:
     """Calibrate a bundle's cutoff on the calibration split and write cutoff.json.
 
-    guarantee: bound the share lost on new samples by ε with probability ≥ 1 - δ; without it `delta` plays no part.
+    guarantee: bound the share lost on new samples by ε with probability ≥ 1 - δ.
+    delta: δ, 0.05 if not given; InputError without a guarantee.
     """
     from spikecut.models.data import load_dataset
+
+    if delta is not None and not guarantee:
+        raise InputError(f"--delta {delta:g} belongs to --guarantee: ask for it, or leave δ out")
+    delta = 0.05 if delta is None else delta
 
     bundle = open_bundle(path)
     split = load_dataset(dataset).calibration
@@ -206,7 +211,7 @@ def sweep_table(result: Sweep, title: str) -> Table:
         "isolated",
         "streaming",
         "from OCT",
-        *(f"{name} energy" for name in result.full_costs),
+        *(f"{name} energy{', hypothetical' if _lacks(result, name) else ''}" for name in result.full_costs),
         title=f"{title}: fewest timesteps at ≤ 0.3 points lost; ratios to the full run, energy estimated",
     )
     empty = [""] * len(result.full_costs)
@@ -231,6 +236,10 @@ def sweep_table(result: Sweep, title: str) -> Table:
     row = ["optimal (oracle)", "", f"{100 * result.accuracy_full:.2f} %", "", f"{optimal:.2f}"]
     table.add_row(*row, f"{result.horizon / optimal:.2f}", "", "", "0.00", *empty)
     return table
+
+
+def _lacks(result: Sweep, name: str) -> bool:
+    return bool(result.provenance.get(name, {}).get("hypothetical"))
 
 
 def _cells(point: SweepPoint, result: Sweep) -> list[str]:

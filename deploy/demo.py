@@ -10,7 +10,7 @@ from rich.console import Console
 
 from spikecut.deploy.bundle import open_bundle
 from spikecut.deploy.commands import verify_bundle
-from spikecut.deploy.console import stdout
+from spikecut.deploy.console import stderr, stdout
 from spikecut.deploy.cutoff_commands import calibrate_split
 from spikecut.deploy.report.tables import demo_table
 from spikecut.deploy.workflow import RunOptions, export_to_bundle, run_bundle, write_summary
@@ -52,7 +52,7 @@ def run_demo(out: Path, seed: int = 0, backend: str = "lava", quiet: bool = Fals
     if backend not in ("lava", "batched"):
         raise InputError(f"backend {backend!r}: expected lava or batched")
     _prepare(out)
-    console = Console(stderr=True) if quiet else stdout()
+    console = stderr() if quiet else stdout()
     data = load_dataset("digits")
     summaries = [_one(out / recipe.name, recipe, data, seed, backend, console) for recipe in RECIPES]
     if not quiet:

@@ -4,6 +4,7 @@ A file describes either a chip (`kind: chip`, see Chip) or a bare list of arithm
 OperationProfile). Units stand in the keys: energy_pJ, time_ns, static_mW_per_chip. null means unknown, never 0.
 """
 
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -95,6 +96,28 @@ class Capabilities(Strict):
     programmable_neuron: bool
 
 
+class Steps(Quantity):
+    """A number of hardware steps: whole, or unknown, with its edges."""
+
+    @property
+    def edges(self) -> tuple[int, int, int] | None:
+        """low, value and high; an unknown edge is the value. None where the value is unknown."""
+        if self.value is None:
+            return None
+        found = [self.value if edge is None else edge for edge in (self.low, self.value, self.high)]
+        return int(found[0]), int(found[1]), int(found[2])
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Steps":
+        given = [edge for edge in (self.low, self.value, self.high) if edge is not None]
+        if any(edge < 0 or edge != int(edge) for edge in given):
+            raise ValueError(f"{given}: expected whole numbers of steps")
+        return self
+
+
+LARGEST_MESH = 2**16
+
+
 class Limits(Strict):
     """What fits on a chip and on each of its cores. The first four must be known."""
 
@@ -115,6 +138,8 @@ class Limits(Strict):
             if getattr(self, name).value is None:
                 raise ValueError(f"{name} is null: cores cannot be laid out without it, give a number")
         cores, per_tile, columns, rows = (int(getattr(self, name).value) for name in names)
+        if columns * rows > LARGEST_MESH:
+            raise ValueError(f"{columns} x {rows} tiles: at most {LARGEST_MESH} can be laid out")
         if cores > per_tile * columns * rows:
             raise ValueError(f"{cores} cores_per_chip do not fit {columns} x {rows} tiles of {per_tile} cores")
         return self
@@ -170,7 +195,7 @@ class Monitor(Strict):
     messages_per_step: Quantity
     time_ns_per_step: Quantity
     energy_pJ_per_step: Quantity
-    delay_steps: Quantity
+    delay_steps: Steps
 
 
 class Management(Strict):
@@ -242,6 +267,16 @@ def hardware_names() -> tuple[str, ...]:
     """Names of the hardware files that come with spikecut, sorted."""
     names = (entry.name for entry in files(PACKAGE).iterdir())
     return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
+
+
+def file_stems(names: Sequence[str]) -> dict[str, str]:
+    """For each hardware, by name or path, a word of its own that a file's name may hold."""
+    found: dict[str, str] = {}
+    for name in names:
+        stem = Path(name).stem or "hardware"
+        count = sum(Path(other).stem == Path(name).stem for other in found)
+        found[name] = f"{stem}-{count + 1}" if count else stem
+    return found
 
 
 def load_hardware(name_or_path: str | Path) -> Hardware:

@@ -33,6 +33,31 @@ RECEIVING = ("axon_in", "synapse")
 
 
 @dataclass(frozen=True)
+class Terms:
+    """The numbers that time, dynamic energy and static power are made of, by name."""
+
+    time: dict[str, Quantity]
+    dynamic: dict[str, Quantity]
+    power: dict[str, Quantity]
+
+    @property
+    def static(self) -> dict[str, Quantity]:
+        """Those of static energy, which is power × time: where the power is known, every unknown time leaves a gap."""
+        known = all(quantity.value is not None for quantity in self.power.values())
+        return {**self.power, **self.time} if known else self.power
+
+    @property
+    def energy(self) -> dict[str, Quantity]:
+        """Those of the total energy."""
+        return {**self.dynamic, **self.static}
+
+    @property
+    def no_time(self) -> bool:
+        """Whether no time at all is known."""
+        return all(quantity.value is None for quantity in self.time.values())
+
+
+@dataclass(frozen=True)
 class Pricer:
     """A run on its cores, chunk by chunk."""
 
@@ -54,6 +79,10 @@ class Pricer:
             part = slice(start, min(start + chunk, trace.samples))
             messages = [Messages(events, part) for events in trace.events]
             yield part, [route.counts(messages[i], messages[i + 1]) for i, route in enumerate(self.routes)]
+
+    def own_counts(self, trace: RunTrace, part: slice, index: int) -> tuple[FloatArray, FloatArray] | None:
+        """Axons and synops that the layer at this position causes in itself, see Route.own_counts."""
+        return self.routes[index].own_counts(Messages(trace.events[index + 1], part))
 
     def generating_ns(self, edge: Edge, route: Route, count: Counts) -> dict[str, FloatArray]:
         """Per sort of event, the time of each core's neurons in each step; broadcasts to [samples, steps, cores]."""
@@ -112,8 +141,8 @@ class Pricer:
         share: FloatArray = messages * neurons / neurons.sum()
         return share
 
-    def terms(self) -> tuple[dict[str, Quantity], dict[str, Quantity]]:
-        """The numbers that times and energies are made of, by name; the same for every run of a network."""
+    def terms(self) -> Terms:
+        """The numbers that times and energies are made of; the same for every run of a network."""
         chip = self.chip
         storages = {route.storage for route in self.routes}
         used = {name: cost for name, cost in chip.costs if not name.startswith("synop_") or name in storages}
@@ -124,10 +153,9 @@ class Pricer:
         times["monitor time"] = chip.monitor.time_ns_per_step
         energies = {f"{words(name)} energy": cost.energy_pJ for name, cost in used.items()}
         energies["barrier energy"] = chip.barrier.energy_pJ_per_step
-        energies["static power"] = chip.static_mW_per_chip
         energies["reset energy"] = chip.reset.energy_pJ_per_sample
         energies["monitor energy"] = chip.monitor.energy_pJ_per_step
-        return {**times, **monitor}, {**energies, **monitor}
+        return Terms({**times, **monitor}, {**energies, **monitor}, {"static power": chip.static_mW_per_chip})
 
 
 def _totals(count: Counts) -> list[FloatArray]:

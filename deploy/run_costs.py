@@ -6,6 +6,7 @@ from typing import Any
 
 from spikecut.deploy.attribution import Attribution, CutoffAttribution, attribute, attribute_cutoff
 from spikecut.deploy.cost import CostEstimate, estimate
+from spikecut.deploy.halted import delays_of, estimate_halted, halted
 from spikecut.deploy.hardware import Chip, Hardware, hardware_names, load_hardware
 from spikecut.deploy.report.cost_tables import attribution_summary, cost_summary
 from spikecut.deploy.savings import Savings, savings
@@ -48,7 +49,8 @@ class RunCosts:
 
         Parameters
         ----------
-        full: the same samples run to the horizon, if they were; `trace` itself where it was not cut.
+        full: the same samples run to the horizon, if they were; `trace` itself where it was not cut. With it the steps
+            that a hardware's monitor takes from verdict to halt are charged.
         detail: attribute time and energy to layers and events.
 
         Raises InputError if the trace holds no events, or the two runs do not belong together.
@@ -58,8 +60,13 @@ class RunCosts:
         attributions: dict[str, Attribution] = {}
         cutoffs: dict[str, CutoffAttribution] = {}
         for name, item in hardware.items():
+            ran = trace
             try:
-                cost = estimate(trace, item, hypothetical)
+                if full is not None and full is not trace and any(delays_of(item)):
+                    ran = halted(full, trace.timesteps, delays_of(item)[1])
+                    cost = estimate_halted(full, trace.timesteps, item, hypothetical)
+                else:
+                    cost = estimate(trace, item, hypothetical)
             except CapabilityError as error:
                 estimates[name] = str(error)
                 continue
@@ -67,7 +74,7 @@ class RunCosts:
             if full is not None:
                 pairs[name] = (estimate(full, item, hypothetical, cost.placement), cost)
             if detail and isinstance(item, Chip):
-                attributions[name] = attribute(trace, item, cost.placement)
+                attributions[name] = attribute(ran, item, cost.placement)
                 if full is not None and full is not trace:
                     whole = attribute(full, item, cost.placement)
                     cutoffs[name] = attribute_cutoff(whole, attributions[name])

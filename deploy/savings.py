@@ -105,7 +105,10 @@ def savings(
         result.streaming[name] = {"latency": None, "energy": None}
         if isinstance(cut_cost.source, Chip) and cut_cost.placement is not None:
             whole = np.full(full.samples, horizon)
-            flows = [stream(full, cut_cost.source, cut_cost.placement, each) for each in (whole, streaming)]
+            intervals = np.minimum(cut_cost.steps, horizon)
+            flows = [stream(full, cut_cost.source, cut_cost.placement, each) for each in (whole, intervals)]
+            if (intervals == horizon).all() and (streaming < horizon).any():
+                notes.append(f"{name}: with the delay of its monitor the cutoff saves no throughput")
             result.streaming[name], result.throughput[name] = _compare_streams(*flows)
         result.dearer[name] = _dearer(full_cost, cut_cost)
         notes += _dearer_notes(name, result.dearer[name])
@@ -119,8 +122,11 @@ def savings(
 def _check_pair(full: RunTrace, cut: RunTrace, full_cost: CostEstimate, cut_cost: CostEstimate) -> None:
     if full_cost.hardware != cut_cost.hardware or full_cost.unknown_terms != cut_cost.unknown_terms:
         raise InputError("the two estimates are of different hardware or lack different terms: they cannot be compared")
-    for run, cost in ((full, full_cost), (cut, cut_cost)):
-        if not np.array_equal(run.hardware_steps, cost.steps):
+    source = cut_cost.source
+    delay = source.monitor.delay_steps.edges if isinstance(source, Chip) else None
+    halted = np.minimum(cut.timesteps + (delay[1] if delay else 0), full.horizon) + full.depth
+    for charged, steps in ((full.hardware_steps, full_cost.steps), (cut.hardware_steps, cut_cost.steps)):
+        if not np.array_equal(charged, steps) and not (charged is cut.hardware_steps and np.array_equal(halted, steps)):
             raise InputError("an estimate belongs to another run: estimate both runs again, the full one first")
 
 

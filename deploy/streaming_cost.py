@@ -5,7 +5,7 @@ pass until the next sample starts; until then it does exactly what it does in th
 stream are laid side by side from full runs, each layer in its own time, and priced with all that happens at once.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -52,38 +52,71 @@ def stream(full: RunTrace, chip: Chip, placement: Placement, intervals: IntArray
     steps = int(intervals.sum())
     slowest = {edge: np.zeros(steps) for edge in EDGES}
     counted = np.zeros((len(pricer.routes), len(EVENTS)))
+    met: dict[tuple[int, Edge], FloatArray] = {}  # of recurrent layers, by step and core
     for part, counts in pricer.chunks(full):
         first = int(intervals[: part.start].sum())
+        lay = _Lay(intervals[part], longest, first, steps)
         for index, (route, count) in enumerate(zip(pricer.routes, counts, strict=True)):
+            own = pricer.own_counts(full, part, index)
+            incoming = (
+                count if own is None else replace(count, axons=count.axons - own[0], synops=count.synops - own[1])
+            )
             for edge in EDGES:
-                sides = pricer.slowest_ns(edge, route, count)
-                for side, depth in zip(sides, (index + 1, index), strict=True):
-                    _lay(
-                        slowest[edge],
-                        np.broadcast_to(side, (len(intervals[part]), longest)),
-                        depth,
-                        intervals[part],
-                        first,
-                    )
-            events = pricer.events(count, route, np.ones((len(intervals[part]), longest), dtype=bool))
-            sent, received = _window(intervals[part], longest, index + 1), _window(intervals[part], longest, index)
+                generating, receiving = pricer.slowest_ns(edge, route, incoming)
+                lay.raise_to(slowest[edge], generating, index + 1)
+                if own is None:
+                    lay.raise_to(slowest[edge], receiving, index)
+                else:
+                    # In a step of the stream meet what the layer before sends and what the layer itself sends.
+                    added = replace(count, axons=own[0], synops=own[1])
+                    for arriving, depth in ((incoming, index), (added, index + 1)):
+                        times = sum(pricer.receiving_ns(edge, route, arriving).values(), np.zeros(1))
+                        met.setdefault((index, edge), np.zeros((steps, times.shape[-1])))
+                        met[index, edge] += lay.cores(times, depth)
+            ran = np.ones((len(intervals[part]), longest), dtype=bool)
+            events = pricer.events(incoming, route, ran)
+            sent, received = lay.window(index + 1), lay.window(index)
             counted[index] += np.where(RECEIVED, events[received].sum(axis=0), events[sent].sum(axis=0))
+            if own is not None:
+                for name, caused in zip(("axon_in", "synapse"), own, strict=True):
+                    counted[index, EVENTS.index(name)] += caused[sent].sum()
+    for (_, edge), times in met.items():
+        np.maximum(slowest[edge], times.max(axis=1), out=slowest[edge])
     return _priced(pricer, slowest, counted, steps, full.samples)
 
 
-def _window(intervals: IntArray, longest: int, depth: int) -> npt.NDArray[np.bool_]:
-    """The hardware steps of each sample's own run in which a layer at this depth works on it, bool [samples, steps]."""
-    step = np.arange(longest)
-    return (step >= depth) & (step < depth + intervals[:, None])
+@dataclass(frozen=True)
+class _Lay:
+    """Lays steps of full runs side by side in the steps of the stream; what falls off its end is left out.
 
+    intervals: of some samples, int64 [n]. longest: steps of a full run. first: step of the stream at which they start.
+    steps: of the whole stream.
+    """
 
-def _lay(slowest: FloatArray, side: FloatArray, depth: int, intervals: IntArray, first: int) -> None:
-    """Raise each step of the stream to what this layer needs in it; the last steps fall off the end."""
-    flat = side[_window(intervals, side.shape[1], depth)]
-    begin = first + depth
-    stop = min(begin + flat.size, slowest.size)
-    if stop > begin:
-        slowest[begin:stop] = np.maximum(slowest[begin:stop], flat[: stop - begin])
+    intervals: IntArray
+    longest: int
+    first: int
+    steps: int
+
+    def window(self, depth: int) -> npt.NDArray[np.bool_]:
+        """The steps of each sample's own run in which a layer at this depth works on it, bool [n, longest]."""
+        step = np.arange(self.longest)
+        return (step >= depth) & (step < depth + self.intervals[:, None])
+
+    def raise_to(self, slowest: FloatArray, side: FloatArray, depth: int) -> None:
+        """Raise each step of the stream to what this layer needs in it; side broadcasts to [n, longest]."""
+        flat = np.broadcast_to(side, (len(self.intervals), self.longest))[self.window(depth)]
+        part = slice(self.first + depth, min(self.first + depth + flat.size, self.steps))
+        laid = flat[: max(part.stop - part.start, 0)]
+        slowest[part] = np.maximum(slowest[part], laid)
+
+    def cores(self, times: FloatArray, depth: int) -> FloatArray:
+        """Times of each core, broadcast to [n, longest, cores], by step of the stream: float64 [steps, cores]."""
+        whole = np.broadcast_to(times, (len(self.intervals), self.longest, times.shape[-1]))[self.window(depth)]
+        found = np.zeros((self.steps, times.shape[-1]))
+        part = slice(self.first + depth, min(self.first + depth + len(whole), self.steps))
+        found[part] = whole[: max(part.stop - part.start, 0)]
+        return found
 
 
 def _priced(
@@ -92,7 +125,7 @@ def _priced(
     time_ns: dict[Edge, FloatArray] = {
         edge: np.array([(slowest[edge].sum() + steps * pricer.fixed_ns(edge)) / samples]) for edge in EDGES
     }
-    if all(quantity.value is None for quantity in pricer.terms()[0].values()):
+    if pricer.terms().no_time:
         time_ns = {edge: np.array([np.nan]) for edge in EDGES}
     static = static_energy_pj(pricer.chip, pricer.placement, time_ns)
     energy_pj = {}

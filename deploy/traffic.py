@@ -146,6 +146,15 @@ class Route:
             hops=spreads["hops"](here),
         )
 
+    def own_counts(self, here: Messages) -> tuple[FloatArray, FloatArray] | None:
+        """Axons and synops [samples, steps, cores] that a recurrent layer's own messages cause; None without any.
+
+        They are part of `counts`. Split evenly where the messages were not recorded and their synapses differ.
+        """
+        if "own axons" not in self.spreads:
+            return None
+        return self.spreads["own axons"](here), self.spreads["own synops"](here)
+
     def _synops(self, before: Messages, here: Messages) -> FloatArray:
         """Synaptic operations per core, float64 [samples, steps, cores]; the trace holds their sum."""
         if len(self.placed.cores) == 1:

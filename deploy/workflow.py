@@ -19,7 +19,7 @@ from spikecut.deploy.console import progress_bar
 from spikecut.deploy.cost import as_chip
 from spikecut.deploy.cutoff.base import CutoffPolicy
 from spikecut.deploy.evaluate import Evaluation, jsonable, sample_table, summarise
-from spikecut.deploy.hardware import Hardware
+from spikecut.deploy.hardware import Hardware, file_stems
 from spikecut.deploy.journal import Journal, RunRequest, read_request
 from spikecut.deploy.neurobench import neurobench_metrics
 from spikecut.deploy.run_costs import RunCosts, chosen_hardware
@@ -267,9 +267,10 @@ def _figures(
     if full is not None:
         figures["accuracy"] = accuracy_figure(full, split.y, trace)
     figures["raster"] = spike_raster(trace, typical_sample(trace), names)
+    stems = file_stems(list(hardware))
     for name, ran in costs.attributions.items():
         chip = as_chip(hardware[name])
-        figures[f"mesh_{chip.name}"] = mesh_figure(ran.placement, chip, ran.busy_ns)
+        figures[f"mesh_{stems[name]}"] = mesh_figure(ran.placement, chip, ran.busy_ns)
     return figures
 
 

@@ -10,6 +10,7 @@ from spikecut.deploy.backends.lava_blocks import build_chain, in_order, require_
 from spikecut.deploy.backends.lava_order import lava_shape, to_lava
 from spikecut.deploy.backends.lava_simulation import Simulation, check_shared_memory
 from spikecut.deploy.cutoff.stream import NOTHING, StreamCutoff, StreamRun, StreamSettings
+from spikecut.errors import DataError
 from spikecut.export.graph import IntArray, IntegerNetwork, Integers, size
 
 CHUNK = 1024
@@ -73,11 +74,17 @@ class LavaStream(Simulation):
     def feed(self, frames: Integers) -> IntArray:
         """Play encoded frames [F, *shape]; what the monitor said at each hardware step, int64 [F, VERDICT_COLUMNS].
 
-        Raises BackendError if a process of the simulator died, raised or fell silent.
+        Raises
+        ------
+        DataError: frames that do not fit the network, or more of them than the capacity.
+        BackendError: a process of the simulator died, raised or fell silent.
         """
         from spikecut.deploy.processes import stream, wave
 
+        check_frames(self.network, frames[:, None])
         count = len(frames)
+        if count > self.capacity:
+            raise DataError(f"{count} frames at once, this stream takes {self.capacity}: feed it in pieces")
         wave.as_int32(self._frames).reshape(self.capacity, -1)[:count] = to_lava(frames).reshape(count, -1)
         control = wave.as_int64(self._control)
         control[stream.FIRST], control[stream.COUNT] = self.step + 1, count

@@ -58,6 +58,9 @@ class Guarantee:
     note: str
 
 
+SMALLEST_EPSILON = 1e-6
+
+
 @dataclass(frozen=True)
 class Division:
     """Indices of the samples that fix the family, and of those that test it, int64 each."""
@@ -97,6 +100,10 @@ def guaranteed_policy(
     for name, value in (("epsilon", epsilon), ("delta", delta)):
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
             raise InputError(f"{name} {value!r}: a guarantee needs a number in (0, 1)")
+    if epsilon < SMALLEST_EPSILON:
+        raise InputError(f"epsilon {epsilon!r}: below {SMALLEST_EPSILON:g} no test set is large enough to certify it")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise InputError(f"seed {seed!r}: expected an integer of at least 0")
     division = divide(data.samples, seed)
     least = smallest_sample(epsilon, delta)
     if division.test.size < least:

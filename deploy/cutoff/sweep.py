@@ -37,6 +37,7 @@ class ExitCosts:
     ----------
     latency_s, energy_j: float64 [3, T, N]: value, lower and upper edge; NaN where unknown.
     unknown_time, unknown_energy: terms that nobody has published; with any, the figures are lower bounds.
+    evidence_time, evidence_energy: the kinds of evidence behind the known terms.
     hypothetical: features that the hardware lacks; empty where the network can run.
     """
 
@@ -44,7 +45,14 @@ class ExitCosts:
     energy_j: FloatArray
     unknown_time: tuple[str, ...] = ()
     unknown_energy: tuple[str, ...] = ()
+    evidence_time: tuple[str, ...] = ()
+    evidence_energy: tuple[str, ...] = ()
     hypothetical: tuple[str, ...] = ()
+
+    def provenance(self) -> dict[str, list[str]]:
+        """What the figures rest on and what they leave out."""
+        names = ("unknown_time", "unknown_energy", "evidence_time", "evidence_energy", "hypothetical")
+        return {name: list(getattr(self, name)) for name in names}
 
     def means(self, timesteps: IntArray) -> dict[str, Edges]:
         """Means over the samples at their exits, int64 [N]: value, low and high of "latency_s" and "energy_j"."""
@@ -97,6 +105,8 @@ class Sweep:
     accuracy_at: accuracy if every sample stops at t, float64 [T]; the last is that of the full horizon.
     optimal: the optimal cutoff of the test samples.
     full_costs: hardware → mean cost of the full run; refusals: hardware → why the network cannot run there.
+    provenance: hardware → "unknown_time", "unknown_energy", "evidence_time", "evidence_energy" of its estimates, and
+        "hypothetical", the features that it lacks.
     streamed: policy → hardware → {"latency_s" | "energy_j": ratio per sample, cut over full} of a stream, estimated,
         each policy at its best point; empty where no stream was put together.
     """
@@ -111,6 +121,7 @@ class Sweep:
     full_costs: dict[str, dict[str, Edges]] = field(default_factory=dict)
     refusals: dict[str, str] = field(default_factory=dict)
     streamed: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    provenance: dict[str, dict[str, list[str]]] = field(default_factory=dict)
 
     @property
     def accuracy_full(self) -> float:
@@ -151,6 +162,7 @@ class Sweep:
             "full_costs": self.full_costs,
             "refusals": self.refusals,
             "streamed": self.streamed,
+            "estimated": self.provenance,
             "points": points,
             "verdicts": list(verdicts(self)),
         }
@@ -204,6 +216,7 @@ def sweep(
         points=tuple(points),
         full_costs={name: table.means(whole) for name, table in known.items()},
         refusals={name: table for name, table in costs.items() if isinstance(table, str)},
+        provenance={name: table.provenance() for name, table in known.items()},
     )
 
 
@@ -289,8 +302,27 @@ def _costs_in_words(best: SweepPoint, result: Sweep) -> list[str]:
         if back_to_back:
             parts.append(f"back to back {_ratios_in_words(back_to_back)}")
         if parts:
-            lines.append(f"{name}, estimated, ratios to the full horizon: {'; '.join(parts)}.")
+            lines.append(f"{_labelled(name, result)}, ratios to the full horizon: {'; '.join(parts)}.")
+        lines += _left_out(name, result)
     return lines
+
+
+def _labelled(name: str, result: Sweep) -> str:
+    """A hardware with what its figures are: estimated, from what evidence, hypothetical where it lacks a feature."""
+    said = result.provenance.get(name, {})
+    kinds = dict.fromkeys((*said.get("evidence_time", ()), *said.get("evidence_energy", ())))
+    lacks = said.get("hypothetical", ())
+    label = f"{name}, estimated" + (f" ({', '.join(kinds)})" if kinds else "")
+    return f"hypothetical, it lacks {', '.join(lacks)}: {label}" if lacks else label
+
+
+def _left_out(name: str, result: Sweep) -> list[str]:
+    said = result.provenance.get(name, {})
+    return [
+        f"{name}: the {measure} is at least the known part; unknown: {', '.join(terms)}."
+        for measure in ("time", "energy")
+        if (terms := said.get(f"unknown_{measure}"))
+    ]
 
 
 def _is_known(value: float) -> bool:

@@ -14,10 +14,11 @@ from spikecut.deploy.backends.batched import run_batched
 from spikecut.deploy.cost import Band, estimate
 from spikecut.deploy.cutoff.base import IntArray
 from spikecut.deploy.cutoff.sweep import MEASURES, ExitCosts, FloatArray
+from spikecut.deploy.halted import delays_of, halted
 from spikecut.deploy.hardware import Chip, Hardware
 from spikecut.deploy.placement import Placement, place
 from spikecut.deploy.streaming_cost import stream
-from spikecut.deploy.trace import ExitReason, RunTrace
+from spikecut.deploy.trace import RunTrace
 from spikecut.errors import CapabilityError, InputError
 from spikecut.export.graph import IntegerNetwork, Integers
 
@@ -74,7 +75,7 @@ def stream_ratios(
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Time and energy per sample of a stream, cut over full: policy → hardware → {"latency_s" | "energy_j": ratio}.
 
-    Samples follow each other in their order after min(τ + P, T) steps, in the full stream after T. The network runs
+    Samples follow each other in their order after min(τ + P + d, T) steps, in the full stream after T. The network runs
     once more, since where one sample's steps meet the next one's depends on the exits.
 
     Parameters
@@ -84,14 +85,14 @@ def stream_ratios(
     """
     chips = {name: (chip, place(network, chip)) for name, chip in hardware.items() if isinstance(chip, Chip)}
     whole = np.full(inputs.shape[1], network.horizon, dtype=np.int64)
-    intervals = {name: np.minimum(exit + network.depth, network.horizon) for name, exit in exits.items()}
     sums = {(policy, name): np.zeros((2, 2)) for policy in exits for name in chips}
     for start in range(0, inputs.shape[1] if chips else 0, BATCH):
         part = slice(start, start + BATCH)
         trace = run_batched(network, inputs[:, part], record="all", progress=progress)
         for name, (chip, placement) in chips.items():
             full = _stream_sums(trace, chip, placement, whole[part])
-            for policy, interval in intervals.items():
+            for policy, exit in exits.items():
+                interval = np.minimum(exit + network.depth + delays_of(chip)[1], network.horizon)
                 cut = _stream_sums(trace, chip, placement, interval[part])
                 sums[policy, name] += np.stack([cut, full])
     result: dict[str, dict[str, dict[str, float]]] = {policy: {} for policy in exits}
@@ -116,46 +117,29 @@ def exit_costs(full: RunTrace, hardware: Hardware, hypothetical: bool = False) -
     """
     if not full.valid.all() or not full.events:
         raise InputError("exit costs need a full run with its events: run with policy=None and record='all'")
-    estimates = [estimate(prefix(full, t), hardware, hypothetical) for t in range(1, full.horizon + 1)]
+    horizon = full.horizon
+    estimates = [
+        estimate(halted(full, np.full(full.samples, t)), hardware, hypothetical) for t in range(1, horizon + 1)
+    ]
     whole = estimates[-1]
+    # A verdict at t halts the run d steps later: that sample costs what one halted at t + d costs.
+    later = [[min(t + delay, horizon) - 1 for t in range(1, horizon + 1)] for delay in delays_of(hardware)]
     return ExitCosts(
-        latency_s=_table([item.latency_s for item in estimates]),
-        energy_j=_table([item.energy_j for item in estimates]),
+        latency_s=_table([item.latency_s for item in estimates], later),
+        energy_j=_table([item.energy_j for item in estimates], later),
         unknown_time=whole.unknown_time,
         unknown_energy=whole.unknown_energy,
+        evidence_time=whole.evidence_time,
+        evidence_energy=whole.evidence_energy,
         hypothetical=whole.hypothetical,
     )
 
 
-def prefix(full: RunTrace, timesteps: int) -> RunTrace:
-    """The run that a halt of every sample at this timestep would have been."""
-    steps = timesteps + full.depth
-    events = tuple(
-        replace(
-            layer,
-            spikes=layer.spikes[:, :steps],
-            synops=layer.synops[:, :steps],
-            raster=None if layer.raster is None else layer.raster[:, :steps],
-        )
-        for layer in full.events
-    )
-    valid = np.zeros_like(full.valid)
-    valid[:timesteps] = True
-    reason = ExitReason.CUTOFF if timesteps < full.horizon else ExitReason.HORIZON
-    return replace(
-        full,
-        scores=np.where(valid[..., None], full.scores, 0),
-        valid=valid,
-        timesteps=np.full(full.samples, timesteps, dtype=np.int64),
-        hardware_steps=np.full(full.samples, steps, dtype=np.int64),
-        reason=(reason,) * full.samples,
-        events=events,
-    )
-
-
-def _table(bands: list[Band]) -> FloatArray:
-    """float64 [3, T, N]."""
-    return np.stack([np.stack([getattr(band, edge) for band in bands]) for edge in ("value", "low", "high")])
+def _table(bands: list[Band], later: list[list[int]]) -> FloatArray:
+    """float64 [3, T, N] of value, low and high; `later` are the positions of low, value and high."""
+    low, value, high = later
+    edges = (("value", value), ("low", low), ("high", high))
+    return np.stack([np.stack([getattr(bands[t], edge) for t in positions]) for edge, positions in edges])
 
 
 def _joined(parts: list[ExitCosts]) -> ExitCosts:

@@ -33,8 +33,7 @@ def cost_table(costs: Mapping[str, CostEstimate | str], title: str = "") -> Tabl
             continue
         for measure, key, unit in MEASURES:
             band: Band = getattr(cost, key)
-            unknown = cost.unknown_time if measure == "latency" else cost.unknown_energy
-            evidence = cost.evidence_time if measure == "latency" else cost.evidence_energy
+            unknown, evidence = _known_of(cost)[key]
             at_least = "≥ " if unknown and not np.isnan(band.mean.value) else ""
             mark = "hypothetical: " if cost.hypothetical else ""
             percentiles = band.percentiles(SHOWN_PERCENTILES)
@@ -50,6 +49,16 @@ def cost_table(costs: Mapping[str, CostEstimate | str], title: str = "") -> Tabl
     if notes:
         table.caption = "≥: at least the known part.\n" + "\n".join(notes)
     return table
+
+
+def _known_of(cost: CostEstimate) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Per measure the unknown terms, and the kinds of evidence behind the known ones."""
+    return {
+        "latency_s": (cost.unknown_time, cost.evidence_time),
+        "dynamic_energy_j": (cost.unknown_dynamic, cost.evidence_dynamic),
+        "static_energy_j": (cost.unknown_static, cost.evidence_static),
+        "energy_j": (cost.unknown_energy, cost.evidence_energy),
+    }
 
 
 def figure(value: Figure, unit: str) -> str:
@@ -73,13 +82,8 @@ def cost_summary(cost: CostEstimate) -> dict[str, Any]:
         "assumptions": list(cost.assumptions),
         "placement": None if cost.placement is None else placement_summary(cost.placement),
     }
-    bands = {
-        "latency_s": (cost.latency_s, cost.unknown_time, cost.evidence_time),
-        "dynamic_energy_j": (cost.dynamic_energy_j, cost.unknown_energy, cost.evidence_energy),
-        "static_energy_j": (cost.static_energy_j, cost.unknown_energy, cost.evidence_energy),
-        "energy_j": (cost.energy_j, cost.unknown_energy, cost.evidence_energy),
-    }
-    for name, (band, unknown, evidence) in bands.items():
+    for name, (unknown, evidence) in _known_of(cost).items():
+        band: Band = getattr(cost, name)
         summary[name] = {
             **_figure_data(band.mean, "mean"),
             "percentiles": {str(p): _figure_data(value, "value") for p, value in band.percentiles().items()},
@@ -113,21 +117,27 @@ def attribution_table(attribution: Attribution, measure: str) -> Table:
     shown = [i for i in range(len(EVENTS)) if shares.value[:, i].any()]
     for column in ("layer", *(words(EVENTS[i]) for i in shown), "together", "share"):
         table.add_column(column, overflow="fold")
+    unknown = attribution.unknown_time if measure == "time" else attribution.unknown_energy
+    kinds = attribution.evidence_time if measure == "time" else attribution.evidence_energy
+    table.caption = f"Estimated ({', '.join(kinds) or UNKNOWN}), shares of the known part."
+    if unknown:
+        table.caption += f" ≥: unknown and in no figure: {', '.join(unknown)}."
     total = shares.total()
     for name, row in zip(attribution.layers, shares.value, strict=True):
-        cells = [quantity(float(row[i]), unit) for i in shown]
-        table.add_row(name, *cells, quantity(float(row.sum()), unit), _share(float(row.sum()), total))
+        cells = [quantity(_known(float(row[i])), unit) for i in shown]
+        table.add_row(name, *cells, quantity(_known(float(row.sum())), unit), _share(float(row.sum()), total))
     for name, term in shares.shared.items():
         if np.isnan(term[0]) or term[0] == 0:
             continue
         table.add_row(name, *([""] * len(shown)), quantity(float(term[0]), unit), _share(float(term[0]), total))
     whole = Figure(total, shares.total("low"), shares.total("high"))
-    table.add_row("together", *([""] * len(shown)), figure(whole, unit), "", style="bold")
+    at_least = "≥ " if unknown and not np.isnan(total) else ""
+    table.add_row("together", *([""] * len(shown)), at_least + figure(whole, unit), "", style="bold")
     return table
 
 
 def _share(part: float, whole: float) -> str:
-    return f"{part / whole:.1%}" if whole else UNKNOWN
+    return f"{part / whole:.1%}" if whole and not np.isnan(whole) else UNKNOWN
 
 
 def cutoff_table(saved: CutoffAttribution, hardware: str) -> Table:
@@ -147,10 +157,13 @@ def cutoff_table(saved: CutoffAttribution, hardware: str) -> Table:
             table.add_row(name, *_saved(*cells))
     unsaved = saved.unsaved_energy_j
     table.caption = (
-        f"Estimated, at the best figures. Not saved: {quantity(saved.unsaved_time_s, 's')} to fill the pipeline and "
-        f"from verdict to halt, {quantity(unsaved['lead-in'], 'J')} of layers that wait for their first input, and "
+        f"Estimated, at the best figures. Not saved: {quantity(_known(saved.unsaved_time_s), 's')} to fill the "
+        f"pipeline and from verdict to halt, {quantity(unsaved['lead-in'], 'J')} of layers that wait for their first "
+        "input, and "
         f"{quantity(unsaved['overrun'], 'J')} of layers that went on beyond what the verdict used."
     )
+    if saved.unknown:
+        table.caption += f" Unknown and in no figure: {', '.join(saved.unknown)}."
     return table
 
 
@@ -171,6 +184,10 @@ def attribution_summary(attribution: Attribution) -> dict[str, Any]:
         "time_s": _shares_data(attribution, attribution.time_s),
         "energy_j": _shares_data(attribution, attribution.energy_j),
         "critical_share_of_steps": _critical(attribution),
+        "unknown_time": list(attribution.unknown_time),
+        "unknown_energy": list(attribution.unknown_energy),
+        "evidence_time": list(attribution.evidence_time),
+        "evidence_energy": list(attribution.evidence_energy),
     }
 
 

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from spikecut.deploy.cutoff.sweep import MEASURES, Sweep, SweepPoint
+from spikecut.deploy.hardware import file_stems
 from spikecut.deploy.report.plots import BLUE, GREY, ORANGE, SKY, VERMILION
 from spikecut.errors import InputError
 
@@ -85,7 +86,12 @@ def energy_figure(sweep: Sweep, hardware: str) -> Figure:
     """
     if hardware not in sweep.full_costs or not np.isfinite(sweep.full_costs[hardware]["energy_j"][0]):
         raise InputError(f"sweep: no energy on {hardware} is known")
-    figure, axes = _axes(f"{hardware}: estimated energy of a sample alone")
+    said = sweep.provenance.get(hardware, {})
+    kinds = ", ".join(said.get("evidence_energy", ()))
+    mark = "hypothetical, " if said.get("hypothetical") else ""
+    at_least = ", known part" if said.get("unknown_energy") else ""
+    title = f"{hardware}: {mark}estimated energy of a sample alone{at_least}" + (f"\n({kinds})" if kinds else "")
+    figure, axes = _axes(title)
     for policy in sweep.policies:
         colour, marker = style(policy, sweep)
         curve = _curve(sweep.of(policy))
@@ -118,7 +124,8 @@ def savings_figure(sweep: Sweep) -> Figure:
     for name in sweep.full_costs:
         ratios = [_cost_ratios(point, name, sweep) for point in best]
         if ratios[0]:
-            panels[f"{name}, estimated"] = ratios
+            mark = "hypothetical" if sweep.provenance.get(name, {}).get("hypothetical") else "estimated"
+            panels[f"{name}, {mark}"] = ratios
     widths = [len(ratios[0]) for ratios in panels.values()]
     figure = Figure(figsize=(2.6 + 1.05 * sum(widths), 4.2), layout="constrained")
     figure.suptitle(
@@ -169,7 +176,7 @@ def sweep_figures(sweep: Sweep) -> dict[str, Figure]:
     figures = {"accuracy-timesteps": timesteps_figure(sweep)}
     if any(sweep.best(name) is not None for name in sweep.policies):
         figures["savings"] = savings_figure(sweep)
-    for name, full in sweep.full_costs.items():
-        if np.isfinite(full["energy_j"][0]):
-            figures[f"energy-accuracy-{name}"] = energy_figure(sweep, name)
+    for name, stem in file_stems(list(sweep.full_costs)).items():
+        if np.isfinite(sweep.full_costs[name]["energy_j"][0]):
+            figures[f"energy-accuracy-{stem}"] = energy_figure(sweep, name)
     return figures

@@ -1,9 +1,11 @@
 import json
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import random_inputs, random_network
@@ -11,10 +13,11 @@ from rich.console import Console
 
 from spikecut.deploy.attribution import PHASES, attribute, attribute_cutoff
 from spikecut.deploy.backends.batched import run_batched
+from spikecut.deploy.console import stdout
 from spikecut.deploy.cost import Band, estimate
 from spikecut.deploy.cost_commands import describe_hardware, inspect_cost, show_costs, show_placements
 from spikecut.deploy.cutoff.fixed import FixedTimestep
-from spikecut.deploy.hardware import Chip, hardware_names, load_hardware
+from spikecut.deploy.hardware import Chip, Steps, hardware_names, load_hardware
 from spikecut.deploy.mesh import busy_at_rates_ns, mesh_cells, mesh_text
 from spikecut.deploy.placement import place
 from spikecut.deploy.pricing import EDGES, EVENTS
@@ -180,11 +183,12 @@ def monitored(chip: Chip, **known: float) -> Chip:
         "messages_per_step": 0.0,
         "time_ns_per_step": 0.0,
         "energy_pJ_per_step": 0.0,
-        "delay_steps": 0.0,
         **known,
     }
     reset = chip.reset.model_copy(update={"energy_pJ_per_sample": leaf(monitor.pop("reset", 0.0))})
-    changed = chip.monitor.model_copy(update={name: leaf(value) for name, value in monitor.items()})
+    update = {name: leaf(value) for name, value in monitor.items()}
+    update["delay_steps"] = Steps(value=0, low=0, high=0, source="a test", evidence="bound")
+    changed = chip.monitor.model_copy(update=update)
     return chip.model_copy(update={"monitor": changed, "reset": reset})
 
 
@@ -238,7 +242,10 @@ def test_percentiles_are_over_samples() -> None:
 def test_evidence_comes_with_every_estimate() -> None:
     trace = runs(1)
     assert estimate(trace, "loihi1").evidence_time == ("bound", "fitted")
-    assert estimate(trace, "loihi2").evidence_energy == ("fitted", "inherited")
+    found = estimate(trace, "loihi2")
+    assert found.evidence_dynamic == ("inherited",)
+    # Static energy is power × time, and rests on both.
+    assert found.evidence_static == found.evidence_energy == ("bound", "fitted", "inherited", "scaled")
     assert estimate(trace, "horowitz45nm").evidence_energy == ("simulated",)
 
 
@@ -295,6 +302,18 @@ def test_every_hardware_file_in_one_call(tmp_path: Path) -> None:
     result = inspect_cost(tmp_path / "network.net")
     json.dumps(result.data, allow_nan=False)
     assert result.data["placements"]["loihi2"]["cores"] == place(network, hardware["loihi2"]).cores
+
+
+def test_what_looks_like_markup_is_shown_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (files("spikecut.hardware_configs") / "loihi2.yaml").read_text()
+    data = yaml.safe_load(text)
+    data["title"] = "a chip [/bold]"
+    data["static_mW_per_chip"]["source"] = "Smith 2020 [a], p. 3 [/1/]"
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(data))
+    for part in describe_hardware(str(tmp_path / "mine.yaml")).shown:
+        stdout().print(part)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "a chip [/bold]" in said and "[a]" in said and "[/1/]" in said
 
 
 def test_hardware_is_listed_and_explained() -> None:

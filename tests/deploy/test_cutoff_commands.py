@@ -2,6 +2,7 @@
 
 import io
 import json
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from spikecut.export.encode import encode
 
 
 def text(result):
-    console = Console(width=200, record=True, file=io.StringIO())
+    console = Console(width=200, record=True, file=io.StringIO(), markup=False)
     for part in result.shown:
         console.print(part)
     return " ".join(console.export_text().split())
@@ -113,3 +114,41 @@ def test_hardware_that_refuses_is_said(workshop):
     result = sweep_bundle(workshop / "qcfs", "digits", epsilons=[0.01], policies=["topk"], samples=20)
     assert "cannot run here" in result.data["refusals"]["loihi1"]
     assert "loihi1: cannot run here" in text(result)
+
+
+def test_a_sweep_says_what_its_estimates_rest_on(workshop, tmp_path):
+    mine = tmp_path / "my[b]chip.yaml"
+    mine.write_text((files("spikecut.hardware_configs") / "loihi2.yaml").read_text())
+    result = sweep_bundle(
+        workshop / "qcfs",
+        "digits",
+        tmp_path / "sweep",
+        policies=["topk"],
+        epsilons=[0.02],
+        hardware=["loihi1", str(mine)],
+        hypothetical=True,
+        samples=40,
+    )
+    said = text(result)
+    assert "hypothetical, it lacks graded spikes" in said and "my[b]chip.yaml, estimated (bound, inherited" in said
+    assert "loihi1 energy, hypothetical" in said and "is at least the known part; unknown: barrier energy" in said
+    estimated = result.data["estimated"]
+    assert estimated["loihi1"]["hypothetical"] and not estimated[str(mine)]["hypothetical"]
+    assert "monitor time" in estimated[str(mine)]["unknown_time"] and estimated["loihi1"]["evidence_energy"]
+    names = {path.name for path in (tmp_path / "sweep" / "figures").iterdir()}
+    assert {"energy-accuracy-loihi1.png", "energy-accuracy-my[b]chip.png"} <= names
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seed": -1}, "seed -1"),
+        ({"seed": 1.5}, "seed 1.5"),
+        ({"epsilon": 1e-320}, "no test set is large enough"),
+        ({"epsilon": 1e-300}, "no test set is large enough"),
+        ({"guarantee": False, "delta": 0.5}, "belongs to --guarantee"),
+    ],
+)
+def test_what_no_guarantee_can_be_given_for(own_copy, options, message):
+    with pytest.raises(InputError, match=message):
+        calibrate_policy(own_copy("lif"), "digits", **{"epsilon": 0.05, "guarantee": True, **options})

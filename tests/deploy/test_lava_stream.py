@@ -94,6 +94,21 @@ def test_frames_that_do_not_fit_are_refused():
         run_lava_stream(network, np.zeros((5, 3), dtype=np.int64), StreamSettings(TopK((0,) * 6)))
 
 
+def test_what_is_fed_is_checked():
+    network = random_network(8, horizon=8)
+    frames, policy = stream_of(network)
+    with LavaStream(network, StreamSettings(policy), capacity=10) as stream:
+        for wrong, message in (
+            (frames[:11], "11 frames at once"),
+            (frames[:0], "no frames"),
+            (frames[:3] + 1000, "lies outside"),
+            (frames[:3].astype(float), "frames of shape"),
+            (frames[:3, :1], "frames of shape"),
+        ):
+            with pytest.raises(DataError, match=message):
+                stream.feed(wrong)
+
+
 def test_silence_is_never_announced():
     network = random_network(4, bias=False)
     silence = np.zeros((30, *network.input_shape), dtype=np.int64)

@@ -13,7 +13,8 @@ from spikecut.deploy.cutoff import FixedTimestep, TopK, apply_policy, policy_fro
 from spikecut.deploy.cutoff.base import LabelledScores
 from spikecut.deploy.cutoff.calibrate import calibrate
 from spikecut.deploy.cutoff.sweep import EPSILONS, POLICIES, ExitCosts, sweep, verdicts
-from spikecut.deploy.cutoff.sweep_costs import exit_costs, measure, prefix, stream_ratios
+from spikecut.deploy.cutoff.sweep_costs import exit_costs, measure, stream_ratios
+from spikecut.deploy.halted import halted
 from spikecut.deploy.hardware import load_hardware
 from spikecut.deploy.report.plots import save
 from spikecut.deploy.report.sweep_plots import energy_figure, savings_figure, sweep_figures
@@ -144,7 +145,7 @@ def test_a_prefix_is_the_run_of_a_fixed_timestep():
     network = random_network(3)
     inputs = random_inputs(network, 5)
     full, cut = run_batched(network, inputs, record="all"), run_batched(network, inputs, FixedTimestep(2), record="all")
-    short = prefix(full, 2)
+    short = halted(full, np.full(full.samples, 2))
     assert short.reason == cut.reason
     np.testing.assert_array_equal(short.scores, cut.scores)
     np.testing.assert_array_equal(short.hardware_steps, cut.hardware_steps)
