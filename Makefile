@@ -20,7 +20,7 @@ demo: setup ## train, export, verify, cut off and report on the embedded data
 test: lint types ## everything that the continuous integration checks
 	$(BIN)/pytest $(ARGS)
 
-soak: setup ## 10,000 halted samples through one Lava graph, two networks, both ways: about half an hour
+soak: setup ## 10,000 halted samples through one Lava graph, two networks, both ways: about six minutes
 	$(BIN)/python benchmarks/soak.py $(ARGS)
 
 fuzz: setup ## 10^8 slots of random networks against Lava's own models, about half an hour (ARGS="--slots 1e7")
