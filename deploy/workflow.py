@@ -84,9 +84,17 @@ class RunOptions:
 
 
 def export_to_bundle(
-    network: SpikingNetwork, recipe: Mapping[str, Any], out: Path, dataset: str | None = None, name: str | None = None
+    network: SpikingNetwork,
+    recipe: Mapping[str, Any],
+    out: Path,
+    dataset: str | None = None,
+    name: str | None = None,
+    **imported: Any,
 ) -> Manifest:
-    """Export a trained network; golden samples come from the calibration split of `dataset`, or the recipe's."""
+    """Export a trained network; golden samples come from the calibration split of `dataset`, or the recipe's.
+
+    imported: `witness` and `rounding` of export_network, for others' networks.
+    """
     chosen = dataset or str(recipe.get("dataset", ""))
     split = load_dataset(chosen).calibration
     images, labels = split.x[:GOLDEN_SAMPLES], split.y[:GOLDEN_SAMPLES]
@@ -95,7 +103,7 @@ def export_to_bundle(
         return measure_ranges(integer, encode(split.x, integer))
 
     manifest = export_network(
-        network, recipe, out, images, labels, name or str(recipe.get("method", "network")), measure
+        network, recipe, out, images, labels, name or str(recipe.get("method", "network")), measure, **imported
     )
     write_summary(out / "summary.json", manifest.model_dump())
     return manifest

@@ -56,8 +56,11 @@ def make_golden(
     horizon: int,
     images: Floats,
     labels: IntArray,
+    witness: "torch.nn.Module | None" = None,
 ) -> Golden:
     """Run the module, and its fake-quantised twin, on samples [N, *shape].
+
+    witness: a module that gives the float scores in the network's place, frames [T, N, *shape] → [T, N, classes].
 
     Raises
     ------
@@ -76,7 +79,7 @@ def make_golden(
     dtype = next(network.parameters()).dtype
     twin = quantised_twin(network, plans)
     with torch.no_grad():
-        float_scores = network(torch.tensor(np.array(frames), dtype=dtype))
+        float_scores = (witness or network)(torch.tensor(np.array(frames), dtype=dtype))
         sent = twin.record(torch.tensor(encoded, dtype=torch.float64))
     stages = list(twin.network.chain())
     names = [stage.name for stage in stages]

@@ -8,7 +8,8 @@ Shapes are torch's: (channels, height, width) or (features,). Neurons follow, pe
     v[t] ← 0                  where s[t], reset "zero"      (hard reset)
     v[t] ← v[t] - threshold   where s[t], reset "subtract"  (soft reset)
 
-A readout neuron (`reset` "none") never fires; its membrane is the output.
+A readout neuron (`reset` "none") never fires; its membrane is the output. `reset_order` "after_leak" is this one; with
+"before_leak" the reset waits for the next step, v[t+1] = (1 - decay_v) v[t] - threshold + ..., which no Process does.
 """
 
 from dataclasses import dataclass, field, replace

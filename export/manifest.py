@@ -32,6 +32,8 @@ class LayerEntry(_Strict):
     weight_error_rms: float
     threshold_error: float
     bias_error_max: float
+    decay_error_u: float = 0.0
+    decay_error_v: float = 0.0
     bias_exponent: int
     headroom_bits: float
     headroom: Literal["proven", "measured"]

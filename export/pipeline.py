@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spikecut.errors import CheckpointError
 from spikecut.export.files import replacing_folder, sha256
@@ -24,6 +24,9 @@ from spikecut.export.quantise import Measure, Quantised, quantise
 from spikecut.export.trace import input_spec, spiking_form, trace
 from spikecut.models.network import SpikingNetwork
 
+if TYPE_CHECKING:
+    import torch
+
 
 def export_network(
     network: SpikingNetwork,
@@ -33,6 +36,8 @@ def export_network(
     labels: IntArray,
     name: str = "network",
     measure: Measure | None = None,
+    witness: "torch.nn.Module | None" = None,
+    rounding: bool = False,
 ) -> Manifest:
     """Write the bundle of a trained network; the folder appears whole or not at all.
 
@@ -42,6 +47,7 @@ def export_network(
     recipe: how it was trained; names its input, labels and horizon.
     images, labels: at least 32 golden samples [N, *shape] and their classes [N].
     measure: gives the ranges of u and v on samples, where no weight width is proven to fit.
+    witness: gives the golden float scores in the network's place. rounding: neurons may be approximated, see quantise.
 
     Raises
     ------
@@ -52,8 +58,8 @@ def export_network(
     if not isinstance(horizon, int) or horizon < 1:
         raise CheckpointError(f"the checkpoint's recipe gives horizon T = {horizon!r}; train again")
     spiking = spiking_form(network)
-    quantised = quantise(trace(spiking, spec, horizon), name, measure)
-    golden = make_golden(spiking, quantised.plans, spec, horizon, images, labels)
+    quantised = quantise(trace(spiking, spec, horizon), name, measure, rounding)
+    golden = make_golden(spiking, quantised.plans, spec, horizon, images, labels, witness)
     with replacing_folder(out) as folder:
         write_netx(quantised.network, folder / NETWORK)
         write_golden(golden, folder / GOLDEN)

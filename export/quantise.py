@@ -1,15 +1,15 @@
 """FloatNetwork → IntegerNetwork: even 8-bit weights, thresholds and biases in Loihi's units, headroom proven."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from spikecut.errors import RangeError, UnsupportedError
 from spikecut.export.fold import fold, input_factor
 from spikecut.export.graph import FloatLayer, FloatNetwork, FloatNeuron, IntegerLayer, IntegerNetwork, IntegerNeuron
-from spikecut.export.headroom import Ranges, worst_case
-from spikecut.models.quantisation import StagePlan, round_bias, round_threshold, round_weight
+from spikecut.export.headroom import UNITY, Ranges, worst_case
+from spikecut.models.quantisation import StagePlan, round_bias, round_decay, round_threshold, round_weight
 
 MAXIMUM_BITS = 8
 MINIMUM_BITS = 5
@@ -30,6 +30,7 @@ class LayerReport:
     weight_bits: bits of the weight's mantissa, sign included; weights are mantissa · 2.
     weight_error_max, weight_error_rms: rounding error of the weights.
     threshold_error, bias_error_max: rounding error of threshold and biases.
+    decay_error_u, decay_error_v: rounding error of the decays, fractions per timestep.
     headroom_bits: doublings left before u wraps or v clips; `headroom` says whether proven or measured.
     """
 
@@ -40,6 +41,8 @@ class LayerReport:
     weight_error_rms: float
     threshold_error: float
     bias_error_max: float
+    decay_error_u: float
+    decay_error_v: float
     bias_exponent: int
     headroom_bits: float
     headroom: str
@@ -54,19 +57,24 @@ class Quantised:
     report: tuple[LayerReport, ...]
 
 
-def quantise(network: FloatNetwork, name: str = "network", measure: Measure | None = None) -> Quantised:
+def quantise(
+    network: FloatNetwork, name: str = "network", measure: Measure | None = None, rounding: bool = False
+) -> Quantised:
     """Fold and quantise a float network to Loihi's integers.
 
     Each layer takes the widest weights (8 bits, down to 5) for which worst-case sums prove that neither u nor v leaves
     24 bits within the horizon. Where no width is proven, `measure` (the largest |u| and |v| seen on samples, per layer)
     must show at least one bit of margin at the widest.
 
+    rounding: neurons may be approximated, too: a decay becomes the nearest multiple of 1/4096, and v ≥ threshold, where
+    no Process fires at equality, v > threshold. Others' networks are trained without thought of either.
+
     Raises
     ------
     UnsupportedError: a neuron's order of reset and leak, or its decays, have no Process.
     RangeError: a layer's threshold, bias or membrane cannot be kept inside the chip's range.
     """
-    folded = fold(network)
+    folded = _rounded(fold(network)) if rounding else fold(network)
     minimum, maximum = network.input.minimum, network.input.maximum
     factor = input_factor(network)
     layers: list[IntegerLayer] = []
@@ -83,11 +91,23 @@ def quantise(network: FloatNetwork, name: str = "network", measure: Measure | No
         factor = network.layers[depth].neuron.amplitude
     result = IntegerNetwork(tuple(layers), network.input, network.readout, network.horizon, name)
     measured = _measured(result, unproven, measure)
+    unfolded = [layer.neuron for layer in network.layers]
     report = tuple(
-        _report(before, after, plan, _ranges(result, depth, measured), depth in unproven)
-        for depth, (before, after, plan) in enumerate(zip(folded.layers, layers, plans, strict=True))
+        _report(before, neuron, after, plan, _ranges(result, depth, measured), depth in unproven)
+        for depth, (before, neuron, after, plan) in enumerate(zip(folded.layers, unfolded, layers, plans, strict=True))
     )
     return Quantised(result, tuple(plans), report)
+
+
+def _rounded(network: FloatNetwork) -> FloatNetwork:
+    """The network with decays of 12 bits, and neurons that fire at equality only where a Process can."""
+    layers = []
+    for layer in network.layers:
+        neuron = layer.neuron
+        decay_u, decay_v = round_decay(neuron.decay_u) / UNITY, round_decay(neuron.decay_v) / UNITY
+        fires = neuron.fires if neuron.reset == "subtract" and decay_v == 0 else ">"
+        layers.append(replace(layer, neuron=replace(neuron, decay_u=decay_u, decay_v=decay_v, fires=fires)))
+    return replace(network, layers=tuple(layers))
 
 
 def netx_neurons(network: FloatNetwork) -> bool:
@@ -164,7 +184,8 @@ def _bias_exponent(layer: FloatLayer, scale: float) -> int:
 def _integer_neuron(layer: FloatLayer, neuron: FloatNeuron, scale: float, exponent: int) -> IntegerNeuron:
     if neuron.reset != "none" and neuron.reset_order != "after_leak":
         raise UnsupportedError(
-            f"layer {layer.name}: a reset before the leak has no Process; train with reset after fire"
+            f"layer {layer.name}: a reset that waits for the next timestep, before the leak, has no Process; "
+            "train with a reset right after the spike"
         )
     threshold = 0 if neuron.reset == "none" else round_threshold(neuron.threshold, scale)
     if neuron.v_init not in (0.0, neuron.threshold / 2):
@@ -213,7 +234,9 @@ def _ranges(network: IntegerNetwork, depth: int, measured: dict[str, Ranges]) ->
     return worst_case(layer, network.horizon, low, high)
 
 
-def _report(before: FloatLayer, after: IntegerLayer, plan: StagePlan, ranges: Ranges, measured: bool) -> LayerReport:
+def _report(
+    before: FloatLayer, neuron: FloatNeuron, after: IntegerLayer, plan: StagePlan, ranges: Ranges, measured: bool
+) -> LayerReport:
     error = after.weight / plan.scale - before.weight
     spiking = after.neuron.reset != "none"
     return LayerReport(
@@ -224,6 +247,8 @@ def _report(before: FloatLayer, after: IntegerLayer, plan: StagePlan, ranges: Ra
         weight_error_rms=float(np.sqrt(np.mean(error**2))),
         threshold_error=abs(after.neuron.threshold / plan.scale - before.neuron.threshold) if spiking else 0.0,
         bias_error_max=float(np.abs(after.neuron.bias / plan.scale / 64 - before.bias).max()),
+        decay_error_u=abs(after.neuron.decay_u / UNITY - neuron.decay_u),
+        decay_error_v=abs(after.neuron.decay_v / UNITY - neuron.decay_v),
         bias_exponent=plan.bias_exponent,
         headroom_bits=ranges.bits,
         headroom="measured" if measured else "proven",

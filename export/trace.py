@@ -13,6 +13,7 @@ from spikecut.models.convert import fold_pooling, qcfs_to_spiking
 from spikecut.models.layers.qcfs import QCFS
 from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm
 from spikecut.models.network import ResidualStage, SpikingNetwork, Stage
+from spikecut.models.neurons.current_based import CurrentBased
 from spikecut.models.neurons.integrate_fire import IntegrateFire, MembraneReadout
 from spikecut.models.neurons.leaky import LeakyIntegrateFire
 
@@ -125,11 +126,26 @@ def _neuron(stage: Stage) -> FloatNeuron:
             fires=">=",
             amplitude=float(neuron.amplitude),
         )
+    if isinstance(neuron, CurrentBased):
+        return _current_based(neuron)
     if isinstance(neuron, MembraneReadout):
         return FloatNeuron(threshold=0.0, reset="none")
     raise UnsupportedError(
         f"layer {stage.name}: no Process implements {type(neuron).__name__}; use LeakyIntegrateFire, IntegrateFire or "
         "MembraneReadout"
+    )
+
+
+def _current_based(neuron: CurrentBased) -> FloatNeuron:
+    if neuron.threshold is None:
+        return FloatNeuron(threshold=0.0, decay_u=neuron.decay_u, decay_v=neuron.decay_v, reset="none")
+    return FloatNeuron(
+        threshold=neuron.threshold,
+        decay_u=neuron.decay_u,
+        decay_v=neuron.decay_v,
+        reset="zero" if neuron.reset == "hard" else "subtract",
+        reset_order="before_leak" if neuron.delayed_reset else "after_leak",
+        fires=">=" if neuron.at_equality else ">",
     )
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from spikecut.errors import InputError, RangeError, UnsupportedError
 from spikecut.models.network import SpikingNetwork, Stage
+from spikecut.models.neurons.current_based import CurrentBased
 from spikecut.models.neurons.integrate_fire import IntegrateFire, MembraneReadout
 from spikecut.models.neurons.leaky import LeakyIntegrateFire, Reset
 
@@ -140,6 +141,38 @@ class IntegerIntegrateFire(nn.Module):
         return torch.stack(spikes)
 
 
+class IntegerCurrentBased(nn.Module):
+    """CurrentBased in integers: what decays is (4096 - decay) / 4096 of u and v, cut off towards zero.
+
+    threshold: in weight units, None for a readout; at_equality: fires at v ≥ 64 · threshold instead of >.
+    """
+
+    def __init__(self, decay_u: int, decay_v: int, threshold: int | None, reset: Reset, at_equality: bool) -> None:
+        super().__init__()
+        self.decay_u, self.decay_v = decay_u, decay_v
+        self.threshold = threshold
+        self.reset: Reset = reset
+        self.at_equality = at_equality
+
+    def forward(self, currents: Tensor) -> Tensor:
+        """Currents [T, N, *], float64 integers → spikes, or increments of the membrane."""
+        current = membrane_potential = torch.zeros_like(currents[0])
+        sent = []
+        for incoming in currents:
+            before = membrane_potential
+            current = torch.trunc(current * (DECAY_ONE - self.decay_u) / DECAY_ONE) + incoming
+            membrane_potential = torch.trunc(before * (DECAY_ONE - self.decay_v) / DECAY_ONE) + current
+            if self.threshold is None:
+                sent.append(membrane_potential - before)
+                continue
+            level = ALIGNMENT * self.threshold
+            spike = membrane_potential >= level if self.at_equality else membrane_potential > level
+            after = membrane_potential - level if self.reset == "soft" else 0
+            membrane_potential = torch.where(spike, after, membrane_potential)
+            sent.append(spike.to(currents.dtype))
+        return torch.stack(sent)
+
+
 class QuantisedTwin(nn.Module):
     """A user's network with its numbers rounded: the same chain of stages, in integers held exactly by float64."""
 
@@ -233,6 +266,18 @@ def _integer_neuron(stage: Stage, scale: float) -> nn.Module:
         if 2 * float(neuron.v_init) != float(neuron.threshold):
             raise UnsupportedError(f"stage {stage.name}: v_init must be half the threshold")
         return IntegerIntegrateFire(round_threshold(float(neuron.threshold), scale))
+    if isinstance(neuron, CurrentBased):
+        return _integer_current_based(stage.name, neuron, scale)
     raise UnsupportedError(
         f"stage {stage.name}: {type(neuron).__name__} has no integer neuron; a QCFS network must be converted first"
     )
+
+
+def _integer_current_based(name: str, neuron: CurrentBased, scale: float) -> IntegerCurrentBased:
+    if neuron.delayed_reset:
+        raise UnsupportedError(f"stage {name}: no Process waits with the reset until the next timestep")
+    decay_u, decay_v = round_decay(neuron.decay_u), round_decay(neuron.decay_v)
+    threshold = None if neuron.threshold is None else round_threshold(neuron.threshold, scale)
+    # The chip fires at v > threshold: one unit more in v(0) makes that ≥, as long as v neither leaks nor is set to 0.
+    at_equality = neuron.at_equality and neuron.reset == "soft" and decay_v == 0
+    return IntegerCurrentBased(decay_u, decay_v, threshold, neuron.reset, at_equality)

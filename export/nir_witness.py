@@ -1,0 +1,136 @@
+"""What a NIR graph says, node by node in torch, with nothing folded: the independent witness of an import.
+
+It shares the reading of the file and the framework's rules (nir_time) with the import, but neither its algebra nor its
+neurons: pooling pools, a scale scales, and every neuron integrates with its own tau, r, v_leak and v_reset.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from spikecut.export.nir_file import NirNode
+from spikecut.export.nir_neurons import NEURONS
+from spikecut.export.nir_time import Discretisation
+
+
+class NirWitness(nn.Module):
+    """The chain of nodes over time, float64.
+
+    Frames [T, N, *input_shape] → scores per step [T, N, classes]: spikes, increments of a membrane that does not fire,
+    or the currents of a last node without neurons.
+    """
+
+    def __init__(self, chain: Sequence[NirNode], time: Discretisation) -> None:
+        super().__init__()
+        self.chain = tuple(node for node in chain if node.kind not in ("Output", "Delay"))
+        self.time = time
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """See above; float64."""
+        return self.record(frames)[self.chain[-1].name]
+
+    def record(self, frames: Tensor) -> dict[str, Tensor]:
+        """What every node sends, name → [T, N, ...], float64."""
+        sent = frames.double()
+        recorded = {}
+        for node in self.chain:
+            if node.kind in NEURONS:
+                sent = _over_time(node, self.time, sent)
+            else:
+                flat = _linear(node, sent.flatten(0, 1))
+                sent = flat.reshape(*sent.shape[:2], *flat.shape[1:])
+            recorded[node.name] = sent
+        return recorded
+
+
+def _linear(node: NirNode, x: Tensor) -> Tensor:
+    """One linear node on samples [N, ...]."""
+    numbers = {key: torch.tensor(values, dtype=torch.float64) for key, values in node.numbers.items()}
+    if node.kind == "Input":
+        return x.reshape(len(x), *(int(n) for n in numbers["shape"].reshape(-1)))
+    if node.kind == "Flatten":
+        return x.flatten(1)
+    if node.kind == "Scale":
+        return x * numbers["scale"].reshape(numbers["scale"].shape or (1,))
+    if node.kind in ("Affine", "Linear"):
+        return functional.linear(x, numbers["weight"], numbers.get("bias"))
+    if node.kind == "Conv1d":
+        options = [_whole(node, key)[0] for key in ("stride", "dilation", "groups")]
+        padding: Any = node.texts.get("padding") or _whole(node, "padding")[-1]
+        return functional.conv1d(x, numbers["weight"], numbers["bias"], options[0], padding, *options[1:])
+    if node.kind == "Conv2d":
+        padding = node.texts.get("padding") or _pair(node, "padding")
+        stride, dilation = _pair(node, "stride"), _pair(node, "dilation")
+        groups = _whole(node, "groups")[0]
+        return functional.conv2d(x, numbers["weight"], numbers["bias"], stride, padding, dilation, groups)
+    kernel = _pair(node, "kernel_size")
+    padding = _pair(node, "padding")
+    padded = functional.pad(x, (padding[1], padding[1], padding[0], padding[0]))
+    pooled = functional.avg_pool2d(padded, kernel, _pair(node, "stride"))
+    return pooled * (kernel[0] * kernel[1]) if node.kind == "SumPool2d" else pooled
+
+
+def _over_time(node: NirNode, time: Discretisation, currents: Tensor) -> Tensor:
+    """One neuron node: currents [T, N, ...] → spikes, or increments of the membrane."""
+
+    def parameter(key: str) -> Tensor:
+        values = torch.tensor(node.numbers[key], dtype=torch.float64)
+        return values.reshape(currents.shape[2:]) if values.numel() > 1 else values.reshape(1)
+
+    def lost(key: str) -> Tensor:
+        ratio = time.step(node.name) / parameter(key)
+        return 1 - torch.exp(-ratio) if time.integration == "exponential" else ratio
+
+    zero = torch.zeros(1, dtype=torch.float64)
+    fires_at_equality = time.fires_at_equality
+    if node.kind == "Threshold":
+        threshold = parameter("threshold")
+        over: Tensor = currents >= threshold if fires_at_equality else currents > threshold
+        return over.double()
+    cuba, fires = node.kind.startswith("Cuba"), node.kind.endswith("IF")
+    keeps_all = node.kind in ("I", "IF")
+    r = parameter("r")
+    loss = zero if keeps_all else lost("tau_mem" if cuba else "tau")
+    leak = zero if keeps_all else parameter("v_leak")
+    if keeps_all:
+        gain = r * time.step(node.name) if time.integrator_uses_dt else r
+    else:
+        gain = r * loss if (time.scales_input if fires else time.scales_leaky_readout) else r
+    reset = parameter("v_reset") if "v_reset" in node.numbers else zero
+    start = {"zero": zero, "leak": leak, "reset": reset}[time.starts_at]
+    v = torch.zeros_like(currents[0]) + start
+    i = torch.zeros_like(v)
+    late = torch.zeros_like(v)
+    sent = []
+    for x in currents:
+        before = v
+        if cuba:
+            jump = (parameter("w_in") if "w_in" in node.numbers else 1.0) * x
+            i = i - lost("tau_syn") * i + (jump if time.synapse_jumps else lost("tau_syn") * jump)
+            x = i
+        v = v + loss * (leak - v) + gain * x - late
+        if not fires:
+            sent.append(v - before)
+            continue
+        threshold = parameter("v_threshold")
+        spike = v >= threshold if fires_at_equality else v > threshold
+        if time.reset == "zero":
+            v = torch.where(spike, reset.expand_as(v), v)
+        elif time.reset_order == "next_step":
+            late = threshold * spike
+        else:
+            v = v - threshold * spike
+        sent.append(spike.double())
+    return torch.stack(sent)
+
+
+def _whole(node: NirNode, key: str) -> list[int]:
+    return [int(value) for value in node.numbers[key].reshape(-1)]
+
+
+def _pair(node: NirNode, key: str) -> tuple[int, int]:
+    values = _whole(node, key)
+    return values[0], values[-1]
