@@ -17,7 +17,7 @@ from spikecut.export.graph import Shape, size
 from spikecut.export.nir_chain import ordered
 from spikecut.export.nir_file import MAXIMUM_NUMBERS, NirNode, read_graph
 from spikecut.export.nir_neurons import NEURONS, StepNeuron, step_neuron
-from spikecut.export.nir_synapses import SYNAPSES, Synapse, after, identity
+from spikecut.export.nir_synapses import SYNAPSES, Synapse, after, as_dense, identity
 from spikecut.export.nir_time import Discretisation
 from spikecut.export.nir_witness import NirWitness
 from spikecut.models.network import Readout, SpikingNetwork, Stage
@@ -111,7 +111,7 @@ class _Assembly:
         self.refusal: SpikecutError | None = None
 
     def run(self) -> Imported:
-        self.shape = _input_shape(self.chain[0])
+        self.shape = _input_shape(self.chain)
         shape = self.shape
         complete = True
         for position, node in enumerate(self.chain):
@@ -129,7 +129,7 @@ class _Assembly:
         if complete and self.stages:
             readout: Readout = "membrane" if self._silent() else "count"
             network = SpikingNetwork(self.stages, readout, shape).double().eval().requires_grad_(False)
-            witness = NirWitness(self.chain, self.time)
+            witness = NirWitness(self.chain, self.time, shape)
         return Imported(tuple(self.reports), self.time.assumed, shape, self.refusal, network, witness)
 
     def _node(self, node: NirNode, position: int) -> None:
@@ -158,8 +158,11 @@ class _Assembly:
         given = tuple(int(n) for n in node.numbers["shape"].reshape(-1))
         if position and size(given) != size(self.shape):
             raise BundleError(f"node {node.name} states the shape {given}, but gets {self.shape}")
-        reshaped = f"data of shape {given} are given as {self.shape}" if not position and given != self.shape else ""
-        self._report(node, "exact", reshaped)
+        detail = ""
+        if not position and given != self.shape:
+            batch = len(given) == len(self.shape) + 1 or len(given) == 4
+            detail = f"shape {given}: " + ("the leading 1 counts a batch" if batch else f"give data as {self.shape}")
+        self._report(node, "exact", detail)
 
     def _flatten(self, node: NirNode, position: int) -> None:
         start, end = (int(node.numbers[key].reshape(-1)[0]) for key in ("start_dim", "end_dim"))
@@ -214,6 +217,8 @@ class _Assembly:
         self.ended = neuron.threshold is None
 
     def _add(self, node: NirNode, synapse: Synapse, neuron: nn.Module) -> None:
+        if synapse.output_shape[1:] == (1, 1) and all(n.kind in ("Flatten", "Output") for n in self._behind()):
+            synapse = as_dense(synapse, node.name)  # scores are one number a class
         if not synapse.weight.any():
             raise UnsupportedError(f"node {node.name}: all weights of its layer are zero; nothing would ever reach it")
         name = node.name.replace("/", ".")
@@ -225,6 +230,10 @@ class _Assembly:
             )
         self.shape = synapse.output_shape
         self.synapse, self.waiting = None, []
+
+    def _behind(self) -> Sequence[NirNode]:
+        """The nodes behind the one that is being looked at."""
+        return self.chain[len(self.reports) + 1 :]
 
     def _output(self, node: NirNode) -> None:
         given = tuple(int(n) for n in node.numbers["shape"].reshape(-1))
@@ -266,13 +275,20 @@ class _Assembly:
         self.reports.append(NodeReport(node.name, node.kind, self.shape, layer, exactness, detail))
 
 
-def _input_shape(node: NirNode) -> Shape:
+def _input_shape(chain: Sequence[NirNode]) -> Shape:
+    """(F,) or (C, H, W) of a frame: without a batch dimension that the exporter left in, and (C, 1, L) for (C, L)."""
+    node, following = chain[0], chain[1:2]
     values = node.numbers["shape"].reshape(-1).tolist()
     shape = tuple(int(value) for value in values)
-    if not 1 <= len(shape) <= 3 or list(shape) != values or min(shape) < 1 or max(shape) > MAXIMUM_NUMBERS:
+    if not 1 <= len(shape) <= 4 or list(shape) != values or min(shape) < 1 or max(shape) > MAXIMUM_NUMBERS:
         raise BundleError(
             f"node {node.name}: shape {values[:8]}, expected (features,), (channels, length) or (C, H, W)"
         )
+    dense = any(other.kind in ("Affine", "Linear") for other in following)
+    if shape[0] == 1 and (len(shape) == 4 or (len(shape) == 2 and dense)):
+        shape = shape[1:]
+    if len(shape) == 4:
+        raise BundleError(f"node {node.name}: shape {shape} holds a batch of {shape[0]}; write the graph without batch")
     if len(shape) == 2:
         shape = (shape[0], 1, shape[1])
     if size(shape) > MAXIMUM_NUMBERS:

@@ -52,6 +52,21 @@ def identity(shape: Shape, name: str) -> Synapse:
     return Synapse("dense", np.eye(shape[0]), np.zeros(shape[0]), shape, shape)
 
 
+def as_dense(synapse: Synapse, name: str) -> Synapse:
+    """A convolution with a 1 x 1 output as the dense matrix that it is."""
+    inputs, outputs = synapse.input_shape, len(synapse.weight)
+    _check_count(outputs * size(inputs), name)
+    dense = np.zeros((outputs, *inputs))
+    per_group = synapse.weight.shape[1]
+    for output in range(outputs):
+        first = output // (outputs // synapse.groups) * per_group
+        for i, j in np.ndindex(*synapse.weight.shape[2:]):
+            y, x = i * synapse.dilation[0] - synapse.padding[0], j * synapse.dilation[1] - synapse.padding[1]
+            if 0 <= y < inputs[1] and 0 <= x < inputs[2]:
+                dense[output, first : first + per_group, y, x] += synapse.weight[output, :, i, j]
+    return Synapse("dense", dense.reshape(outputs, -1), synapse.bias, inputs, (outputs,))
+
+
 def after(before: Synapse | None, node: NirNode, shape: Shape, flat: bool) -> Synapse:
     """The synapse of `before` followed by `node`.
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from spikecut.export.graph import Shape
 from spikecut.export.nir_file import NirNode
 from spikecut.export.nir_neurons import NEURONS
 from spikecut.export.nir_time import Discretisation
@@ -23,22 +24,24 @@ class NirWitness(nn.Module):
     or the currents of a last node without neurons.
     """
 
-    def __init__(self, chain: Sequence[NirNode], time: Discretisation) -> None:
+    def __init__(self, chain: Sequence[NirNode], time: Discretisation, input_shape: Shape) -> None:
         super().__init__()
-        self.chain = tuple(node for node in chain if node.kind not in ("Output", "Delay"))
+        self.chain = tuple(node for node in chain if node.kind not in ("Input", "Output", "Delay"))
         self.time = time
+        line = any(node.kind == "Conv1d" for node in chain)
+        self.shape = (input_shape[0], input_shape[2]) if line else input_shape
 
     def forward(self, frames: Tensor) -> Tensor:
         """See above; float64."""
-        return self.record(frames)[self.chain[-1].name]
+        return self.record(frames)[self.chain[-1].name].flatten(2)
 
     def record(self, frames: Tensor) -> dict[str, Tensor]:
         """What every node sends, name → [T, N, ...], float64."""
-        sent = frames.double()
+        sent = frames.double().reshape(*frames.shape[:2], *self.shape)
         recorded = {}
         for node in self.chain:
             if node.kind in NEURONS:
-                sent = _over_time(node, self.time, sent)
+                sent = neuron_over_time(node, self.time, sent)
             else:
                 flat = _linear(node, sent.flatten(0, 1))
                 sent = flat.reshape(*sent.shape[:2], *flat.shape[1:])
@@ -49,8 +52,6 @@ class NirWitness(nn.Module):
 def _linear(node: NirNode, x: Tensor) -> Tensor:
     """One linear node on samples [N, ...]."""
     numbers = {key: torch.tensor(values, dtype=torch.float64) for key, values in node.numbers.items()}
-    if node.kind == "Input":
-        return x.reshape(len(x), *(int(n) for n in numbers["shape"].reshape(-1)))
     if node.kind == "Flatten":
         return x.flatten(1)
     if node.kind == "Scale":
@@ -73,7 +74,7 @@ def _linear(node: NirNode, x: Tensor) -> Tensor:
     return pooled * (kernel[0] * kernel[1]) if node.kind == "SumPool2d" else pooled
 
 
-def _over_time(node: NirNode, time: Discretisation, currents: Tensor) -> Tensor:
+def neuron_over_time(node: NirNode, time: Discretisation, currents: Tensor) -> Tensor:
     """One neuron node: currents [T, N, ...] → spikes, or increments of the membrane."""
 
     def parameter(key: str) -> Tensor:
@@ -81,7 +82,7 @@ def _over_time(node: NirNode, time: Discretisation, currents: Tensor) -> Tensor:
         return values.reshape(currents.shape[2:]) if values.numel() > 1 else values.reshape(1)
 
     def lost(key: str) -> Tensor:
-        ratio = time.step(node.name) / parameter(key)
+        ratio: Tensor = time.step(node.name) / parameter(key)
         return 1 - torch.exp(-ratio) if time.integration == "exponential" else ratio
 
     zero = torch.zeros(1, dtype=torch.float64)
