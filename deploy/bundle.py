@@ -12,6 +12,7 @@ from spikecut.export.golden import Golden, read_golden
 from spikecut.export.graph import IntegerNetwork
 from spikecut.export.manifest import CUTOFF, GOLDEN, NETWORK, Manifest, read_manifest
 from spikecut.export.netx import beyond_netx, read_netx
+from spikecut.export.nir_write import read_integers
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,15 @@ def open_bundle(path: str | Path) -> Bundle:
 
 
 def load(path: str | Path) -> IntegerNetwork:
-    """The integer network of a bundle or of a `.net` file; BundleError or UnsupportedError, see open_bundle."""
+    """The integer network of a bundle, of a `.net` file, or of a `.nir` file that spikecut wrote.
+
+    Raises
+    ------
+    BundleError, UnsupportedError: see open_bundle, read_netx, read_integers. InputError: a NIR file of another tool.
+    """
     target = Path(path)
     if target.is_dir():
         return open_bundle(target).network
+    if target.suffix == ".nir":
+        return read_integers(target)
     return read_netx(target)

@@ -31,6 +31,16 @@ Hypothetical = Annotated[bool, typer.Option("--hypothetical", help="Estimate eve
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in --out.")]
 
 
+Dt = Annotated[float | None, typer.Option(help="NIR: a timestep, in the unit of the file's time constants.")]
+Framework = Annotated[
+    str | None, typer.Option(help="NIR: what wrote it: snntorch, norse, sinabs, spikingjelly or lava.")
+]
+Reset = Annotated[str | None, typer.Option(help="NIR: zero or subtract; by default the framework's.")]
+ResetOrder = Annotated[
+    str | None, typer.Option(help="NIR: a spike's reset comes in its own timestep (same_step) or late (next_step).")
+]
+
+
 @app.callback()
 def _options(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
     """Options of every command; `main` reads --debug itself."""
@@ -141,26 +151,66 @@ def train(
 
 @app.command()
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint made by `spikecut train`.")],
-    out: Annotated[Path, typer.Option(help="Folder of the bundle.")],
+    source: Annotated[Path, typer.Argument(help="A checkpoint of `spikecut train`, a .nir file, or a bundle.")],
+    out: Annotated[Path, typer.Option(help="Folder of the bundle; with --to nir a .nir file.")],
     dataset: Annotated[str | None, typer.Option(help="Samples of the golden witness; by default the recipe's.")] = None,
+    to: Annotated[str | None, typer.Option(help="nir: write a bundle as a NIR file.")] = None,
+    horizon: Annotated[int | None, typer.Option(min=1, help="NIR: timesteps per sample, T.")] = None,
+    dt: Dt = None,
+    framework: Framework = None,
+    reset: Reset = None,
+    reset_order: ResetOrder = None,
+    encoding: Annotated[str | None, typer.Option(help="NIR: input direct, bernoulli or latency.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="NIR: refuse what would be approximated.")] = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Fold and quantise a checkpoint to Loihi's integers, and write the bundle."""
+    """Fold and quantise a checkpoint, or another tool's NIR file, to Loihi's integers, and write the bundle."""
+    of_nir = (horizon, dt, framework, reset, reset_order, encoding)
+    if source.suffix != ".nir" and (strict or any(value is not None for value in of_nir)):
+        raise InputError(
+            "--horizon, --dt, --framework, --reset, --reset-order, --encoding and --strict are of .nir files"
+        )
+    if to is not None:
+        if to != "nir":
+            raise InputError(f"--to {to!r}: expected nir")
+        from spikecut.deploy.nir_commands import write_bundle_as_nir
+
+        _report(write_bundle_as_nir(source, out, overwrite), as_json)
+        return
+    if source.suffix == ".nir":
+        from spikecut.deploy.nir_commands import export_nir
+        from spikecut.export.nir_time import discretisation
+
+        time = discretisation(framework, dt, reset, reset_order)
+        _report(export_nir(source, out, dataset, horizon, time, encoding, strict, overwrite), as_json)
+        return
     from spikecut.deploy.commands import export_checkpoint
 
-    _report(export_checkpoint(checkpoint, out, dataset, overwrite), as_json)
+    _report(export_checkpoint(source, out, dataset, overwrite), as_json)
 
 
 @app.command()
 def inspect(
-    target: Annotated[Path, typer.Argument(help="A bundle, or a .net file.")],
+    target: Annotated[Path, typer.Argument(help="A bundle, a .net file, or a .nir file.")],
     hardware: Hardware = None,
     hypothetical: Hypothetical = False,
+    dt: Dt = None,
+    framework: Framework = None,
+    reset: Reset = None,
+    reset_order: ResetOrder = None,
     as_json: Json = False,
 ) -> None:
-    """Show a network: layers, neurons, exactness, and where it can run."""
+    """Show a network: layers, neurons, exactness, and where it can run; of a NIR file what becomes of every node."""
+    if target.suffix == ".nir":
+        from spikecut.export.nir_write import holds_integers
+
+        if not holds_integers(target):
+            from spikecut.deploy.nir_commands import inspect_nir
+            from spikecut.export.nir_time import discretisation
+
+            _report(inspect_nir(target, discretisation(framework, dt, reset, reset_order)), as_json)
+            return
     from spikecut.deploy.commands import Result, inspect_network
     from spikecut.deploy.cost_commands import inspect_cost
 

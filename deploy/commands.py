@@ -83,9 +83,7 @@ def export_checkpoint(checkpoint: Path, out: Path, dataset: str | None, overwrit
     check_bundle_target(out, overwrite)
     network, recipe = load_checkpoint(checkpoint)
     manifest = export_to_bundle(network, recipe, out, dataset)
-    return Result(
-        [f"{out}: bundle written", *_manifest_tables(manifest)], {"bundle": str(out), **manifest.model_dump()}
-    )
+    return Result([f"{out}: bundle written", *manifest_tables(manifest)], {"bundle": str(out), **manifest.model_dump()})
 
 
 def inspect_network(target: Path) -> Result:
@@ -102,7 +100,7 @@ def inspect_network(target: Path) -> Result:
     data["input"] = asdict(network.input)
     shown: list[RenderableType] = [table]
     if bundle:
-        shown += _manifest_tables(bundle.manifest)
+        shown += manifest_tables(bundle.manifest)
         data["manifest"] = bundle.manifest.model_dump()
     return Result(shown, data)
 
@@ -133,7 +131,8 @@ def _decay(decay: int) -> str:
     return f"{decay} (τ {-1 / math.log(1 - decay / 4096):.2f})"
 
 
-def _manifest_tables(manifest: Manifest) -> list[RenderableType]:
+def manifest_tables(manifest: Manifest) -> list[RenderableType]:
+    """What quantisation did to each layer, and how far float and integers agree."""
     loader = "lava-dl's netx.hdf5.Network loads it unchanged"
     if manifest.beyond_netx:
         loader = f"spikecut's own builder ({'; '.join(manifest.beyond_netx)})"
@@ -144,6 +143,7 @@ def _manifest_tables(manifest: Manifest) -> list[RenderableType]:
         "RMS",
         "threshold error",
         "bias error max",
+        "decay error u, v",
         "headroom (bits)",
     ]
     table = Table(*columns, title="quantisation (errors in float units of the folded network)")
@@ -155,6 +155,7 @@ def _manifest_tables(manifest: Manifest) -> list[RenderableType]:
             f"{entry.weight_error_rms:.2g}",
             f"{entry.threshold_error:.2g}",
             f"{entry.bias_error_max:.2g}",
+            f"{entry.decay_error_u:.2g}, {entry.decay_error_v:.2g}",
             f"{entry.headroom_bits:.2f} {entry.headroom}",
         )
     agreement = manifest.agreement

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from spikecut.deploy.neurobench import neurobench_metrics
 from spikecut.deploy.run_costs import RunCosts, chosen_hardware
 from spikecut.deploy.run_folder import write_run
 from spikecut.deploy.trace import ExitReason, Mode, RunTrace, joined
-from spikecut.errors import InputError, Interrupted, SpikecutError
+from spikecut.errors import DataError, InputError, Interrupted, SpikecutError
 from spikecut.export.encode import encode
 from spikecut.export.files import replacing
 from spikecut.export.graph import IntegerNetwork, Integers
@@ -34,6 +34,9 @@ from spikecut.export.manifest import Manifest
 from spikecut.export.pipeline import export_network
 from spikecut.models.data import Split, load_dataset
 from spikecut.models.network import SpikingNetwork
+
+if TYPE_CHECKING:
+    from spikecut.export.nir import Imported
 
 GOLDEN_SAMPLES = 64
 
@@ -107,6 +110,47 @@ def export_to_bundle(
     )
     write_summary(out / "summary.json", manifest.model_dump())
     return manifest
+
+
+def import_to_bundle(
+    imported: "Imported", out: Path, dataset: str, horizon: int, encoding: str | None, source: Mapping[str, Any]
+) -> tuple[Manifest, tuple[str, ...]]:
+    """Export another tool's network, and say what was assumed of its input.
+
+    encoding: how samples become input; None takes the samples' own numbers at every timestep, which is assumed aloud.
+    source: goes into the manifest's recipe.
+
+    Raises
+    ------
+    UnsupportedError, InputError: see Imported.checked. DataError: samples or classes that do not fit the network.
+    """
+    from spikecut.models.train import encoding_for
+
+    network, witness = imported.checked()
+    data = load_dataset(dataset)
+    if data.shape != imported.input_shape:
+        raise DataError(f"{dataset}: samples of shape {data.shape}, but the network takes {imported.input_shape}")
+    classes = list(network.chain())[-1].synapse.weight.shape[0]
+    if len(data.labels) > classes:
+        raise DataError(f"{dataset}: {len(data.labels)} classes, but the network has {classes} outputs")
+    chosen = encoding or "direct"
+    if chosen not in ("direct", "bernoulli", "latency"):
+        raise InputError(f"--encoding {encoding!r}: expected direct, bernoulli or latency")
+    fields = asdict(encoding_for("qcfs" if chosen == "direct" else "lif", data.train, 0)) | {"encoding": chosen}
+    said = (
+        f"{fields['bits']} bits, unit {fields['scale']:.4g}" if chosen == "direct" else f"scale {fields['scale']:.4g}"
+    )
+    assumed = (f"input {chosen}, {said}{'' if encoding else ': no --encoding given'}",)
+    recipe = {
+        "method": "nir",
+        "dataset": dataset,
+        "horizon": horizon,
+        "input": fields,
+        "labels": [*data.labels, *(str(n) for n in range(len(data.labels), classes))],
+        "nir": {**source, "assumed": [*imported.assumed, *assumed], "nodes": [asdict(node) for node in imported.nodes]},
+    }
+    manifest = export_to_bundle(network, jsonable(recipe), out, dataset, out.name, witness=witness, rounding=True)
+    return manifest, assumed
 
 
 def write_summary(path: Path, summary: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ brain-inspired computing", Nature Communications 15 (2024); the primitives are t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -146,11 +146,10 @@ class _Assembly:
         elif node.kind == "Delay":
             self._delay(node)
         elif node.kind in SYNAPSES:
-            folded = self.synapse is not None
             self.synapse = after(self.synapse, node, self.shape, self.flat)
             self.shape, self.flat = self.synapse.output_shape, False
             self.waiting.append(len(self.reports))
-            self._report(node, "exact", "multiplied into the layer's weights" if folded else "")
+            self._report(node, "exact", "")
         else:
             self._neuron(node)
 
@@ -223,11 +222,9 @@ class _Assembly:
             raise UnsupportedError(f"node {node.name}: all weights of its layer are zero; nothing would ever reach it")
         name = node.name.replace("/", ".")
         self.stages.append(Stage(name, _module(synapse), nn.Identity(), neuron))
+        detail = "multiplied into the layer's weights" if len(self.waiting) > 1 else ""
         for index in self.waiting:
-            report = self.reports[index]
-            self.reports[index] = NodeReport(
-                report.node, report.kind, report.shape, name, report.exactness, report.detail
-            )
+            self.reports[index] = replace(self.reports[index], layer=name, detail=detail)
         self.shape = synapse.output_shape
         self.synapse, self.waiting = None, []
 

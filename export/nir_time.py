@@ -143,8 +143,9 @@ PLAIN = Discretisation(
     name="NIR",
     dt=None,
     assumed=(
-        "no --framework: NIR's own equations, by Euler's method; v starts at 0; reset zero (to v_reset), which NIR "
-        "states for every file, whatever the framework did: for a soft reset give --reset subtract",
+        "no --framework: NIR's own equations, by Euler's method; v starts at 0, fires at v > v_threshold",
+        "reset zero (to v_reset): NIR states it for every file, whatever the framework did; for a soft reset give "
+        "--reset subtract",
     ),
 )
 
@@ -169,9 +170,8 @@ def discretisation(
     base = PLAIN if framework is None else FRAMEWORKS[framework]
     stated = {"dt": dt, "reset": reset, "reset_order": reset_order}
     given = {key: value for key, value in stated.items() if value is not None}
-    lines = list(base.assumed) + [f"{key} {value}: as given" for key, value in given.items()]
+    lines = [line for line in base.assumed if line.split()[0] not in given]
+    lines += [f"{key} {value}: as given" for key, value in given.items()]
     if "reset" in given and base.reset_order == "next_step" and "reset_order" not in given:
-        lines.append(
-            "the reset comes with the next timestep, snnTorch's default (reset_delay): else give --reset-order"
-        )
+        lines.append("reset_order next_step: snnTorch's default (reset_delay=True)")
     return replace(base, **given, assumed=tuple(lines))  # type: ignore[arg-type]

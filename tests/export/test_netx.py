@@ -1,27 +1,17 @@
 """The netx file: round trips, lava-dl's own loader, its quirks, and hostile files."""
 
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 
 import h5py
 import numpy as np
 import pytest
+from equality import equal
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from networks import networks, random_network
 
 from spikecut.errors import BundleError, InputError, SpikecutError, UnsupportedError
 from spikecut.export.netx import beyond_netx, dense_weight_in_lava, read_netx, write_netx
-
-
-def equal(one, other):
-    """== of dataclasses that hold arrays and dataclasses."""
-    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        return np.array_equal(one, other)
-    if isinstance(one, tuple) and isinstance(other, tuple):
-        return len(one) == len(other) and all(map(equal, one, other))
-    if is_dataclass(one) and type(one) is type(other):
-        return all(equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(one))
-    return type(one) is type(other) and one == other
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])

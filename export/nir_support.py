@@ -1,0 +1,130 @@
+"""Which of NIR's primitives come in exactly, which approximately, which not, and what to do: docs/supported.md.
+
+The tests read an example of every row, and compare what becomes of it with what stands here.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from spikecut.export.nir_time import FRAMEWORKS, PLAIN, Discretisation
+
+
+@dataclass(frozen=True)
+class Row:
+    """One case of a primitive. then: what becomes of it, or, where it is refused, what to do."""
+
+    primitive: str
+    case: str
+    exactness: Literal["exact", "approximate", "refused"]
+    then: str
+
+
+_FOLDED = "multiplied into the weights of the layer, in float64"
+_NEURONS_BETWEEN = "put neurons between them, or multiply the two before writing the file"
+_DECAY = "v loses the nearest multiple of 1/4096; the report gives the error"
+_LAST = "the output's membrane; its scores are what each timestep adds to it"
+_ONLY_LAST = "only the last layer may send its membrane; use a spiking neuron"
+
+ROWS: tuple[Row, ...] = (
+    Row("Input", "(features,) or (channels, height, width)", "exact", "the bundle's input shape"),
+    Row("Input", "(channels, length)", "exact", "data are given as (channels, 1, length)"),
+    Row("Input", "a leading 1 that counts a batch", "exact", "left out, and said"),
+    Row("Output", "behind neurons or a dense node", "exact", "without neurons the scores are the currents"),
+    Row("Output", "behind a map larger than 1 × 1", "refused", "end in a dense layer, one output a class"),
+    Row("Affine", "weight of two dimensions", "exact", "a dense layer, biases and all"),
+    Row("Affine", "behind a pooling, a Scale or another dense node", "exact", _FOLDED),
+    Row("Affine", "behind a convolution without neurons", "refused", _NEURONS_BETWEEN),
+    Row("Affine", "on a map without Flatten", "refused", "put a Flatten before it"),
+    Row("Linear", "weight of two dimensions", "exact", "a dense layer"),
+    Row("Scale", "one factor per feature or channel", "exact", _FOLDED),
+    Row("Scale", "differs inside a channel", "refused", "scale by channel, or put it into the weights"),
+    Row("Conv1d", "any stride, padding, dilation, groups", "exact", "a convolution of height 1"),
+    Row("Conv2d", "any kernel, stride, padding, dilation, groups", "exact", "a convolution"),
+    Row("Conv2d", 'padding "same", odd kernel, stride 1', "exact", "padding as numbers"),
+    Row("Conv2d", 'padding "same" otherwise', "refused", "give the padding as numbers"),
+    Row("Conv2d", "behind a convolution without neurons", "refused", _NEURONS_BETWEEN),
+    Row("Conv2d", "padded, behind a pooling that overlaps or leaves a rest", "refused", "pool a map that it divides"),
+    Row("SumPool2d", "before weights, behind a convolution, or alone", "exact", _FOLDED),
+    Row("SumPool2d", "padded, right behind a convolution", "refused", "pool without padding"),
+    Row("AvgPool2d", "before weights, behind a convolution, or alone", "exact", _FOLDED + "; padding counts as zeros"),
+    Row("AvgPool2d", "padded, right behind a convolution", "refused", "pool without padding"),
+    Row("Flatten", "of all dimensions", "exact", "in torch's order"),
+    Row("Flatten", "of some dimensions", "refused", "flatten all of them"),
+    Row("Delay", "of zero", "exact", "nothing"),
+    Row("Delay", "of anything else", "refused", "train without delays"),
+    Row("Threshold", "one value", "exact", "a neuron that loses all of v in every timestep"),
+    Row("I", "last", "exact", _LAST),
+    Row("I", "before other layers", "refused", _ONLY_LAST),
+    Row("IF", "one value per parameter", "exact", "r goes into the weights"),
+    Row("IF", "v ≥ threshold, soft reset (Sinabs)", "exact", "v starts one unit higher"),
+    Row("IF", "v ≥ threshold, hard reset", "approximate", "v > threshold: only where v hits it exactly it differs"),
+    Row("IF", "v_reset that is not v(0), or not 0 with a soft reset", "refused", "train with v_reset = 0"),
+    Row("IF", "a parameter that differs between neurons", "refused", "train with one value, or split the layer"),
+    Row("LI", "last, v loses a multiple of 1/4096 per timestep", "exact", _LAST),
+    Row("LI", "last, v loses anything else", "approximate", _DECAY),
+    Row("LI", "before other layers", "refused", _ONLY_LAST),
+    Row("LIF", "v loses a multiple of 1/4096 per timestep", "exact", "r goes into the weights, v_leak into the biases"),
+    Row("LIF", "v loses anything else", "approximate", _DECAY),
+    Row("LIF", "v_reset = v(0), hard reset", "exact", "v, v_leak and the threshold are counted from v_reset"),
+    Row("LIF", "v_reset that is not v(0), or not 0 with a soft reset", "refused", "train with v_reset = 0"),
+    Row("LIF", "soft reset after the next leak (snnTorch's default)", "refused", 'train with reset_mechanism="zero"'),
+    Row("LIF", "a parameter that differs between neurons", "refused", "train with one value, or split the layer"),
+    Row("CubaLI", "last, u and v lose multiples of 1/4096", "exact", _LAST),
+    Row("CubaLIF", "u and v lose multiples of 1/4096", "exact", "r and w_in go into the weights"),
+    Row("CubaLIF", "u or v loses anything else", "approximate", _DECAY),
+    Row("CubaLIF", "a bias in front of it, or a v_leak that is not v_reset", "refused", "train without, or with LIF"),
+    Row("CubaLIF", "hard reset in the next timestep (snnTorch's Synaptic)", "refused", "train with reset_delay=False"),
+    Row("NIRGraph", "a chain inside the chain", "exact", "its nodes stand in its place"),
+    Row("NIRGraph", "recurrent, residual or branching", "refused", "train a chain"),
+)
+
+
+def matrix() -> str:
+    """docs/supported.md."""
+    lines = [
+        "# What comes in from NIR",
+        "",
+        "Written by `scripts/supported.py` from the code's own registry, and tested to be current; every row has an "
+        "example",
+        "in the tests. Primitives: those of the package nir 1.0.8. `spikecut inspect FILE.nir` says the same of a file, "
+        "node by",
+        "node. Exact: the float network is the file's, up to float64 rounding; its weights are quantised afterwards, as "
+        "every",
+        "network's, and the bundle's report says how far. `--strict` refuses what is approximate.",
+        "",
+        "| primitive | case | | what becomes of it, or what to do |",
+        "|---|---|---|---|",
+    ]
+    lines += [f"| {row.primitive} | {row.case} | {row.exactness} | {row.then} |" for row in ROWS]
+    lines += [
+        "",
+        "## What a file does not tell",
+        "",
+        "`--framework` takes the defaults of the exporter that wrote the file, `--dt`, `--reset` and `--reset-order` "
+        "overrule them.",
+        "Every export and every `inspect` prints what was assumed.",
+        "",
+        "| `--framework` | version read | assumed |",
+        "|---|---|---|",
+    ]
+    lines += [_framework(name, found) for name, found in (("(none)", PLAIN), *FRAMEWORKS.items())]
+    lines += [
+        "",
+        "SpikingJelly's and Lava's rows were read in their sources, not tried. Norse 1.1.0 and snnTorch 1.0.0 leave out "
+        "shapes that",
+        "nir 1.0.8 cannot write without: `scripts/nir_golden.py` fills them in.",
+        "",
+        "## Out again",
+        "",
+        "`spikecut export BUNDLE --to nir --out FILE.nir` writes the integers as they are, one timestep as 1. NIR has no "
+        "soft reset,",
+        "v(0), delay per synapse, or decay that cuts off towards zero: these lie in metadata, and `spikecut.load` reads "
+        "the file back",
+        "as the same network. `nir.read` needs `type_check=False` where a kernel is not square.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _framework(name: str, found: Discretisation) -> str:
+    return f"| {name} | {found.name} | {'<br>'.join(found.assumed)} |"

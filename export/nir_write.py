@@ -1,0 +1,278 @@
+"""IntegerNetwork ↔ NIR: a graph that other tools read, and metadata for what NIR cannot say.
+
+A timestep is 1 and v is in the chip's units, so every integer stands in the file as it is: weights, thresholds
+(threshold · 64), and per timestep τ = 4096 / decay, r = 64 τ (or 64 without leak), for a current is shifted left by 6.
+A bias is that of the synapse, / 64; where the current decays it is v_leak instead. NIR has no soft reset, v(0), delay
+per synapse, or decay that cuts off towards zero: the root's metadata holds these (text "spikecut", JSON), a synapse's
+metadata its delays ("spikecut_delay"). "No decay" beside one that decays is τ = 2^40.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from spikecut.errors import BundleError, ExportError, InputError
+from spikecut.export.files import replacing
+from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron, Shape, size
+from spikecut.export.nir_file import NirNode, read_graph
+
+FORMAT = 1
+ALIGNMENT = 64
+UNITY = 4096
+FOREVER = 2.0**40
+KEPT = ("decay_u", "decay_v", "threshold", "bias_exponent", "v_init", "reset", "reset_order")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class _Layer(_Strict):
+    name: str = Field(max_length=200)
+    decay_u: int = Field(ge=0, le=UNITY)
+    decay_v: int = Field(ge=0, le=UNITY)
+    threshold: int = Field(ge=0, lt=2**17)
+    bias_mantissa: list[int]
+    bias_exponent: int = Field(ge=-16, le=16)
+    v_init: int = Field(gt=-(2**23), lt=2**23)
+    reset: Literal["zero", "subtract", "none"]
+    reset_order: Literal["before_leak", "after_leak"]
+
+
+class _Network(_Strict):
+    format: Literal[1]
+    name: str
+    input: dict[str, Any]
+    readout: Literal["count", "membrane"]
+    horizon: int = Field(ge=1, le=2**31)
+    layers: list[_Layer] = Field(min_length=1, max_length=1024)
+
+
+def write_nir(network: IntegerNetwork, path: Path) -> None:
+    """Write a network as NIR, with the package nir, under a temporary name first.
+
+    Where a kernel is not square, `nir.read` (1.0.8) needs type_check=False: it takes the kernel's height for its width.
+
+    Raises
+    ------
+    InputError: the package nir is not installed.
+    ExportError: the file cannot be written.
+    """
+    try:
+        import nir
+    except ImportError as error:
+        raise InputError("writing NIR needs the package nir: pip install 'spikecut[nir]'") from error
+    graph = _as_package(graph_of(network), nir)
+    try:
+        with replacing(path) as temporary:
+            nir.write(temporary, graph)
+    except OSError as error:
+        raise ExportError(f"cannot write {path}: {error}") from error
+
+
+def read_integers(path: Path) -> IntegerNetwork:
+    """The integer network in a NIR file that spikecut wrote.
+
+    Raises
+    ------
+    BundleError: missing, foreign, damaged, or changed since: its neurons are not those of its metadata. (Weights are
+        read from the graph.)
+    InputError: a NIR file of another tool.
+    """
+    graph = read_graph(path)
+    if "spikecut" not in graph.own:
+        raise InputError(
+            f"{path}: floating-point numbers of another tool: make a bundle first, `spikecut export {path} --out "
+            "BUNDLE --dataset … --horizon …`"
+        )
+    try:
+        described = _Network.model_validate(json.loads(graph.own["spikecut"]))
+        network = _network(described, {node.name: node for node in graph.nodes})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise BundleError(f"{path}: metadata of spikecut: {key}: {first['msg']}; export again") from error
+    except (ExportError, InputError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise BundleError(f"{path}: metadata of spikecut do not fit the graph ({error}); export again") from error
+    if not _same(graph, graph_of(network)):
+        raise BundleError(
+            f"{path}: changed since spikecut wrote it: its graph is not that of its metadata; export again"
+        )
+    return network
+
+
+def holds_integers(path: Path) -> bool:
+    """Whether spikecut wrote this NIR file; BundleError for a file that is none."""
+    return "spikecut" in read_graph(path).own
+
+
+def graph_of(network: IntegerNetwork) -> NirNode:
+    """The network as nodes and edges of NIR."""
+    nodes = [_node("input", "Input", shape=np.array(network.input.shape))]
+    edges: list[tuple[str, str]] = []
+    for index, layer in enumerate(network.layers):
+        name = _name(index, layer.name)
+        chain = _synapse(layer, name)
+        chain.append(_neuron(layer, name))
+        edges += list(
+            zip([nodes[-1].name, *(node.name for node in chain)], [node.name for node in chain], strict=False)
+        )
+        recurrent = []
+        if layer.recurrent is not None:
+            recurrent.append(_node(f"{name}.recurrent", "Linear", weight=layer.recurrent.astype(np.float64)))
+            edges += [(name, recurrent[0].name), (recurrent[0].name, name)]
+        nodes += recurrent + chain
+    output = _node("output", "Output", shape=np.array(network.layers[-1].output_shape))
+    edges.append((nodes[-1].name, "output"))
+    return NirNode(
+        "", "NIRGraph", nodes=(*nodes, output), edges=tuple(edges), own={"spikecut": json.dumps(_described(network))}
+    )
+
+
+def _described(network: IntegerNetwork) -> dict[str, Any]:
+    layers = [
+        {
+            "name": layer.name,
+            "bias_mantissa": layer.neuron.bias_mantissa.tolist(),
+            **{key: getattr(layer.neuron, key) for key in KEPT},
+        }
+        for layer in network.layers
+    ]
+    return {
+        "format": FORMAT,
+        "name": network.name,
+        "input": asdict(network.input),
+        "readout": network.readout,
+        "horizon": network.horizon,
+        "layers": layers,
+    }
+
+
+def _name(index: int, layer: str) -> str:
+    return f"{index}_{layer.replace('/', '.')}"
+
+
+def _node(name: str, kind: str, **numbers: Any) -> NirNode:
+    return NirNode(name, kind, {key: np.asarray(values) for key, values in numbers.items()})
+
+
+def _synapse(layer: IntegerLayer, name: str) -> list[NirNode]:
+    weight = layer.weight.astype(np.float64)
+    own = {} if layer.delay is None else {"delay": layer.delay}
+    bias = layer.neuron.bias / ALIGNMENT if layer.neuron.decay_u == UNITY else np.zeros(layer.output_shape[0])
+    if layer.kind == "conv":
+        geometry = {key: np.array(getattr(layer, key)) for key in ("stride", "padding", "dilation", "groups")}
+        shape = np.array(layer.input_shape[1:])
+        return [_node(f"{name}.synapse", "Conv2d", weight=weight, bias=bias, input_shape=shape, **geometry)]
+    kind, numbers = ("Affine", {"weight": weight, "bias": bias}) if bias.any() else ("Linear", {"weight": weight})
+    synapse = NirNode(f"{name}.synapse", kind, numbers, own=own)
+    if len(layer.input_shape) == 1:
+        return [synapse]
+    shape = np.array(layer.input_shape)
+    return [_node(f"{name}.flatten", "Flatten", input_type=shape, start_dim=0, end_dim=-1), synapse]
+
+
+def _neuron(layer: IntegerLayer, name: str) -> NirNode:
+    neuron, shape = layer.neuron, layer.output_shape
+    tau_u, tau_v = (UNITY / decay if decay else FOREVER for decay in (neuron.decay_u, neuron.decay_v))
+    numbers: dict[str, float] = {"r": ALIGNMENT}
+    leak = np.zeros(shape)
+    if neuron.decay_u < UNITY:
+        kind = "CubaLI"
+        numbers = {"tau_syn": tau_u, "tau_mem": tau_v, "r": ALIGNMENT * tau_v, "w_in": tau_u}
+        leak = neuron.bias.reshape(-1, *([1] * (len(shape) - 1))) * tau_v + leak
+    elif neuron.decay_v:
+        kind = "LI"
+        numbers = {"tau": tau_v, "r": ALIGNMENT * tau_v}
+    else:
+        kind = "I"
+    if neuron.reset != "none":
+        kind += "F"
+        numbers |= {"v_threshold": float(neuron.threshold * ALIGNMENT), "v_reset": 0.0}
+    arrays = {key: np.full(shape, value, dtype=np.float64) for key, value in numbers.items()}
+    return _node(name, kind, **arrays, **({} if kind in ("I", "IF") else {"v_leak": leak}))
+
+
+def _network(described: _Network, nodes: Mapping[str, NirNode]) -> IntegerNetwork:
+    fields = described.input
+    spec = InputSpec(**{**fields, "shape": tuple(fields["shape"]), "labels": tuple(fields["labels"])})
+    shape: Shape = spec.shape
+    layers = []
+    for index, entry in enumerate(described.layers):
+        name = _name(index, entry.name)
+        synapse, neuron = nodes[f"{name}.synapse"], nodes[name]
+        output = neuron.numbers["r"].shape
+        geometry: dict[str, Any] = {}
+        if synapse.kind == "Conv2d":
+            pairs = {key: synapse.numbers[key].tolist() for key in ("stride", "padding", "dilation")}
+            geometry = {key: (pair[0], pair[1]) for key, pair in pairs.items()}
+            geometry["groups"] = int(synapse.numbers["groups"])
+        else:
+            output = (size(output),)
+            geometry["delay"] = synapse.own.get("delay")
+            if f"{name}.recurrent" in nodes:
+                geometry["recurrent"] = nodes[f"{name}.recurrent"].numbers["weight"]
+        layer = IntegerLayer(
+            name=entry.name,
+            kind="conv" if synapse.kind == "Conv2d" else "dense",
+            weight=synapse.numbers["weight"],
+            neuron=IntegerNeuron(
+                bias_mantissa=np.array(entry.bias_mantissa, dtype=np.int64),
+                **{key: getattr(entry, key) for key in KEPT},
+            ),
+            input_shape=shape,
+            output_shape=output,
+            **geometry,
+        )
+        layers.append(layer)
+        shape = output
+    return IntegerNetwork(tuple(layers), spec, described.readout, described.horizon, described.name)
+
+
+def _same(one: NirNode, other: NirNode) -> bool:
+    """Whether two graphs hold the same nodes, numbers, edges and delays, in any order."""
+    pairs = [({node.name: node for node in graph.nodes}, set(graph.edges)) for graph in (one, other)]
+    (nodes, edges), (others, other_edges) = pairs
+    if edges != other_edges or nodes.keys() != others.keys():
+        return False
+    for name, node in nodes.items():
+        twin = others[name]
+        fields = [({**each.numbers, **each.own}) for each in (node, twin)]
+        if node.kind != twin.kind or node.texts != twin.texts or fields[0].keys() != fields[1].keys():
+            return False
+        if not all(np.array_equal(fields[0][key], fields[1][key]) for key in fields[0]):
+            return False
+    return True
+
+
+def _as_package(graph: NirNode, nir: Any) -> Any:
+    """The graph in the package's own classes.
+
+    They check the shapes once more, but take the height of a kernel for its width: others are not checked.
+    """
+    nodes = {}
+    square = True
+    for node in graph.nodes:
+        numbers: dict[str, Any] = dict(node.numbers)
+        if "delay" in node.own:
+            numbers["metadata"] = {"spikecut_delay": node.own["delay"]}
+        if node.kind in ("Input", "Output"):
+            nodes[node.name] = getattr(nir, node.kind)(numbers["shape"])
+            continue
+        for key in ("groups", "start_dim", "end_dim"):
+            if key in numbers:
+                numbers[key] = int(numbers[key])
+        for key in ("stride", "padding", "dilation", "input_shape"):
+            if key in numbers:
+                numbers[key] = tuple(numbers[key].tolist())
+        if node.kind == "Conv2d":
+            square &= node.numbers["weight"].shape[2] == node.numbers["weight"].shape[3]
+        if node.kind == "Flatten":
+            numbers["input_type"] = {"input": numbers["input_type"]}
+        nodes[node.name] = getattr(nir, node.kind)(**numbers)
+    return nir.NIRGraph(nodes, list(graph.edges), metadata=dict(graph.own), type_check=square)
