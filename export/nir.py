@@ -135,7 +135,8 @@ class _Assembly:
     def _node(self, node: NirNode, position: int) -> None:
         if self.ended and node.kind not in ("Output", "Flatten"):
             raise UnsupportedError(
-                f"node {self.reports[-1].node} sends its membrane, not spikes: it must be the last before the Output"
+                f"node {node.name} gets the membrane of {self.stages[-1].name}, which does not fire; only the last "
+                "layer may send its membrane: put a spiking neuron there"
             )
         if node.kind == "Input":
             self._input(node, position)
@@ -165,6 +166,9 @@ class _Assembly:
 
     def _flatten(self, node: NirNode, position: int) -> None:
         start, end = (int(node.numbers[key].reshape(-1)[0]) for key in ("start_dim", "end_dim"))
+        stated = node.numbers.get("input_type")
+        if stated is not None and size(tuple(int(n) for n in stated.reshape(-1))) != size(self.shape):
+            raise BundleError(f"node {node.name} states the shape {stated.tolist()}, but gets {self.shape}")
         rank = len(self.shape)
         whole = start in (0, -rank) and end in (-1, rank - 1)
         detail = ""

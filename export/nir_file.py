@@ -21,7 +21,7 @@ from spikecut.export.files import open_hdf5, read_dataset, subgroup
 Numbers = npt.NDArray[Any]
 
 MAXIMUM_NUMBERS = 2**26  # of all parameters together, 512 MiB as float64
-MAXIMUM_NODES = 4096
+MAXIMUM_NODES = 1024
 MAXIMUM_NESTING = 8
 MAXIMUM_TEXT = 256
 MAXIMUM_CHUNK = 2**24  # bytes of one HDF5 chunk, which is unpacked as a whole
@@ -103,7 +103,7 @@ def _translated(path: Path) -> Iterator[None]:
     """What h5py raises where the bytes of an HDF5 file are damaged, as one line."""
     try:
         yield
-    except (OSError, KeyError, RuntimeError, ValueError, UnicodeError, MemoryError) as error:
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError, MemoryError) as error:
         raise BundleError(f"{path}: damaged ({' '.join(str(error).split())[:200]})") from error
 
 
@@ -114,6 +114,7 @@ class _Reader:
         self.path = path
         self.numbers = 0
         self.nodes = 0
+        self.seen: set[int] = set()
 
     def node(self, group: h5py.Group, name: str, around: tuple[int, ...], nesting: int) -> NirNode:
         """A node and, of a graph, all below it. around: file addresses of the graphs around it."""
@@ -124,6 +125,9 @@ class _Reader:
         address = int(h5py.h5o.get_info(group.id).addr)
         if address in around:
             raise BundleError(f"{where} contains itself")
+        if address in self.seen:
+            raise BundleError(f"{where} is another node's data under a second name")
+        self.seen.add(address)
         if nesting > MAXIMUM_NESTING:
             raise BundleError(f"{where}: graphs are nested more than {MAXIMUM_NESTING} deep")
         kind = self._text(group, "type")
@@ -148,7 +152,7 @@ class _Reader:
             raise BundleError(f"{self.path}: more than {MAXIMUM_NODES} nodes")
         inside = f"{name}/" if name else ""
         for key in group:
-            if len(key) > MAXIMUM_TEXT or not key.isprintable():
+            if not isinstance(key, str) or len(key) > MAXIMUM_TEXT or not key.isprintable():
                 raise BundleError(f"{self.path}: a node's name is not a short, printable text")
         return tuple(self.node(subgroup(group, key, self.path), inside + key, around, nesting + 1) for key in group)
 

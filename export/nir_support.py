@@ -79,52 +79,44 @@ ROWS: tuple[Row, ...] = (
 )
 
 
+_HEAD = """# What comes in from NIR
+
+Written by `scripts/supported.py` from the code's own registry, and tested to be current; every row has an example in
+the tests. Primitives: those of the package nir 1.0.8. `spikecut inspect FILE.nir` says the same of a file, node by
+node. Exact: the float network is the file's, up to float64 rounding; its weights are quantised afterwards, as every
+network's, and the bundle's report says how far. `--strict` refuses what is approximate.
+
+| primitive | case | | what becomes of it, or what to do |
+|---|---|---|---|
+"""
+_FRAMEWORKS = """
+## What a file does not tell
+
+`--framework` takes the defaults of the exporter that wrote the file; `--dt`, `--reset` and `--reset-order` overrule
+them. Every export and every `inspect` prints what was assumed.
+
+| `--framework` | version read | assumed |
+|---|---|---|
+"""
+_TAIL = """
+snnTorch, Norse and Sinabs were tried, spike by spike (tests/golden/nir); SpikingJelly's and Lava's rows were read in
+their sources. The exporters of snnTorch 1.0.0, Norse 1.1.0 and Sinabs 2.0.3 leave out shapes that nir 1.0.8 cannot
+write without: `scripts/nir_golden.py` fills them in.
+
+## Out again
+
+`spikecut export BUNDLE --to nir --out FILE.nir` writes the integers as they are, one timestep as 1. NIR has no soft
+reset, v(0), delay per synapse, or decay that cuts off towards zero: these lie in metadata, and `spikecut.load` reads
+the file back as the same network. `nir.read` needs `type_check=False` where a kernel is not square.
+"""
+
+
 def matrix() -> str:
     """docs/supported.md."""
-    lines = [
-        "# What comes in from NIR",
-        "",
-        "Written by `scripts/supported.py` from the code's own registry, and tested to be current; every row has an "
-        "example",
-        "in the tests. Primitives: those of the package nir 1.0.8. `spikecut inspect FILE.nir` says the same of a file, "
-        "node by",
-        "node. Exact: the float network is the file's, up to float64 rounding; its weights are quantised afterwards, as "
-        "every",
-        "network's, and the bundle's report says how far. `--strict` refuses what is approximate.",
-        "",
-        "| primitive | case | | what becomes of it, or what to do |",
-        "|---|---|---|---|",
-    ]
-    lines += [f"| {row.primitive} | {row.case} | {row.exactness} | {row.then} |" for row in ROWS]
-    lines += [
-        "",
-        "## What a file does not tell",
-        "",
-        "`--framework` takes the defaults of the exporter that wrote the file, `--dt`, `--reset` and `--reset-order` "
-        "overrule them.",
-        "Every export and every `inspect` prints what was assumed.",
-        "",
-        "| `--framework` | version read | assumed |",
-        "|---|---|---|",
-    ]
-    lines += [_framework(name, found) for name, found in (("(none)", PLAIN), *FRAMEWORKS.items())]
-    lines += [
-        "",
-        "SpikingJelly's and Lava's rows were read in their sources, not tried. Norse 1.1.0 and snnTorch 1.0.0 leave out "
-        "shapes that",
-        "nir 1.0.8 cannot write without: `scripts/nir_golden.py` fills them in.",
-        "",
-        "## Out again",
-        "",
-        "`spikecut export BUNDLE --to nir --out FILE.nir` writes the integers as they are, one timestep as 1. NIR has no "
-        "soft reset,",
-        "v(0), delay per synapse, or decay that cuts off towards zero: these lie in metadata, and `spikecut.load` reads "
-        "the file back",
-        "as the same network. `nir.read` needs `type_check=False` where a kernel is not square.",
-        "",
-    ]
-    return "\n".join(lines)
+    rows = [f"| {row.primitive} | {row.case} | {row.exactness} | {row.then} |\n" for row in ROWS]
+    frameworks = [_framework(name, found) for name, found in (("(none)", PLAIN), *FRAMEWORKS.items())]
+    return "".join([_HEAD, *rows, _FRAMEWORKS, *frameworks, _TAIL])
 
 
 def _framework(name: str, found: Discretisation) -> str:
-    return f"| {name} | {found.name} | {'<br>'.join(found.assumed)} |"
+    return f"| {name} | {found.name} | {'<br>'.join(found.assumed)} |\n"

@@ -1,0 +1,284 @@
+"""The matrix of NIR's primitives: an example of every row becomes what the row says; docs/supported.md is current."""
+
+from itertools import pairwise
+
+import nir
+import numpy as np
+import pytest
+import torch
+from nir_graphs import chain, conv, cuba, flatten, full, lif, pool, write
+
+from spikecut.errors import SpikecutError
+from spikecut.export.nir import read_nir
+from spikecut.export.nir_file import FIELDS
+from spikecut.export.nir_support import ROWS, matrix
+from spikecut.export.nir_time import FRAMEWORKS, discretisation
+
+RNG = np.random.default_rng(0)
+SIZE, MAP = (3,), (2, 6, 6)
+
+
+def dense(outputs, inputs, bias=True):
+    weight = RNG.normal(size=(outputs, inputs)) * 4 / np.sqrt(inputs)
+    return nir.Affine(weight, RNG.normal(size=outputs)) if bias else nir.Linear(weight)
+
+
+def kernel(*shape):
+    return RNG.normal(size=shape) / np.sqrt(np.prod(shape[1:]))
+
+
+def on_map(*nodes, shape=MAP):
+    """Nodes from a map of (2, 6, 6) to one of this shape, then a dense end."""
+    return chain(*nodes, flatten(*shape), dense(4, int(np.prod(shape))), lif((4,)), shape=MAP, out=(4,))
+
+
+def fires(shape=SIZE, **parameters):
+    return nir.IF(
+        full(1.0, shape), full(parameters.get("threshold", 1.0), shape), full(parameters.get("v_reset", 0.0), shape)
+    )
+
+
+def behind_dense(neuron, bias=True):
+    return chain(dense(3, 3, bias), neuron, shape=SIZE, out=SIZE)
+
+
+def uneven(node, key):
+    getattr(node, key)[0] += 1.0
+    return node
+
+
+def inner(nodes, edges=None):
+    names = [name for name, _ in nodes]
+    return nir.NIRGraph(dict(nodes), edges or list(pairwise(names)), type_check=False)
+
+
+PADDED_POOL = on_map(lif(MAP), conv(kernel(2, 2, 3, 3)), pool("SumPool2d", 3, 2, 1), lif((2, 2, 2)), shape=(2, 2, 2))
+ONE_INSIDE = inner([("in", nir.Input(np.array([3]))), ("lif", lif(SIZE)), ("out", nir.Output(np.array([3])))])
+FLATTENED = on_map(lif(MAP), shape=MAP)
+LOOP = chain(dense(3, 3), lif(SIZE), shape=SIZE, out=SIZE)
+
+# (primitive, case) → the nodes, and the options of the discretisation.
+EXAMPLES = {
+    ("Input", "(features,) or (channels, height, width)"): (on_map(lif(MAP)), {}),
+    ("Input", "(channels, length)"): (
+        chain(
+            nir.Conv1d(8, kernel(3, 2, 3), 1, 1, 1, 1, np.zeros(3)),
+            lif((3, 8)),
+            flatten(3, 8),
+            dense(2, 24),
+            lif((2,)),
+            shape=(2, 8),
+            out=(2,),
+        ),
+        {},
+    ),
+    ("Input", "a leading 1 that counts a batch"): (chain(dense(3, 3), lif(SIZE), shape=(1, 3), out=(1, 3)), {}),
+    ("Output", "behind neurons or a dense node"): (chain(lif(SIZE), dense(3, 3), shape=SIZE, out=SIZE), {}),
+    ("Output", "behind a map larger than 1 × 1"): (
+        chain(conv(kernel(2, 2, 3, 3)), lif((2, 4, 4)), shape=MAP, out=(2, 4, 4)),
+        {},
+    ),
+    ("Affine", "weight of two dimensions"): (behind_dense(lif(SIZE)), {}),
+    ("Affine", "behind a pooling, a Scale or another dense node"): (
+        chain(
+            pool("AvgPool2d"),
+            nir.Scale(np.broadcast_to(RNG.normal(size=(2, 1, 1)), (2, 3, 3)).copy()),
+            flatten(2, 3, 3),
+            dense(5, 18),
+            dense(3, 5),
+            lif(SIZE),
+            shape=MAP,
+            out=SIZE,
+        ),
+        {},
+    ),
+    ("Affine", "behind a convolution without neurons"): (on_map(conv(kernel(2, 2, 3, 3)), shape=(2, 4, 4)), {}),
+    ("Affine", "on a map without Flatten"): (chain(dense(3, 72), lif(SIZE), shape=MAP, out=SIZE), {}),
+    ("Linear", "weight of two dimensions"): (behind_dense(lif(SIZE), bias=False), {}),
+    ("Scale", "one factor per feature or channel"): (
+        chain(
+            nir.Scale(RNG.normal(size=3)), dense(3, 3), nir.Scale(RNG.normal(size=3)), lif(SIZE), shape=SIZE, out=SIZE
+        ),
+        {},
+    ),
+    ("Scale", "differs inside a channel"): (on_map(nir.Scale(RNG.normal(size=MAP)), lif(MAP)), {}),
+    ("Conv1d", "any stride, padding, dilation, groups"): (
+        chain(
+            nir.Conv1d(9, kernel(4, 1, 3), 2, 1, 2, 2, RNG.normal(size=4)),
+            lif((4, 4)),
+            flatten(4, 4),
+            dense(2, 16),
+            lif((2,)),
+            shape=(2, 9),
+            out=(2,),
+        ),
+        {},
+    ),
+    ("Conv2d", "any kernel, stride, padding, dilation, groups"): (
+        on_map(
+            conv(kernel(4, 1, 3, 2), RNG.normal(size=4), (2, 1), (1, 2), (1, 2), 2), lif((4, 3, 8)), shape=(4, 3, 8)
+        ),
+        {},
+    ),
+    ("Conv2d", 'padding "same", odd kernel, stride 1'): (
+        on_map(
+            nir.Conv2d((6, 6), kernel(3, 2, 3, 5), (1, 1), "same", (1, 1), 1, np.zeros(3)),
+            lif((3, 6, 6)),
+            shape=(3, 6, 6),
+        ),
+        {},
+    ),
+    ("Conv2d", 'padding "same" otherwise'): (
+        on_map(
+            nir.Conv2d((6, 6), kernel(3, 2, 2, 2), (1, 1), "same", (1, 1), 1, np.zeros(3)),
+            lif((3, 6, 6)),
+            shape=(3, 6, 6),
+        ),
+        {},
+    ),
+    ("Conv2d", "behind a convolution without neurons"): (
+        on_map(conv(kernel(3, 2, 3, 3)), conv(kernel(2, 3, 3, 3)), lif((2, 2, 2)), shape=(2, 2, 2)),
+        {},
+    ),
+    ("Conv2d", "padded, behind a pooling that overlaps or leaves a rest"): (
+        on_map(pool("AvgPool2d", 3, 2), conv(kernel(2, 2, 3, 3), padding=(1, 1)), lif((2, 2, 2)), shape=(2, 2, 2)),
+        {},
+    ),
+    ("SumPool2d", "before weights, behind a convolution, or alone"): (
+        on_map(
+            conv(kernel(3, 2, 3, 3), RNG.normal(size=3), padding=(1, 1)),
+            pool("SumPool2d"),
+            lif((3, 3, 3)),
+            pool("SumPool2d", 3, 3),
+            lif((3, 1, 1)),
+            shape=(3, 1, 1),
+        ),
+        {},
+    ),
+    ("SumPool2d", "padded, right behind a convolution"): (PADDED_POOL, {}),
+    ("AvgPool2d", "before weights, behind a convolution, or alone"): (
+        on_map(
+            pool("AvgPool2d", 2, 2),
+            conv(kernel(3, 2, 3, 3), padding=(1, 1)),
+            lif((3, 3, 3)),
+            pool("AvgPool2d", 2, 1, 1),
+            shape=(3, 4, 4),
+        ),
+        {},
+    ),
+    ("AvgPool2d", "padded, right behind a convolution"): (
+        [(name, pool("AvgPool2d", 3, 2, 1) if isinstance(node, nir.SumPool2d) else node) for name, node in PADDED_POOL],
+        {},
+    ),
+    ("Flatten", "of all dimensions"): (FLATTENED, {}),
+    ("Flatten", "of some dimensions"): (
+        [
+            (name, flatten(2, 6, 6, start=1, end=1) if isinstance(node, nir.Flatten) else node)
+            for name, node in FLATTENED
+        ],
+        {},
+    ),
+    ("Delay", "of zero"): (chain(nir.Delay(np.zeros(3)), dense(3, 3), lif(SIZE), shape=SIZE, out=SIZE), {}),
+    ("Delay", "of anything else"): (chain(nir.Delay(full(0.5, 3)), dense(3, 3), lif(SIZE), shape=SIZE, out=SIZE), {}),
+    ("Threshold", "one value"): (behind_dense(nir.Threshold(full(0.5, SIZE))), {}),
+    ("I", "last"): (behind_dense(nir.I(full(1.5, SIZE))), {}),
+    ("I", "before other layers"): (
+        chain(dense(3, 3), nir.I(full(1.0, SIZE)), dense(3, 3), lif(SIZE), shape=SIZE, out=SIZE),
+        {},
+    ),
+    ("IF", "one value per parameter"): (behind_dense(fires()), {}),
+    ("IF", "v ≥ threshold, soft reset (Sinabs)"): (behind_dense(fires()), {"framework": "sinabs"}),
+    ("IF", "v ≥ threshold, hard reset"): (behind_dense(fires()), {"framework": "spikingjelly", "dt": 1.0}),
+    ("IF", "v_reset that is not v(0), or not 0 with a soft reset"): (behind_dense(fires(v_reset=-0.5)), {}),
+    ("IF", "a parameter that differs between neurons"): (behind_dense(uneven(fires(), "r")), {}),
+    ("LI", "last, v loses a multiple of 1/4096 per timestep"): (
+        behind_dense(nir.LI(full(4.0, SIZE), full(2.0, SIZE), full(0.5, SIZE))),
+        {},
+    ),
+    ("LI", "last, v loses anything else"): (
+        behind_dense(nir.LI(full(3.0, SIZE), full(2.0, SIZE), full(0.0, SIZE))),
+        {},
+    ),
+    ("LI", "before other layers"): (
+        chain(dense(3, 3), nir.LI(full(4.0, SIZE), full(2.0, SIZE), full(0.0, SIZE)), lif(SIZE), shape=SIZE, out=SIZE),
+        {},
+    ),
+    ("LIF", "v loses a multiple of 1/4096 per timestep"): (behind_dense(lif(SIZE, 1024 / 4096, r=3.0, v_leak=0.5)), {}),
+    ("LIF", "v loses anything else"): (behind_dense(lif(SIZE, 0.3)), {}),
+    ("LIF", "v_reset = v(0), hard reset"): (
+        behind_dense(lif(SIZE, v_leak=-0.75, v_reset=-0.75)),
+        {"framework": "norse", "dt": 1.0},
+    ),
+    ("LIF", "v_reset that is not v(0), or not 0 with a soft reset"): (
+        behind_dense(lif(SIZE, v_reset=0.5)),
+        {"reset": "subtract"},
+    ),
+    ("LIF", "soft reset after the next leak (snnTorch's default)"): (
+        behind_dense(lif(SIZE)),
+        {"framework": "snntorch", "dt": 1.0},
+    ),
+    ("LIF", "a parameter that differs between neurons"): (behind_dense(uneven(lif(SIZE), "tau")), {}),
+    ("CubaLI", "last, u and v lose multiples of 1/4096"): (behind_dense(cuba(SIZE, fires=False), bias=False), {}),
+    ("CubaLIF", "u and v lose multiples of 1/4096"): (behind_dense(cuba(SIZE), bias=False), {}),
+    ("CubaLIF", "u or v loses anything else"): (behind_dense(cuba(SIZE, decay_u=0.3), bias=False), {}),
+    ("CubaLIF", "a bias in front of it, or a v_leak that is not v_reset"): (behind_dense(cuba(SIZE)), {}),
+    ("CubaLIF", "hard reset in the next timestep (snnTorch's Synaptic)"): (
+        behind_dense(cuba(SIZE), bias=False),
+        {"framework": "snntorch", "reset": "zero", "dt": 1.0},
+    ),
+    ("NIRGraph", "a chain inside the chain"): (chain(dense(3, 3), ONE_INSIDE, shape=SIZE, out=SIZE), {}),
+    ("NIRGraph", "recurrent, residual or branching"): (LOOP, {}),
+}
+# Rows that refuse the graph as a whole; and nodes whose kind is refused at another node, the neuron or the output.
+ELSEWHERE = {"Output": "Output"}
+
+
+def test_every_primitive_has_a_row():
+    package = {name for name in nir.ir.__all__ if name not in ("NIRNode", "str2NIRNode", "dict2NIRNode")}
+    assert package == set(FIELDS) == {row.primitive for row in ROWS}
+    assert set(EXAMPLES) == {(row.primitive, row.case) for row in ROWS}
+
+
+def test_the_document_is_current(repository):
+    assert (repository / "docs" / "supported.md").read_text(encoding="utf-8") == matrix()
+
+
+def options(given):
+    return discretisation(**{"dt": 1.0, **given}) if given.get("framework") != "sinabs" else discretisation("sinabs")
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.primitive}: {row.case}")
+def test_every_row_is_true(tmp_path, row):
+    nodes, given = EXAMPLES[row.primitive, row.case]
+    path, time = tmp_path / "graph.nir", options(given)
+    if row.primitive == "NIRGraph" and row.exactness == "refused":
+        edges = [("input", "n0"), ("n0", "n1"), ("n1", "n0"), ("n1", "output")]
+        with pytest.raises(SpikecutError, match="recurrent"):
+            read_nir(write(path, nodes, edges), time)
+        return
+    imported = read_nir(write(path, nodes), time)
+    found = [report for report in imported.nodes if report.kind == row.primitive]
+    if row.exactness == "refused":
+        refused = [report for report in imported.nodes if report.exactness == "refused"]
+        assert refused and refused[0].node in str(imported.refusal) and "\n" not in str(imported.refusal)
+        with pytest.raises(SpikecutError, match=refused[0].node):
+            imported.checked()
+        return
+    assert all(report.exactness in ("exact", row.exactness) for report in imported.nodes)
+    assert row.primitive == "NIRGraph" or row.exactness in {report.exactness for report in found}
+    network, witness = imported.checked()
+    if row.exactness == "approximate":
+        with pytest.raises(SpikecutError, match="strict"):
+            imported.checked(strict=True)
+    frames = (torch.rand(12, 20, *imported.input_shape, generator=torch.Generator().manual_seed(1)) < 0.5).double()
+    said, literal = network(frames), witness(frames)
+    assert said.shape == literal.shape and said.abs().sum() > 0
+    if network.readout == "count":
+        assert torch.equal(said, literal)
+    else:
+        torch.testing.assert_close(said, literal, rtol=0, atol=1e-12)  # sums of float64 in another order
+
+
+def test_frameworks_are_documented():
+    for found in FRAMEWORKS.values():
+        assert found.dt is not None and any(line.startswith("dt ") for line in found.assumed)
