@@ -15,8 +15,9 @@ from torch import nn
 from spikecut.errors import BundleError, ExportError, InputError, SpikecutError, UnsupportedError
 from spikecut.export.graph import Shape, size
 from spikecut.export.nir_chain import ordered
-from spikecut.export.nir_file import MAXIMUM_NUMBERS, NirNode, read_graph
+from spikecut.export.nir_file import MAXIMUM_NUMBERS, NirNode
 from spikecut.export.nir_neurons import NEURONS, StepNeuron, step_neuron
+from spikecut.export.nir_probe import read_graph
 from spikecut.export.nir_synapses import SYNAPSES, Synapse, after, as_dense, identity
 from spikecut.export.nir_time import Discretisation
 from spikecut.export.nir_witness import NirWitness

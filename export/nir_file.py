@@ -83,8 +83,8 @@ class NirNode:
         return self.name.rsplit("/", 1)[-1]
 
 
-def read_graph(path: Path) -> NirNode:
-    """The graph in a NIR file.
+def parse_graph(path: Path) -> NirNode:
+    """The graph in a NIR file. Read files through nir_probe.read_graph, which also survives HDF5's own faults.
 
     Raises
     ------

@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from spikecut.errors import BundleError, ExportError, InputError
 from spikecut.export.files import replacing
 from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron, Shape, size
-from spikecut.export.nir_file import NirNode, read_graph
+from spikecut.export.nir_file import NirNode
+from spikecut.export.nir_probe import read_graph
 
 FORMAT = 1
 ALIGNMENT = 64

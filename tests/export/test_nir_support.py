@@ -10,7 +10,7 @@ from nir_graphs import chain, conv, cuba, flatten, full, lif, pool, write
 
 from spikecut.errors import SpikecutError
 from spikecut.export.nir import read_nir
-from spikecut.export.nir_file import FIELDS
+from spikecut.export.nir_file import FIELDS, parse_graph
 from spikecut.export.nir_support import ROWS, matrix
 from spikecut.export.nir_time import FRAMEWORKS, discretisation
 
@@ -247,6 +247,13 @@ def options(given):
     return discretisation(**{"dt": 1.0, **given}) if given.get("framework") != "sinabs" else discretisation("sinabs")
 
 
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Without the process that goes ahead, to be quicker."""
+    monkeypatch.setattr("spikecut.export.nir.read_graph", parse_graph)
+
+
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.primitive}: {row.case}")
 def test_every_row_is_true(tmp_path, row):
     nodes, given = EXAMPLES[row.primitive, row.case]
