@@ -124,10 +124,12 @@ def import_to_bundle(
     ------
     UnsupportedError, InputError: see Imported.checked. DataError: samples or classes that do not fit the network.
     """
-    from spikecut.models.train import encoding_for
+    from spikecut.models.encoding import encoding_for
 
     network, witness = imported.checked()
     data = load_dataset(dataset)
+    if data.frames is not None:
+        raise DataError(f"{dataset}: recorded events; bundles are made of stills so far")
     if data.shape != imported.input_shape:
         raise DataError(f"{dataset}: samples of shape {data.shape}, but the network takes {imported.input_shape}")
     classes = list(network.chain())[-1].synapse.weight.shape[0]
@@ -136,7 +138,8 @@ def import_to_bundle(
     chosen = encoding or "direct"
     if chosen not in ("direct", "bernoulli", "latency"):
         raise InputError(f"--encoding {encoding!r}: expected direct, bernoulli or latency")
-    fields = asdict(encoding_for("qcfs" if chosen == "direct" else "lif", data.train, 0)) | {"encoding": chosen}
+    fields = asdict(encoding_for("direct" if chosen == "direct" else "bernoulli", data.train, 0))
+    fields["encoding"] = chosen  # latency scales like bernoulli
     said = (
         f"{fields['bits']} bits, unit {fields['scale']:.4g}" if chosen == "direct" else f"scale {fields['scale']:.4g}"
     )

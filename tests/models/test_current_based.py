@@ -1,0 +1,118 @@
+"""The general neuron against its equations, and its integers against the integer network."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from spikecut.deploy.backends.plain import propagate, scores_of
+from spikecut.errors import InputError, UnsupportedError
+from spikecut.export.graph import InputSpec
+from spikecut.export.quantise import quantise
+from spikecut.export.trace import trace
+from spikecut.models.network import SpikingNetwork, Stage
+from spikecut.models.neurons.current_based import CurrentBased
+from spikecut.models.neurons.leaky import LeakyIntegrateFire
+from spikecut.models.quantisation import quantised_twin
+
+
+def spikes_by_hand(neuron, currents):
+    """One neuron, one number at a time."""
+    u = v = late = 0.0
+    sent = []
+    for x in currents:
+        before = v
+        u = (1 - neuron.decay_u) * u + x
+        v = (1 - neuron.decay_v) * v + u - late
+        if neuron.threshold is None:
+            sent.append(v - before)
+            continue
+        fires = v >= neuron.threshold if neuron.at_equality else v > neuron.threshold
+        late = neuron.threshold * fires if neuron.delayed_reset else 0.0
+        if fires and not neuron.delayed_reset:
+            v = v - neuron.threshold if neuron.reset == "soft" else 0.0
+        sent.append(float(fires))
+    return sent
+
+
+@pytest.mark.parametrize("decays", [(1.0, 0.0), (0.5, 0.25), (1.0, 1.0), (0.25, 0.0)])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"reset": "hard"},
+        {"reset": "soft"},
+        {"reset": "soft", "at_equality": True},
+        {"reset": "soft", "delayed_reset": True},
+        {"threshold": None},
+    ],
+)
+def test_the_equations(decays, kind):
+    neuron = CurrentBased(**{"threshold": 1.0, **kind}, decay_u=decays[0], decay_v=decays[1])
+    currents = torch.randint(-2, 5, (30, 4, 3), generator=torch.Generator().manual_seed(0)).double() / 4
+    sent = neuron(currents)
+    for n, i in np.ndindex(4, 3):
+        assert sent[:, n, i].tolist() == spikes_by_hand(neuron, currents[:, n, i].tolist())
+
+
+def test_it_is_the_leaky_neuron_where_that_is_one():
+    currents = torch.randn(40, 5, 7, generator=torch.Generator().manual_seed(0))
+    for reset in ("hard", "soft"):
+        leaky, general = LeakyIntegrateFire(0.3, 0.8, reset=reset), CurrentBased(0.8, decay_v=0.3, reset=reset)
+        assert torch.equal(leaky(currents), general(currents))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"threshold": 0.0},
+        {"threshold": float("nan")},
+        {"threshold": 1.0, "decay_u": 1.5},
+        {"threshold": 1.0, "decay_v": -0.1},
+        {"threshold": 1.0, "reset": "none"},
+        {"threshold": 1.0, "delayed_reset": True},
+    ],
+)
+def test_wrong_parameters(wrong):
+    with pytest.raises(InputError):
+        CurrentBased(**wrong)
+
+
+@st.composite
+def networks(draw):
+    """A dense network with random neurons; where the current decays there is no bias."""
+    torch.manual_seed(draw(st.integers(0, 10**6)))
+    stages = []
+    readout = draw(st.sampled_from(["count", "membrane"]))
+    for depth, (inputs, outputs) in enumerate([(6, 8), (8, 4)]):
+        decay_u = draw(st.sampled_from([1.0, 0.5, 0.3]))
+        decay_v = draw(st.sampled_from([0.0, 0.25, 0.1, 1.0]))
+        reset = draw(st.sampled_from(["hard", "soft"]))
+        threshold = None if readout == "membrane" and depth else draw(st.floats(0.1, 2.0))
+        neuron = CurrentBased(threshold, decay_u, decay_v, reset, at_equality=draw(st.booleans()))
+        stages.append(Stage(f"layer{depth}", nn.Linear(inputs, outputs, bias=decay_u == 1), nn.Identity(), neuron))
+    return SpikingNetwork(stages, readout, (6,)).double().eval()
+
+
+@settings(max_examples=80)
+@given(networks(), st.integers(1, 10), st.integers(0, 10**6))
+def test_the_integer_network_is_the_twin(network, horizon, seed):
+    spec = InputSpec((6,), "events")
+    quantised = quantise(trace(network, spec, horizon), rounding=True)
+    inputs = np.random.default_rng(seed).integers(0, 2, (horizon, 5, 6))
+    twin = quantised_twin(network, quantised.plans).record(torch.tensor(inputs, dtype=torch.float64))
+    messages = propagate(quantised.network, inputs)
+    np.testing.assert_array_equal(messages[1], twin["layer0"].numpy())
+    np.testing.assert_array_equal(scores_of(quantised.network, messages[-1]), twin["layer1"].numpy())
+    for stage, entry in zip(network.chain(), quantised.report, strict=True):
+        assert entry.decay_error_v == pytest.approx(
+            abs(round(stage.neuron.decay_v * 4096) / 4096 - stage.neuron.decay_v)
+        )
+
+
+def test_a_delayed_reset_is_refused():
+    stage = Stage("late", nn.Linear(3, 2), nn.Identity(), CurrentBased(1.0, 1.0, 0.5, "soft", delayed_reset=True))
+    network = SpikingNetwork([stage], "count", (3,)).double()
+    with pytest.raises(UnsupportedError, match="waits for the next timestep"):
+        quantise(trace(network, InputSpec((3,), "events"), 4), rounding=True)
