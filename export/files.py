@@ -68,7 +68,7 @@ def sha256(path: Path) -> str:
 
 @contextmanager
 def open_hdf5(path: Path) -> Iterator[h5py.File]:
-    """An HDF5 file to read; BundleError if it is missing, truncated or not HDF5."""
+    """An HDF5 file to read; BundleError if it is missing, truncated, not HDF5, or proves damaged on the way."""
     if not path.is_file():
         raise BundleError(f"{path}: no such file")
     try:
@@ -76,7 +76,10 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
     except OSError as error:
         raise BundleError(f"{path}: not an HDF5 file, or truncated") from error
     with file:
-        yield file
+        try:
+            yield file
+        except (OSError, KeyError, RuntimeError, ValueError, TypeError, MemoryError) as error:  # all of them h5py's
+            raise BundleError(f"{path}: damaged ({' '.join(str(error).split())[:200]})") from error
 
 
 def read_array(group: h5py.Group, key: str, path: Path) -> IntArray:

@@ -5,8 +5,7 @@ are read here, without it; the tests compare what both see. Written after the so
 """
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,20 +90,11 @@ def parse_graph(path: Path) -> NirNode:
     BundleError: missing, truncated or foreign; a primitive that NIR 1.0.8 does not have; a field missing, unknown, of
         a wrong type, too large, not finite, or stored outside the file; graphs nested too deep, or inside themselves.
     """
-    with open_hdf5(path) as file, _translated(path):
+    with open_hdf5(path) as file:
         root = _Reader(path).node(subgroup(file, "node", path), "", (), 0)
     if root.kind != "NIRGraph":
         raise BundleError(f"{path}: holds a single {root.kind}, not a graph; put it into a nir.NIRGraph")
     return root
-
-
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """What h5py raises where the bytes of an HDF5 file are damaged, as one line."""
-    try:
-        yield
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError, MemoryError) as error:
-        raise BundleError(f"{path}: damaged ({' '.join(str(error).split())[:200]})") from error
 
 
 class _Reader:

@@ -118,6 +118,28 @@ def absurd(file):
     file.create_dataset("layer/1/weight", shape=(2**20, 2**20, 3, 3), dtype="i4", chunks=(1, 1024, 3, 3))
 
 
+def virtual(file):
+    layout = h5py.VirtualLayout(shape=(4, 2, 3, 3), dtype="i4")
+    layout[...] = h5py.VirtualSource("/etc/hostname", "x", shape=(4, 2, 3, 3))
+    del file["layer/1/weight"]
+    file.create_virtual_dataset("layer/1/weight", layout)
+
+
+def raw_external(file):
+    del file["layer/1/weight"]
+    file.create_dataset("layer/1/weight", shape=(4, 2, 3, 3), dtype="u1", external=[("/etc/passwd", 0, 72)])
+
+
+def many(file):
+    for index in range(len(file["layer"]), 5000):
+        file["layer"].create_group(str(index))
+
+
+def linked_group(file):
+    del file["layer/2"]
+    file["layer/2"] = h5py.ExternalLink("/etc/hostname", "/x")
+
+
 DAMAGE = {
     "weights missing": (damage("layer/1/weight", None), "missing"),
     "float weights": (damage("layer/1/weight", np.full((4, 2, 3, 3), 0.5)), "integers"),
@@ -133,6 +155,22 @@ DAMAGE = {
     "stride zero": (damage("layer/1/stride", np.zeros(2, dtype=int)), "stride"),
     "wrong channels": (damage("layer/1/weight", np.ones((4, 5, 3, 3), dtype=int)), "does not fit"),
     "wrong bias": (damage("layer/1/bias", np.ones(3, dtype=int)), "bias of shape"),
+    "NaN weights": (damage("layer/1/weight", np.full((4, 2, 3, 3), np.nan)), "integers"),
+    "weights of text": (damage("layer/1/weight", np.full((4, 2, 3, 3), b"a")), "expected integers"),
+    "infinite threshold": (damage("layer/1/neuron/vThMant", np.inf), "integers"),
+    "no threshold": (damage("layer/1/neuron/vThMant", None), "missing"),
+    "a group for weights": (
+        lambda file: (file.__delitem__("layer/1/weight"), file.create_group("layer/1/weight")),
+        "not",
+    ),
+    "a dataset for a layer": (damage("layer/1", 3), "not a group"),
+    "virtual dataset": (virtual, "inside this file"),
+    "raw external data": (raw_external, "inside this file"),
+    "external layer": (linked_group, "missing"),
+    "five thousand layers": (many, "at most 4096"),
+    "a kernel larger than the map": (damage("layer/1/weight", np.ones((4, 2, 30, 30), dtype=int)), "gives|fit"),
+    "no groups": (damage("layer/1/groups", 0), "groups must be positive|must be positive"),
+    "negative padding": (damage("layer/1/padding", np.array([-1, -1])), "padding"),
     "decays per neuron": (damage("layer/1/neuron/vDecay", np.ones(4, dtype=int)), "per neuron"),
 }
 
@@ -147,6 +185,24 @@ def test_damaged_files_end_in_one_line(tmp_path, case):
     with pytest.raises(SpikecutError, match=message) as caught:
         read_netx(path)
     assert "\n" not in str(caught.value)
+
+
+def test_flipped_bytes_never_escape(tmp_path):
+    path = tmp_path / "network.net"
+    write_netx(random_network(1, soft=True, dense_only=True, delays=True, recurrent=True), path)
+    whole, rng = path.read_bytes(), np.random.default_rng(1)
+    refused = 0
+    for _ in range(200):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, len(whole), 20):
+            damaged[place] = rng.integers(0, 256)
+        path.write_bytes(damaged)
+        try:
+            read_netx(path)
+        except SpikecutError as error:
+            assert "\n" not in str(error)
+            refused += 1
+    assert refused > 100
 
 
 def test_missing_truncated_and_foreign_files(tmp_path):
