@@ -107,7 +107,8 @@ write without: `scripts/nir_golden.py` fills them in.
 
 `spikecut export BUNDLE --to nir --out FILE.nir` writes the integers as they are, one timestep as 1. NIR has no soft
 reset, v(0), delay per synapse, or decay that cuts off towards zero: these lie in metadata, and `spikecut.load` reads
-the file back as the same network. `nir.read` needs `type_check=False` where a kernel is not square.
+the file back as the same network. `nir.read` needs `type_check=False` for kernels that are not square and for
+groups, which its check of shapes gets wrong.
 """
 
 

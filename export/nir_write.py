@@ -57,7 +57,8 @@ class _Network(_Strict):
 def write_nir(network: IntegerNetwork, path: Path) -> None:
     """Write a network as NIR, with the package nir, under a temporary name first.
 
-    Where a kernel is not square, `nir.read` (1.0.8) needs type_check=False: it takes the kernel's height for its width.
+    `nir.read` (1.0.8) needs type_check=False for kernels that are not square and for groups: its check takes the
+    kernel's height for its width, and the channels of one group for all.
 
     Raises
     ------
@@ -252,12 +253,8 @@ def _same(one: NirNode, other: NirNode) -> bool:
 
 
 def _as_package(graph: NirNode, nir: Any) -> Any:
-    """The graph in the package's own classes.
-
-    They check the shapes once more, but take the height of a kernel for its width: others are not checked.
-    """
+    """The graph in the package's own classes; see write_nir for why they do not check its shapes."""
     nodes = {}
-    square = True
     for node in graph.nodes:
         numbers: dict[str, Any] = dict(node.numbers)
         if "delay" in node.own:
@@ -271,9 +268,7 @@ def _as_package(graph: NirNode, nir: Any) -> Any:
         for key in ("stride", "padding", "dilation", "input_shape"):
             if key in numbers:
                 numbers[key] = tuple(numbers[key].tolist())
-        if node.kind == "Conv2d":
-            square &= node.numbers["weight"].shape[2] == node.numbers["weight"].shape[3]
         if node.kind == "Flatten":
             numbers["input_type"] = {"input": numbers["input_type"]}
         nodes[node.name] = getattr(nir, node.kind)(**numbers)
-    return nir.NIRGraph(nodes, list(graph.edges), metadata=dict(graph.own), type_check=square)
+    return nir.NIRGraph(nodes, list(graph.edges), metadata=dict(graph.own), type_check=False)

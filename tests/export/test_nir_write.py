@@ -46,6 +46,18 @@ def test_the_package_reads_the_same_graph(tmp_path, case):
             np.testing.assert_array_equal(getattr(found, key), node.numbers[key], key)
 
 
+def test_the_package_checks_what_it_can(tmp_path):
+    """Square kernels without groups, dense layers, recurrence: nir.read's own check of the shapes passes."""
+    network = random_network(3, dense_only=True, recurrent=True)
+    write_nir(network, tmp_path / "dense.nir")
+    assert len(nir.read(tmp_path / "dense.nir").nodes) == 2 + 3 * len(network.layers) - 1  # the output is not recurrent
+    first, *_ = random_network(3).layers
+    weight = np.full((5, int(np.prod(first.output_shape))), 2)
+    last = replace(random_network(3).layers[-1], weight=weight, input_shape=first.output_shape)
+    write_nir(replace(random_network(3), layers=(first, last)), tmp_path / "conv.nir")
+    assert len(nir.read(tmp_path / "conv.nir").nodes) == 7
+
+
 def test_integers_stand_in_the_file_as_they_are(tmp_path):
     network = random_network(3)
     write_nir(network, tmp_path / "network.nir")
