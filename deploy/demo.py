@@ -32,7 +32,7 @@ class Recipe:
     epsilon: float
 
 
-RECIPES = (Recipe("lif", "lif", 0.01), Recipe("qcfs", "qcfs", 0.01))
+RECIPES = (Recipe("lif", "tet", 0.01), Recipe("qcfs", "qcfs", 0.01))
 
 
 class VerificationError(SpikecutError):

@@ -172,7 +172,7 @@ def summarise(
     full: the same samples run without cutoff; without it `accuracy_full` and `optimal_cutoff` are null.
     savings: what `spikecut.deploy.savings.savings` gives, or a dictionary like it: "naive", "isolated" and "streaming",
         each {"steps": number} and per hardware {"latency" | "energy": number, or value with low and high, or None}.
-    details: hardware name → what else is to be said of its estimate, beside the means and their bands.
+    details: hardware name → all that is to be said of its estimate; without it the means and their bands.
     neurobench: NeuroBench's metrics under their own keys.
     seed, hashes, config: what made the run repeatable, passed through.
     name: the network's name in tables; by default the one it carries.
@@ -197,10 +197,7 @@ def summarise(
         "reasons": {reason.value: trace.reason.count(reason) for reason in ExitReason},
         "optimal_cutoff": None,
         "savings": savings,
-        "hardware": {
-            hardware: {**_hardware_summary(evaluation, hardware), **(details or {}).get(hardware, {})}
-            for hardware in evaluation.estimates
-        },
+        "hardware": details or {name: _hardware_summary(evaluation, name) for name in evaluation.estimates},
         "neurobench": neurobench,
         "seed": seed,
         "versions": installed_versions(),

@@ -7,6 +7,7 @@ from types import MappingProxyType
 import numpy as np
 
 from spikecut.deploy.cost import NANO, PICO, Band, CostEstimate
+from spikecut.deploy.halted import delays_of
 from spikecut.deploy.hardware import Chip
 from spikecut.deploy.pricing import EDGES
 from spikecut.deploy.streaming_cost import StreamEstimate, stream
@@ -122,11 +123,11 @@ def savings(
 def _check_pair(full: RunTrace, cut: RunTrace, full_cost: CostEstimate, cut_cost: CostEstimate) -> None:
     if full_cost.hardware != cut_cost.hardware or full_cost.unknown_terms != cut_cost.unknown_terms:
         raise InputError("the two estimates are of different hardware or lack different terms: they cannot be compared")
-    source = cut_cost.source
-    delay = source.monitor.delay_steps.edges if isinstance(source, Chip) else None
-    halted = np.minimum(cut.timesteps + (delay[1] if delay else 0), full.horizon) + full.depth
-    for charged, steps in ((full.hardware_steps, full_cost.steps), (cut.hardware_steps, cut_cost.steps)):
-        if not np.array_equal(charged, steps) and not (charged is cut.hardware_steps and np.array_equal(halted, steps)):
+    # A chip's own delay may have been charged in the place of the run's.
+    _, delay, _ = delays_of(cut_cost.source)
+    late = np.minimum(cut.timesteps + delay, full.horizon) + full.depth
+    for possible, steps in (((full.hardware_steps,), full_cost.steps), ((cut.hardware_steps, late), cut_cost.steps)):
+        if not any(np.array_equal(each, steps) for each in possible):
             raise InputError("an estimate belongs to another run: estimate both runs again, the full one first")
 
 

@@ -9,6 +9,8 @@ from spikecut.export.graph import IntArray, IntegerLayer
 LIMIT = 2**23
 ALIGNMENT = 6
 UNITY = 4096
+FLOAT32_EXACT, FLOAT64_EXACT = 2**24, 2**53
+"""Below these every sum of integers is exact in float32 and float64, whatever the order."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,11 @@ class Ranges:
     def bits(self) -> float:
         """Headroom: how many times u and v could double before 2^23."""
         return float(np.log2(LIMIT / max(self.current, self.membrane, 1)))
+
+
+def largest_sum(layer: IntegerLayer, largest: int) -> int:
+    """max Σ|W| · largest over the rows of a layer's weight, recurrent synapses apart."""
+    return int(np.abs(layer.weight).sum(axis=tuple(range(1, layer.weight.ndim))).max()) * largest
 
 
 def keep(values: IntArray, decay: int) -> IntArray:

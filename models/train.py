@@ -75,7 +75,7 @@ def train(
 ) -> TrainedNetwork:
     """Train; on the CPU the same arguments and versions give the same network.
 
-    method: one of presets.METHODS ("lif" is an older name of "tet"); without meaning if a preset is given.
+    method: one of presets.METHODS; without meaning if a preset is given.
     arch: of zoo.ARCHITECTURES. arch, epochs, timesteps: None takes the preset's.
     threads, progress: see Session; without meaning if a session is given.
     preset: None takes that of the method and the data set.
@@ -83,7 +83,7 @@ def train(
     InputError for an unknown method or arch, one that does not fit the other or the samples, or training that diverged.
     """
     if preset is None:
-        preset = preset_for("tet" if method == "lif" else method, dataset)
+        preset = preset_for(method, dataset)
     chosen: dict[str, Any] = {"arch": arch, "epochs": epochs, "timesteps": timesteps}
     preset = replace(preset, **{name: value for name, value in chosen.items() if value is not None})
     session = session or Session(threads=threads, progress=progress)

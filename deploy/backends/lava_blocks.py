@@ -26,9 +26,10 @@ import numpy as np
 
 from spikecut.deploy.backends.base import LavaModels
 from spikecut.deploy.backends.lava_order import lava_kernels, lava_shape
-from spikecut.deploy.kernels.step import compile_for, exact_type, largest_sum
+from spikecut.deploy.kernels.step import compile_for, exact_type
 from spikecut.errors import BackendError, InputError
 from spikecut.export.graph import IntegerLayer, IntegerNetwork
+from spikecut.export.headroom import largest_sum
 from spikecut.export.netx import beyond_netx, check_exportable, write_netx
 
 if TYPE_CHECKING:

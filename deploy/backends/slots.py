@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from spikecut.deploy.kernels.neuron import NeuronKernel
 from spikecut.deploy.kernels.product import (
-    FLOAT32_EXACT,
     FloatProduct,
     Floats,
     Precision,
@@ -18,7 +17,7 @@ from spikecut.deploy.kernels.product import (
 )
 from spikecut.export.connectivity import fan_out, recurrent_fan_out
 from spikecut.export.graph import IntArray, IntegerLayer, IntegerNetwork, size
-from spikecut.export.headroom import worst_case
+from spikecut.export.headroom import FLOAT32_EXACT, largest_sum, worst_case
 
 BLOCK_BYTES = 2**21
 
@@ -63,7 +62,7 @@ class TemporalSums:
     """Sums that reach over time: synaptic delays, and recurrent synapses from the step before; float, exact."""
 
     def __init__(self, layer: IntegerLayer, minimum: int, maximum: int) -> None:
-        bound = int(np.abs(layer.weight).sum(axis=1).max()) * max(abs(minimum), abs(maximum))
+        bound = largest_sum(layer, max(abs(minimum), abs(maximum)))
         recurrent = layer.recurrent
         if recurrent is not None:
             bound += int(np.abs(recurrent).sum(axis=1).max())

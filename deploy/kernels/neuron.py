@@ -13,11 +13,12 @@ import numpy.typing as npt
 from numba import njit
 
 from spikecut.export.graph import IntegerLayer
-from spikecut.export.headroom import ALIGNMENT, LIMIT, Ranges
+from spikecut.export.headroom import ALIGNMENT, LIMIT, UNITY, Ranges
 
 Kernel = Callable[..., None]
 NONE, PARTIAL, ALL = 0, 1, 2
 ZERO, SUBTRACT, READOUT = 0, 1, 2
+RESETS = {"zero": ZERO, "subtract": SUBTRACT, "none": READOUT}
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -123,17 +124,17 @@ class NeuronKernel:
         largest_sum = ranges.current >> ALIGNMENT
         self.bounded = ranges.fits
         self.kernel = make_kernel(
-            _kind(neuron.decay_u),
-            _kind(neuron.decay_v),
-            {"zero": ZERO, "subtract": SUBTRACT, "none": READOUT}[neuron.reset],
+            decay_kind(neuron.decay_u),
+            decay_kind(neuron.decay_v),
+            RESETS[neuron.reset],
             layer.kind == "conv" and largest_sum >= LIMIT,
             self.bounded,
         )
         self.shift = ALIGNMENT + int(halved)
         self.bias = neuron.bias.astype(np.int32)
-        self.keep_u, self.keep_v = 4096 - neuron.decay_u, 4096 - neuron.decay_v
+        self.keep_u, self.keep_v = UNITY - neuron.decay_u, UNITY - neuron.decay_v
         self.threshold = neuron.threshold << ALIGNMENT
-        self.needs_u = neuron.decay_u != 4096
+        self.needs_u = neuron.decay_u != UNITY
         self.channels = layer.output_shape[0]
 
     def __call__(
@@ -160,5 +161,6 @@ class NeuronKernel:
         )
 
 
-def _kind(decay: int) -> int:
-    return NONE if decay == 0 else ALL if decay == 4096 else PARTIAL
+def decay_kind(decay: int) -> int:
+    """NONE, PARTIAL or ALL of a state that loses decay / 4096."""
+    return NONE if decay == 0 else ALL if decay == UNITY else PARTIAL

@@ -15,11 +15,11 @@ import numpy.typing as npt
 from spikecut.deploy.backends.plain import synapse
 from spikecut.errors import BackendError, InputError
 from spikecut.export.graph import IntArray, IntegerLayer, Shape, size
+from spikecut.export.headroom import FLOAT32_EXACT, FLOAT64_EXACT, largest_sum
 
 log = logging.getLogger(__name__)
 Precision = Literal["auto", "int8", "float32", "float64"]
 PRECISIONS = ("auto", "int8", "float32", "float64")
-FLOAT32_EXACT, FLOAT64_EXACT = 2**24, 2**53
 Floats = npt.NDArray[Any]
 TEST_BATCH, TEST_REPEATS = 3, 16
 
@@ -202,8 +202,7 @@ def make_product(layer: IntegerLayer, minimum: int, maximum: int, precision: Pre
     """
     if precision not in PRECISIONS:
         raise InputError(f"precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
-    largest = max(abs(minimum), abs(maximum))
-    bound = int(np.abs(layer.weight).sum(axis=tuple(range(1, layer.weight.ndim))).max()) * largest
+    bound = largest_sum(layer, max(abs(minimum), abs(maximum)))
     tried: list[str] = []
     for name in ("int8", "float32", "float64") if precision == "auto" else (precision,):
         product, reason = _try(layer, name, minimum, maximum, bound)

@@ -15,14 +15,12 @@ from numba import njit
 from numpy.lib.stride_tricks import as_strided
 from threadpoolctl import threadpool_limits
 
-from spikecut.deploy.kernels.neuron import ALL, NONE, PARTIAL, READOUT, SUBTRACT, ZERO, make_kernel
+from spikecut.deploy.kernels.neuron import RESETS, decay_kind, make_kernel
 from spikecut.errors import BackendError
 from spikecut.export.graph import IntegerLayer, IntegerNeuron, Pair, Reset, Shape
-from spikecut.export.headroom import ALIGNMENT, LIMIT, UNITY
+from spikecut.export.headroom import ALIGNMENT, FLOAT32_EXACT, FLOAT64_EXACT, LIMIT, UNITY, largest_sum
 
 log = logging.getLogger(__name__)
-FLOAT32_EXACT, FLOAT64_EXACT = 2**24, 2**53
-RESETS = {"zero": ZERO, "subtract": SUBTRACT, "none": READOUT}
 Int32 = npt.NDArray[np.int32]
 Numbers = npt.NDArray[Any]
 
@@ -42,11 +40,6 @@ def exact_type(layer: IntegerLayer, largest: int) -> type[np.number[Any]]:
         raise BackendError(f"layer {layer.name}: sums may reach {bound}, beyond 2^53; use fewer bits per message")
     log.warning("layer %s: sums may reach %d, beyond 2^24: float64 product instead of float32", layer.name, bound)
     return np.float64
-
-
-def largest_sum(layer: IntegerLayer, largest: int) -> int:
-    """max Σ|W| · largest over the rows of a layer's weight."""
-    return int(np.abs(layer.weight).sum(axis=tuple(range(1, layer.weight.ndim))).max()) * largest
 
 
 def compile_for(neuron: IntegerNeuron, *, wraps: bool, dtype: type[np.number[Any]]) -> None:
@@ -206,7 +199,7 @@ class Neurons:
         wraps: bool,
     ) -> None:
         self.state = u.reshape(1, -1), v.reshape(1, -1)
-        self.kernel = make_kernel(_kind(decay_u), _kind(decay_v), RESETS[reset], wraps, bounded=False)
+        self.kernel = make_kernel(decay_kind(decay_u), decay_kind(decay_v), RESETS[reset], wraps, bounded=False)
         self.bias = np.array(np.broadcast_to(bias, v.shape), dtype=np.int32).reshape(-1)
         self.constants = UNITY - decay_u, UNITY - decay_v, threshold << ALIGNMENT
 
@@ -234,7 +227,3 @@ class Neurons:
         """The state before a sample's first step."""
         u, v = self.state
         u[:], v[:] = 0, v_init
-
-
-def _kind(decay: int) -> int:
-    return NONE if decay == 0 else ALL if decay == UNITY else PARTIAL

@@ -1,9 +1,11 @@
 """Two small networks, really trained, exported and calibrated once for all tests that need a bundle."""
 
 import shutil
+import sys
 
 import pytest
 
+from spikecut.deploy import cli
 from spikecut.deploy.bundle import open_bundle
 from spikecut.deploy.cutoff_commands import calibrate_split
 from spikecut.deploy.workflow import export_to_bundle
@@ -11,7 +13,7 @@ from spikecut.models.checkpoint import save_checkpoint
 from spikecut.models.data import load_dataset
 from spikecut.models.train import train
 
-EPOCHS = {"lif": 3, "qcfs": 4}
+RECIPES = {"lif": ("tet", 3), "qcfs": ("qcfs", 4)}
 
 
 @pytest.fixture(scope="session")
@@ -21,17 +23,17 @@ def digits():
 
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory, digits):
-    """Folder with <name>.safetensors and a calibrated bundle <name> per method; not to be changed."""
+    """Folder with <name>.safetensors and a calibrated bundle <name> per recipe; not to be changed."""
     folder = tmp_path_factory.mktemp("workshop")
-    for method, epochs in EPOCHS.items():
+    for name, (method, epochs) in RECIPES.items():
         trained = train(method, digits, epochs=epochs)
-        save_checkpoint(folder / f"{method}.safetensors", trained.network, trained.recipe)
-        export_to_bundle(trained.network, trained.recipe, folder / method)
-        calibrate_split(open_bundle(folder / method), digits.calibration, "digits", "topk", 0.02)
+        save_checkpoint(folder / f"{name}.safetensors", trained.network, trained.recipe)
+        export_to_bundle(trained.network, trained.recipe, folder / name)
+        calibrate_split(open_bundle(folder / name), digits.calibration, "digits", "topk", 0.02)
     return folder
 
 
-@pytest.fixture(params=list(EPOCHS))
+@pytest.fixture(params=list(RECIPES))
 def bundle(request, workshop):
     return open_bundle(workshop / request.param)
 
@@ -45,3 +47,17 @@ def own_copy(tmp_path, workshop):
         return tmp_path / method
 
     return make
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run the command line in this process: (exit code, standard output, standard error)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["spikecut", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        said = capsys.readouterr()
+        return int(stopped.value.code or 0), said.out, said.err
+
+    return run

@@ -13,20 +13,6 @@ from spikecut.deploy import cli
 from spikecut.deploy.hardware import hardware_names
 
 
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Run the command line in this process: (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["spikecut", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        said = capsys.readouterr()
-        return int(stopped.value.code or 0), said.out, said.err
-
-    return run
-
-
 def test_from_training_to_a_halted_run_on_lava(command, tmp_path):
     checkpoint, bundle, run = tmp_path / "net.safetensors", tmp_path / "bundle", tmp_path / "run"
     assert command("train", "--method", "tet", "--epochs", 2, "--out", checkpoint)[0] == 0

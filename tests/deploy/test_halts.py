@@ -5,11 +5,18 @@ import pytest
 from networks import random_inputs, random_network
 
 from spikecut.deploy.backends.lava_cpu import run_lava
-from spikecut.deploy.backends.plain import propagate, scores_of
+from spikecut.deploy.backends.plain import measure_ranges, propagate, scores_of
 from spikecut.deploy.cutoff.base import CutoffPolicy
 from spikecut.deploy.cutoff.topk import TopK, top_two_gap
+from spikecut.export.encode import encode
+from spikecut.export.golden import make_golden
+from spikecut.export.quantise import quantise
+from spikecut.export.trace import input_spec, spiking_form, trace
+from spikecut.models.checkpoint import load_checkpoint
+from spikecut.models.train import train
 
-ALONE = 26  # per network; both have biases
+ALONE = 8  # per network; both have biases
+TWIN_SAMPLES = 200
 
 
 def policy_for(scores):
@@ -23,8 +30,8 @@ def test_halted_samples_equal_the_golden_twin_and_a_fresh_graph(bundle):
     network = bundle.network
     policy = policy_for(golden.twin_scores)
     inputs = golden.inputs.astype(np.int32)
-    trace = run_lava(network, inputs, policy, record="all", net_file=bundle.net_file)
-    assert len(np.unique(trace.timesteps)) >= 3
+    ran = run_lava(network, inputs, policy, record="all", net_file=bundle.net_file)
+    assert len(np.unique(ran.timesteps)) >= 3
     assert any(np.any(layer.neuron.bias_mantissa) for layer in network.layers)
     for n in range(inputs.shape[1]):
         totals, step = np.zeros(network.classes, dtype=np.int64), network.horizon
@@ -34,16 +41,16 @@ def test_halted_samples_equal_the_golden_twin_and_a_fresh_graph(bundle):
             if first - second > policy.thresholds[t]:
                 step = t + 1
                 break
-        assert trace.timesteps[n] == step
-        np.testing.assert_array_equal(trace.scores[:step, n], golden.twin_scores[:step, n])
+        assert ran.timesteps[n] == step
+        np.testing.assert_array_equal(ran.scores[:step, n], golden.twin_scores[:step, n])
     for name, spikes in golden.twin_spikes.items():
-        np.testing.assert_array_equal(trace.spikes[name][trace.valid], spikes[trace.valid], name)
+        np.testing.assert_array_equal(ran.spikes[name][ran.valid], spikes[ran.valid], name)
     for n in range(ALONE):
         alone = run_lava(network, inputs[:, n : n + 1], policy, record="all", net_file=bundle.net_file)
-        assert alone.timesteps[0] == trace.timesteps[n]
-        np.testing.assert_array_equal(alone.scores[:, 0], trace.scores[:, n])
+        assert alone.timesteps[0] == ran.timesteps[n]
+        np.testing.assert_array_equal(alone.scores[:, 0], ran.scores[:, n])
         for name, spikes in alone.spikes.items():
-            np.testing.assert_array_equal(spikes[:, 0], trace.spikes[name][:, n], name)
+            np.testing.assert_array_equal(spikes[:, 0], ran.spikes[name][:, n], name)
 
 
 def test_untouched_netx_loads_the_lif_bundle(workshop):
@@ -60,7 +67,8 @@ TOPOLOGIES = {
     "recurrent": {"dense_only": True, "recurrent": True},
     "delayed": {"dense_only": True, "delays": True, "soft": True},
 }
-HALTS = {"stock": 60, "fast": 200, "fused": 200}
+HALTS = 200
+MODELS = ("stock", "fast", "fused")
 
 
 class DrawnExits(CutoffPolicy):
@@ -88,22 +96,53 @@ class DrawnExits(CutoffPolicy):
         raise NotImplementedError
 
 
+def mlp(digits):
+    """A dense network, as it is after one epoch."""
+    trained = train("tet", digits, arch="mlp-lif", epochs=1)
+    return trained.network, trained.recipe
+
+
 @pytest.mark.parametrize("mode", ["isolated", "streaming"])
-@pytest.mark.parametrize("models", HALTS)
+@pytest.mark.parametrize("name", ["mlp", "lif", "qcfs"])
+def test_random_halts_equal_the_torch_quantised_network(name, mode, digits, workshop):
+    """All layers' spikes against the fake-quantised torch module itself, which nothing of ours has built."""
+    network, recipe = mlp(digits) if name == "mlp" else load_checkpoint(workshop / f"{name}.safetensors")
+    spec, horizon = input_spec(recipe, network.input_shape), recipe["horizon"]
+    split = digits.calibration
+    spiking = spiking_form(network)
+
+    def measure(integer):
+        return measure_ranges(integer, encode(split.x, integer))
+
+    quantised = quantise(trace(spiking, spec, horizon), name, measure)
+    golden = make_golden(spiking, quantised.plans, spec, horizon, split.x[:TWIN_SAMPLES], split.y[:TWIN_SAMPLES])
+    exits = np.random.default_rng(7).integers(1, horizon + 1, TWIN_SAMPLES)
+    policy = DrawnExits(exits, horizon)
+    ran = run_lava(quantised.network, golden.inputs, policy, record="all", mode=mode)
+    np.testing.assert_array_equal(ran.timesteps, exits)
+    np.testing.assert_array_equal(ran.scores[ran.valid], golden.twin_scores[ran.valid])
+    assert golden.twin_spikes
+    for layer, spikes in golden.twin_spikes.items():
+        assert spikes[ran.valid].any()
+        np.testing.assert_array_equal(ran.spikes[layer][ran.valid], spikes[ran.valid], layer)
+
+
+@pytest.mark.parametrize("mode", ["isolated", "streaming"])
+@pytest.mark.parametrize("models", MODELS)
 @pytest.mark.parametrize("topology", TOPOLOGIES)
 def test_random_halts_in_one_graph_equal_the_reference(topology, models, mode):
     network = random_network(4, **TOPOLOGIES[topology])
-    inputs = random_inputs(network, HALTS[models], seed=5)
+    inputs = random_inputs(network, HALTS, seed=5)
     reference = propagate(network, inputs)[1:]
-    exits = np.random.default_rng(6).integers(1, network.horizon + 1, HALTS[models])
+    exits = np.random.default_rng(6).integers(1, network.horizon + 1, HALTS)
     assert len(np.unique(exits)) == network.horizon
     policy = DrawnExits(exits, network.horizon)
-    trace = run_lava(network, inputs, policy, record="all", mode=mode, models=models)
-    np.testing.assert_array_equal(trace.timesteps, exits)
-    np.testing.assert_array_equal(trace.hardware_steps, exits + network.depth)
-    valid = trace.valid
+    ran = run_lava(network, inputs, policy, record="all", mode=mode, models=models)
+    np.testing.assert_array_equal(ran.timesteps, exits)
+    np.testing.assert_array_equal(ran.hardware_steps, exits + network.depth)
+    valid = ran.valid
     np.testing.assert_array_equal(valid, np.arange(network.horizon)[:, None] < exits)
-    np.testing.assert_array_equal(trace.scores[valid], scores_of(network, reference[-1])[valid])
+    np.testing.assert_array_equal(ran.scores[valid], scores_of(network, reference[-1])[valid])
     for layer, expected in zip(network.layers, reference, strict=True):
-        np.testing.assert_array_equal(trace.spikes[layer.name][valid], expected[valid], layer.name)
+        np.testing.assert_array_equal(ran.spikes[layer.name][valid], expected[valid], layer.name)
         assert expected[valid].any()

@@ -1,31 +1,15 @@
 """NIR on the command line: in, verified on Lava, calibrated, run, and out again; one clear line for what is wrong."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
 
-from spikecut.deploy import cli
 from spikecut.deploy.bundle import open_bundle
 from spikecut.export.nir import read_nir
 from spikecut.export.nir_time import discretisation
 
 SNNTORCH = ("--framework", "snntorch", "--reset", "zero")
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Run the command line in this process: (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["spikecut", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        said = capsys.readouterr()
-        return int(stopped.value.code or 0), said.out, said.err
-
-    return run
 
 
 @pytest.fixture

@@ -10,11 +10,20 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from networks import networks, random_network
 
+from spikecut.deploy.backends.lava_blocks import require_lava
 from spikecut.errors import BundleError, InputError, SpikecutError, UnsupportedError
 from spikecut.export.netx import beyond_netx, dense_weight_in_lava, read_netx, write_netx
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.fixture(autouse=True)
+def lava():
+    """Lava, whatever ran before: another library may have set the start method that Lava wants to set itself."""
+    require_lava()
+
+
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 @given(networks())
 def test_round_trip_is_the_identity(tmp_path_factory, network):
     path = tmp_path_factory.mktemp("netx") / "network.net"

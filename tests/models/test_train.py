@@ -33,7 +33,7 @@ def blobs():
 
 @pytest.fixture(scope="module")
 def leaky(digits):
-    return train("lif", digits, epochs=7)
+    return train("tet", digits, epochs=7)
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def test_recipe_says_how_digits_enter(leaky, converted):
     }
 
 
-@pytest.mark.parametrize("method", ["lif", "qcfs"])
+@pytest.mark.parametrize("method", ["tet", "qcfs"])
 def test_training_is_repeatable_and_leaves_global_state_alone(blobs, method):
     state, threads = torch.get_rng_state(), torch.get_num_threads()
     first, second, other = (train(method, blobs, epochs=1, seed=seed) for seed in (3, 3, 4))
@@ -138,10 +138,10 @@ def test_training_is_repeatable_and_leaves_global_state_alone(blobs, method):
     assert first.accuracy == second.accuracy
 
 
-@pytest.mark.parametrize("method", ["lif", "qcfs"])
-def test_training_on_the_users_own_vectors(blobs, method):
+@pytest.mark.parametrize(("method", "neuron"), [("tet", "lif"), ("qcfs", "qcfs")])
+def test_training_on_the_users_own_vectors(blobs, method, neuron):
     trained = train(method, blobs, epochs=10, timesteps=4)
-    assert trained.recipe["arch"] == f"mlp-{method}" and trained.recipe["horizon"] == 4
+    assert trained.recipe["arch"] == f"mlp-{neuron}" and trained.recipe["horizon"] == 4
     assert len(trained.accuracy) == 4 and trained.accuracy[-1] > 0.9
 
 
@@ -177,8 +177,8 @@ def test_frames_spike_with_the_probability_of_the_value():
     ("arguments", "message"),
     [
         (("slayer",), "'slayer' is unknown: choose one of ce, qcfs, tebn, tet"),
-        (("lif", "digits-qcfs"), "does not fit the method tet"),
-        (("lif", "transformer-lif"), "is unknown"),
+        (("tet", "digits-qcfs"), "does not fit the method tet"),
+        (("tet", "transformer-lif"), "is unknown"),
         (("qcfs", "digits-qcfs"), "use an mlp"),
     ],
 )
@@ -191,7 +191,7 @@ def test_what_does_not_fit_is_refused(blobs, arguments, message):
 @pytest.mark.parametrize("number", [{"epochs": 0}, {"timesteps": 0}, {"threads": 0}])
 def test_numbers_outside_their_range_are_refused(blobs, number):
     with pytest.raises(InputError, match="expected at least 1"):
-        train("lif", blobs, **number)
+        train("tet", blobs, **number)
 
 
 def test_every_preset_names_its_data_set_and_builds():
