@@ -6,6 +6,7 @@ max Σ|W| · max message bounds. oneDNN's int8 operators accumulate in 32-bit in
 """
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ Floats = npt.NDArray[Any]
 TEST_BATCH, TEST_REPEATS = 3, 16
 
 
-class Product:
+class Product(ABC):
     """Sums of one layer: call with messages [B, elements], channels last, of `dtype`; gives float [B, outputs].
 
     Attributes
@@ -41,9 +42,9 @@ class Product:
         self.layer = layer
         self.input_shape = layer.input_shape
 
+    @abstractmethod
     def __call__(self, messages: Floats) -> Floats:
         """The sums."""
-        raise NotImplementedError
 
 
 def _torch() -> Any:
@@ -235,7 +236,8 @@ def _try(layer: IntegerLayer, name: str, minimum: int, maximum: int, bound: int)
         try:
             product = Int8Product(layer)
         except (RuntimeError, AttributeError, NotImplementedError) as error:
-            return None, f"oneDNN refuses it ({str(error).splitlines()[0]})"
+            said = str(error).splitlines() or [type(error).__name__]
+            return None, f"oneDNN refuses it ({said[0]})"
     return (product, "") if _passes(product, minimum, maximum) else (None, "its result is not exact on this machine")
 
 
