@@ -32,7 +32,7 @@ from spikecut.export.graph import IntegerNetwork, Integers
 from spikecut.export.headroom import Ranges
 from spikecut.export.manifest import Manifest
 from spikecut.export.pipeline import export_network
-from spikecut.models.data import Split, load_dataset
+from spikecut.models.data import Dataset, Split, load_dataset
 from spikecut.models.network import SpikingNetwork
 
 if TYPE_CHECKING:
@@ -97,9 +97,11 @@ def export_to_bundle(
     """Export a trained network; golden samples come from the calibration split of `dataset`, or the recipe's.
 
     imported: `witness` and `rounding` of export_network, for others' networks.
+
+    Raises DataError for samples that are events, and what export_network raises.
     """
     chosen = dataset or str(recipe.get("dataset", ""))
-    split = load_dataset(chosen).calibration
+    split = _stills(chosen).calibration
     images, labels = split.x[:GOLDEN_SAMPLES], split.y[:GOLDEN_SAMPLES]
 
     def measure(integer: IntegerNetwork) -> dict[str, Ranges]:
@@ -110,6 +112,14 @@ def export_to_bundle(
     )
     write_summary(out / "summary.json", manifest.model_dump())
     return manifest
+
+
+def _stills(dataset: str) -> Dataset:
+    """The data set; DataError if its samples are events."""
+    data = load_dataset(dataset)
+    if data.frames is not None:
+        raise DataError(f"{dataset} holds events: golden samples are stills so far; export a network of images")
+    return data
 
 
 def import_to_bundle(
@@ -127,9 +137,7 @@ def import_to_bundle(
     from spikecut.models.encoding import encoding_for
 
     network, witness = imported.checked()
-    data = load_dataset(dataset)
-    if data.frames is not None:
-        raise DataError(f"{dataset}: recorded events; bundles are made of stills so far")
+    data = _stills(dataset)
     if data.shape != imported.input_shape:
         raise DataError(f"{dataset}: samples of shape {data.shape}, but the network takes {imported.input_shape}")
     classes = list(network.chain())[-1].synapse.weight.shape[0]
