@@ -95,7 +95,8 @@ class PyCutoffMonitorModel(PyLoihiProcessModel):
 
     def run_spk(self) -> None:
         """Read one step of the output layer."""
-        messages = self.s_in.recv().reshape(-1).astype(np.int64)
+        # Maps come as (W, H, C), the transpose of torch's order.
+        messages = self.s_in.recv().T.reshape(-1).astype(np.int64)
         if starts(self.ring, self.time_step - self.depth):
             self.timestep = 0
             self.totals[:] = 0

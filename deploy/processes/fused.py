@@ -118,11 +118,12 @@ class PyFusedChainModel(PyLoihiProcessModel):
 
         bound_threads()
         self.stages = [_Stage(parameters) for parameters in proc_params["layers"]]
+        self.shape = lava_shape(proc_params["layers"][-1].layer.output_shape)
 
     def run_spk(self) -> None:
         """Send the output layer's messages, receive the source's."""
         sent = [stage.fire(self.time_step) for stage in self.stages]
-        self.out.send(sent[-1])
+        self.out.send(sent[-1].reshape(self.shape))
         arriving = [self.inp.recv().reshape(-1), *sent[:-1]]
         for stage, messages in zip(self.stages, arriving, strict=True):
             stage.take(messages, self.time_step)

@@ -109,7 +109,8 @@ class PyStreamMonitorModel(PyLoihiProcessModel):
 
     def run_spk(self) -> None:
         """Read one step of the output layer."""
-        messages = self.s_in.recv().reshape(1, -1).astype(np.int64)
+        # Maps come as (W, H, C), the transpose of torch's order.
+        messages = self.s_in.recv().T.reshape(1, -1).astype(np.int64)
         if self.judge.begins[0]:
             self.before[:] = 0
         said = self.judge.step(messages - self.before if self.membrane else messages)

@@ -220,3 +220,15 @@ def test_a_single_dense_layer_behind_an_image():
     expected = run_network(network, inputs)[0]
     assert expected.any()
     np.testing.assert_array_equal(trace.spikes["output"], expected)
+
+
+@pytest.mark.parametrize("models", ["stock", "fast", "fused"])
+@pytest.mark.parametrize("mode", ["isolated", "streaming"])
+def test_an_output_of_maps_is_read_in_the_order_of_torch(models, mode):
+    network = random_network(3)
+    network = IntegerNetwork(network.layers[:2], network.input, "count", network.horizon)
+    inputs = random_inputs(network, 8)
+    counts = run_network(network, inputs)[-1].sum(axis=0)
+    trace = run_lava(network, inputs, models=models, mode=mode)
+    np.testing.assert_array_equal(trace.totals, counts.reshape(8, -1))
+    assert (trace.totals[:, 1:] != trace.totals[:, :-1]).any()

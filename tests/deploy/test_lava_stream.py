@@ -1,6 +1,6 @@
 """Streams without end on Lava: the monitor cuts, emits, resets and goes on, as the simulator on the host does."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -47,6 +47,16 @@ def test_the_monitor_says_what_the_host_says(case, models):
     lengths = stream.timesteps[stream.emitted]
     assert len(lengths) > 15 and len(np.unique(lengths)) > 1
     assert stream.safe.any() and (stream.emitted & ~stream.safe).any()
+
+
+def test_an_output_of_maps_is_read_in_the_order_of_torch():
+    network = random_network(3, horizon=8)
+    network = replace(network, layers=network.layers[:2])
+    frames, policy = stream_of(network)
+    settings = StreamSettings(policy, window=6, confirmations=2)
+    stream = run_lava_stream(network, frames, settings)
+    assert_same(stream, run_network(network, frames[:, None], settings))
+    assert len(np.unique(stream.predictions[stream.emitted])) > 3
 
 
 def test_hysteresis_changes_the_announced_class_less_often():

@@ -152,7 +152,7 @@ def networks(draw):
         layers.append(draw(conv_layers(f"conv{number + 1}", shape)))
         shape = layers[-1].output_shape
     membrane = draw(st.booleans())
-    dense = draw(st.integers(1, 2))
+    dense = draw(st.integers(0 if convolutions else 1, 2))
     for number in range(dense):
         outputs = draw(st.integers(1, 6))
         weight = draw(weight_arrays((outputs, int(np.prod(shape)))))
