@@ -195,11 +195,13 @@ def fit(
         if split.events or len(split.shape) != 3:
             raise InputError("only images [N, C, H, W] can be shifted and mirrored: train without augmentation")
         samples = _Augmented(samples, split.shape[1:])
+    if session.precision != "32-true":  # what the kernels of half the width are made for
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     training = _Training(network, encoding, preset, seed, split.y)
     loader: Any = DataLoader(samples, batch_size=preset.batch_size, shuffle=True, generator=training.order)
     with _quiet_lightning(), _interrupts(session):
         _run(_trainer(preset.epochs, session), training, loader, session)
-    network.cpu()
+    network.cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     if session.state is not None:
         session.state.unlink(missing_ok=True)
 

@@ -84,11 +84,13 @@ def _vision() -> dict[str, Preset]:
     presets = {}
     for method in METHODS:
         for name in ("mnist", "fashion-mnist"):
-            presets[f"{name}-{method}"] = _four_steps(method, "conv", epochs=8)
+            body = "conv" if method == "qcfs" else "strided"  # trained over time, T passes each
+            presets[f"{name}-{method}"] = _four_steps(method, body, epochs=8)
             small = _four_steps(method, "small", epochs=15, batch_size=64)
             presets[f"{name}-small-{method}"] = replace(small, train_samples=10_000)
         for name in ("cifar10", "cifar100"):
             presets[f"{name}-{method}"] = _four_steps(method, "vgg", epochs=40, augment=True)
+            presets[f"{name}-small-{method}"] = _four_steps(method, "vgg7", epochs=20, augment=True)
     return presets
 
 

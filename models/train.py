@@ -111,7 +111,8 @@ def train(
     network.eval().requires_grad_(False)
     with _torch_threads(session.threads):
         accuracy = accuracy_per_timestep(network, dataset.test, encoding, preset.timesteps, seed)
-    return TrainedNetwork(network, _recipe(dataset, arguments, preset, encoding, seed), accuracy)
+    recipe = _recipe(dataset, arguments, preset, encoding, seed) | {"precision": session.precision}
+    return TrainedNetwork(network, recipe, accuracy)
 
 
 def _arguments(preset: Preset, dataset: Dataset) -> dict[str, Any]:

@@ -5,7 +5,7 @@
     python scripts/reproduction.py table                       # docs/reproduction.md from the finished jobs
 
 Each finished job is one JSON file in docs/reproduction. A job that is broken off keeps its finished epochs in
-runs/reproduction and goes on from there when it is run again.
+runs/reproduction and goes on from there when it is run again; there lie the checkpoints as well.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from spikecut.deploy.cutoff.base import LabelledScores, exit_timesteps
 from spikecut.deploy.cutoff.calibrate import calibrate
 from spikecut.deploy.cutoff.oct import optimal_cutoff
 from spikecut.errors import Interrupted, SpikecutError
+from spikecut.models.checkpoint import save_checkpoint
 from spikecut.models.data import load_dataset
 from spikecut.models.encoding import InputEncoding
 from spikecut.models.loop import Session
@@ -54,6 +55,7 @@ class Job:
     preset: str
     rcs_alpha: float
     seed: int
+    precision: str = "32-true"
 
     @property
     def name(self) -> str:
@@ -61,20 +63,20 @@ class Job:
         return f"{self.preset}-rcs{self.rcs_alpha:g}-seed{self.seed}"
 
 
-def _grid(presets: Iterable[str], seeds: Sequence[int]) -> list[Job]:
-    return [Job(preset, alpha, seed) for preset in presets for alpha in (0.0, ALPHA) for seed in seeds]
+def _grid(presets: Iterable[str], seeds: Sequence[int], precision: str = "32-true") -> list[Job]:
+    return [Job(preset, alpha, seed, precision) for preset in presets for alpha in (0.0, ALPHA) for seed in seeds]
 
 
 GRIDS: dict[str, list[Job]] = {
     "digits": _grid([f"digits-{method}" for method in METHODS], (0, 1, 2)),
     "small": _grid([f"fashion-mnist-small-{method}" for method in METHODS], (0, 1, 2)),
-    "full": _grid([*(f"fashion-mnist-{method}" for method in METHODS), "cifar10-qcfs"], (0,)),
+    "full": _grid([*(f"fashion-mnist-{method}" for method in METHODS), "cifar10-small-qcfs"], (0,), "bf16-mixed"),
 }
 TITLES = {
     "digits": "scikit-learn's 8 × 8 digits, 847 training samples; tet: Bernoulli input, firing output, T = 16; qcfs: "
     "T = L = 8; tebn: direct input, membrane readout, T = 4",
     "small": "Fashion-MNIST, at most 50,000 parameters, 10,000 training samples, direct input, T = 4",
-    "full": "Fashion-MNIST (54,000 training samples) and CIFAR-10, direct input, T = 4, one seed",
+    "full": "Fashion-MNIST (54,000 training samples) and CIFAR-10, direct input, T = 4, one seed, bfloat16 products",
 }
 
 
@@ -126,8 +128,9 @@ def run_job(job: Job, data: Path | None, results: Path, states: Path, **changes:
     states.mkdir(parents=True, exist_ok=True)
     results.mkdir(parents=True, exist_ok=True)
     state = states / f"{job.name}.training"
-    session = Session(state=state, resume=state.is_file())
+    session = Session(state=state, resume=state.is_file(), precision=job.precision)
     trained = train(preset.method, dataset, seed=job.seed, preset=preset, session=session)
+    save_checkpoint(states / f"{job.name}.safetensors", trained.network, trained.recipe)
     encoding = InputEncoding(**trained.recipe["input"])
     parts = [
         (scores_per_timestep(trained.network, split, encoding, preset.timesteps, job.seed), split.y)
