@@ -35,7 +35,7 @@ def rcs_conversion(activations: Sequence[Tensor], scores: Tensor, labels: Tensor
     right = scores.argmax(-1) == labels
     ratios = []
     for activation in activations:
-        root_mean_square = (activation.flatten(1).float().square().mean(1) + EPSILON).sqrt()
+        root_mean_square = (_precise(activation).flatten(1).square().mean(1) + EPSILON).sqrt()
         ratios.append(activation.max() / root_mean_square)
     return _worst_right(ratios, right, scores)
 
@@ -55,11 +55,16 @@ def rcs_direct(responses: Sequence[Tensor], outputs: Tensor, labels: Tensor) -> 
     right = (outputs[-last:].argmax(-1) == labels).all(0)
     inverses = []
     for response in responses:
-        flat = response.flatten(2).float()
+        flat = _precise(response).flatten(2)
         late = flat[-last:].mean(0, keepdim=True).detach()
         similarity = (flat * late).sum(2) / (_length(flat) * _length(late))
         inverses.append(1 / (similarity.mean(0) + EPSILON))
     return _worst_right(inverses, right, outputs)
+
+
+def _precise(values: Tensor) -> Tensor:
+    """At least in float32, where mixed precision trains in less."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def _length(vectors: Tensor) -> Tensor:
