@@ -41,7 +41,7 @@ def test_a_finished_job_is_one_file_that_is_not_made_again_and_the_rest_is_not_r
     before = path.read_bytes()
     assert script.run_job(job, None, tmp_path / "results", tmp_path / "states") == path and path.read_bytes() == before
     assert [file.name for file in (tmp_path / "results").iterdir()] == [f"{job.name}.json"]
-    assert not list((tmp_path / "states").iterdir())
+    assert [file.name for file in (tmp_path / "states").iterdir()] == [f"{job.name}.safetensors"]
     results = script.load_results(tmp_path / "results")
     result = results[job.name]
     assert result["recipe"]["seed"] == 0 and result["recipe"]["train_samples"] == 64
