@@ -9,6 +9,22 @@ from typing import Annotated, Any
 
 import typer
 
+from spikecut.deploy.cli_options import (
+    Bundle,
+    Data,
+    Dataset,
+    Dt,
+    Framework,
+    Hardware,
+    Hypothetical,
+    Json,
+    Overwrite,
+    Reset,
+    ResetOrder,
+    RunBundle,
+    Samples,
+    Target,
+)
 from spikecut.errors import InputError, SpikecutError
 
 app = typer.Typer(
@@ -21,24 +37,6 @@ app = typer.Typer(
 )
 
 INTERRUPTED = 130
-Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON instead of tables.")]
-Dataset = Annotated[str, typer.Option(help="digits, or a PATH.npz or PATH.h5 with x and y.")]
-Samples = Annotated[int | None, typer.Option(min=1, help="Take only the first N samples.")]
-Hardware = Annotated[
-    list[str] | None, typer.Option(help="A hardware file by name or path; may be repeated; all without.")
-]
-Hypothetical = Annotated[bool, typer.Option("--hypothetical", help="Estimate even for hardware that lacks a feature.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in --out.")]
-
-
-Dt = Annotated[float | None, typer.Option(help="NIR: a timestep, in the unit of the file's time constants.")]
-Framework = Annotated[
-    str | None, typer.Option(help="NIR: what wrote it: snntorch, norse, sinabs, spikingjelly or lava.")
-]
-Reset = Annotated[str | None, typer.Option(help="NIR: zero or subtract; by default the framework's.")]
-ResetOrder = Annotated[
-    str | None, typer.Option(help="NIR: a spike's reset comes in its own timestep (same_step) or late (next_step).")
-]
 
 
 @app.callback()
@@ -85,9 +83,7 @@ def train(
             "dvs128-gesture, cifar10-dvs, shd, or a PATH.npz or PATH.h5 with x and y; digits without a preset."
         ),
     ] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="Folder with the data set's files; else the environment's SPIKECUT_DATA.")
-    ] = None,
+    data: Data = None,
     arch: Annotated[str | None, typer.Option(help="Architecture; by default one that fits method and data.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; by default the preset's.")] = None,
     timesteps: Annotated[int | None, typer.Option(min=1, help="Horizon T; by default the preset's.")] = None,
@@ -151,9 +147,12 @@ def train(
 
 @app.command()
 def export(
-    source: Annotated[Path, typer.Argument(help="A checkpoint of `spikecut train`, a .nir file, or a bundle.")],
+    source: Annotated[
+        Path, typer.Argument(help="A checkpoint of `spikecut train`, zoo:NAME, a .nir file, or a bundle.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the bundle; with --to nir a .nir file.")],
     dataset: Annotated[str | None, typer.Option(help="Samples of the golden witness; by default the recipe's.")] = None,
+    data: Data = None,
     to: Annotated[str | None, typer.Option(help="nir: write a bundle as a NIR file.")] = None,
     horizon: Annotated[int | None, typer.Option(min=1, help="NIR: timesteps per sample, T.")] = None,
     dt: Dt = None,
@@ -186,13 +185,15 @@ def export(
         _report(export_nir(source, out, dataset, horizon, time, encoding, strict, overwrite), as_json)
         return
     from spikecut.deploy.commands import export_checkpoint
+    from spikecut.deploy.ready import checkpoint_of
 
-    _report(export_checkpoint(source, out, dataset, overwrite), as_json)
+    _report(export_checkpoint(checkpoint_of(source), out, dataset, overwrite), as_json)
 
 
 @app.command()
 def inspect(
-    target: Annotated[Path, typer.Argument(help="A bundle, a .net file, or a .nir file.")],
+    target: Target,
+    data: Data = None,
     hardware: Hardware = None,
     hypothetical: Hypothetical = False,
     dt: Dt = None,
@@ -220,7 +221,8 @@ def inspect(
 
 @app.command()
 def verify(
-    bundle: Annotated[Path, typer.Argument(help="A bundle.")],
+    bundle: Bundle,
+    data: Data = None,
     samples: Samples = None,
     backend: Annotated[str, typer.Option(help="lava (all engines) or batched (without Lava).")] = "lava",
     as_json: Json = False,
@@ -236,8 +238,9 @@ def verify(
 
 @app.command()
 def calibrate(
-    bundle: Annotated[Path, typer.Argument(help="A bundle.")],
+    bundle: Bundle,
     dataset: Dataset,
+    data: Data = None,
     policy: Annotated[str, typer.Option(help="topk, confidence, entropy, spikecp, fixed, or your own.")] = "topk",
     epsilon: Annotated[float, typer.Option(help="Tolerated share in [0, 1); each policy says of what.")] = 0.01,
     guarantee: Annotated[bool, typer.Option("--guarantee", help="Bound what the cutoff loses on new samples.")] = False,
@@ -257,8 +260,9 @@ def calibrate(
 
 @app.command()
 def run(
-    bundle: Annotated[Path | None, typer.Argument(help="A bundle, calibrated unless --no-cutoff.")] = None,
+    bundle: RunBundle = None,
     dataset: Annotated[str | None, typer.Option(help="digits, or a PATH.npz or PATH.h5 with x and y.")] = None,
+    data: Data = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
     backend: Annotated[str, typer.Option(help="lava, batched, or loihi2 (refused, with the reason).")] = "lava",
     mode: Annotated[str, typer.Option(help="On Lava: isolated (each sample alone) or streaming.")] = "isolated",
@@ -291,8 +295,9 @@ def run(
 
 @app.command()
 def sweep(
-    bundle: Annotated[Path, typer.Argument(help="A bundle.")],
+    bundle: Bundle,
     dataset: Dataset,
+    data: Data = None,
     out: Annotated[Path | None, typer.Option(help="Folder of tables and figures.")] = None,
     policy: Annotated[
         list[str] | None, typer.Option(help="A policy; may be repeated; all that come with spikecut without.")
@@ -309,6 +314,16 @@ def sweep(
 
     result = sweep_bundle(bundle, dataset, out, policy, epsilon, hardware, hypothetical, samples, overwrite)
     _report(result, as_json)
+
+
+@app.command()
+def zoo(name: Annotated[str | None, typer.Argument(help="One of the names; all without.")] = None) -> None:
+    """List the ready checkpoints, or show the card of one."""
+    from spikecut.models.ready import ready_card, ready_names
+
+    typer.echo(
+        "\n".join(f"zoo:{each}" for each in ready_names()) if name is None else ready_card(name.removeprefix("zoo:"))
+    )
 
 
 @app.command()

@@ -21,15 +21,23 @@ FORMAT = "spikecut checkpoint 1"
 Recipe = dict[str, Any]
 
 
-def save_checkpoint(path: str | Path, network: SpikingNetwork, recipe: Recipe) -> None:
+def save_checkpoint(path: str | Path, network: SpikingNetwork, recipe: Recipe, half: bool = False) -> None:
     """Write the network's tensors and its recipe; the file appears whole or not at all.
 
     recipe: JSON-able; recipe["arch"] and recipe["arch_arguments"] must rebuild the network through zoo.build.
-    CheckpointError if they do not, or if the file cannot be written.
+    half: store the synapses' weights as float16, which they must be already (see round_weights).
+    CheckpointError if the recipe does not rebuild the network, half would change a weight, or the file cannot be
+    written.
     """
     path = Path(path)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     _check_tensors(path, _skeleton(path, recipe), tensors)
+    if half:
+        for name in _weights(network):
+            narrow = tensors[name].half()
+            if not torch.equal(narrow.float(), tensors[name]):
+                raise CheckpointError(f"{path}: tensor {name} is not exact in float16; round the weights first")
+            tensors[name] = narrow
     try:
         text = json.dumps(recipe, allow_nan=False)
     except (TypeError, ValueError) as exc:
@@ -42,6 +50,21 @@ def save_checkpoint(path: str | Path, network: SpikingNetwork, recipe: Recipe) -
         raise CheckpointError(f"{path}: cannot be written: {exc.strerror}") from exc
     finally:
         partial.unlink(missing_ok=True)
+
+
+def round_weights(network: SpikingNetwork) -> None:
+    """Round the synapses' weights to float16, in place; they stay float32."""
+    state = network.state_dict()
+    for name in _weights(network):
+        state[name].copy_(state[name].half().float())
+
+
+def _weights(network: SpikingNetwork) -> list[str]:
+    return [f"{name}.weight" for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype == torch.float16 else tensor
 
 
 def load_checkpoint(path: str | Path) -> tuple[SpikingNetwork, Recipe]:
@@ -58,7 +81,7 @@ def load_checkpoint(path: str | Path) -> tuple[SpikingNetwork, Recipe]:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
                 raise CheckpointError(f"{path}: a safetensors file, but not a spikecut checkpoint; train one")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
+            tensors = {name: _widened(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (SafetensorError, OSError) as exc:
         raise CheckpointError(f"{path}: truncated or not a spikecut checkpoint; train one") from exc
     recipe = _parse_recipe(path, metadata.get("recipe", ""))

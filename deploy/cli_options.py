@@ -1,0 +1,54 @@
+"""Arguments and options that several commands share."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def _data_from(folder: Path | None) -> Path | None:
+    """Where a command's data sets are."""
+    if folder is not None:
+        os.environ["SPIKECUT_DATA"] = str(folder)
+    return folder
+
+
+def _bundle(path: Path | None) -> Path | None:
+    """A bundle as it is named, or that of zoo:NAME."""
+    if path is None or not str(path).startswith("zoo:"):
+        return path
+    from spikecut.deploy.ready import bundle_of
+
+    return bundle_of(path)
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON instead of tables.")]
+Dataset = Annotated[str, typer.Option(help="digits, or a PATH.npz or PATH.h5 with x and y.")]
+Samples = Annotated[int | None, typer.Option(min=1, help="Take only the first N samples.")]
+Hardware = Annotated[
+    list[str] | None, typer.Option(help="A hardware file by name or path; may be repeated; all without.")
+]
+Hypothetical = Annotated[bool, typer.Option("--hypothetical", help="Estimate even for hardware that lacks a feature.")]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder with the data set's files; else the environment's SPIKECUT_DATA.",
+        callback=_data_from,
+        is_eager=True,
+    ),
+]
+Bundle = Annotated[Path, typer.Argument(help="A bundle, or zoo:NAME.", callback=_bundle)]
+RunBundle = Annotated[
+    Path | None, typer.Argument(help="A bundle, calibrated unless --no-cutoff, or zoo:NAME.", callback=_bundle)
+]
+Target = Annotated[Path, typer.Argument(help="A bundle, a .net file, a .nir file, or zoo:NAME.", callback=_bundle)]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in --out.")]
+Dt = Annotated[float | None, typer.Option(help="NIR: a timestep, in the unit of the file's time constants.")]
+Framework = Annotated[
+    str | None, typer.Option(help="NIR: what wrote it: snntorch, norse, sinabs, spikingjelly or lava.")
+]
+Reset = Annotated[str | None, typer.Option(help="NIR: zero or subtract; by default the framework's.")]
+ResetOrder = Annotated[
+    str | None, typer.Option(help="NIR: a spike's reset comes in its own timestep (same_step) or late (next_step).")
+]

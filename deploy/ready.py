@@ -1,0 +1,70 @@
+"""zoo:NAME on the command line: a ready checkpoint, or the bundle that is made of it once and kept."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from spikecut.deploy.console import stderr
+from spikecut.errors import InputError
+from spikecut.export.files import sha256
+from spikecut.models.ready import ready_checkpoint
+
+PREFIX = "zoo:"
+EPSILON = 0.01
+
+
+def is_ready(path: Path | None) -> bool:
+    """Whether this names a ready checkpoint."""
+    return path is not None and str(path).startswith(PREFIX)
+
+
+def checkpoint_of(path: Path) -> Path:
+    """The file of zoo:NAME; any other path as it is. InputError for an unknown name."""
+    return ready_checkpoint(str(path).removeprefix(PREFIX)) if is_ready(path) else path
+
+
+def bundle_of(path: Path) -> Path:
+    """The bundle of zoo:NAME, exported and calibrated (Top-K, ε = 0.01) at its first use; any other path as it is.
+
+    It is kept in spikecut/zoo below XDG_CACHE_HOME, or ~/.cache, under the checkpoint's hash and spikecut's version.
+
+    Raises
+    ------
+    InputError: an unknown name, or a cache that cannot be written. DataError: the data set's files are not at hand.
+    """
+    if not is_ready(path):
+        return path
+    import spikecut
+
+    checkpoint = checkpoint_of(path)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spikecut" / "zoo"
+    kept = cache / f"{checkpoint.stem}-{spikecut.__version__}-{sha256(checkpoint)[:12]}"
+    if kept.is_dir():
+        return kept
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        working = Path(tempfile.mkdtemp(prefix=f".{checkpoint.stem}-", dir=cache))
+    except OSError as error:
+        raise InputError(f"{cache}: cannot be written ({error.strerror}); set XDG_CACHE_HOME, or export it") from error
+    try:
+        _make(checkpoint, working / "bundle")
+        if not kept.is_dir():
+            os.replace(working / "bundle", kept)
+    finally:
+        shutil.rmtree(working, ignore_errors=True)
+    stderr().print(f"{path}: exported and calibrated (Top-K, ε = {EPSILON:g}) once, kept in {kept}", soft_wrap=True)
+    return kept
+
+
+def _make(checkpoint: Path, bundle: Path) -> None:
+    from spikecut.deploy.bundle import open_bundle
+    from spikecut.deploy.cutoff_commands import calibrate_split
+    from spikecut.deploy.workflow import export_to_bundle
+    from spikecut.models.checkpoint import load_checkpoint
+    from spikecut.models.data import load_dataset
+
+    network, recipe = load_checkpoint(checkpoint)
+    export_to_bundle(network, recipe, bundle, name=checkpoint.stem)
+    split = load_dataset(recipe["dataset"]).calibration
+    calibrate_split(open_bundle(bundle), split, recipe["dataset"], epsilon=EPSILON)
