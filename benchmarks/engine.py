@@ -20,6 +20,7 @@ from typing import Any
 from engine_growth import encoding, events, growth, ten_thousand
 from engine_measure import alternate, machine, peaks, spread, summary, written
 from engine_networks import CONVNET, MLP, NAMES, VGG, network, spikes
+from engine_profile import profile
 from engine_rivals import rivals
 
 from spikecut.deploy.backends.batched import run_batched
@@ -160,6 +161,7 @@ def early_exit(repetitions: int) -> Row:
 
 SECTIONS: Mapping[str, Callable[[int], Row]] = {
     "speed": speed,
+    "profile": profile,
     "exit": early_exit,
     "events": events,
     "encoding": encoding,

@@ -9,6 +9,9 @@ from left_behind import entries, group, left_behind
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # figures are drawn without a screen
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.setpgid(0, 0)  # so that what a worker's tests leave behind is told apart from the other worker's
+
 # No deadline, since machines differ; no database, since it would be written into the working directory.
 settings.register_profile("spikecut", deadline=None, database=None, derandomize="CI" in os.environ, print_blob=True)
 settings.load_profile("spikecut")
