@@ -10,8 +10,13 @@ from spikecut.models.network import Readout
 from spikecut.models.neurons.leaky import Reset
 from spikecut.models.zoo import Normalisation
 
-Method = Literal["ce", "qcfs", "tebn", "tet"]
-METHODS: tuple[Method, ...] = ("ce", "qcfs", "tebn", "tet")
+Method = Literal["ce", "qcfs", "slayer", "tebn", "tet"]
+METHODS: tuple[Method, ...] = ("ce", "qcfs", "slayer", "tebn", "tet")
+NEURONS = {"qcfs": "qcfs", "slayer": "cuba"}
+"""What the architectures of a method end in; \"lif\" for the others."""
+
+
+POOLING = ("vgg", "vggsnn")
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,8 @@ class Preset:
     ----------
     method: "qcfs" (Bu et al., ICLR 2022; trained without time, then converted), "tet" (Deng et al., ICLR 2022), "tebn"
         (the loss of tet under temporal effective batch norm, Duan et al., NeurIPS 2022), "ce" (cross entropy of the
-        mean output).
+        mean output), "slayer" (lava-dl's blocks and gradient, Shrestha & Orchard, NeurIPS 2018; cross entropy of the
+        spike rates).
     arch, readout, norm, reset, surrogate: see zoo.build.
     timesteps: T. levels: L of the QCFS activations.
     encoding: how samples enter; events enter as events whatever it says.
@@ -69,6 +75,22 @@ def _four_steps(method: Method, body: str, epochs: int, batch_size: int = 128, a
     return Preset(method, f"{body}-{neuron}", epochs, 4, batch_size, learning_rate=3e-3, norm=norm, augment=augment)
 
 
+def _slayer(body: str, epochs: int, batch_size: int) -> Preset:
+    """T = 16 with spikes as input: slayer's neurons take messages, not floats."""
+    return Preset(
+        "slayer",
+        f"{body}-cuba",
+        epochs,
+        16,
+        batch_size,
+        learning_rate=1e-2,
+        encoding="bernoulli",
+        readout="count",
+        norm="none",
+        logit_scale=20.0,
+    )
+
+
 def _digits() -> dict[str, Preset]:
     return {
         "digits-tet": Preset(
@@ -76,6 +98,7 @@ def _digits() -> dict[str, Preset]:
         ),
         "digits-qcfs": Preset("qcfs", "digits-qcfs", 40, 8, 32, learning_rate=5e-3, norm="none", levels=8),
         "digits-tebn": replace(_four_steps("tebn", "digits", 20, batch_size=32), learning_rate=5e-3),
+        "digits-slayer": _slayer("digits", 12, 32),
         "digits-ce": replace(_four_steps("ce", "digits", 20, batch_size=32), learning_rate=5e-3),
     }
 
@@ -84,10 +107,11 @@ def _vision() -> dict[str, Preset]:
     presets = {}
     for method in METHODS:
         for name in ("mnist", "fashion-mnist"):
-            presets[f"{name}-{method}"] = _four_steps(method, "conv", epochs=8)
-            small = _four_steps(method, "small", epochs=15, batch_size=64)
+            slayer = method == "slayer"
+            presets[f"{name}-{method}"] = _slayer("conv", 8, 128) if slayer else _four_steps(method, "conv", epochs=8)
+            small = _slayer("small", 15, 64) if slayer else _four_steps(method, "small", epochs=15, batch_size=64)
             presets[f"{name}-small-{method}"] = replace(small, train_samples=10_000)
-        for name in ("cifar10", "cifar100"):
+        for name in ("cifar10", "cifar100") if method != "slayer" else ():
             presets[f"{name}-{method}"] = _four_steps(method, "vgg", epochs=40, augment=True)
     return presets
 
@@ -99,8 +123,11 @@ def _events() -> dict[str, Preset]:
     presets = {}
     for name, body in bodies.items():
         for method in METHODS:
+            if method == "slayer" and body in POOLING:
+                continue
             if method != "qcfs":  # conversion averages a still input over time; events are none
-                preset = _four_steps(method, body, epochs=20, batch_size=64)
+                slayer = method == "slayer"
+                preset = _slayer(body, 20, 64) if slayer else _four_steps(method, body, epochs=20, batch_size=64)
                 presets[f"{name}-{method}"] = replace(preset, timesteps=DEFAULT_FRAMES, encoding="events")
     return presets
 
