@@ -76,7 +76,8 @@ def train(
         str | None, typer.Option(help="DATASET-METHOD or DATASET-small-METHOD, such as fashion-mnist-qcfs.")
     ] = None,
     method: Annotated[
-        str | None, typer.Option(help="tet, tebn, ce (direct training) or qcfs (conversion); tet without a preset.")
+        str | None,
+        typer.Option(help="tet, tebn, ce, slayer (direct training) or qcfs (conversion); tet without a preset."),
     ] = None,
     dataset: Annotated[
         str | None,
@@ -151,21 +152,33 @@ def train(
 
 @app.command()
 def export(
-    source: Annotated[Path, typer.Argument(help="A checkpoint of `spikecut train`, a .nir file, or a bundle.")],
+    source: Annotated[
+        Path, typer.Argument(help="A checkpoint of `spikecut train`, a .nir file, a state dict, or a bundle.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the bundle; with --to nir a .nir file.")],
     dataset: Annotated[str | None, typer.Option(help="Samples of the golden witness; by default the recipe's.")] = None,
     to: Annotated[str | None, typer.Option(help="nir: write a bundle as a NIR file.")] = None,
-    horizon: Annotated[int | None, typer.Option(min=1, help="NIR: timesteps per sample, T.")] = None,
+    horizon: Annotated[int | None, typer.Option(min=1, help="NIR, --slayer: timesteps per sample, T.")] = None,
     dt: Dt = None,
     framework: Framework = None,
     reset: Reset = None,
     reset_order: ResetOrder = None,
-    encoding: Annotated[str | None, typer.Option(help="NIR: input direct, bernoulli or latency.")] = None,
+    encoding: Annotated[str | None, typer.Option(help="NIR, --slayer: input direct, bernoulli, latency.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="NIR: refuse what would be approximated.")] = False,
+    slayer: Annotated[
+        Path | None, typer.Option(help="The blocks of lava-dl that a state dict belongs to, as YAML; docs/slayer.md.")
+    ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Fold and quantise a checkpoint, or another tool's NIR file, to Loihi's integers, and write the bundle."""
+    if slayer is not None:
+        if strict or any(value is not None for value in (to, dt, framework, reset, reset_order)):
+            raise InputError("--slayer goes with --dataset, --horizon and --encoding; it is exact as it is")
+        from spikecut.deploy.commands import export_slayer
+
+        _report(export_slayer(source, slayer, out, dataset, horizon, encoding, overwrite), as_json)
+        return
     of_nir = (horizon, dt, framework, reset, reset_order, encoding)
     if source.suffix != ".nir" and (strict or any(value is not None for value in of_nir)):
         raise InputError(

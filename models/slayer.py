@@ -137,6 +137,7 @@ class SlayerNetwork(SpikingNetwork):
     ----------
     whole: the module that somebody else's blocks were taken from, None for a network of spikecut.
     shift: by how many steps `whole` is late.
+    flat: `whole` takes [N, F, T], not [N, C, H, W, T].
     """
 
     def __init__(
@@ -145,10 +146,12 @@ class SlayerNetwork(SpikingNetwork):
         input_shape: tuple[int, ...],
         whole: nn.Module | None = None,
         shift: int = 0,
+        flat: bool = False,
     ) -> None:
         super().__init__(list(stages), "count", input_shape)
         self._whole = (whole,)
         self.shift = shift
+        self.flat = flat
 
     @property
     def whole(self) -> nn.Module | None:
@@ -167,17 +170,21 @@ class SlayerNetwork(SpikingNetwork):
     def scores(self, frames: Tensor) -> Tensor:
         """Scores per step by the other's own module, in one piece; by the chain where there is none.
 
-        UnsupportedError where the module gives another shape.
+        UnsupportedError where the module cannot take the frames, or gives another shape.
         """
+        inputs = frames.float().movedim(0, -1)
         with torch.no_grad():
             if self.whole is None:
                 found: Tensor = self(frames.float())
                 return found
-            first = next(self.chain())
-            inputs = frames.float().movedim(0, -1)
-            if isinstance(first, SlayerStage) and not first.convolutional:
-                inputs = inputs.flatten(1, -2)
-            found = run_block(self.whole, inputs, self.shift, keeps_map=False).movedim(-1, 0)
+            try:
+                given = inputs.flatten(1, -2) if self.flat else inputs
+                found = run_block(self.whole, given, self.shift, keeps_map=False).movedim(-1, 0)
+            except (RuntimeError, IndexError, ValueError, TypeError, AssertionError, AttributeError) as exc:
+                raise UnsupportedError(
+                    f"the module's forward fails on {tuple(inputs.shape)} ({' '.join(str(exc).split())[:120]}): it "
+                    "must be the chain of its blocks, [N, *, T] in and [N, classes, T] out"
+                ) from exc
         if found.shape[:2] != frames.shape[:2]:
             raise UnsupportedError(
                 f"the module gives {tuple(found.shape)} for {len(frames)} steps of {frames.shape[1]} samples: its "
