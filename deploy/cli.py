@@ -208,6 +208,7 @@ def inspect(
     target: Annotated[Path, typer.Argument(help="A bundle, a .net file, or a .nir file.")],
     hardware: Hardware = None,
     hypothetical: Hypothetical = False,
+    horizon: Annotated[int | None, typer.Option(min=1, help="T of a .net file of lava-dl.")] = None,
     dt: Dt = None,
     framework: Framework = None,
     reset: Reset = None,
@@ -215,6 +216,8 @@ def inspect(
     as_json: Json = False,
 ) -> None:
     """Show a network: layers, neurons, exactness, and where it can run; of a NIR file what becomes of every node."""
+    if horizon is not None and target.suffix != ".net":
+        raise InputError("--horizon is of .net files that lava-dl wrote")
     if target.suffix == ".nir":
         from spikecut.export.nir_write import holds_integers
 
@@ -227,7 +230,7 @@ def inspect(
     from spikecut.deploy.commands import Result, inspect_network
     from spikecut.deploy.cost_commands import inspect_cost
 
-    network, cost = inspect_network(target), inspect_cost(target, hardware, hypothetical)
+    network, cost = inspect_network(target, horizon), inspect_cost(target, hardware, hypothetical, horizon)
     _report(Result([*network.shown, *cost.shown], {**network.data, **cost.data}), as_json)
 
 

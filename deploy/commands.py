@@ -113,12 +113,12 @@ def export_slayer(
     return Result(shown, {"bundle": str(out), **manifest.model_dump()})
 
 
-def inspect_network(target: Path) -> Result:
+def inspect_network(target: Path, horizon: int | None = None) -> Result:
     """A bundle or a netx file, layer by layer."""
     from spikecut.deploy.bundle import load
 
     bundle = open_bundle(target) if target.is_dir() else None
-    network = bundle.network if bundle else load(target)
+    network = bundle.network if bundle and horizon is None else load(target, horizon)
     layers = [_layer_row(network, index) for index in range(len(network.layers))]
     table = Table(*layers[0], title=f"{target}: {network.name}, T = {network.horizon}, readout {network.readout}")
     for row in layers:

@@ -40,7 +40,7 @@ class BlockSpec(_Strict):
     """One block: its class in lava.lib.dl.slayer.block.cuba, and the arguments of that class under their own names.
 
     neuron: None takes the spec's. Dense and Recurrent need in_neurons and out_neurons, Conv in_features, out_features
-    and kernel_size (height and width as a list, or one number). An Input has no neurons, and then slayer cannot shift it.
+    and kernel_size (height and width as a list, or one number). An Input has no neurons, so slayer cannot shift it.
     """
 
     block: str
