@@ -82,6 +82,7 @@ def load_slayer(
             _check_synapses(name, block)
             _check_delay_and_bias(name, block, shift)
             stages.append(SlayerStage(f"{type(block).__name__.lower()}{len(stages) + 1}", block))
+        block.requires_grad_(False)
         shift += int(bool(getattr(block, "delay_shift", False)))
     if not stages:
         raise InputError("the network has no Dense, Conv or Recurrent block")
@@ -90,7 +91,7 @@ def load_slayer(
     first = next(block for block in blocks if type(block).__name__ != "Input")
     flat = type(first).__name__ in ("Dense", "Recurrent") and math.prod(stages[0].synapse.weight.shape[2:]) == 1
     network = SlayerNetwork(stages, tuple(input_shape), whole, shift, flat)
-    network.eval().requires_grad_(False)
+    network.eval()
     return network
 
 
@@ -203,6 +204,11 @@ def _check_delay_and_bias(name: str, block: Any, shift: int) -> None:
         raise UnsupportedError(
             f"{name}: MeanOnlyBatchNorm is a bias, which slayer integrates before the first spikes come, as the blocks "
             "before have delay_shift; a layer on the chip starts with them: build all blocks with delay_shift=False"
+        )
+    if biased and type(block).__name__ == "Recurrent" and bool((block.neuron.current_decay.round() != 4096).any()):
+        raise UnsupportedError(
+            f"{name}: MeanOnlyBatchNorm, whose mean slayer also takes off the current that a Recurrent keeps for the "
+            "next step; a bias on the chip only goes to the membrane: use current_decay=1, or no norm"
         )
     if delay is None:
         return
