@@ -182,7 +182,8 @@ def export(
     of_nir = (horizon, dt, framework, reset, reset_order, encoding)
     if source.suffix != ".nir" and (strict or any(value is not None for value in of_nir)):
         raise InputError(
-            "--horizon, --dt, --framework, --reset, --reset-order, --encoding and --strict are of .nir files"
+            "--horizon, --dt, --framework, --reset, --reset-order, --encoding and --strict are of .nir files, "
+            "the first and --encoding also of --slayer"
         )
     if to is not None:
         if to != "nir":

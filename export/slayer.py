@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spikecut.errors import DataError, ExportError, UnsupportedError
+from spikecut.errors import DataError, ExportError, RangeError, UnsupportedError
 from spikecut.export.encode import encode_samples
 from spikecut.export.golden import MINIMUM_SAMPLES, Golden, integers
 from spikecut.export.graph import (
@@ -22,7 +22,7 @@ from spikecut.export.graph import (
     Shape,
     convolved_shape,
 )
-from spikecut.export.headroom import Ranges, worst_case
+from spikecut.export.headroom import UNITY, Ranges, worst_case
 from spikecut.export.quantise import LayerReport, Measure, measured_ranges, weight_bits
 
 if TYPE_CHECKING:
@@ -128,8 +128,8 @@ def _layer(stage: "SlayerStage", shape: Shape) -> IntegerLayer:
         neuron=IntegerNeuron(
             threshold=round(neuron.threshold * neuron.w_scale),
             bias_mantissa=_bias(stage),
-            decay_u=_decay(neuron.current_decay),
-            decay_v=_decay(neuron.voltage_decay),
+            decay_u=_decay(stage, neuron.current_decay),
+            decay_v=_decay(stage, neuron.voltage_decay),
             bias_exponent=LOIHI_BIAS_EXPONENT,
         ),
         input_shape=shape,
@@ -150,8 +150,11 @@ def _in_own_shape(stage: "SlayerStage", weight: IntArray) -> IntArray:
     return weight[..., 0] if stage.convolutional else weight.reshape(len(weight), -1)
 
 
-def _decay(parameter: Any) -> int:
-    return int(np.rint(np.clip(parameter.detach().double().numpy(), 0, 4096)).reshape(-1)[0])
+def _decay(stage: "SlayerStage", parameter: Any) -> int:
+    decay = int(np.rint(parameter.detach().double().numpy()).reshape(-1)[0])
+    if not 0 <= decay <= UNITY:
+        raise RangeError(f"layer {stage.name}: a decay of {decay} / {UNITY} is beyond 12 bits: train again")
+    return decay
 
 
 def _bias(stage: "SlayerStage") -> IntArray:

@@ -133,6 +133,9 @@ def _check_kind(name: str, block: Any) -> None:
 
 def _check_neuron(name: str, block: Any) -> None:
     neuron, library = block.neuron, slayer_library()
+    for key, tensor in block.state_dict().items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise UnsupportedError(f"{name}: {key} holds a NaN or an infinity; train again")
     if type(neuron) is not library.neuron.cuba.Neuron:
         raise UnsupportedError(f"{name}: neuron {type(neuron).__name__}; use slayer's cuba.Neuron")
     if neuron.graded_spike:
@@ -145,6 +148,8 @@ def _check_neuron(name: str, block: Any) -> None:
     scale = neuron.w_scale
     if scale < 1 or scale & (scale - 1) or neuron.s_scale != 64 * scale:
         raise UnsupportedError(f"{name}: scale {scale} is not a power of two, netx would cut its weights off: use 64")
+    if neuron.requires_grad:
+        neuron.clamp()  # as each forward does
     for which, decay in (("current", neuron.current_decay), ("voltage", neuron.voltage_decay)):
         drawn = neuron.shared_param or neuron.shape is not None
         if not drawn or bool((torch.round(decay) != torch.round(decay[0])).any()):
@@ -190,8 +195,6 @@ def _check_synapses(name: str, block: Any) -> None:
                 nn.utils.remove_weight_norm(synapse, "weight")  # computes the weight as each forward does
         elif mask is not None:
             synapse.weight.data *= mask
-        if not bool(torch.isfinite(synapse.weight).all()):
-            raise UnsupportedError(f"{name}: a weight is a NaN or an infinity; train again")
     block.count_log = False
 
 

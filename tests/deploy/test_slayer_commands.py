@@ -90,7 +90,7 @@ def test_what_slayer_cannot_be_trained_with_is_refused(command, tmp_path):
 
 
 def test_rcs(digits):
-    preset = replace(PRESETS["digits-slayer"], epochs=1, train_samples=64, rcs_alpha=0.01)
+    preset = replace(PRESETS["digits-slayer"], arch="mlp-cuba", epochs=1, train_samples=64, rcs_alpha=0.01)
     with_rcs, without = (train("slayer", digits, preset=p).network for p in (preset, replace(preset, rcs_alpha=0.0)))
     assert not torch.equal(*(net.state_dict()["stages.0.synapse.weight"] for net in (with_rcs, without)))
     with pytest.raises(InputError, match="bernoulli"):

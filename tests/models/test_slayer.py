@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from spikecut.deploy.backends.batched import run_batched
 from spikecut.errors import CheckpointError, InputError, RangeError, SpikecutError, UnsupportedError
 from spikecut.export.graph import InputSpec
-from spikecut.export.slayer import slayer_integers
+from spikecut.export.slayer import slayer_golden, slayer_integers
 from spikecut.models.slayer import slayer_library
 from spikecut.models.slayer_import import load_slayer
 from spikecut.models.slayer_spec import parse_spec, read_spec, read_state_dict
@@ -159,6 +159,23 @@ def test_what_the_chip_cannot_do_is_refused_by_name(slayer):
             load_slayer(torch.nn.Sequential(block), (6,))
 
 
+def test_a_module_that_is_not_the_chain_of_its_blocks_is_refused(slayer):
+    class Skipping(Chain):
+        def forward(self, spikes):
+            return self.blocks[1](spikes) if spikes.sum() > 0 else super().forward(spikes)
+
+    class Broken(Chain):
+        def forward(self, spikes):
+            return self.blocks[1](spikes[:, :2])
+
+    images = np.random.default_rng(0).random((32, 6))
+    spec = InputSpec((6,), "bernoulli")
+    first, second = (slayer.block.cuba.Dense(neuron(threshold=0.2), 6, 6) for _ in range(2))
+    for module, reason in ((Skipping(first, second), "not the chain"), (Broken(first, second), "forward fails")):
+        with pytest.raises(UnsupportedError, match=reason):
+            slayer_golden(load_slayer(module, (6,)), spec, 8, images, np.zeros(32, dtype=np.int64))
+
+
 def test_slayer_fires_at_equality_where_its_threshold_is_refused(slayer):
     fired = [slayer.neuron.cuba.Neuron(level, 1.0, 0.0)(torch.tensor([[[level]]])).item() for level in (63.0, 64.0)]
     assert fired == [0.0, 1.0]
@@ -183,6 +200,13 @@ def test_norms_and_delays_that_are_no_bias_and_no_synapse_are_refused(slayer):
     convolution.blocks[0].delay.delay.data.fill_(2.0)
     with pytest.raises(UnsupportedError, match="delays"):
         load_slayer(convolution, (1, 5, 5))
+
+
+def test_a_decay_beyond_12_bits_is_refused(slayer):
+    network = load_slayer(Chain(slayer.block.cuba.Dense(neuron(), 6, 2)), (6,))
+    network.stages[0].neuron.current_decay.data.fill_(1e6)
+    with pytest.raises(RangeError, match="dense1"):
+        slayer_integers(network, InputSpec((6,), "events"), 4, "network", None)
 
 
 def test_membranes_beyond_24_bits_are_refused(slayer):
