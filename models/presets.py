@@ -16,7 +16,7 @@ NEURONS = {"qcfs": "qcfs", "slayer": "cuba"}
 """What the architectures of a method end in; \"lif\" for the others."""
 
 
-POOLING = ("vgg", "vggsnn")
+_FOUR_STEP_METHODS = tuple(method for method in METHODS if method != "slayer")
 
 
 @dataclass(frozen=True)
@@ -98,20 +98,18 @@ def _digits() -> dict[str, Preset]:
         ),
         "digits-qcfs": Preset("qcfs", "digits-qcfs", 40, 8, 32, learning_rate=5e-3, norm="none", levels=8),
         "digits-tebn": replace(_four_steps("tebn", "digits", 20, batch_size=32), learning_rate=5e-3),
-        "digits-slayer": _slayer("digits", 12, 32),
         "digits-ce": replace(_four_steps("ce", "digits", 20, batch_size=32), learning_rate=5e-3),
     }
 
 
 def _vision() -> dict[str, Preset]:
     presets = {}
-    for method in METHODS:
+    for method in _FOUR_STEP_METHODS:
         for name in ("mnist", "fashion-mnist"):
-            slayer = method == "slayer"
-            presets[f"{name}-{method}"] = _slayer("conv", 8, 128) if slayer else _four_steps(method, "conv", epochs=8)
-            small = _slayer("small", 15, 64) if slayer else _four_steps(method, "small", epochs=15, batch_size=64)
+            presets[f"{name}-{method}"] = _four_steps(method, "conv", epochs=8)
+            small = _four_steps(method, "small", epochs=15, batch_size=64)
             presets[f"{name}-small-{method}"] = replace(small, train_samples=10_000)
-        for name in ("cifar10", "cifar100") if method != "slayer" else ():
+        for name in ("cifar10", "cifar100"):
             presets[f"{name}-{method}"] = _four_steps(method, "vgg", epochs=40, augment=True)
     return presets
 
@@ -122,17 +120,28 @@ def _events() -> dict[str, Preset]:
     bodies |= dict.fromkeys(("dvs128-gesture", "cifar10-dvs"), "vggsnn")
     presets = {}
     for name, body in bodies.items():
-        for method in METHODS:
-            if method == "slayer" and body in POOLING:
-                continue
+        for method in _FOUR_STEP_METHODS:
             if method != "qcfs":  # conversion averages a still input over time; events are none
-                slayer = method == "slayer"
-                preset = _slayer(body, 20, 64) if slayer else _four_steps(method, body, epochs=20, batch_size=64)
+                preset = _four_steps(method, body, epochs=20, batch_size=64)
                 presets[f"{name}-{method}"] = replace(preset, timesteps=DEFAULT_FRAMES, encoding="events")
     return presets
 
 
-PRESETS: dict[str, Preset] = _digits() | _vision() | _events()
+def _slayer_everywhere() -> dict[str, Preset]:
+    """On all data but those whose bodies pool."""
+    presets = {"digits-slayer": _slayer("digits", epochs=12, batch_size=32)}
+    for name in ("mnist", "fashion-mnist"):
+        presets[f"{name}-slayer"] = _slayer("conv", epochs=8, batch_size=128)
+        small = _slayer("small", epochs=15, batch_size=64)
+        presets[f"{name}-small-slayer"] = replace(small, train_samples=10_000)
+    bodies = {"emulated-digits": "digits", "n-mnist": "conv", "shd": "mlp"}
+    for name, body in (bodies | {f"emulated-{name}": "conv" for name in ("mnist", "fashion-mnist")}).items():
+        preset = _slayer(body, epochs=20, batch_size=64)
+        presets[f"{name}-slayer"] = replace(preset, timesteps=DEFAULT_FRAMES, encoding="events")
+    return presets
+
+
+PRESETS: dict[str, Preset] = _digits() | _vision() | _events() | _slayer_everywhere()
 
 
 def preset_named(name: str) -> tuple[str, Preset]:

@@ -58,15 +58,7 @@ def load_slayer(
     UnsupportedError: a block, neuron, norm, delay or scale that no Process equals, by name.
     InputError: no blocks, or no input shape. CheckpointError: a state dict that does not fit the spec.
     """
-    slayer_library()
-    if isinstance(source, nn.Module):
-        if build is not None:
-            raise InputError("a module brings its own blocks: give it without build")
-        whole = _copy(source)
-    elif build is not None:
-        whole = build_blocks(build, source)
-    else:
-        raise InputError("a state dict does not tell its blocks: give build, a SlayerSpec")
+    whole = _whole(source, build)
     if input_shape is None and build is not None:
         input_shape = build.input_shape
     if input_shape is None:
@@ -93,6 +85,17 @@ def load_slayer(
     network = SlayerNetwork(stages, tuple(input_shape), whole, shift, flat)
     network.eval()
     return network
+
+
+def _whole(source: nn.Module | Mapping[str, Tensor], build: SlayerSpec | None) -> nn.Module:
+    """The module itself, copied, or the blocks of a state dict."""
+    if isinstance(source, nn.Module):
+        if build is not None:
+            raise InputError("a module brings its own blocks: give it without build")
+        return _copy(source)
+    if build is None:
+        raise InputError("a state dict does not tell its blocks: give build, a SlayerSpec")
+    return build_blocks(build, source)
 
 
 def _copy(module: nn.Module) -> nn.Module:
