@@ -86,12 +86,39 @@ def export_checkpoint(checkpoint: Path, out: Path, dataset: str | None, overwrit
     return Result([f"{out}: bundle written", *manifest_tables(manifest)], {"bundle": str(out), **manifest.model_dump()})
 
 
-def inspect_network(target: Path) -> Result:
+def export_slayer(
+    state: Path,
+    spec: Path,
+    out: Path,
+    dataset: str | None,
+    horizon: int | None,
+    encoding: str | None,
+    overwrite: bool,
+) -> Result:
+    """Write the bundle of a state dict of lava-dl's SLAYER blocks, which the spec describes."""
+    from spikecut.deploy.workflow import export_to_bundle, foreign_recipe
+    from spikecut.export.files import sha256
+    from spikecut.models.slayer_import import load_slayer
+    from spikecut.models.slayer_spec import read_spec, read_state_dict
+
+    if dataset is None or horizon is None:
+        raise InputError("a state dict names neither data nor horizon: give --dataset and --horizon")
+    check_bundle_target(out, overwrite)
+    build = read_spec(spec)
+    network = load_slayer(read_state_dict(state), build=build)
+    recipe, assumed = foreign_recipe("slayer", network, dataset, horizon, encoding, "bernoulli")
+    source = {"file": state.name, "sha256": sha256(state), "spec": build.model_dump(), "assumed": [assumed]}
+    manifest = export_to_bundle(network, {**recipe, "slayer": source}, out, dataset, out.name)
+    shown = [f"{out}: bundle written; assumed: {assumed}", *manifest_tables(manifest)]
+    return Result(shown, {"bundle": str(out), **manifest.model_dump()})
+
+
+def inspect_network(target: Path, horizon: int | None = None) -> Result:
     """A bundle or a netx file, layer by layer."""
     from spikecut.deploy.bundle import load
 
     bundle = open_bundle(target) if target.is_dir() else None
-    network = bundle.network if bundle else load(target)
+    network = bundle.network if bundle and horizon is None else load(target, horizon)
     layers = [_layer_row(network, index) for index in range(len(network.layers))]
     table = Table(*layers[0], title=f"{target}: {network.name}, T = {network.horizon}, readout {network.readout}")
     for row in layers:

@@ -134,16 +134,34 @@ def import_to_bundle(
     ------
     UnsupportedError, InputError: see Imported.checked. DataError: samples or classes that do not fit the network.
     """
+    network, witness = imported.checked()
+    recipe, assumed = foreign_recipe("nir", network, dataset, horizon, encoding, "direct")
+    notes = {"assumed": [*imported.assumed, assumed], "nodes": [asdict(node) for node in imported.nodes]}
+    recipe = jsonable({**recipe, "nir": {**source, **notes}})
+    manifest = export_to_bundle(network, recipe, out, dataset, out.name, witness=witness, rounding=True)
+    return manifest, (assumed,)
+
+
+def foreign_recipe(
+    method: str, network: SpikingNetwork, dataset: str, horizon: int, encoding: str | None, default: str
+) -> tuple[dict[str, Any], str]:
+    """The recipe of a network that somebody else trained, and a line on what was assumed of its input.
+
+    encoding: how samples become input; None takes the default.
+
+    Raises
+    ------
+    DataError: samples or classes that do not fit the network. InputError: an unknown encoding.
+    """
     from spikecut.models.encoding import encoding_for
 
-    network, witness = imported.checked()
     data = _stills(dataset)
-    if data.shape != imported.input_shape:
-        raise DataError(f"{dataset}: samples of shape {data.shape}, but the network takes {imported.input_shape}")
+    if data.shape != network.input_shape:
+        raise DataError(f"{dataset}: samples of shape {data.shape}, but the network takes {network.input_shape}")
     classes = list(network.chain())[-1].synapse.weight.shape[0]
     if len(data.labels) > classes:
         raise DataError(f"{dataset}: {len(data.labels)} classes, but the network has {classes} outputs")
-    chosen = encoding or "direct"
+    chosen = encoding or default
     if chosen not in ("direct", "bernoulli", "latency"):
         raise InputError(f"--encoding {encoding!r}: expected direct, bernoulli or latency")
     fields = asdict(encoding_for("direct" if chosen == "direct" else "bernoulli", data.train, 0))
@@ -151,17 +169,15 @@ def import_to_bundle(
     said = (
         f"{fields['bits']} bits, unit {fields['scale']:.4g}" if chosen == "direct" else f"scale {fields['scale']:.4g}"
     )
-    assumed = (f"input {chosen}, {said}{'' if encoding else ': no --encoding given'}",)
+    assumed = f"input {chosen}, {said}{'' if encoding else ': no --encoding given'}"
     recipe = {
-        "method": "nir",
+        "method": method,
         "dataset": dataset,
         "horizon": horizon,
         "input": fields,
         "labels": [*data.labels, *(str(n) for n in range(len(data.labels), classes))],
-        "nir": {**source, "assumed": [*imported.assumed, *assumed], "nodes": [asdict(node) for node in imported.nodes]},
     }
-    manifest = export_to_bundle(network, jsonable(recipe), out, dataset, out.name, witness=witness, rounding=True)
-    return manifest, assumed
+    return recipe, assumed
 
 
 def write_summary(path: Path, summary: Mapping[str, Any]) -> None:

@@ -89,10 +89,10 @@ def make_golden(
         labels=np.asarray(labels, dtype=np.int64),
         inputs=encoded.astype(np.int64),
         float_scores=float_scores.double().numpy(),
-        twin_scores=_integers(sent[names[-1]]),
-        twin_spikes={name: _integers(sent[name]) for name in spiking},
-        twin_weights={stage.name: _integers(stage.synapse.weight.detach()) for stage in stages},
-        twin_biases={stage.name: _integers(_bias(stage)) for stage in stages},
+        twin_scores=integers(sent[names[-1]]),
+        twin_spikes={name: integers(sent[name]) for name in spiking},
+        twin_weights={stage.name: integers(stage.synapse.weight.detach()) for stage in stages},
+        twin_biases={stage.name: integers(_bias(stage)) for stage in stages},
     )
 
 
@@ -101,7 +101,8 @@ def _bias(stage: "Stage") -> "torch.Tensor":
     return stage.synapse.weight.new_zeros(len(stage.synapse.weight)) if bias is None else bias.detach()
 
 
-def _integers(values: "torch.Tensor") -> IntArray:
+def integers(values: "torch.Tensor") -> IntArray:
+    """Whole numbers that torch holds as floats, as int64; DataError for others."""
     array = values.numpy()
     integers = array.astype(np.int64)
     if not np.array_equal(array, integers):

@@ -300,14 +300,16 @@ class IntegerNetwork:
 
 def conv_output_shape(layer: FloatLayer | IntegerLayer) -> Shape:
     """Shape that the convolution of this layer gives."""
-    kernel = layer.weight.shape[2:]
+    return convolved_shape(layer.weight.shape, layer.input_shape, layer.stride, layer.padding, layer.dilation)
+
+
+def convolved_shape(weight: Shape, shape: Shape, stride: Pair, padding: Pair, dilation: Pair) -> Shape:
+    """Shape that a weight of shape (O, I/groups, H, W) makes of an input of shape (C, H, W)."""
     spatial = tuple(
         (n + 2 * p - d * (k - 1) - 1) // s + 1
-        for n, p, d, k, s in zip(
-            layer.input_shape[1:], layer.padding, layer.dilation, kernel, layer.stride, strict=True
-        )
+        for n, p, d, k, s in zip(shape[1:], padding, dilation, weight[2:], stride, strict=True)
     )
-    return (layer.weight.shape[0], *spatial)
+    return (weight[0], *spatial)
 
 
 def check_geometry(layer: FloatLayer | IntegerLayer) -> None:

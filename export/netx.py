@@ -362,7 +362,7 @@ def _read_neuron(group: h5py.Group, name: str, bias: IntArray, path: Path) -> In
     kind = _read_text(neuron, "type", path)
     own = kind == OWN_TYPE
     if kind not in NETX_TYPES and not own:
-        raise UnsupportedError(f"{path}: layer {name}: neuron type {kind!r} is not supported yet")
+        raise UnsupportedError(f"{path}: layer {name}: neuron type {kind!r}; only {NETX_TYPES} are read")
 
     def scalar(key: str) -> int:
         values = read_whole(neuron, key, path).reshape(-1)

@@ -7,7 +7,15 @@ import numpy as np
 
 from spikecut.errors import RangeError, UnsupportedError
 from spikecut.export.fold import fold, input_factor
-from spikecut.export.graph import FloatLayer, FloatNetwork, FloatNeuron, IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.export.graph import (
+    FloatLayer,
+    FloatNetwork,
+    FloatNeuron,
+    IntArray,
+    IntegerLayer,
+    IntegerNetwork,
+    IntegerNeuron,
+)
 from spikecut.export.headroom import UNITY, Ranges, worst_case
 from spikecut.models.quantisation import StagePlan, round_bias, round_decay, round_threshold, round_weight
 
@@ -90,7 +98,12 @@ def quantise(
         minimum, maximum = 0, 1
         factor = network.layers[depth].neuron.amplitude
     result = IntegerNetwork(tuple(layers), network.input, network.readout, network.horizon, name)
-    measured = _measured(result, unproven, measure)
+    measured = measured_ranges(
+        result,
+        [layers[depth].name for depth in unproven],
+        measure,
+        f"no weight width from {MAXIMUM_BITS} to {MINIMUM_BITS} bits is proven to keep u and v within 24 bits",
+    )
     unfolded = [layer.neuron for layer in network.layers]
     report = tuple(
         _report(before, neuron, after, plan, _ranges(result, depth, measured), depth in unproven)
@@ -207,14 +220,15 @@ def _integer_neuron(layer: FloatLayer, neuron: FloatNeuron, scale: float, expone
     )
 
 
-def _measured(network: IntegerNetwork, unproven: list[int], measure: Measure | None) -> dict[str, Ranges]:
-    if not unproven:
+def measured_ranges(
+    network: IntegerNetwork, names: list[str], measure: Measure | None, reason: str
+) -> dict[str, Ranges]:
+    """Ranges on samples of the layers named, whose worst case does not fit; RangeError without one bit of margin."""
+    if not names:
         return {}
-    names = [network.layers[depth].name for depth in unproven]
     if measure is None:
         raise RangeError(
-            f"layer {names[0]}: no weight width from {MAXIMUM_BITS} to {MINIMUM_BITS} bits is proven to keep u and v "
-            "within 24 bits; shorten the horizon or the fan-in, or give samples to measure the range on"
+            f"layer {names[0]}: {reason}; shorten the horizon or the fan-in, or give samples to measure the range on"
         )
     measured = measure(network)
     for name in names:
@@ -223,7 +237,12 @@ def _measured(network: IntegerNetwork, unproven: list[int], measure: Measure | N
                 f"layer {name}: samples come within {measured[name].bits:.2f} bits of the 24-bit range (1 bit is the "
                 "least margin); shorten the horizon, or train with smaller membranes"
             )
-    return measured
+    return {name: measured[name] for name in names}
+
+
+def weight_bits(weight: IntArray) -> int:
+    """Bits of the largest mantissa, sign included; weights are mantissa · 2."""
+    return int(np.ceil(np.log2(np.abs(weight).max() / 2 + 1))) + 1
 
 
 def _ranges(network: IntegerNetwork, depth: int, measured: dict[str, Ranges]) -> Ranges:
@@ -242,7 +261,7 @@ def _report(
     return LayerReport(
         name=after.name,
         scale=plan.scale,
-        weight_bits=int(np.ceil(np.log2(np.abs(after.weight).max() / 2 + 1))) + 1,
+        weight_bits=weight_bits(after.weight),
         weight_error_max=float(np.abs(error).max()),
         weight_error_rms=float(np.sqrt(np.mean(error**2))),
         threshold_error=abs(after.neuron.threshold / plan.scale - before.neuron.threshold) if spiking else 0.0,

@@ -83,7 +83,10 @@ BODIES = {
     ),
 }
 RESNET_CHANNELS = (64, 128, 256, 512)
-ARCHITECTURES = tuple(f"{body}-{neuron}" for body in (*BODIES, "resnet18") for neuron in ("lif", "qcfs"))
+ARCHITECTURES = (
+    *(f"{body}-{neuron}" for body in (*BODIES, "resnet18") for neuron in ("lif", "qcfs")),
+    *(f"{body}-cuba" for body in ("digits", "mlp", "small", "conv")),
+)
 
 
 @dataclass(frozen=True)
@@ -170,6 +173,16 @@ def _resnet18(style: _Style, shape: Shape, classes: int) -> list[Stage]:
     return [*stages, style.output_stage(channels, classes, pool=height)]
 
 
+def _slayer(
+    body: Body, shape: Shape, classes: int, readout: Readout | None, norm: Normalisation | None, reset: Reset
+) -> SpikingNetwork:
+    from spikecut.models.slayer import build_slayer  # which imports Lava
+
+    if readout not in (None, "count") or norm not in (None, "none") or reset != "hard":
+        raise InputError("slayer's neurons fire, reset to zero and have no norm: leave out --reset and other readouts")
+    return build_slayer(body, shape, classes)
+
+
 def build(
     arch: str,
     *,
@@ -187,7 +200,8 @@ def build(
 ) -> SpikingNetwork:
     """A fresh network with random weights (torch's global generator).
 
-    arch: BODY-lif (leaky integrate-and-fire) or BODY-qcfs (QCFS activations), where BODY is
+    arch: BODY-lif (leaky integrate-and-fire), BODY-qcfs (QCFS activations) or BODY-cuba (lava-dl's SLAYER blocks; takes
+        no argument but shape and classes; its readout is count, and there is no norm), where BODY is
         digits: conv 16, conv 32 stride 2, output; for small (C, H, W).
         mlp: 128 hidden neurons; for any shape.
         small: conv 8 and 16, stride 2, 48 hidden neurons; below 50,000 parameters for 28 × 28.
@@ -198,6 +212,7 @@ def build(
         vggsnn: conv 64, 128, 256, 256, 512, 512, 512, 512, average pooling (after Deng et al., ICLR 2022); for event
             frames of 48 × 48 or 32 × 32.
         resnet18: may be trained, but not exported.
+        vgg, vggsnn and resnet18 pool, which BODY-cuba does not.
     readout: "count" (the output fires) or "membrane" (it does not); None: count for lif, membrane for qcfs.
     norm: "batch", "tebn" (needs timesteps; lif only) or "none" (biases instead); None: batch for lif, none for qcfs.
         An output that does not fire has a bias and no norm.
@@ -211,6 +226,8 @@ def build(
     if classes < 2:
         raise InputError(f"{classes} classes: expected at least 2")
     body, neuron_name = arch.split("-")
+    if neuron_name == "cuba":
+        return _slayer(BODIES[body], input_shape, classes, readout, norm, reset)
     leaky = neuron_name == "lif"
     norm = norm or ("batch" if leaky else "none")
     readout = readout or ("count" if leaky else "membrane")
