@@ -12,12 +12,15 @@ from rich.table import Table
 from spikecut.deploy.bundle import Bundle, open_bundle
 from spikecut.deploy.console import progress_bar, stderr
 from spikecut.errors import InputError
+from spikecut.export.gain import GAIN_UNITY
 from spikecut.export.graph import IntegerNetwork
 from spikecut.export.manifest import Manifest
 from spikecut.models.data import Split
 
 if TYPE_CHECKING:
     from spikecut.deploy.workflow import Run, RunOptions
+
+SHOWN_GAINS = 8
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,9 @@ def inspect_network(target: Path, horizon: int | None = None) -> Result:
     bundle = open_bundle(target) if target.is_dir() else None
     network = bundle.network if bundle and horizon is None else load(target, horizon)
     layers = [_layer_row(network, index) for index in range(len(network.layers))]
+    if any(layer.neuron.gain for layer in network.layers):
+        for row, layer in zip(layers, network.layers, strict=True):
+            row["gain per timestep"] = _gains(layer.neuron.gain)
     table = Table(*layers[0], title=f"{target}: {network.name}, T = {network.horizon}, readout {network.readout}")
     for row in layers:
         table.add_row(*(str(value) for value in row.values()))
@@ -149,6 +155,14 @@ def _layer_row(network: IntegerNetwork, index: int) -> dict[str, Any]:
     }
 
 
+def _gains(gain: tuple[int, ...] | None) -> str:
+    """Each step's gain, as long as there are few; else their range."""
+    if gain is None:
+        return "1"
+    values = [f"{value / GAIN_UNITY:.3g}" for value in (gain if len(gain) <= SHOWN_GAINS else (min(gain), max(gain)))]
+    return (", " if len(gain) <= SHOWN_GAINS else " to ").join(values)
+
+
 def _decay(decay: int) -> str:
     """The 12-bit decay and its time constant in timesteps."""
     if decay == 0:
@@ -173,8 +187,11 @@ def manifest_tables(manifest: Manifest) -> list[RenderableType]:
         "decay error u, v",
         "headroom (bits)",
     ]
+    gains = any(entry.gain_error_max for entry in manifest.layers)
+    columns += ["gain error max"] * gains
     table = Table(*columns, title="quantisation (errors in float units of the folded network)")
     for entry in manifest.layers:
+        gain_error = [f"{entry.gain_error_max:.2g}"] * gains
         table.add_row(
             entry.name,
             str(entry.weight_bits),
@@ -184,6 +201,7 @@ def manifest_tables(manifest: Manifest) -> list[RenderableType]:
             f"{entry.bias_error_max:.2g}",
             f"{entry.decay_error_u:.2g}, {entry.decay_error_v:.2g}",
             f"{entry.headroom_bits:.2f} {entry.headroom}",
+            *gain_error,
         )
     agreement = manifest.agreement
     return [

@@ -1,4 +1,4 @@
-"""Batch norm, spike amplitudes and the input's scale folded into weights and biases, in float64."""
+"""Batch norm, spike amplitudes, the input's scale and the largest gain folded into weights and biases, in float64."""
 
 from dataclasses import replace
 
@@ -13,11 +13,12 @@ def fold(network: FloatNetwork) -> FloatNetwork:
 
     Batch norm (inference): w' = w γ/√(σ² + ε), b' = (b - μ) γ/√(σ² + ε) + β. A spike's amplitude, and the scale of a
     direct input, multiply the weights that read them. A non-zero `zero` moves into the bias, which is exact only
-    without padding.
+    without padding. The largest |gain| of a layer multiplies its weights and its bias, so that all of its gains lie
+    within -1 and 1; gains that are then 1 throughout are none.
 
     Raises
     ------
-    UnsupportedError: the input has a zero point and the first layer pads.
+    UnsupportedError: the input has a zero point and the first layer pads, or all gains of a layer are 0.
     """
     factor = input_factor(network)
     layers: list[FloatLayer] = []
@@ -31,8 +32,9 @@ def fold(network: FloatNetwork) -> FloatNetwork:
                     "padding; shift the data so that zero is 0 and train again"
                 )
             bias = bias + network.input.zero * folded.weight.sum(axis=tuple(range(1, folded.weight.ndim)))
-        neuron = replace(folded.neuron, amplitude=1.0)
-        layers.append(replace(folded, weight=folded.weight * factor, bias=bias, neuron=neuron))
+        largest, gain = _normalised_gain(layer)
+        neuron = replace(folded.neuron, amplitude=1.0, gain=gain)
+        layers.append(replace(folded, weight=folded.weight * largest * factor, bias=bias * largest, neuron=neuron))
         factor = layer.neuron.amplitude
     return replace(network, layers=tuple(layers))
 
@@ -54,3 +56,17 @@ def _fold_batch_norm(layer: FloatLayer) -> FloatLayer:
         bias=(layer.bias - norm.mean) * gain + norm.beta,
         batch_norm=None,
     )
+
+
+def _normalised_gain(layer: FloatLayer) -> tuple[float, tuple[float, ...] | None]:
+    """The largest |gain| of a layer, and its gains divided by it, or None where they are all 1."""
+    gain = layer.neuron.gain
+    if gain is None:
+        return 1.0, None
+    largest = max(map(abs, gain))
+    if not 0 < largest < np.inf:
+        raise UnsupportedError(
+            f"layer {layer.name}: its scales per timestep are {gain}: 0 throughout, or not finite; train again"
+        )
+    normalised = tuple(value / largest for value in gain)
+    return largest, None if set(normalised) == {1.0} else normalised

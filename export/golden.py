@@ -1,7 +1,7 @@
 """The independent witness: what the user's own torch module says, recorded before any folding."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from spikecut.models.quantisation import StagePlan
 
 MINIMUM_SAMPLES = 32
-PER_LAYER = {"twin_spikes": np.int8, "twin_weights": np.int32, "twin_biases": np.int32}
+PER_LAYER = {"twin_spikes": np.int8, "twin_weights": np.int32, "twin_biases": np.int32, "twin_gains": np.int16}
+OPTIONAL = {"twin_gains"}
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Golden:
     twin_spikes: per firing layer, int64 [T, N, *shape].
     twin_weights, twin_biases: per layer, what the twin itself rounded to: weights int64 (O, ...), times 64, and biases
         int64 (O,), in v's units. A changed weight shows here even where no golden sample feels it.
+    twin_gains: per layer that has any, int64 [T], in 4096ths.
     """
 
     images: npt.NDArray[np.float64]
@@ -47,6 +49,7 @@ class Golden:
     twin_spikes: dict[str, IntArray]
     twin_weights: dict[str, IntArray]
     twin_biases: dict[str, IntArray]
+    twin_gains: dict[str, IntArray] = field(default_factory=dict)
 
 
 def make_golden(
@@ -93,6 +96,7 @@ def make_golden(
         twin_spikes={name: integers(sent[name]) for name in spiking},
         twin_weights={stage.name: integers(stage.synapse.weight.detach()) for stage in stages},
         twin_biases={stage.name: integers(_bias(stage)) for stage in stages},
+        twin_gains=twin.gains,
     )
 
 
@@ -126,7 +130,7 @@ def read_golden(path: Path) -> Golden:
     with open_hdf5(path) as file:
         images = np.asarray(read_dataset(file, "images", path)[()], dtype=np.float64)
         scores = np.asarray(read_dataset(file, "float_scores", path)[()], dtype=np.float64)
-        groups = {key: subgroup(file, key, path) for key in PER_LAYER}
+        groups = {key: subgroup(file, key, path) for key in PER_LAYER if key in file or key not in OPTIONAL}
         golden = Golden(
             images=images,
             labels=read_array(file, "labels", path),

@@ -8,6 +8,7 @@ Shapes are torch's: (channels, height, width) or (features,). Neurons follow, pe
     v[t] ← 0                  where s[t], reset "zero"      (hard reset)
     v[t] ← v[t] - threshold   where s[t], reset "subtract"  (soft reset)
 
+With a gain per timestep, gain[t] (u[t] + b) enters v in the place of u[t] + b, see export/gain.py.
 A readout neuron (`reset` "none") never fires; its membrane is the output. `reset_order` "after_leak" is this one; with
 "before_leak" the reset waits for the next step, v[t+1] = (1 - decay_v) v[t] - threshold + ..., which no Process does.
 """
@@ -19,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.errors import ExportError, InputError
+from spikecut.export.gain import check_gain
 
 Encoding = Literal["direct", "bernoulli", "latency", "events"]
 Readout = Literal["count", "membrane"]
@@ -121,7 +123,10 @@ class BatchNorm:
 
 @dataclass(frozen=True)
 class FloatNeuron:
-    """A neuron in the user's units. Decays are fractions in [0, 1]; `amplitude` is the value of one spike."""
+    """A neuron in the user's units. Decays are fractions in [0, 1]; `amplitude` is the value of one spike.
+
+    gain: one per timestep of the horizon, which multiplies current and bias; None for 1.
+    """
 
     threshold: float
     decay_u: float = 1.0
@@ -131,6 +136,7 @@ class FloatNeuron:
     reset_order: ResetOrder = "after_leak"
     fires: Fires = ">"
     amplitude: float = 1.0
+    gain: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -169,6 +175,7 @@ class FloatNetwork:
 
     def __post_init__(self) -> None:
         check_chain(self.layers, self.input)
+        _check_gains(self.layers, self.horizon)
 
 
 @dataclass(frozen=True)
@@ -182,6 +189,7 @@ class IntegerNeuron:
     bias_mantissa: one per output channel (conv) or neuron (dense); the bias is mantissa · 2^bias_exponent in v's units.
         Without any bias the exponent is 6, netx's own.
     v_init: v before the first step of a sample, in v's units.
+    gain: one per timestep of the horizon, in 4096ths, -4096..4096; needs decay_u 4096. None for 1. See export/gain.py.
     """
 
     threshold: int
@@ -192,9 +200,12 @@ class IntegerNeuron:
     v_init: int = 0
     reset: Reset = "zero"
     reset_order: ResetOrder = "after_leak"
+    gain: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bias_mantissa", frozen_int(self.bias_mantissa))
+        if self.gain is not None:
+            check_gain(self.gain, self.decay_u)
         if not self.bias_mantissa.any():
             object.__setattr__(self, "bias_exponent", 6)
 
@@ -273,6 +284,7 @@ class IntegerNetwork:
         check_chain(self.layers, self.input)
         if self.horizon < 1:
             raise InputError(f"horizon T = {self.horizon}: expected at least 1 timestep")
+        _check_gains(self.layers, self.horizon)
         last = self.layers[-1].neuron.reset
         if (self.readout == "membrane") != (last == "none"):
             raise ExportError(f"readout {self.readout!r} does not fit an output layer whose reset is {last!r}")
@@ -349,3 +361,10 @@ def check_chain(layers: tuple[FloatLayer, ...] | tuple[IntegerLayer, ...], spec:
         if layer.input_shape != shape:
             raise ExportError(f"layer {layer.name}: takes {layer.input_shape}, but the one before it gives {shape}")
         shape = layer.output_shape
+
+
+def _check_gains(layers: tuple[FloatLayer, ...] | tuple[IntegerLayer, ...], horizon: int) -> None:
+    for layer in layers:
+        gain = layer.neuron.gain
+        if gain is not None and len(gain) != horizon:
+            raise ExportError(f"layer {layer.name}: a gain for each of {len(gain)} timesteps, but T = {horizon}")

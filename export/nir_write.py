@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from spikecut.errors import BundleError, ExportError, InputError
+from spikecut.errors import BundleError, ExportError, InputError, UnsupportedError
 from spikecut.export.files import replacing
 from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron, Shape, size
 from spikecut.export.nir_file import NirNode
@@ -63,12 +63,19 @@ def write_nir(network: IntegerNetwork, path: Path) -> None:
     Raises
     ------
     InputError: the package nir is not installed.
+    UnsupportedError: a layer has a gain per timestep, for which NIR has no primitive.
     ExportError: the file cannot be written.
     """
     try:
         import nir
     except ImportError as error:
         raise InputError("writing NIR needs the package nir: pip install 'spikecut[nir]'") from error
+    for layer in network.layers:
+        if layer.neuron.gain is not None:
+            raise UnsupportedError(
+                f"layer {layer.name}: NIR has no neuron with a gain per timestep; pass the bundle on, or train with "
+                "batch norm"
+            )
     graph = _as_package(graph_of(network), nir)
     try:
         with replacing(path) as temporary:

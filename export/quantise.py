@@ -17,7 +17,7 @@ from spikecut.export.graph import (
     IntegerNeuron,
 )
 from spikecut.export.headroom import UNITY, Ranges, worst_case
-from spikecut.models.quantisation import StagePlan, round_bias, round_decay, round_threshold, round_weight
+from spikecut.models.quantisation import StagePlan, round_bias, round_decay, round_gain, round_threshold, round_weight
 
 MAXIMUM_BITS = 8
 MINIMUM_BITS = 5
@@ -39,6 +39,8 @@ class LayerReport:
     weight_error_max, weight_error_rms: rounding error of the weights.
     threshold_error, bias_error_max: rounding error of threshold and biases.
     decay_error_u, decay_error_v: rounding error of the decays, fractions per timestep.
+    gain_error_max: rounding error of the gains per timestep, in parts of the largest, which is in the weights. Besides,
+        the product is cut off towards zero, by less than one unit of v, 1 / (64 · scale).
     headroom_bits: doublings left before u wraps or v clips; `headroom` says whether proven or measured.
     """
 
@@ -51,6 +53,7 @@ class LayerReport:
     bias_error_max: float
     decay_error_u: float
     decay_error_v: float
+    gain_error_max: float
     bias_exponent: int
     headroom_bits: float
     headroom: str
@@ -124,10 +127,10 @@ def _rounded(network: FloatNetwork) -> FloatNetwork:
 
 
 def netx_neurons(network: FloatNetwork) -> bool:
-    """Whether netx can express all neurons: hard reset, v(0) = 0, spiking output."""
+    """Whether netx can express all neurons: hard reset, v(0) = 0, no gain per timestep, spiking output."""
     return network.readout == "count" and all(
-        layer.neuron.reset == "zero" and layer.neuron.v_init == 0 and layer.neuron.fires == ">"
-        for layer in network.layers
+        neuron.reset == "zero" and neuron.v_init == 0 and neuron.fires == ">" and neuron.gain is None
+        for neuron in (layer.neuron for layer in network.layers)
     )
 
 
@@ -200,6 +203,11 @@ def _integer_neuron(layer: FloatLayer, neuron: FloatNeuron, scale: float, expone
             f"layer {layer.name}: a reset that waits for the next timestep, before the leak, has no Process; "
             "train with a reset right after the spike"
         )
+    if neuron.gain is not None and neuron.decay_u != 1:
+        raise UnsupportedError(
+            f"layer {layer.name}: scales per timestep (TEBN) on a current that decays slowly have no Process; train "
+            "with batch norm, or without synaptic memory"
+        )
     threshold = 0 if neuron.reset == "none" else round_threshold(neuron.threshold, scale)
     if neuron.v_init not in (0.0, neuron.threshold / 2):
         raise UnsupportedError(f"layer {layer.name}: v(0) = {neuron.v_init:g} is neither 0 nor half the threshold")
@@ -217,6 +225,7 @@ def _integer_neuron(layer: FloatLayer, neuron: FloatNeuron, scale: float, expone
         bias_exponent=exponent,
         v_init=v_init,
         reset=neuron.reset,
+        gain=None if neuron.gain is None else tuple(round_gain(neuron.gain).tolist()),
     )
 
 
@@ -258,6 +267,7 @@ def _report(
 ) -> LayerReport:
     error = after.weight / plan.scale - before.weight
     spiking = after.neuron.reset != "none"
+    gains = np.array(before.neuron.gain or ()), np.array(after.neuron.gain or ()) / UNITY
     return LayerReport(
         name=after.name,
         scale=plan.scale,
@@ -268,6 +278,7 @@ def _report(
         bias_error_max=float(np.abs(after.neuron.bias / plan.scale / 64 - before.bias).max()),
         decay_error_u=abs(after.neuron.decay_u / UNITY - neuron.decay_u),
         decay_error_v=abs(after.neuron.decay_v / UNITY - neuron.decay_v),
+        gain_error_max=float(np.abs(gains[1] - gains[0]).max(initial=0.0)),
         bias_exponent=plan.bias_exponent,
         headroom_bits=ranges.bits,
         headroom="measured" if measured else "proven",

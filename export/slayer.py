@@ -196,6 +196,7 @@ def _report(stage: "SlayerStage", layer: IntegerLayer, ranges: Ranges, measured:
         bias_error_max=0.0,
         decay_error_u=0.0,
         decay_error_v=0.0,
+        gain_error_max=0.0,
         bias_exponent=layer.neuron.bias_exponent,
         headroom_bits=ranges.bits,
         headroom="measured" if measured else "proven",

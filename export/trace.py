@@ -1,6 +1,7 @@
 """A trained torch network → FloatNetwork, layer by layer, before any folding."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,8 @@ def _layer(stage: Stage, shape: Shape) -> FloatLayer:
     bias = np.zeros(weight.shape[0]) if synapse.bias is None else _numpy(synapse.bias)
     norm = _batch_norm(stage)
     neuron = _neuron(stage)
+    if isinstance(stage.norm, TemporalEffectiveBatchNorm):
+        neuron = replace(neuron, gain=tuple(_numpy(stage.norm.scale).tolist()))
     if isinstance(synapse, nn.Linear):
         return FloatLayer(stage.name, "dense", weight, bias, neuron, shape, (weight.shape[0],), norm)
     if synapse.padding_mode != "zeros" or isinstance(synapse.padding, str):
@@ -95,14 +98,9 @@ def _layer(stage: Stage, shape: Shape) -> FloatLayer:
 
 
 def _batch_norm(stage: Stage) -> BatchNorm | None:
-    norm = stage.norm
+    norm = stage.norm.norm if isinstance(stage.norm, TemporalEffectiveBatchNorm) else stage.norm
     if isinstance(norm, nn.Identity):
         return None
-    if isinstance(norm, TemporalEffectiveBatchNorm):
-        raise UnsupportedError(
-            f"layer {stage.name}: TEBN scales each timestep's current by a factor of its own, and no Process has a "
-            "gain per timestep; train with qcfs, tet or ce"
-        )
     if not isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
         raise UnsupportedError(f"layer {stage.name}: {type(norm).__name__} cannot be folded; use batch norm or none")
     if norm.running_mean is None or norm.running_var is None:

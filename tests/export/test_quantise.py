@@ -128,6 +128,8 @@ def test_refusals():
         quantise(with_neuron(reset_order="before_leak"))
     with pytest.raises(UnsupportedError, match="neither 0 nor half"):
         quantise(with_neuron(v_init=0.3))
+    with pytest.raises(UnsupportedError, match=rf"layer {first.name}: scales per timestep .* decays slowly"):
+        quantise(with_neuron(gain=(1.0, 0.5, 0.5, 0.5), decay_u=0.5))
     with pytest.raises(UnsupportedError, match="equality"):
         quantise(with_neuron(fires=">="))
     with pytest.raises(RangeError, match="all weights are zero"):

@@ -19,6 +19,7 @@ def random_network(
     dense_only=False,
     delays=False,
     recurrent=False,
+    gain=False,
 ):
     """A chain of grouped and strided non-square convolutions and dense layers that fires in every layer."""
     rng = np.random.default_rng(seed)
@@ -80,8 +81,23 @@ def random_network(
     else:
         output = neuron(5, 250)
     layers.append(IntegerLayer("output", "dense", weights(5, size), output, features, (5,)))
+    if gain:
+        gains = rng.choice([4096, 3700, 2048, -300, 0], (len(layers), horizon), p=[0.4, 0.3, 0.2, 0.05, 0.05]).tolist()
+        layers = [with_gain(layer, values) for layer, values in zip(layers, gains, strict=True)]
     spec = InputSpec(shape, "direct", bits=4) if graded else InputSpec(shape, "events")
     return IntegerNetwork(tuple(layers), spec, "membrane" if membrane else "count", horizon)
+
+
+def with_gain(layer, gain):
+    """A layer with a gain per timestep, and so without synaptic memory."""
+    return replace(layer, neuron=replace(layer.neuron, decay_u=4096, gain=tuple(gain)))
+
+
+@st.composite
+def gains(draw, horizon):
+    """A gain per timestep: any, few, or none in effect."""
+    one = st.one_of(st.sampled_from([0, 1, 4095, 4096, -4096]), st.integers(-4096, 4096))
+    return draw(st.lists(one, min_size=horizon, max_size=horizon))
 
 
 def random_inputs(network, samples, seed=0, rate=0.4):
@@ -138,8 +154,8 @@ def conv_layers(draw, name, shape):
 
 
 @st.composite
-def networks(draw):
-    """A legal chain of up to two convolutions and one or two dense layers, with either readout."""
+def networks(draw, gain=True):
+    """A legal chain of up to two convolutions and one or two dense layers, with either readout; gain: perhaps gains."""
     graded = draw(st.booleans())
     convolutions = draw(st.integers(0, 2))
     shape = (draw(st.integers(1, 3)), draw(st.integers(2, 5)), draw(st.integers(2, 5)))
@@ -170,6 +186,8 @@ def networks(draw):
         readout = draw(neurons(last.output_shape[0], readout=True))
         layers.append(replace(last, neuron=readout))
     horizon = draw(st.integers(1, 5))
+    if gain and draw(st.booleans()):
+        layers = [with_gain(layer, draw(gains(horizon))) if draw(st.booleans()) else layer for layer in layers]
     return IntegerNetwork(tuple(layers), spec, "membrane" if membrane else "count", horizon)
 
 
