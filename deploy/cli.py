@@ -191,6 +191,25 @@ def export(
 
 
 @app.command()
+def convert(
+    weights: Annotated[Path, typer.Argument(help="State dict of a ReLU network: .safetensors, .pt or .pth.")],
+    out: Annotated[Path, typer.Option(help="Folder of the bundle.")],
+    dataset: Dataset,
+    spec: Annotated[Path | None, typer.Option(help="Its layers, a JSON file; see docs/conversion.md.")] = None,
+    timesteps: Annotated[int, typer.Option(min=1, help="Horizon T.")] = 32,
+    percentile: Annotated[
+        float, typer.Option(help="Of positive activations, which becomes the threshold; 90 to 100.")
+    ] = 99.9,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Turn a plain ReLU network into a spiking one by threshold balancing, and write its bundle."""
+    from spikecut.deploy.relu_commands import convert_command
+
+    _report(convert_command(weights, spec, out, dataset, timesteps, percentile, overwrite), as_json)
+
+
+@app.command()
 def inspect(
     target: Annotated[Path, typer.Argument(help="A bundle, a .net file, or a .nir file.")],
     hardware: Hardware = None,

@@ -37,6 +37,7 @@ from spikecut.models.network import SpikingNetwork
 
 if TYPE_CHECKING:
     from spikecut.export.nir import Imported
+    from spikecut.export.relu import Converted
 
 GOLDEN_SAMPLES = 64
 
@@ -101,7 +102,7 @@ def export_to_bundle(
     Raises DataError for samples that are events, and what export_network raises.
     """
     chosen = dataset or str(recipe.get("dataset", ""))
-    split = _stills(chosen).calibration
+    split = stills(chosen).calibration
     images, labels = split.x[:GOLDEN_SAMPLES], split.y[:GOLDEN_SAMPLES]
 
     def measure(integer: IntegerNetwork) -> dict[str, Ranges]:
@@ -114,7 +115,7 @@ def export_to_bundle(
     return manifest
 
 
-def _stills(dataset: str) -> Dataset:
+def stills(dataset: str) -> Dataset:
     """The data set; DataError if its samples are events."""
     data = load_dataset(dataset)
     if data.frames is not None:
@@ -137,12 +138,7 @@ def import_to_bundle(
     from spikecut.models.encoding import encoding_for
 
     network, witness = imported.checked()
-    data = _stills(dataset)
-    if data.shape != imported.input_shape:
-        raise DataError(f"{dataset}: samples of shape {data.shape}, but the network takes {imported.input_shape}")
-    classes = list(network.chain())[-1].synapse.weight.shape[0]
-    if len(data.labels) > classes:
-        raise DataError(f"{dataset}: {len(data.labels)} classes, but the network has {classes} outputs")
+    data = matching_data(dataset, network)
     chosen = encoding or "direct"
     if chosen not in ("direct", "bernoulli", "latency"):
         raise InputError(f"--encoding {encoding!r}: expected direct, bernoulli or latency")
@@ -152,16 +148,55 @@ def import_to_bundle(
         f"{fields['bits']} bits, unit {fields['scale']:.4g}" if chosen == "direct" else f"scale {fields['scale']:.4g}"
     )
     assumed = (f"input {chosen}, {said}{'' if encoding else ': no --encoding given'}",)
-    recipe = {
-        "method": "nir",
+    told = {**source, "assumed": [*imported.assumed, *assumed], "nodes": [asdict(node) for node in imported.nodes]}
+    recipe = {**_recipe("nir", network, data, dataset, horizon, fields), "nir": told}
+    manifest = export_to_bundle(network, jsonable(recipe), out, dataset, out.name, witness=witness, rounding=True)
+    return manifest, assumed
+
+
+def matching_data(dataset: str, network: SpikingNetwork) -> Dataset:
+    """The data set; DataError for events, or samples or classes that do not fit the network."""
+    data = stills(dataset)
+    if data.shape != network.input_shape:
+        raise DataError(f"{dataset}: samples of shape {data.shape}, but the network takes {network.input_shape}")
+    if len(data.labels) > _classes(network):
+        raise DataError(f"{dataset}: {len(data.labels)} classes, but the network has {_classes(network)} outputs")
+    return data
+
+
+def _classes(network: SpikingNetwork) -> int:
+    return int(list(network.chain())[-1].synapse.weight.shape[0])
+
+
+def _recipe(
+    method: str, network: SpikingNetwork, data: Dataset, dataset: str, horizon: int, fields: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a manifest's recipe says of a network that was not trained here."""
+    return {
+        "method": method,
         "dataset": dataset,
         "horizon": horizon,
         "input": fields,
-        "labels": [*data.labels, *(str(n) for n in range(len(data.labels), classes))],
-        "nir": {**source, "assumed": [*imported.assumed, *assumed], "nodes": [asdict(node) for node in imported.nodes]},
+        "labels": [*data.labels, *(str(n) for n in range(len(data.labels), _classes(network)))],
     }
-    manifest = export_to_bundle(network, jsonable(recipe), out, dataset, out.name, witness=witness, rounding=True)
-    return manifest, assumed
+
+
+def convert_to_bundle(
+    converted: "Converted", out: Path, dataset: str, horizon: int, source: Mapping[str, Any]
+) -> Manifest:
+    """Export a converted ReLU network, direct input; source: goes into the manifest's recipe.
+
+    Raises DataError for samples or classes that do not fit the network, and what export_network raises.
+    """
+    from spikecut.models.encoding import encoding_for
+
+    data = matching_data(dataset, converted.network)
+    fields = asdict(encoding_for("direct", data.train, 0))
+    told = {**source, **converted.report()}
+    recipe = {**_recipe("relu", converted.network, data, dataset, horizon, fields), "relu": told}
+    return export_to_bundle(
+        converted.network, jsonable(recipe), out, dataset, out.name, witness=converted.witness, rounding=False
+    )
 
 
 def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
