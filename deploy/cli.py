@@ -199,7 +199,7 @@ def convert(
     timesteps: Annotated[int, typer.Option(min=1, help="Horizon T.")] = 32,
     percentile: Annotated[
         float, typer.Option(help="Of positive activations, which becomes the threshold; 90 to 100.")
-    ] = 99.9,
+    ] = 99.0,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from spikecut.export.relu import Converted
     from spikecut.models.relu import ReluNetwork
 
-PERCENTILE = 99.9
+PERCENTILE = 99.0
 TIMESTEPS = 32
 
 
@@ -128,8 +128,7 @@ def _tables(converted: "Converted", loss: Loss) -> list[RenderableType]:
     table = Table("layer", "type", "shape", "λ", "what becomes of it", title=title)
     for layer in converted.layers:
         shape = "×".join(map(str, layer.shape))
-        threshold = "" if layer.threshold is None else f"{layer.threshold:.4g}"
-        table.add_row(layer.layer, layer.kind, shape, threshold, layer.detail)
+        table.add_row(layer.layer, layer.kind, shape, _range(layer.thresholds), layer.detail)
     horizon = len(loss.integers)
     steps = sorted({*(2**n for n in range(horizon.bit_length())), horizon})
     curve = ", ".join(f"{100 * loss.integers[step - 1]:.2f} % at {step}" for step in steps if step <= horizon)
@@ -140,3 +139,9 @@ def _tables(converted: "Converted", loss: Loss) -> list[RenderableType]:
         f"{loss.points:.2f} points lost",
         f"integers by timestep: {curve}",
     ]
+
+
+def _range(thresholds: tuple[float, ...]) -> str:
+    if len(thresholds) < 2:
+        return "".join(f"{value:.4g}" for value in thresholds)
+    return f"{min(thresholds):.4g} to {max(thresholds):.4g}"

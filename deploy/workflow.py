@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from spikecut.deploy.trace import ExitReason, Mode, RunTrace, joined
 from spikecut.errors import DataError, InputError, Interrupted, SpikecutError
 from spikecut.export.encode import encode
 from spikecut.export.files import replacing
-from spikecut.export.graph import IntegerNetwork, Integers
+from spikecut.export.graph import Floats, IntegerNetwork, Integers
 from spikecut.export.headroom import Ranges
 from spikecut.export.manifest import Manifest
 from spikecut.export.pipeline import export_network
@@ -93,11 +93,13 @@ def export_to_bundle(
     out: Path,
     dataset: str | None = None,
     name: str | None = None,
+    ranges: "Callable[[IntegerNetwork, Floats], dict[str, Ranges]] | None" = None,
     **imported: Any,
 ) -> Manifest:
     """Export a trained network; golden samples come from the calibration split of `dataset`, or the recipe's.
 
-    imported: `witness` and `rounding` of export_network, for others' networks.
+    ranges: measures |u| and |v| on samples; None runs the calibration split in plain numpy.
+    imported: `witness`, `rounding` and `wide` of export_network, for others' networks.
 
     Raises DataError for samples that are events, and what export_network raises.
     """
@@ -106,7 +108,7 @@ def export_to_bundle(
     images, labels = split.x[:GOLDEN_SAMPLES], split.y[:GOLDEN_SAMPLES]
 
     def measure(integer: IntegerNetwork) -> dict[str, Ranges]:
-        return measure_ranges(integer, encode(split.x, integer))
+        return ranges(integer, split.x) if ranges else measure_ranges(integer, encode(split.x, integer))
 
     manifest = export_network(
         network, recipe, out, images, labels, name or str(recipe.get("method", "network")), measure, **imported
@@ -188,6 +190,7 @@ def convert_to_bundle(
 
     Raises DataError for samples or classes that do not fit the network, and what export_network raises.
     """
+    from spikecut.export.measure import integrate_fire_ranges
     from spikecut.models.encoding import encoding_for
 
     data = matching_data(dataset, converted.network)
@@ -195,7 +198,14 @@ def convert_to_bundle(
     told = {**source, **converted.report()}
     recipe = {**_recipe("relu", converted.network, data, dataset, horizon, fields), "relu": told}
     return export_to_bundle(
-        converted.network, jsonable(recipe), out, dataset, out.name, witness=converted.witness, rounding=False
+        converted.network,
+        jsonable(recipe),
+        out,
+        dataset,
+        out.name,
+        integrate_fire_ranges,
+        witness=converted.witness,
+        wide=True,
     )
 
 

@@ -38,6 +38,7 @@ def export_network(
     measure: Measure | None = None,
     witness: "torch.nn.Module | None" = None,
     rounding: bool = False,
+    wide: bool = False,
 ) -> Manifest:
     """Write the bundle of a trained network; the folder appears whole or not at all.
 
@@ -47,7 +48,7 @@ def export_network(
     recipe: how it was trained; names its input, labels and horizon.
     images, labels: at least 32 golden samples [N, *shape] and their classes [N].
     measure: gives the ranges of u and v on samples, where no weight width is proven to fit.
-    witness: gives the golden float scores in the network's place. rounding: neurons may be approximated, see quantise.
+    witness: gives the golden float scores in the network's place. rounding, wide: see quantise.
 
     Raises
     ------
@@ -58,7 +59,7 @@ def export_network(
     if not isinstance(horizon, int) or horizon < 1:
         raise CheckpointError(f"the checkpoint's recipe gives horizon T = {horizon!r}; train again")
     spiking = spiking_form(network)
-    quantised = quantise(trace(spiking, spec, horizon), name, measure, rounding)
+    quantised = quantise(trace(spiking, spec, horizon), name, measure, rounding, wide)
     golden = make_golden(spiking, quantised.plans, spec, horizon, images, labels, witness)
     with replacing_folder(out) as folder:
         write_netx(quantised.network, folder / NETWORK)

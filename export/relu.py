@@ -4,7 +4,7 @@ What stands between two ReLUs (pooling, weights, batch norm) becomes one synapse
 use, in float64; models.relu holds thresholds and witness, which share none of it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -17,21 +17,21 @@ from spikecut.errors import BundleError, InputError, UnsupportedError
 from spikecut.export.graph import Array, Floats, IntArray, Shape
 from spikecut.export.nir import synapse_module
 from spikecut.export.nir_file import NirNode
-from spikecut.export.nir_synapses import Synapse, after, as_dense, identity
+from spikecut.export.nir_synapses import Synapse, after, as_dense
 from spikecut.models.layer_spec import load_relu_network
 from spikecut.models.network import SpikingNetwork, Stage
-from spikecut.models.neurons.integrate_fire import MembraneReadout
-from spikecut.models.relu import ReluLayer, ReluNetwork, SpikingWitness, integrate_fire
+from spikecut.models.neurons.integrate_fire import IntegrateFire, MembraneReadout
+from spikecut.models.relu import ReluLayer, ReluNetwork, SpikingWitness
 
 
 @dataclass(frozen=True)
 class LayerFate:
-    """What becomes of one layer; threshold: λ of a ReLU, None otherwise."""
+    """What becomes of one layer; thresholds: λ of a ReLU, one per channel of a map, none otherwise."""
 
     layer: str
     kind: str
     shape: Shape
-    threshold: float | None
+    thresholds: tuple[float, ...]
     detail: str
 
 
@@ -77,7 +77,7 @@ def read_relu(weights: Path, spec: Path | None) -> ReluNetwork:
 
 
 def convert_relu(
-    network: ReluNetwork | nn.Module, images: Floats, labels: IntArray, percentile: float = 99.9
+    network: ReluNetwork | nn.Module, images: Floats, labels: IntArray, percentile: float = 99.0
 ) -> Converted:
     """Balance the thresholds of a trained ReLU network on calibration samples, and make it spike.
 
@@ -111,32 +111,38 @@ def _accuracy(scores: Tensor, labels: IntArray) -> float:
     return float(np.mean(scores.argmax(1).numpy() == labels))
 
 
-def _stages(network: ReluNetwork, thresholds: Mapping[str, float]) -> tuple[list[Stage], list[LayerFate]]:
+def _stages(network: ReluNetwork, thresholds: Mapping[str, Tensor]) -> tuple[list[Stage], list[LayerFate]]:
     stages: list[Stage] = []
     layers: list[LayerFate] = []
-    between = _Between(network.input_shape)
+    between = _Between(network.input_shape, np.ones(network.input_shape[0]))
     for layer in network.layers:
-        threshold = None
+        balanced: tuple[float, ...] = ()
         if layer.role == "relu":
-            threshold = thresholds[layer.name]
-            stages.append(between.stage(integrate_fire(threshold)))
+            balanced = tuple(thresholds[layer.name].flatten().tolist())
+            stages.append(between.spiking(balanced))
             detail = f"integrate-and-fire neurons of {stages[-1].name}, soft reset, v(0) = λ/2"
-            between = _Between(layer.output_shape)
+            gain = np.array(balanced) if len(balanced) > 1 else np.ones(layer.output_shape[0])
+            between = _Between(layer.output_shape, gain)
         else:
             detail = between.add(layer)
         kind = type(layer.module).__name__
-        layers.append(LayerFate(layer.name, kind, layer.output_shape, threshold, detail))
-    stages.append(between.stage(MembraneReadout()))
+        layers.append(LayerFate(layer.name, kind, layer.output_shape, balanced, detail))
+    stages.append(between.last())
     return stages, layers
 
 
 class _Between:
-    """The linear layers between two ReLUs, as they come: W x + b, and an offset that the next weights will read."""
+    """The linear layers between two ReLUs, as they come, as one synapse.
 
-    def __init__(self, shape: Shape) -> None:
+    shape: of what comes in. gain, offset: per channel, what the next weights read is gain · x + offset: the λ of the
+    spikes, and a batch norm before the weights.
+    """
+
+    def __init__(self, shape: Shape, gain: Array) -> None:
         self.shape = shape
+        self.gain = gain
+        self.offset = np.zeros(shape[0])
         self.synapse: Synapse | None = None
-        self.offset = np.zeros(shape[0])  # per channel of what comes in, from a batch norm before the weights
         self.name = ""
         self.flat = False
 
@@ -149,106 +155,107 @@ class _Between:
             return "torch's order is kept"
         if layer.role == "norm":
             return self._norm(layer)
-        node = _pool(layer) if layer.role == "pool" else _weights(layer)
         try:
-            self._add(layer, node)
+            self._pool(layer) if layer.role == "pool" else self._weights(layer)
         except (BundleError, UnsupportedError) as error:
             raise type(error)(str(error).replace("node ", "layer ", 1)) from error
         return "weights" if layer.role == "weights" else "multiplied into weights, exactly"
 
-    def _add(self, layer: ReluLayer, node: NirNode) -> None:
-        divisor = getattr(layer.module, "divisor_override", None)
-        added = after(self.synapse, node, self.shape, self.flat)
-        if divisor:
-            added = added.scaled(1 / divisor)
-        if layer.role == "weights":
-            self.name = _stage_name(layer)
-            added = replace(added, bias=added.bias + self._read_offset(layer, node))
-            self.flat = False
-        elif divisor:
-            self.offset = self.offset * np.prod(_sides(node, "kernel_size")) / divisor
-        self.synapse, self.shape = added, added.output_shape
+    def _pool(self, layer: ReluLayer) -> None:
+        module = cast(nn.AvgPool2d, layer.module)
+        sides = module.kernel_size
+        kernel = np.array([sides, sides] if isinstance(sides, int) else list(sides), dtype=np.int64)
+        numbers = {"kernel_size": kernel, "stride": kernel, "padding": np.zeros(2, dtype=np.int64)}
+        node = NirNode(layer.name, "SumPool2d", numbers)
+        divisor = module.divisor_override or int(kernel.prod())
+        self.synapse = after(self.synapse, node, self.shape, self.flat).scaled(1 / divisor)
+        self.offset = self.offset * (kernel.prod() / divisor)
+        self.shape = self.synapse.output_shape
 
-    def _read_offset(self, layer: ReluLayer, node: NirNode) -> Array:
+    def _weights(self, layer: ReluLayer) -> None:
+        numbers = {key: value.numpy() for key, value in layer.module.state_dict().items()}
+        weight = np.asarray(numbers["weight"], dtype=np.float64)
+        added = self._read(layer, weight, self.offset)
+        numbers["weight"] = self._scaled(layer, weight)
+        texts = {}
+        if isinstance(layer.module, nn.Conv2d):
+            if isinstance(layer.module.padding, str):
+                texts["padding"] = layer.module.padding
+            else:
+                numbers["padding"] = np.array(layer.module.padding)
+            numbers |= {key: np.array(getattr(layer.module, key)) for key in ("stride", "dilation", "groups")}
+        node = NirNode(layer.name, "Conv2d" if isinstance(layer.module, nn.Conv2d) else "Affine", numbers, texts)
+        synapse = after(self.synapse, node, self.shape, self.flat)
+        self.synapse = replace(synapse, bias=synapse.bias + added)
+        self.shape, self.flat, self.name = synapse.output_shape, False, _stage_name(layer)
+
+    def _scaled(self, layer: ReluLayer, weight: Array) -> Array:
+        read = self._channels(layer, weight, self.gain)
+        return np.asarray(weight * read.reshape(*read.shape, *([1] * (weight.ndim - 2))))
+
+    def _read(self, layer: ReluLayer, weight: Array, offset: Array) -> Array:
         """What the weights make of the offset; UnsupportedError where padding would have to carry it."""
-        weight = np.asarray(node.numbers["weight"], dtype=np.float64)
-        if not self.offset.any():
+        if not offset.any():
             return np.zeros(len(weight))
-        if isinstance(layer.module, nn.Linear):
-            per_input = np.repeat(self.offset, weight.shape[1] // len(self.offset))
-            return np.asarray(weight @ per_input, dtype=np.float64)
-        if node.texts.get("padding", "valid") != "valid" or ("padding" in node.numbers and _sides(node, "padding").any()):
+        padding = getattr(layer.module, "padding", 0)
+        if padding != "valid" and np.any(np.asarray(padding) != 0):
             raise UnsupportedError(
                 f"layer {layer.name}: a batch norm before a convolution that pads: its offset is not in the padding; "
                 "put the batch norm behind the convolution, or pad with 0"
             )
-        groups = int(node.numbers["groups"])
-        channel = np.arange(len(weight))[:, None] // (len(weight) // groups) * weight.shape[1]
-        read = self.offset[channel + np.arange(weight.shape[1])]
-        return np.asarray((weight.sum(axis=(2, 3)) * read).sum(axis=1), dtype=np.float64)
+        sums = weight.reshape(*weight.shape[:2], -1).sum(axis=2)
+        return np.asarray((sums * self._channels(layer, weight, offset)).sum(axis=1))
+
+    def _channels(self, layer: ReluLayer, weight: Array, values: Array) -> Array:
+        """Values per incoming channel, where each weight reads them: (O, I/groups), or (1, I) of a dense layer."""
+        if isinstance(layer.module, nn.Conv2d):
+            per_group = weight.shape[1]
+            first = np.arange(len(weight))[:, None] // (len(weight) // layer.module.groups) * per_group
+            return np.asarray(values[first + np.arange(per_group)])
+        return np.asarray(np.repeat(values, weight.shape[1] // len(values))[None])
 
     def _norm(self, layer: ReluLayer) -> str:
         state = {key: value.numpy().astype(np.float64) for key, value in layer.module.state_dict().items()}
         epsilon = cast("nn.BatchNorm2d | nn.BatchNorm1d", layer.module).eps
         gain = state.get("weight", np.ones(1)) / np.sqrt(state["running_var"] + epsilon)
         offset = state.get("bias", np.zeros(1)) - state["running_mean"] * gain
-        if self.name:
-            if self.synapse is None or len(gain) != len(self.synapse.bias):
-                raise UnsupportedError(f"layer {layer.name}: a batch norm behind Flatten; put it before")
-            self.synapse = replace(self.synapse.scaled(gain), bias=self.synapse.bias * gain + offset)
-            return f"folded into the weights of {self.name}"
-        if self.flat and len(gain) != len(self.offset):
+        channels = len(self.gain) if self.synapse is None or not self.name else len(self.synapse.bias)
+        if len(gain) != channels:
             raise UnsupportedError(f"layer {layer.name}: a batch norm behind Flatten; put it before")
-        self.synapse = (self.synapse or identity(self.shape, layer.name)).scaled(gain)
-        self.offset = self.offset * gain + offset
+        if self.synapse is not None and self.name:
+            scaled = self.synapse.scaled(gain)
+            self.synapse = replace(scaled, bias=scaled.bias + offset)
+            return f"folded into the weights of {self.name}"
+        self.gain, self.offset = self.gain * gain, self.offset * gain + offset
         return "folded into the next weights"
 
-    def stage(self, neuron: nn.Module) -> Stage:
-        """The stage of what was taken, with these neurons behind it."""
-        if self.synapse is None:
-            raise InputError("a ReLU without weights in front")
-        synapse = self.synapse
-        if synapse.output_shape[1:] == (1, 1) and isinstance(neuron, MembraneReadout):
+    def spiking(self, thresholds: tuple[float, ...]) -> Stage:
+        """The stage of what was taken, with integrate-and-fire neurons; of several λ, each is divided out of its row."""
+        if len(thresholds) == 1:
+            return self._stage(self._taken(), IntegrateFire(thresholds[0], thresholds[0] / 2))
+        return self._stage(self._taken().scaled(1 / np.array(thresholds)), IntegrateFire(1.0, 0.5))
+
+    def last(self) -> Stage:
+        """The stage whose sums are the scores."""
+        synapse = self._taken()
+        if synapse.output_shape[1:] == (1, 1):
             synapse = as_dense(synapse, self.name)
-        if isinstance(neuron, MembraneReadout) and len(synapse.output_shape) != 1:
+        if len(synapse.output_shape) != 1:
             raise UnsupportedError(
                 f"layer {self.name}: the scores are a flattened map {synapse.output_shape}; end in Linear, or in global "
                 "average pooling and Flatten"
             )
-        if not synapse.weight.any():
+        return self._stage(synapse, MembraneReadout())
+
+    def _taken(self) -> Synapse:
+        if self.synapse is None or not self.synapse.weight.any():
             raise UnsupportedError(f"layer {self.name}: all weights are zero; nothing would ever reach it")
+        return self.synapse
+
+    def _stage(self, synapse: Synapse, neuron: nn.Module) -> Stage:
         return Stage(self.name, synapse_module(synapse), nn.Identity(), neuron)
 
 
 def _stage_name(layer: ReluLayer) -> str:
     kind = "dense" if isinstance(layer.module, nn.Linear) else "conv"
     return f"{kind}{layer.name}" if layer.name.isdigit() else layer.name
-
-
-def _weights(layer: ReluLayer) -> NirNode:
-    numbers = {key: value.numpy() for key, value in layer.module.state_dict().items()}
-    if isinstance(layer.module, nn.Linear):
-        return NirNode(layer.name, "Affine", numbers)
-    module = cast(nn.Conv2d, layer.module)
-    texts = {}
-    if isinstance(module.padding, str):
-        texts["padding"] = module.padding
-    else:
-        numbers["padding"] = np.array(module.padding)
-    numbers |= {key: np.array(getattr(module, key)) for key in ("stride", "dilation", "groups")}
-    return NirNode(layer.name, "Conv2d", numbers, texts)
-
-
-def _pool(layer: ReluLayer) -> NirNode:
-    module = cast(nn.AvgPool2d, layer.module)
-    kernel = _both(module.kernel_size)
-    kind = "SumPool2d" if module.divisor_override else "AvgPool2d"
-    return NirNode(layer.name, kind, {"kernel_size": kernel, "stride": kernel, "padding": np.zeros(2, dtype=np.int64)})
-
-
-def _both(sides: int | Iterable[int]) -> IntArray:
-    return np.array([sides, sides] if isinstance(sides, int) else list(sides), dtype=np.int64)
-
-
-def _sides(node: NirNode, key: str) -> IntArray:
-    return np.asarray(node.numbers[key], dtype=np.int64).reshape(-1)

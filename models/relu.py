@@ -4,8 +4,9 @@
     threshold balancing", IJCNN 2015; Rueckauer, Lungu, Hu, Pfeiffer, Liu, "Conversion of continuous-valued deep
     networks to efficient event-driven networks for image classification", Frontiers in Neuroscience 11 (2017).
 
-A ReLU becomes an IntegrateFire neuron with threshold λ, v(0) = λ/2, soft reset and spikes of value λ. With constant
-input its rate tends to clip(z, 0, λ); how fast, for every layer, is in docs/conversion.md.
+A ReLU becomes integrate-and-fire neurons with threshold λ, v(0) = λ/2, soft reset and spikes of value λ. Their rate
+tends to clip(z, 0, λ); how fast, for every layer, is in docs/conversion.md. Maps have a λ for each channel (Kim, Park,
+Na, Yoon, "Spiking-YOLO", AAAI 2020), vectors have one for all.
 """
 
 import copy
@@ -18,7 +19,6 @@ import torch
 from torch import Tensor, nn
 
 from spikecut.errors import InputError, UnsupportedError
-from spikecut.models.neurons.integrate_fire import IntegrateFire
 from spikecut.models.relu_graph import NamedModule, named_modules, refusal
 
 Shape = tuple[int, ...]
@@ -27,6 +27,7 @@ Role = Literal["weights", "norm", "relu", "pool", "flatten", "nothing"]
 BATCH = 250
 LEAST_PERCENTILE = 90.0
 MAXIMUM_MAP = 2**26  # numbers in one layer's output
+LARGEST_SPREAD = 4.0  # between the λ of two channels: it costs the weights at most two bits
 SAME_SCORES = 1e-3  # of the largest score: float32 sums in another order differ by less
 
 ROLES: dict[type[nn.Module], Role] = {
@@ -95,7 +96,7 @@ class ReluNetwork(nn.Module):
             images = layer.module(images)
         return images
 
-    def activations(self, images: Tensor, clip: Mapping[str, float] | None = None) -> Iterator[tuple[str, Tensor]]:
+    def activations(self, images: Tensor, clip: Mapping[str, Tensor] | None = None) -> Iterator[tuple[str, Tensor]]:
         """What each ReLU sends, by name, [N, *shape], and at last the scores as "".
 
         clip: thresholds λ; where given, activations are cut at them, as those of the spiking network are for T → ∞.
@@ -108,7 +109,7 @@ class ReluNetwork(nn.Module):
                 yield layer.name, images
         yield "", images
 
-    def scores(self, images: Tensor, clip: Mapping[str, float] | None = None) -> Tensor:
+    def scores(self, images: Tensor, clip: Mapping[str, Tensor] | None = None) -> Tensor:
         """Scores [N, classes] of samples [N, *input_shape] in batches; clip: see `activations`."""
         parts = []
         with torch.no_grad():
@@ -127,11 +128,12 @@ class ReluNetwork(nn.Module):
         if said.shape != chain.shape or float((said - chain).abs().max()) > SAME_SCORES * float(chain.abs().max()):
             raise InputError("the module does not compute what its layers do (hooks?): give an nn.Sequential of them")
 
-    def thresholds(self, images: Tensor, percentile: float) -> dict[str, float]:
-        """λ of every ReLU: the value that a share 1 - percentile/100 of its positive activations exceeds.
+    def thresholds(self, images: Tensor, percentile: float) -> dict[str, Tensor]:
+        """λ of every ReLU, [C, 1, 1] or [1]: a share 1 - percentile/100 of its positive activations is larger.
 
         images: [N, *input_shape], the calibration samples. percentile: 90 to 100; 100 is the maximum (Diehl et al.),
-        a little less is robust against outliers (Rueckauer et al.).
+        a little less is robust against outliers (Rueckauer et al.). No λ is below a quarter of its layer's largest,
+        which is also that of a channel that is never active.
 
         Raises InputError for another percentile, or a ReLU that is never active.
         """
@@ -139,33 +141,41 @@ class ReluNetwork(nn.Module):
             raise InputError(f"percentile {percentile:g}: expected {LEAST_PERCENTILE:g} to 100")
         share = 1 - percentile / 100
         tails: dict[str, Tensor] = {}
-        positive: dict[str, int] = {}
+        positive: dict[str, Tensor] = {}
         with torch.no_grad():
             for part in images.double().split(BATCH):
                 for name, sent in self.activations(part):
                     if not name:
                         continue
-                    positive[name] = positive.get(name, 0) + int((sent > 0).sum())
-                    kept = int(share * len(images) * sent[0].numel()) + 1
-                    tail = torch.cat([tails.get(name, sent.new_empty(0)), sent[sent > 0]])
-                    tails[name] = tail.topk(min(kept, len(tail))).values
-        for name, count in positive.items():
-            if not count:
-                raise InputError(f"layer {name}: never active on the calibration samples: leave it out, or train again")
-        return {name: float(tail[int(share * positive[name])]) for name, tail in tails.items()}
+                    rows = sent.transpose(0, 1).flatten(1) if sent.ndim == 4 else sent.reshape(1, -1)
+                    positive[name] = positive.get(name, torch.zeros(1)) + (rows > 0).sum(1)
+                    kept = int(share * len(images) * rows.shape[1] / len(part)) + 1
+                    tail = torch.cat([tails.get(name, rows[:, :0]), rows], dim=1)
+                    tails[name] = tail.topk(min(kept, tail.shape[1]), dim=1).values
+        return {name: _balanced(name, tails[name], positive[name], share) for name in tails}
+
+
+def _balanced(name: str, tails: Tensor, positive: Tensor, share: float) -> Tensor:
+    """λ from the largest activations of each channel, [C, kept], and how many were positive, [C]."""
+    rank = (share * positive).long().clamp(max=tails.shape[1] - 1)
+    thresholds = tails.gather(1, rank[:, None])[:, 0]
+    largest = float(thresholds.max())
+    if largest <= 0:
+        raise InputError(f"layer {name}: never active on the calibration samples: leave it out, or train again")
+    bounded = torch.where(positive > 0, thresholds, largest).clamp(min=largest / LARGEST_SPREAD)
+    return bounded if len(bounded) == 1 else bounded[:, None, None]
 
 
 class SpikingWitness(nn.Module):
-    """The chain's own modules over time, each ReLU an IntegrateFire neuron: the golden witness of a conversion.
+    """The chain's own modules over time, each ReLU integrate-and-fire neurons: the golden witness of a conversion.
 
     Frames [T, N, *input_shape] → what each step adds to the scores, [T, N, classes], float64. Nothing is folded.
     """
 
-    def __init__(self, network: ReluNetwork, thresholds: Mapping[str, float]) -> None:
+    def __init__(self, network: ReluNetwork, thresholds: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.network = network
-        self.neurons = nn.ModuleList(integrate_fire(value).double() for value in thresholds.values())
-        self.order = {name: index for index, name in enumerate(thresholds)}
+        self.thresholds = dict(thresholds)
 
     def forward(self, frames: Tensor) -> Tensor:
         """See above."""
@@ -177,16 +187,22 @@ class SpikingWitness(nn.Module):
         recorded = {}
         for layer in self.network.layers:
             if layer.role == "relu":
-                sent = self.neurons[self.order[layer.name]](sent)
+                sent = _integrate_and_fire(sent, self.thresholds[layer.name])
                 recorded[layer.name] = sent
             else:
                 sent = cast(Tensor, layer.module(sent.flatten(0, 1))).unflatten(0, sent.shape[:2])
         return recorded | {"": sent}
 
 
-def integrate_fire(threshold: float) -> IntegrateFire:
-    """The neuron of a ReLU: λ, v(0) = λ/2, spikes of value λ."""
-    return IntegrateFire(threshold, threshold / 2)
+def _integrate_and_fire(currents: Tensor, threshold: Tensor) -> Tensor:
+    """v[t] = v[t-1] + x[t], v(0) = λ/2; λ is sent and subtracted where v[t] ≥ λ. Currents and result [T, N, *shape]."""
+    membrane_potential = torch.zeros_like(currents[0]) + threshold / 2
+    sent = torch.empty_like(currents)
+    for step, current in enumerate(currents):
+        membrane_potential = membrane_potential + current
+        sent[step] = torch.where(membrane_potential >= threshold, threshold, 0.0)
+        membrane_potential = membrane_potential - sent[step]
+    return sent
 
 
 def _shaped(modules: Sequence[NamedModule], shape: Shape) -> Iterator[ReluLayer]:
