@@ -8,6 +8,7 @@
 
 import argparse
 import json
+import os
 import time
 from pathlib import Path
 
@@ -16,9 +17,16 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
-from spikecut.models.data import Split, load_dataset
+from spikecut.deploy.backends.batched import run_batched
+from spikecut.deploy.bundle import open_bundle
+from spikecut.deploy.cutoff_commands import calibrate_split
+from spikecut.deploy.relu_commands import convert_command
+from spikecut.export.encode import encode
+from spikecut.export.relu import read_relu
+from spikecut.models.data import FOLDER_VARIABLE, Split, load_dataset
 
 EPOCHS, BATCH, LEARNING_RATE, SEED = 6, 100, 4e-3, 0
+HORIZONS, EPSILON = (16, 8), 0.01
 
 
 def cnn() -> nn.Sequential:
@@ -93,10 +101,39 @@ def train(folder: Path, data: Path) -> None:
     (folder / "cnn.json").write_text(json.dumps(SPEC, indent=1) + "\n", encoding="utf-8")
 
 
+def table(folder: Path, data: Path) -> None:
+    """Convert, calibrate, and run all test samples on the batched engine, with the cutoff and without."""
+    os.environ[FOLDER_VARIABLE] = str(data)
+    torch.set_num_threads(1)
+    dataset = load_dataset("fashion-mnist")
+    relu = read_relu(folder / "cnn.safetensors", folder / "cnn.json").scores(torch.from_numpy(dataset.test.x))
+    own = float((relu.argmax(1).numpy() == dataset.test.y).mean())
+    print("| T | weights (bits) | ReLU | integers at T | lost (points) | with the cutoff | mean timesteps |")
+    print("|---|---|---|---|---|---|---|")
+    for timesteps in HORIZONS:
+        out = folder / f"bundle{timesteps}"
+        convert_command(
+            folder / "cnn.safetensors", folder / "cnn.json", out, "fashion-mnist", timesteps, overwrite=True
+        )
+        bundle = open_bundle(out)
+        calibrate_split(bundle, dataset.calibration, "fashion-mnist", "topk", EPSILON)
+        inputs = encode(dataset.test.x, bundle.network)
+        scores = run_batched(bundle.network, inputs).scores
+        full = float((scores.sum(0).argmax(1) == dataset.test.y).mean())
+        cut = run_batched(bundle.network, inputs, bundle.cutoff())
+        halted = float((cut.predictions == dataset.test.y).mean())
+        bits = ", ".join(str(layer.weight_bits) for layer in bundle.manifest.layers)
+        print(
+            f"| {timesteps} | {bits} | {100 * own:.2f} % | {100 * full:.2f} % | {100 * (own - full):.2f} | "
+            f"{100 * halted:.2f} % | {cut.timesteps.mean():.2f} |",
+            flush=True,
+        )
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("train", "table"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--data", type=Path, required=True)
     given = parser.parse_args()
-    train(given.folder, given.data)
+    (train if given.what == "train" else table)(given.folder, given.data)

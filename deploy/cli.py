@@ -196,7 +196,7 @@ def convert(
     out: Annotated[Path, typer.Option(help="Folder of the bundle.")],
     dataset: Dataset,
     spec: Annotated[Path | None, typer.Option(help="Its layers, a JSON file; see docs/conversion.md.")] = None,
-    timesteps: Annotated[int, typer.Option(min=1, help="Horizon T.")] = 32,
+    timesteps: Annotated[int, typer.Option(min=1, help="Horizon T.")] = 16,
     percentile: Annotated[
         float, typer.Option(help="Of positive activations, which becomes the threshold; 90 to 100.")
     ] = 99.0,

@@ -1,4 +1,4 @@
-"""Plain ReLU networks on the command line and in Python: converted, exported, and what that lost on calibration data."""
+"""Plain ReLU networks on the command line and in Python: converted, exported, and what that lost."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from spikecut.models.relu import ReluNetwork
 
 PERCENTILE = 99.0
-TIMESTEPS = 32
+TIMESTEPS = 16
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,12 @@ def convert(
 
 
 def _convert(
-    network: "nn.Module | ReluNetwork", out: Path, dataset: str, timesteps: int, percentile: float, source: dict[str, str]
+    network: "nn.Module | ReluNetwork",
+    out: Path,
+    dataset: str,
+    timesteps: int,
+    percentile: float,
+    source: dict[str, str],
 ) -> Result:
     from spikecut.deploy.workflow import convert_to_bundle, stills, write_summary
     from spikecut.export.relu import convert_relu

@@ -61,4 +61,4 @@ def _current(layer: IntegerLayer, weight: Tensor, sent: Tensor) -> Tensor:
         sums = functional.linear(messages.flatten(1), weight)
     else:
         sums = functional.conv2d(messages, weight, None, layer.stride, layer.padding, layer.dilation, layer.groups)
-    return sums.double() * 2**ALIGNMENT
+    return torch.mul(sums.double(), 2**ALIGNMENT)

@@ -100,7 +100,9 @@ def quantise(
     unfolded = [layer.neuron for layer in network.layers]
     report = tuple(
         _report(before, neuron, after, plan, _ranges(result, depth, measured), depth in unproven)
-        for depth, (before, neuron, after, plan) in enumerate(zip(folded.layers, unfolded, result.layers, plans, strict=True))
+        for depth, (before, neuron, after, plan) in enumerate(
+            zip(folded.layers, unfolded, result.layers, plans, strict=True)
+        )
     )
     return Quantised(result, tuple(plans), report)
 
@@ -238,11 +240,11 @@ def _measured(
             return network, measured
         for depth in close:
             layer, found = layers[depth], measured[layers[depth].name].bits
-            bits = weight_bits(layer) - int(np.ceil(MEASURED_MARGIN_BITS - found))
+            bits = width - int(np.ceil(MEASURED_MARGIN_BITS - found))
             if bits < MINIMUM_BITS:
                 raise RangeError(
-                    f"layer {layer.name}: samples come within {found:.2f} bits of the 24-bit range ({weight_bits(layer)}"
-                    "-bit weights; 1 bit is the least margin); shorten the horizon, or train with smaller membranes"
+                    f"layer {layer.name}: samples come within {found:.2f} bits of the 24-bit range (weights of {width} "
+                    "bits; 1 bit is the least margin); shorten the horizon, or train with smaller membranes"
                 )
             layers[depth], plans[depth] = _with_bits(
                 folded.layers[depth], bits, netx_neurons(folded), plans[depth].input_factor

@@ -95,6 +95,7 @@ def convert_relu(
         chain.check_same(network, samples[:32])
     if tuple(images.shape[1:]) != chain.input_shape:
         raise InputError(f"samples of shape {tuple(images.shape[1:])}, but the network takes {chain.input_shape}")
+    _stages(chain, {layer.name: torch.ones(1) for layer in chain.layers})  # refuses before samples are run
     thresholds = chain.thresholds(samples, percentile)
     stages, layers = _stages(chain, thresholds)
     return Converted(
@@ -230,7 +231,7 @@ class _Between:
         return "folded into the next weights"
 
     def spiking(self, thresholds: tuple[float, ...]) -> Stage:
-        """The stage of what was taken, with integrate-and-fire neurons; of several λ, each is divided out of its row."""
+        """The stage of what was taken, spiking; of several λ, each is divided out of its channel's weights."""
         if len(thresholds) == 1:
             return self._stage(self._taken(), IntegrateFire(thresholds[0], thresholds[0] / 2))
         return self._stage(self._taken().scaled(1 / np.array(thresholds)), IntegrateFire(1.0, 0.5))
@@ -242,8 +243,8 @@ class _Between:
             synapse = as_dense(synapse, self.name)
         if len(synapse.output_shape) != 1:
             raise UnsupportedError(
-                f"layer {self.name}: the scores are a flattened map {synapse.output_shape}; end in Linear, or in global "
-                "average pooling and Flatten"
+                f"layer {self.name}: the scores are a flattened map {synapse.output_shape}; end in Linear, or in "
+                "global average pooling and Flatten"
             )
         return self._stage(synapse, MembraneReadout())
 

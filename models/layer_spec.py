@@ -99,7 +99,9 @@ def _layer(path: Path, number: int, entry: dict[str, Any]) -> NamedModule:
     make, known = ARGUMENTS[kind]
     for key, value in arguments.items():
         if key not in known:
-            raise InputError(f"{path}: layer {name}: {kind} has no argument {key!r} here; it may have {', '.join(known)}")
+            raise InputError(
+                f"{path}: layer {name}: {kind} has no argument {key!r} here; it may have {', '.join(known)}"
+            )
         parts = value if isinstance(value, list) else [value]
         if not 1 <= len(parts) <= 2 or not all(_plain(part) for part in parts):
             raise InputError(f"{path}: layer {name}: {key} = {str(value)[:80]}: expected a number, or two")

@@ -113,7 +113,7 @@ class ReluNetwork(nn.Module):
         """Scores [N, classes] of samples [N, *input_shape] in batches; clip: see `activations`."""
         parts = []
         with torch.no_grad():
-            for part in images.double().split(BATCH):
+            for part in _batches(images):
                 *_, (_, sent) = self.activations(part, clip)
                 parts.append(sent)
         return torch.cat(parts)
@@ -143,7 +143,7 @@ class ReluNetwork(nn.Module):
         tails: dict[str, Tensor] = {}
         positive: dict[str, Tensor] = {}
         with torch.no_grad():
-            for part in images.double().split(BATCH):
+            for part in _batches(images):
                 for name, sent in self.activations(part):
                     if not name:
                         continue
@@ -153,6 +153,10 @@ class ReluNetwork(nn.Module):
                     tail = torch.cat([tails.get(name, rows[:, :0]), rows], dim=1)
                     tails[name] = tail.topk(min(kept, tail.shape[1]), dim=1).values
         return {name: _balanced(name, tails[name], positive[name], share) for name in tails}
+
+
+def _batches(images: Tensor) -> Iterator[Tensor]:
+    return (images[start : start + BATCH].double() for start in range(0, len(images), BATCH))
 
 
 def _balanced(name: str, tails: Tensor, positive: Tensor, share: float) -> Tensor:
@@ -190,7 +194,7 @@ class SpikingWitness(nn.Module):
                 sent = _integrate_and_fire(sent, self.thresholds[layer.name])
                 recorded[layer.name] = sent
             else:
-                sent = cast(Tensor, layer.module(sent.flatten(0, 1))).unflatten(0, sent.shape[:2])
+                sent = cast(Tensor, layer.module(sent.flatten(0, 1))).reshape(*sent.shape[:2], *layer.output_shape)
         return recorded | {"": sent}
 
 

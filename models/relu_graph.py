@@ -51,7 +51,9 @@ def named_modules(module: nn.Module) -> list[NamedModule]:
         graph = fx.Tracer().trace(module)
     except Exception as error:  # a user's forward may raise anything
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UnsupportedError(f"the module's forward cannot be read as a chain ({reason}): use nn.Sequential") from error
+        raise UnsupportedError(
+            f"the module's forward cannot be read as a chain ({reason}): use nn.Sequential"
+        ) from error
     layers: list[NamedModule] = []
     previous: fx.Node | None = None
     for node in graph.nodes:
@@ -73,9 +75,14 @@ def _is_size(node: fx.Node) -> bool:
     if node.op == "call_method" and node.target == "size":
         return True
     if node.op == "call_function" and node.target is getattr:
-        return node.args[1] == "shape"
+        return bool(node.args[1] == "shape")
     first = node.args[0] if node.args else None
-    return node.op == "call_function" and node.name.startswith("getitem") and isinstance(first, fx.Node) and _is_size(first)
+    return (
+        node.op == "call_function"
+        and node.name.startswith("getitem")
+        and isinstance(first, fx.Node)
+        and _is_size(first)
+    )
 
 
 def _layer(root: nn.Module, node: fx.Node, previous: fx.Node | None) -> NamedModule:
