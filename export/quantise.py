@@ -240,6 +240,7 @@ def _measured(
             return network, measured
         for depth in close:
             layer, found = layers[depth], measured[layers[depth].name].bits
+            width = weight_bits(layer)
             bits = width - int(np.ceil(MEASURED_MARGIN_BITS - found))
             if bits < MINIMUM_BITS:
                 raise RangeError(
