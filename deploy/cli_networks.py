@@ -1,4 +1,4 @@
-"""The commands that make and show networks: train, export, inspect."""
+"""The commands that make and show networks: train, export, convert, inspect."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +7,7 @@ import typer
 
 from spikecut.deploy.cli_common import (
     Data,
+    Dataset,
     Dt,
     Framework,
     Hardware,
@@ -155,6 +156,26 @@ def export(
     from spikecut.deploy.ready import checkpoint_of
 
     report(export_checkpoint(checkpoint_of(source), out, dataset, overwrite), as_json)
+
+
+@app.command()
+def convert(
+    weights: Annotated[Path, typer.Argument(help="State dict of a ReLU network: .safetensors, .pt or .pth.")],
+    out: Annotated[Path, typer.Option(help="Folder of the bundle.")],
+    dataset: Dataset,
+    data: Data = None,
+    spec: Annotated[Path | None, typer.Option(help="Its layers, a JSON file; see docs/conversion.md.")] = None,
+    timesteps: Annotated[int, typer.Option(min=1, help="Horizon T.")] = 16,
+    percentile: Annotated[
+        float, typer.Option(help="Of positive activations, which becomes the threshold; 90 to 100.")
+    ] = 99.0,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Turn a plain ReLU network into a spiking one by threshold balancing, and write its bundle."""
+    from spikecut.deploy.relu_commands import convert_command
+
+    report(convert_command(weights, spec, out, dataset, timesteps, percentile, overwrite), as_json)
 
 
 @app.command()

@@ -99,7 +99,8 @@ def export_slayer(
     overwrite: bool,
 ) -> Result:
     """Write the bundle of a state dict of lava-dl's SLAYER blocks, which the spec describes."""
-    from spikecut.deploy.workflow import export_to_bundle, foreign_recipe
+    from spikecut.deploy.foreign import foreign_recipe
+    from spikecut.deploy.workflow import export_to_bundle
     from spikecut.export.files import sha256
     from spikecut.models.slayer_import import load_slayer
     from spikecut.models.slayer_spec import read_spec, read_state_dict

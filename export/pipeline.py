@@ -40,6 +40,7 @@ def export_network(
     measure: Measure | None = None,
     witness: "torch.nn.Module | None" = None,
     rounding: bool = False,
+    wide: bool = False,
 ) -> Manifest:
     """Write the bundle of a trained network; the folder appears whole or not at all.
 
@@ -49,7 +50,7 @@ def export_network(
     recipe: how it was trained; names its input, labels and horizon.
     images, labels: at least 32 golden samples [N, *shape] and their classes [N].
     measure: gives the ranges of u and v on samples, where no weight width is proven to fit.
-    witness: gives the golden float scores in the network's place. rounding: neurons may be approximated, see quantise.
+    witness: gives the golden float scores in the network's place. rounding, wide: see quantise.
 
     Raises
     ------
@@ -64,7 +65,7 @@ def export_network(
         golden = slayer_golden(network, spec, horizon, images, labels)
     else:
         spiking = spiking_form(network)
-        quantised = quantise(trace(spiking, spec, horizon), name, measure, rounding)
+        quantised = quantise(trace(spiking, spec, horizon), name, measure, rounding, wide)
         integer, report = quantised.network, quantised.report
         golden = make_golden(spiking, quantised.plans, spec, horizon, images, labels, witness)
     with replacing_folder(out) as folder:

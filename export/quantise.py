@@ -69,16 +69,22 @@ class Quantised:
 
 
 def quantise(
-    network: FloatNetwork, name: str = "network", measure: Measure | None = None, rounding: bool = False
+    network: FloatNetwork,
+    name: str = "network",
+    measure: Measure | None = None,
+    rounding: bool = False,
+    wide: bool = False,
 ) -> Quantised:
     """Fold and quantise a float network to Loihi's integers.
 
     Each layer takes the widest weights (8 bits, down to 5) for which worst-case sums prove that neither u nor v leaves
-    24 bits within the horizon. Where no width is proven, `measure` (the largest |u| and |v| seen on samples, per layer)
-    must show at least one bit of margin at the widest.
+    24 bits within the horizon. Where no width is proven, it is the widest for which `measure` (the largest |u| and |v|
+    seen on samples, per layer) shows at least one bit of margin.
 
     rounding: neurons may be approximated, too: a decay becomes the nearest multiple of 1/4096, and v ≥ threshold, where
     no Process fires at equality, v > threshold. Others' networks are trained without thought of either.
+
+    wide: the widest weights that the samples allow, proven or not, are preferred to narrower ones that are proven.
 
     Raises
     ------
@@ -93,7 +99,7 @@ def quantise(
     unproven: list[int] = []
     netx = netx_neurons(folded)
     for depth, layer in enumerate(folded.layers):
-        integer, plan, proven = _widest(layer, netx, folded.horizon, minimum, maximum, factor)
+        integer, plan, proven = _widest(layer, netx, folded.horizon, minimum, maximum, factor, wide)
         layers.append(integer)
         plans.append(plan)
         if not proven:
@@ -101,16 +107,13 @@ def quantise(
         minimum, maximum = 0, 1
         factor = network.layers[depth].neuron.amplitude
     result = IntegerNetwork(tuple(layers), network.input, network.readout, network.horizon, name)
-    measured = measured_ranges(
-        result,
-        [layers[depth].name for depth in unproven],
-        measure,
-        f"no weight width from {MAXIMUM_BITS} to {MINIMUM_BITS} bits is proven to keep u and v within 24 bits",
-    )
+    result, measured = _measured(result, folded, plans, unproven, measure)
     unfolded = [layer.neuron for layer in network.layers]
     report = tuple(
         _report(before, neuron, after, plan, _ranges(result, depth, measured), depth in unproven)
-        for depth, (before, neuron, after, plan) in enumerate(zip(folded.layers, unfolded, layers, plans, strict=True))
+        for depth, (before, neuron, after, plan) in enumerate(
+            zip(folded.layers, unfolded, result.layers, plans, strict=True)
+        )
     )
     return Quantised(result, tuple(plans), report)
 
@@ -146,9 +149,9 @@ def decay_12bit(fraction: float, layer: str) -> int:
 
 
 def _widest(
-    layer: FloatLayer, netx: bool, horizon: int, minimum: int, maximum: int, factor: float
+    layer: FloatLayer, netx: bool, horizon: int, minimum: int, maximum: int, factor: float, wide: bool
 ) -> tuple[IntegerLayer, StagePlan, bool]:
-    """The widest proven version of a layer; where there is none the widest of all, marked unproven."""
+    """The widest proven version of a layer; where there is none, or if `wide`, the widest of all, perhaps unproven."""
     widest: tuple[IntegerLayer, StagePlan] | None = None
     beyond: RangeError | None = None
     for bits in range(MAXIMUM_BITS, MINIMUM_BITS - 1, -1):
@@ -160,6 +163,8 @@ def _widest(
         if worst_case(integer, horizon, minimum, maximum).fits:
             return integer, plan, True
         widest = widest or (integer, plan)
+        if wide:
+            break
     if widest is None:
         raise RangeError(f"layer {layer.name}: {beyond}") from beyond
     return (*widest, False)
@@ -247,6 +252,42 @@ def measured_ranges(
                 "least margin); shorten the horizon, or train with smaller membranes"
             )
     return {name: measured[name] for name in names}
+
+
+def _measured(
+    network: IntegerNetwork, folded: FloatNetwork, plans: list[StagePlan], unproven: list[int], measure: Measure | None
+) -> tuple[IntegerNetwork, dict[str, Ranges]]:
+    """The network with its unproven layers made as narrow as the samples ask for, and the ranges that they gave.
+
+    plans: those of the layers that become narrower are replaced.
+    """
+    if not unproven:
+        return network, {}
+    if measure is None:
+        raise RangeError(
+            f"layer {network.layers[unproven[0]].name}: no weight width from {MAXIMUM_BITS} to {MINIMUM_BITS} bits is "
+            "proven to keep u and v within 24 bits; shorten the horizon or the fan-in, or give samples to measure the "
+            "range on"
+        )
+    layers = list(network.layers)
+    while True:
+        measured = measure(network)
+        close = [depth for depth in unproven if measured[layers[depth].name].bits < MEASURED_MARGIN_BITS]
+        if not close:
+            return network, measured
+        for depth in close:
+            layer, found = layers[depth], measured[layers[depth].name].bits
+            width = weight_bits(layer.weight)
+            bits = width - int(np.ceil(MEASURED_MARGIN_BITS - found))
+            if bits < MINIMUM_BITS:
+                raise RangeError(
+                    f"layer {layer.name}: samples come within {found:.2f} bits of the 24-bit range (weights of {width} "
+                    "bits; 1 bit is the least margin); shorten the horizon, or train with smaller membranes"
+                )
+            layers[depth], plans[depth] = _with_bits(
+                folded.layers[depth], bits, netx_neurons(folded), plans[depth].input_factor
+            )
+        network = replace(network, layers=tuple(layers))
 
 
 def weight_bits(weight: IntArray) -> int:
