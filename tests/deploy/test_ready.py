@@ -24,7 +24,7 @@ def some_samples(folder, recipe):
 
 
 def test_every_kind_is_there():
-    expected = {f"digits-{method}{rcs}" for method in ("qcfs", "tet") for rcs in ("", "-rcs")}
+    expected = {f"digits-{method}{rcs}" for method in ("qcfs", "tebn", "tet") for rcs in ("", "-rcs")}
     assert expected <= set(ready_names())
 
 
