@@ -127,7 +127,7 @@ class NeuronKernel:
             decay_kind(neuron.decay_u),
             decay_kind(neuron.decay_v),
             RESETS[neuron.reset],
-            layer.kind == "conv" and largest_sum >= LIMIT,
+            layer.kind == "conv" and layer.skip is None and largest_sum >= LIMIT,  # see JoinedSums
             self.bounded,
         )
         self.shift = ALIGNMENT + int(halved)
