@@ -90,6 +90,8 @@ def beyond_netx(network: IntegerNetwork) -> list[str]:
             reasons.append(f"{layer.name}: v(0) = {neuron.v_init}")
         if neuron.bias_exponent != 6:
             reasons.append(f"{layer.name}: bias exponent {neuron.bias_exponent}")
+        if layer.skip is not None:
+            reasons.append(f"{layer.name}: a {layer.skip.name}")
         if layer.recurrent is not None:
             reasons.append(f"{layer.name}: recurrent synapses, for which netx has no ProcessModel")
         if layer.kind == "dense" and not np.array_equal(dense_weight_in_lava(layer.weight), layer.weight):
@@ -101,7 +103,7 @@ def check_exportable(network: IntegerNetwork) -> None:
     """Raise UnsupportedError for what neither netx nor spikecut's own Processes run exactly."""
     for layer in network.layers:
         neuron = layer.neuron
-        for weight in (layer.weight, layer.recurrent):
+        for weight in (layer.weight, layer.recurrent, None if layer.skip is None else layer.skip.weight):
             if weight is not None:
                 _check_weight(layer, weight)
         if neuron.reset_order != "after_leak":
