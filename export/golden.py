@@ -1,7 +1,7 @@
 """The independent witness: what the user's own torch module says, recorded before any folding."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from spikecut.models.quantisation import StagePlan
 
 MINIMUM_SAMPLES = 32
-PER_LAYER = {"twin_spikes": np.int8, "twin_weights": np.int32, "twin_biases": np.int32}
+SKIPS = "twin_skip_weights"
+PER_LAYER = {"twin_spikes": np.int8, "twin_weights": np.int32, "twin_biases": np.int32, SKIPS: np.int32}
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Golden:
     twin_scores: int64 [T, N, classes], per-step scores of its fake-quantised twin.
     twin_spikes: per firing layer, int64 [T, N, *shape].
     twin_weights, twin_biases: per layer, what the twin itself rounded to: weights int64 (O, ...), times 64, and biases
-        int64 (O,), in v's units. A changed weight shows here even where no golden sample feels it.
+        int64 (O,), in v's units. twin_skip_weights: the same of the layers that have a skip. A changed weight shows here even where no golden sample feels it.
     """
 
     images: npt.NDArray[np.float64]
@@ -47,6 +48,7 @@ class Golden:
     twin_spikes: dict[str, IntArray]
     twin_weights: dict[str, IntArray]
     twin_biases: dict[str, IntArray]
+    twin_skip_weights: dict[str, IntArray] = field(default_factory=dict)
 
 
 def make_golden(
@@ -81,7 +83,7 @@ def make_golden(
     with torch.no_grad():
         float_scores = (witness or network)(torch.tensor(np.array(frames), dtype=dtype))
         sent = twin.record(torch.tensor(encoded, dtype=torch.float64))
-    stages = list(twin.network.chain())
+    stages = list(twin.network.layers())
     names = [stage.name for stage in stages]
     spiking = names[:-1] if network.readout == "membrane" else names
     return Golden(
@@ -93,6 +95,7 @@ def make_golden(
         twin_spikes={name: _integers(sent[name]) for name in spiking},
         twin_weights={stage.name: _integers(stage.synapse.weight.detach()) for stage in stages},
         twin_biases={stage.name: _integers(_bias(stage)) for stage in stages},
+        twin_skip_weights={name: _integers(weight) for name, weight in twin.skip_weights().items()},
     )
 
 
@@ -125,7 +128,7 @@ def read_golden(path: Path) -> Golden:
     with open_hdf5(path) as file:
         images = np.asarray(read_dataset(file, "images", path)[()], dtype=np.float64)
         scores = np.asarray(read_dataset(file, "float_scores", path)[()], dtype=np.float64)
-        groups = {key: subgroup(file, key, path) for key in PER_LAYER}
+        groups = {key: subgroup(file, key, path) for key in PER_LAYER if key != SKIPS or key in file}
         golden = Golden(
             images=images,
             labels=read_array(file, "labels", path),

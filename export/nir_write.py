@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from spikecut.errors import BundleError, ExportError, InputError
+from spikecut.errors import BundleError, ExportError, InputError, UnsupportedError
 from spikecut.export.files import replacing
 from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron, Shape, size
 from spikecut.export.nir_file import NirNode
@@ -63,8 +63,13 @@ def write_nir(network: IntegerNetwork, path: Path) -> None:
     Raises
     ------
     InputError: the package nir is not installed.
-    ExportError: the file cannot be written.
+    UnsupportedError: a layer has a skip. ExportError: the file cannot be written.
     """
+    for layer in network.layers:
+        if layer.skip is not None:
+            raise UnsupportedError(
+                f"layer {layer.name}: a {layer.skip.name}, and spikecut writes only chains as NIR; pass the bundle on"
+            )
     try:
         import nir
     except ImportError as error:

@@ -6,9 +6,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from spikecut.errors import RangeError, UnsupportedError
-from spikecut.export.fold import fold, input_factor
-from spikecut.export.graph import FloatLayer, FloatNetwork, FloatNeuron, IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.export.fold import fold, input_factor, skip_factor
+from spikecut.export.graph import (
+    FloatLayer,
+    FloatNetwork,
+    FloatNeuron,
+    InputSpec,
+    IntegerLayer,
+    IntegerNetwork,
+    IntegerNeuron,
+)
 from spikecut.export.headroom import UNITY, Ranges, worst_case
+from spikecut.export.skip import FloatSkip, Skip, message_range
 from spikecut.models.quantisation import StagePlan, round_bias, round_decay, round_threshold, round_weight
 
 MAXIMUM_BITS = 8
@@ -32,6 +41,7 @@ class LayerReport:
     threshold_error, bias_error_max: rounding error of threshold and biases.
     decay_error_u, decay_error_v: rounding error of the decays, fractions per timestep.
     headroom_bits: doublings left before u wraps or v clips; `headroom` says whether proven or measured.
+    skip_weight_error_max: rounding error of its skip's weights; None without a skip.
     """
 
     name: str
@@ -46,6 +56,7 @@ class LayerReport:
     bias_exponent: int
     headroom_bits: float
     headroom: str
+    skip_weight_error_max: float | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +75,7 @@ def quantise(
 
     Each layer takes the widest weights (8 bits, down to 5) for which worst-case sums prove that neither u nor v leaves
     24 bits within the horizon. Where no width is proven, `measure` (the largest |u| and |v| seen on samples, per layer)
-    must show at least one bit of margin at the widest.
+    must show at least one bit of margin at the widest. A layer and its skip share one scale.
 
     rounding: neurons may be approximated, too: a decay becomes the nearest multiple of 1/4096, and v ≥ threshold, where
     no Process fires at equality, v > threshold. Others' networks are trained without thought of either.
@@ -82,9 +93,11 @@ def quantise(
     unproven: list[int] = []
     netx = netx_neurons(folded)
     for depth, layer in enumerate(folded.layers):
-        integer, plan, proven = _widest(layer, netx, folded.horizon, minimum, maximum, factor)
+        around = _around(layer.skip, network.input)
+        integer, plan, proven = _widest(layer, netx, folded.horizon, minimum, maximum, factor, around)
         layers.append(integer)
-        plans.append(plan)
+        unfolded_skip = network.layers[depth].skip
+        plans.append(plan if unfolded_skip is None else replace(plan, skip_factor=skip_factor(network, unfolded_skip)))
         if not proven:
             unproven.append(depth)
         minimum, maximum = 0, 1
@@ -130,7 +143,13 @@ def decay_12bit(fraction: float, layer: str) -> int:
 
 
 def _widest(
-    layer: FloatLayer, netx: bool, horizon: int, minimum: int, maximum: int, factor: float
+    layer: FloatLayer,
+    netx: bool,
+    horizon: int,
+    minimum: int,
+    maximum: int,
+    factor: float,
+    around: tuple[int, int],
 ) -> tuple[IntegerLayer, StagePlan, bool]:
     """The widest proven version of a layer; where there is none the widest of all, marked unproven."""
     widest: tuple[IntegerLayer, StagePlan] | None = None
@@ -141,7 +160,7 @@ def _widest(
         except RangeError as error:  # a threshold or bias too large at this scale; a narrower weight has a smaller one
             beyond = error
             continue
-        if worst_case(integer, horizon, minimum, maximum).fits:
+        if worst_case(integer, horizon, minimum, maximum, around).fits:
             return integer, plan, True
         widest = widest or (integer, plan)
     if widest is None:
@@ -154,6 +173,8 @@ def _with_bits(layer: FloatLayer, bits: int, netx: bool, factor: float) -> tuple
     largest = float(np.abs(layer.weight).max())
     if largest == 0:
         raise RangeError("all weights are zero; nothing would ever reach it")
+    if layer.skip is not None:
+        largest = max(largest, float(np.abs(layer.skip.weight).max()))
     scale = 2.0 * (2 ** (bits - 1) - 1) / largest
     exponent = NETX_BIAS_EXPONENT if netx else _bias_exponent(layer, scale)
     neuron = _integer_neuron(layer, layer.neuron, scale, exponent)
@@ -168,8 +189,31 @@ def _with_bits(layer: FloatLayer, bits: int, netx: bool, factor: float) -> tuple
         padding=layer.padding,
         dilation=layer.dilation,
         groups=layer.groups,
+        skip=None if layer.skip is None else _integer_skip(layer.skip, scale),
     )
     return integer, StagePlan(scale=scale, bias_exponent=exponent, input_factor=factor)
+
+
+def _integer_skip(skip: FloatSkip, scale: float) -> Skip:
+    weight = round_weight(skip.weight, scale)
+    if skip.weight.any() and not weight.any():
+        raise RangeError(f"the weights of its {skip.name} are too small beside its own: all round to 0, and are lost")
+    return Skip(
+        skip.source,
+        skip.kind,
+        weight,
+        skip.input_shape,
+        skip.output_shape,
+        skip.stride,
+        skip.padding,
+        skip.dilation,
+        skip.groups,
+    )
+
+
+def _around(skip: FloatSkip | Skip | None, spec: InputSpec) -> tuple[int, int]:
+    """Range of the messages that a layer's skip takes."""
+    return (0, 1) if skip is None else message_range(skip, spec.minimum, spec.maximum)
 
 
 def _bias_exponent(layer: FloatLayer, scale: float) -> int:
@@ -231,7 +275,7 @@ def _ranges(network: IntegerNetwork, depth: int, measured: dict[str, Ranges]) ->
     if layer.name in measured:
         return measured[layer.name]
     low, high = (network.input.minimum, network.input.maximum) if depth == 0 else (0, 1)
-    return worst_case(layer, network.horizon, low, high)
+    return worst_case(layer, network.horizon, low, high, _around(layer.skip, network.input))
 
 
 def _report(
@@ -252,4 +296,11 @@ def _report(
         bias_exponent=plan.bias_exponent,
         headroom_bits=ranges.bits,
         headroom="measured" if measured else "proven",
+        skip_weight_error_max=_skip_error(before.skip, after.skip, plan.scale),
     )
+
+
+def _skip_error(before: FloatSkip | None, after: Skip | None, scale: float) -> float | None:
+    if before is None or after is None:
+        return None
+    return float(np.abs(after.weight / scale - before.weight).max())

@@ -171,6 +171,6 @@ def skip_paths(network: "IntegerNetwork") -> dict[int, Path]:
     }
 
 
-def message_range(skip: Skip, minimum: int, maximum: int) -> tuple[int, int]:
+def message_range(skip: FloatSkip | Skip, minimum: int, maximum: int) -> tuple[int, int]:
     """Range of the messages that a skip takes, in a network whose input lies within [minimum, maximum]."""
     return (minimum, maximum) if skip.source == INPUT else (0, 1)
