@@ -75,7 +75,7 @@ def _digits() -> dict[str, Preset]:
             "tet", "digits-lif", 25, 16, 64, learning_rate=5e-3, encoding="bernoulli", readout="count"
         ),
         "digits-qcfs": Preset("qcfs", "digits-qcfs", 40, 8, 32, learning_rate=5e-3, norm="none", levels=8),
-        "digits-residual-qcfs": Preset("qcfs", "residual-qcfs", 30, 8, 64, learning_rate=5e-3, levels=8),
+        "digits-residual-qcfs": Preset("qcfs", "residual-qcfs", 15, 8, 64, learning_rate=5e-3, levels=8),
         "digits-tebn": replace(_four_steps("tebn", "digits", 20, batch_size=32), learning_rate=5e-3),
         "digits-ce": replace(_four_steps("ce", "digits", 20, batch_size=32), learning_rate=5e-3),
     }
