@@ -152,6 +152,9 @@ def place(
     """
     if not isinstance(hardware, Chip):
         raise CapabilityError(f"{hardware.name} has no cores to place a network on: choose a chip")
+    for layer in network.layers:
+        if layer.skip is not None:
+            raise CapabilityError(f"layer {layer.name}: a {layer.skip.name}, which placement does not count yet")
     loads = _loads(network, hardware, rates)
     bound = np.inf if cores is None else _lightest_bound(network, hardware, loads, cores)
     cuts = _cut_all(network, hardware.limits, loads, bound)

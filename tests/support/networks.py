@@ -102,8 +102,13 @@ def with_skip(rng, layer, source, top=60):
     if len(shape) != 3 or any(n < m for n, m in zip(shape[1:], output[1:], strict=True)):
         return layer
     groups = int(rng.choice([g for g in range(1, shape[0] + 1) if shape[0] % g == 0 and output[0] % g == 0]))
-    stride = [1 if m == 1 else int(rng.integers(1, (n - 1) // (m - 1) + 1)) for n, m in zip(shape[1:], output[1:])]
-    kernel = [n - s * (m - 1) for n, m, s in zip(shape[1:], output[1:], stride, strict=True)]
+    stride, kernel = [], []
+    for n, m in zip(shape[1:], output[1:], strict=True):
+        largest = n if m == 1 else (n - 1) // (m - 1)
+        step = int(rng.integers(max(1, largest - 1), largest + 1))
+        least = max(1, n - step * m + 1)
+        stride.append(step)
+        kernel.append(int(rng.integers(least, min(n - step * (m - 1), least + 2) + 1)))
     padding = (0, 0)
     if min(kernel) > 2 and rng.random() < 0.5:  # the same map by a larger kernel that reaches beyond the borders
         kernel, padding = [k + 2 for k in kernel], (1, 1)
