@@ -52,7 +52,8 @@ def _zero_bias(synapse: FloatLayer | FloatSkip, name: str, spec: InputSpec) -> A
             f"layer {name}: an input zero point of {spec.zero:g} cannot be folded through padding; shift the data so "
             "that zero is 0 and train again"
         )
-    return spec.zero * synapse.weight.sum(axis=tuple(range(1, synapse.weight.ndim)))
+    sums: Array = spec.zero * synapse.weight.sum(axis=tuple(range(1, synapse.weight.ndim)))
+    return sums
 
 
 def input_factor(network: FloatNetwork) -> float:

@@ -37,7 +37,8 @@ class Golden:
     twin_scores: int64 [T, N, classes], per-step scores of its fake-quantised twin.
     twin_spikes: per firing layer, int64 [T, N, *shape].
     twin_weights, twin_biases: per layer, what the twin itself rounded to: weights int64 (O, ...), times 64, and biases
-        int64 (O,), in v's units. twin_skip_weights: the same of the layers that have a skip. A changed weight shows here even where no golden sample feels it.
+        int64 (O,), in v's units. A changed weight shows here even where no golden sample feels it.
+    twin_skip_weights: the weights of skips alike.
     """
 
     images: npt.NDArray[np.float64]

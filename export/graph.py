@@ -270,7 +270,7 @@ class IntegerLayer:
 
 @dataclass(frozen=True)
 class IntegerNetwork:
-    """A chain of integer layers, skips beside it: what the netx file, the batched engine and the Lava graph all consume."""
+    """A chain of integer layers: what the netx file, the batched engine and the Lava graph all consume."""
 
     layers: tuple[IntegerLayer, ...]
     input: InputSpec

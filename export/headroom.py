@@ -33,7 +33,7 @@ class Ranges:
 
 
 def largest_sum(layer: Synapse, largest: int) -> int:
-    """max Σ|W| · largest over the rows of a layer's weight, recurrent synapses and skip apart, or of a skip's weight."""
+    """max Σ|W| · largest over the rows of a layer's weight, recurrent synapses and skip apart, or of a skip's."""
     return int(np.abs(layer.weight).sum(axis=tuple(range(1, layer.weight.ndim))).max()) * largest
 
 

@@ -1,4 +1,4 @@
-"""Architectures by name. Every one is a chain of stages, some of them residual blocks, made for any input shape and number of classes."""
+"""Architectures by name. Every one is a chain of stages, made for any input shape and number of classes."""
 
 import math
 from collections.abc import Callable

@@ -122,7 +122,8 @@ def _check_stock(synapse: Synapse, name: str, largest: int) -> None:
     bound = largest_sum(synapse, largest)
     if synapse.kind == "conv" and bound >= STOCK_EXACT:
         raise BackendError(
-            f"layer {name}: sums may reach {bound}, which Lava's own Conv cannot cast to 32 bits; use --lava-models fast"
+            f"layer {name}: sums may reach {bound}, which Lava's own Conv cannot cast to 32 bits; "
+            "use --lava-models fast"
         )
 
 

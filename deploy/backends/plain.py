@@ -136,6 +136,4 @@ def wrap32(values: IntArray) -> IntArray:
 def measure_ranges(network: IntegerNetwork, inputs: Integers) -> dict[str, Ranges]:
     """Largest |u| and |v| seen per layer while running encoded samples [T, N, *shape]."""
     states = [state for _, state in _walk(network, inputs)]
-    return {
-        layer.name: Ranges(state.peak_u, state.peak_v) for layer, state in zip(network.layers, states, strict=True)
-    }
+    return {layer.name: Ranges(state.peak_u, state.peak_v) for layer, state in zip(network.layers, states, strict=True)}

@@ -154,12 +154,11 @@ class LayerSlots:
         if self.plan.temporal is not None:
             self.ring = self.ring[slots]
 
-    def step(
-        self, messages: Floats, around: npt.NDArray[np.generic] | None = None
-    ) -> npt.NDArray[np.generic]:
+    def step(self, messages: Floats, around: npt.NDArray[np.generic] | None = None) -> npt.NDArray[np.generic]:
         """One step from the messages received to those sent, valid until the next step.
 
-        around: what its skip takes, [slots, elements], channels last. In blocks of slots: a block's sums stay in cache, and their memory is given and taken back without new pages.
+        In blocks of slots: a block's sums stay in cache, and their memory is given and taken back without new pages.
+        around: what the layer's skip takes, [slots, elements], channels last.
         """
         rows = max(1, BLOCK_BYTES // (4 * self.plan.elements))
         if self.plan.temporal is not None or len(messages) <= rows:

@@ -1,5 +1,7 @@
 """The sums of a layer with a skip: those of its own synapse and of the skip's, added without loss."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -42,10 +44,10 @@ class JoinedSums:
         self.halved = own_halved and self.product.halved and not wraps
         self.factors = 1 + int(own_halved and not self.halved), 1 + int(self.product.halved and not self.halved)
         bound = own_bound + largest_sum(skip, max(map(abs, around)))
-        self.dtype: type[np.floating[npt.NBitBase]] = np.float32 if bound < FLOAT32_EXACT else np.float64
+        self.dtype: type[np.floating[Any]] = np.float32 if bound < FLOAT32_EXACT else np.float64
 
     def __call__(self, sums: Floats, around: npt.NDArray[np.generic]) -> Floats:
-        """The layer's own sums [B, outputs] and the messages of the skip's source [B, elements] → float [B, outputs]."""
+        """The layer's own sums [B, outputs], messages of the skip's source [B, elements] → float [B, outputs]."""
         other = self.product(around.astype(self.product.dtype, copy=False))
         return self._whole(self.layer, sums, self.factors[0]) + self._whole(self.skip, other, self.factors[1])
 

@@ -202,7 +202,9 @@ def networks(draw):
         rng, points = np.random.default_rng(draw(st.integers(0, 2**32 - 1))), [("input", spec.shape)]
         for number, layer in enumerate(layers):
             if number and draw(st.booleans()):
-                layers[number] = with_skip(rng, layer, points[draw(st.integers(0, number - 1))], draw(st.sampled_from([4, 127])))
+                layers[number] = with_skip(
+                    rng, layer, points[draw(st.integers(0, number - 1))], draw(st.sampled_from([4, 127]))
+                )
             points.append((layer.name, layer.output_shape))
     if membrane:
         last = layers.pop()
