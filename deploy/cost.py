@@ -340,11 +340,13 @@ def _assumptions(trace: RunTrace, pricer: Pricer) -> tuple[str, ...]:
         beyond = placement.tiles > max(chip.barrier.time_ns_by_tiles)
         how = f"taken as that of {max(chip.barrier.time_ns_by_tiles)}" if beyond else "interpolated"
         lines.append(f"barrier for {placement.tiles} tiles {how}")
+    if skip_paths(trace.network):
+        lines.append("a skip waits as a delay of its synapses: no core, time or energy is charged for its relay")
     if trace.mode == "streaming":
         lines.append("each sample of the stream is charged as if it ran alone")
     lines += [f"{words(name)} unknown, so not checked" for name in placement.unchecked]
     for index, route in enumerate(pricer.routes):
-        line = route.assumption(trace.events[index], trace.events[index + 1])
+        line = route.assumption(trace.events, index)
         lines += [line] if line else []
     if _other_delay(trace, chip):
         lines.append(

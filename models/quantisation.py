@@ -249,7 +249,7 @@ def quantised_twin(network: SpikingNetwork, plans: Sequence[StagePlan]) -> Quant
     become integers at the plan's scale and the neurons integer ones that send 1 per spike. A shortcut is rounded at the
     scale of the stage that it leads to; its bias adds to that stage's.
 
-    plans: one per layer, see SpikingNetwork.layers. InputError for another number of them, RangeError for a value beyond
+    plans: one per layer, see SpikingNetwork.layers. InputError for another number, RangeError for a value beyond
     the chip's range, UnsupportedError for a stage that no integer neuron equals.
     """
     twin = copy.deepcopy(network).double().eval().requires_grad_(False)
