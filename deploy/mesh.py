@@ -9,7 +9,7 @@ from spikecut.deploy.hardware import Chip
 from spikecut.deploy.partition import mean_load, worst_load
 from spikecut.deploy.placement import FloatArray, Placement, Rates, fan_out_per_core
 from spikecut.export.graph import IntegerNetwork
-from spikecut.export.skip import skip_paths
+from spikecut.export.skip import Synapse, skip_paths
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 IDLE = "·"
@@ -47,7 +47,7 @@ def busy_at_rates_ns(
         axons = load.axons.sum() if layer.kind == "dense" else 0.0
         receiving = np.bincount(core, load.synapses, cores) + axons
         if layer.kind == "conv":
-            parts = [layer] if layer.skip is None else [layer, layer.skip]
+            parts: list[Synapse] = [layer] if layer.skip is None else [layer, layer.skip]
             pixels = [fan_out_per_core(p, placed).reshape(p.input_shape[0], -1, cores).any(axis=0) for p in parts]
             receiving = receiving + load.axons @ np.concatenate(pixels)
         found.append(np.maximum(np.bincount(core, load.neurons + load.sent * load.message_ns, cores), receiving))

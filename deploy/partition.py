@@ -131,7 +131,8 @@ class Axons:
 
     def words(self, units: IntArray, sources: IntArray) -> IntArray:
         """Words that one axon of these sources takes which reaches so many units of a core."""
-        return -(-units * np.append(self.synapses * self.bits, 0)[sources] // WORD_BITS)
+        words: IntArray = -(-units * np.append(self.synapses * self.bits, 0)[sources] // WORD_BITS)
+        return words
 
     @cached_property
     def rank(self) -> IntArray:

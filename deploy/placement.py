@@ -156,7 +156,8 @@ def place(
         if path.steps > MAXIMUM_DELAY:
             name = network.layers[path.target - 1].name
             raise CapabilityError(
-                f"layer {name}: a {path.skip.name} is {path.steps} steps late, at most {MAXIMUM_DELAY}"
+                f"layer {name}: a {path.skip.name} must wait {path.steps} steps, a synapse at most {MAXIMUM_DELAY}: "
+                "lead it over fewer layers"
             )
     loads = _loads(network, hardware, rates)
     bound = np.inf if cores is None else _lightest_bound(network, hardware, loads, cores)
