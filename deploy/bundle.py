@@ -12,6 +12,7 @@ from spikecut.export.golden import Golden, read_golden
 from spikecut.export.graph import IntegerNetwork
 from spikecut.export.manifest import CUTOFF, GOLDEN, NETWORK, Manifest, read_manifest
 from spikecut.export.netx import beyond_netx, read_netx
+from spikecut.export.netx_foreign import read_any_netx
 from spikecut.export.nir_write import read_integers
 
 
@@ -108,16 +109,19 @@ def open_bundle(path: str | Path) -> Bundle:
     return Bundle(folder, manifest, network)
 
 
-def load(path: str | Path) -> IntegerNetwork:
+def load(path: str | Path, horizon: int | None = None) -> IntegerNetwork:
     """The integer network of a bundle, of a `.net` file, or of a `.nir` file that spikecut wrote.
+
+    horizon: T of a `.net` file of lava-dl, which does not tell it; see read_any_netx for what is assumed of its input.
 
     Raises
     ------
-    BundleError, UnsupportedError: see open_bundle, read_netx, read_integers. InputError: a NIR file of another tool.
+    BundleError, UnsupportedError: see open_bundle, read_netx, read_integers. InputError: a NIR file of another tool; a
+        horizon that is missing, or too many.
     """
     target = Path(path)
-    if target.is_dir():
-        return open_bundle(target).network
-    if target.suffix == ".nir":
-        return read_integers(target)
-    return read_netx(target)
+    if target.is_dir() or target.suffix == ".nir":
+        if horizon is not None:
+            raise InputError(f"{target} tells its horizon itself: leave out --horizon")
+        return open_bundle(target).network if target.is_dir() else read_integers(target)
+    return read_any_netx(target, horizon)

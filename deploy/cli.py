@@ -1,6 +1,5 @@
 """The command line: wiring only. Heavy modules are imported inside the commands, so that --help is quick."""
 
-import json
 import os
 import signal
 import sys
@@ -9,32 +8,22 @@ from typing import Annotated, Any
 
 import typer
 
-from spikecut.deploy.cli_options import (
+import spikecut.deploy.cli_networks  # noqa: F401 (adds its commands)
+from spikecut.deploy.cli_common import (
     Bundle,
     Data,
     Dataset,
-    Dt,
-    Framework,
     Hardware,
     Hypothetical,
     Json,
     Overwrite,
-    Reset,
-    ResetOrder,
     RunBundle,
     Samples,
-    Target,
+    app,
+    print_json,
+    report,
 )
 from spikecut.errors import InputError, SpikecutError
-
-app = typer.Typer(
-    name="spikecut",
-    help="From a trained spiking network to Loihi's integers, halted the moment the answer is safe.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
 
 INTERRUPTED = 130
 
@@ -64,159 +53,7 @@ def demo(
 
     summaries = run_demo(out, seed, backend, quiet=as_json)
     if as_json:
-        _print_json(summaries)
-
-
-@app.command()
-def train(
-    out: Annotated[Path, typer.Option(help="The checkpoint to write, a .safetensors file.")],
-    preset: Annotated[
-        str | None, typer.Option(help="DATASET-METHOD or DATASET-small-METHOD, such as fashion-mnist-qcfs.")
-    ] = None,
-    method: Annotated[
-        str | None, typer.Option(help="tet, tebn, ce (direct training) or qcfs (conversion); tet without a preset.")
-    ] = None,
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            help="digits, mnist, fashion-mnist, cifar10, cifar100, emulated-NAME of one of these, n-mnist, "
-            "dvs128-gesture, cifar10-dvs, shd, or a PATH.npz or PATH.h5 with x and y; digits without a preset."
-        ),
-    ] = None,
-    data: Data = None,
-    arch: Annotated[str | None, typer.Option(help="Architecture; by default one that fits method and data.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; by default the preset's.")] = None,
-    timesteps: Annotated[int | None, typer.Option(min=1, help="Horizon T; by default the preset's.")] = None,
-    levels: Annotated[int | None, typer.Option(min=1, help="qcfs: levels L; by default the preset's.")] = None,
-    rcs_alpha: Annotated[
-        float | None, typer.Option(help="Weight of the regulariser RCS, 0 or more; by default the preset's.")
-    ] = None,
-    reset: Annotated[str | None, typer.Option(help="Of LIF neurons: hard or soft.")] = None,
-    surrogate: Annotated[str | None, typer.Option(help="Gradient of a spike: triangle, rectangle or arctan.")] = None,
-    train_samples: Annotated[
-        int | None, typer.Option(min=1, help="Take only N training samples, always the same.")
-    ] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Samples in a batch; by default the preset's.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Highest of the one-cycle schedule.")] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="Of AdamW; by default the preset's.")] = None,
-    augment: Annotated[
-        bool | None, typer.Option("--augment/--no-augment", help="Shift and mirror training images at random.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of weights, order, spikes and augmentation.")] = 0,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a training to --out that broke off, from its last epoch.")
-    ] = False,
-    patience: Annotated[
-        int | None, typer.Option(min=1, help="Stop when the training loss has not fallen for N epochs.")
-    ] = None,
-    log: Annotated[
-        list[str] | None, typer.Option(help="csv or tensorboard, beside --out; may be repeated; none without.")
-    ] = None,
-    accelerator: Annotated[str, typer.Option(help="cpu, gpu or auto.")] = "cpu",
-    precision: Annotated[str, typer.Option(help="32-true, bf16-mixed or 16-mixed.")] = "32-true",
-    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
-    as_json: Json = False,
-) -> None:
-    """Train a network and write its checkpoint."""
-    from spikecut.deploy.commands import train_checkpoint
-
-    changes = {
-        "arch": arch,
-        "epochs": epochs,
-        "timesteps": timesteps,
-        "levels": levels,
-        "rcs_alpha": rcs_alpha,
-        "reset": reset,
-        "surrogate": surrogate,
-        "train_samples": train_samples,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "weight_decay": weight_decay,
-        "augment": augment,
-    }
-    session = {
-        "resume": resume,
-        "patience": patience,
-        "logs": tuple(log or ()),
-        "accelerator": accelerator,
-        "precision": precision,
-        "threads": threads,
-    }
-    _report(train_checkpoint(out, dataset, method, preset, data, seed, changes, session), as_json)
-
-
-@app.command()
-def export(
-    source: Annotated[
-        Path, typer.Argument(help="A checkpoint of `spikecut train`, zoo:NAME, a .nir file, or a bundle.")
-    ],
-    out: Annotated[Path, typer.Option(help="Folder of the bundle; with --to nir a .nir file.")],
-    dataset: Annotated[str | None, typer.Option(help="Samples of the golden witness; by default the recipe's.")] = None,
-    data: Data = None,
-    to: Annotated[str | None, typer.Option(help="nir: write a bundle as a NIR file.")] = None,
-    horizon: Annotated[int | None, typer.Option(min=1, help="NIR: timesteps per sample, T.")] = None,
-    dt: Dt = None,
-    framework: Framework = None,
-    reset: Reset = None,
-    reset_order: ResetOrder = None,
-    encoding: Annotated[str | None, typer.Option(help="NIR: input direct, bernoulli or latency.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="NIR: refuse what would be approximated.")] = False,
-    overwrite: Overwrite = False,
-    as_json: Json = False,
-) -> None:
-    """Fold and quantise a checkpoint, or another tool's NIR file, to Loihi's integers, and write the bundle."""
-    of_nir = (horizon, dt, framework, reset, reset_order, encoding)
-    if source.suffix != ".nir" and (strict or any(value is not None for value in of_nir)):
-        raise InputError(
-            "--horizon, --dt, --framework, --reset, --reset-order, --encoding and --strict are of .nir files"
-        )
-    if to is not None:
-        if to != "nir":
-            raise InputError(f"--to {to!r}: expected nir")
-        from spikecut.deploy.nir_commands import write_bundle_as_nir
-
-        _report(write_bundle_as_nir(source, out, overwrite), as_json)
-        return
-    if source.suffix == ".nir":
-        from spikecut.deploy.nir_commands import export_nir
-        from spikecut.export.nir_time import discretisation
-
-        time = discretisation(framework, dt, reset, reset_order)
-        _report(export_nir(source, out, dataset, horizon, time, encoding, strict, overwrite), as_json)
-        return
-    from spikecut.deploy.commands import export_checkpoint
-    from spikecut.deploy.ready import checkpoint_of
-
-    _report(export_checkpoint(checkpoint_of(source), out, dataset, overwrite), as_json)
-
-
-@app.command()
-def inspect(
-    target: Target,
-    data: Data = None,
-    hardware: Hardware = None,
-    hypothetical: Hypothetical = False,
-    dt: Dt = None,
-    framework: Framework = None,
-    reset: Reset = None,
-    reset_order: ResetOrder = None,
-    as_json: Json = False,
-) -> None:
-    """Show a network: layers, neurons, exactness, and where it can run; of a NIR file what becomes of every node."""
-    if target.suffix == ".nir":
-        from spikecut.export.nir_write import holds_integers
-
-        if not holds_integers(target):
-            from spikecut.deploy.nir_commands import inspect_nir
-            from spikecut.export.nir_time import discretisation
-
-            _report(inspect_nir(target, discretisation(framework, dt, reset, reset_order)), as_json)
-            return
-    from spikecut.deploy.commands import Result, inspect_network
-    from spikecut.deploy.cost_commands import inspect_cost
-
-    network, cost = inspect_network(target), inspect_cost(target, hardware, hypothetical)
-    _report(Result([*network.shown, *cost.shown], {**network.data, **cost.data}), as_json)
+        print_json(summaries)
 
 
 @app.command()
@@ -231,7 +68,7 @@ def verify(
     from spikecut.deploy.commands import verify_bundle
 
     result, passed = verify_bundle(bundle, samples, backend)
-    _report(result, as_json)
+    report(result, as_json)
     if not passed:
         raise typer.Exit(1)
 
@@ -255,7 +92,7 @@ def calibrate(
     from spikecut.deploy.cutoff_commands import calibrate_policy
 
     result = calibrate_policy(bundle, dataset, policy, epsilon, guarantee, delta, minimum_count, seed)
-    _report(result, as_json)
+    report(result, as_json)
 
 
 @app.command()
@@ -284,13 +121,13 @@ def run(
     if resume is not None:
         if bundle is not None or dataset is not None or out is not None:
             raise InputError("--resume RUN goes on as the run began: give neither a bundle nor --dataset nor --out")
-        _report(resume_command(resume, detail), as_json)
+        report(resume_command(resume, detail), as_json)
         return
     if bundle is None or dataset is None:
         raise InputError("run needs a BUNDLE and --dataset, or --resume RUN")
     chosen = None if hardware is None else tuple(hardware)
     options = RunOptions(backend, mode, lava_models, chosen, also_full, hypothetical)  # type: ignore[arg-type]
-    _report(run_command(bundle, dataset, out, options, cutoff, samples, overwrite, detail), as_json)
+    report(run_command(bundle, dataset, out, options, cutoff, samples, overwrite, detail), as_json)
 
 
 @app.command()
@@ -313,7 +150,7 @@ def sweep(
     from spikecut.deploy.cutoff_commands import sweep_bundle
 
     result = sweep_bundle(bundle, dataset, out, policy, epsilon, hardware, hypothetical, samples, overwrite)
-    _report(result, as_json)
+    report(result, as_json)
 
 
 @app.command()
@@ -334,23 +171,7 @@ def hardware(
     """List the hardware files, or explain one: every number with its source."""
     from spikecut.deploy.cost_commands import describe_hardware
 
-    _report(describe_hardware(name), as_json)
-
-
-def _report(result: Any, as_json: bool) -> None:
-    """Print a command's result: its tables, or its data as JSON."""
-    if as_json:
-        _print_json(result.data)
-        return
-    from spikecut.deploy.console import stdout
-
-    console = stdout()
-    for part in result.shown:
-        console.print(part)
-
-
-def _print_json(data: Any) -> None:
-    typer.echo(json.dumps(data, indent=2, sort_keys=True, allow_nan=False))
+    report(describe_hardware(name), as_json)
 
 
 def main() -> None:

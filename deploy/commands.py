@@ -12,12 +12,15 @@ from rich.table import Table
 from spikecut.deploy.bundle import Bundle, open_bundle
 from spikecut.deploy.console import progress_bar, stderr
 from spikecut.errors import InputError
+from spikecut.export.gain import GAIN_UNITY
 from spikecut.export.graph import IntegerNetwork
 from spikecut.export.manifest import Manifest
 from spikecut.models.data import Split
 
 if TYPE_CHECKING:
     from spikecut.deploy.workflow import Run, RunOptions
+
+SHOWN_GAINS = 8
 
 
 @dataclass(frozen=True)
@@ -86,13 +89,44 @@ def export_checkpoint(checkpoint: Path, out: Path, dataset: str | None, overwrit
     return Result([f"{out}: bundle written", *manifest_tables(manifest)], {"bundle": str(out), **manifest.model_dump()})
 
 
-def inspect_network(target: Path) -> Result:
+def export_slayer(
+    state: Path,
+    spec: Path,
+    out: Path,
+    dataset: str | None,
+    horizon: int | None,
+    encoding: str | None,
+    overwrite: bool,
+) -> Result:
+    """Write the bundle of a state dict of lava-dl's SLAYER blocks, which the spec describes."""
+    from spikecut.deploy.foreign import foreign_recipe
+    from spikecut.deploy.workflow import export_to_bundle
+    from spikecut.export.files import sha256
+    from spikecut.models.slayer_import import load_slayer
+    from spikecut.models.slayer_spec import read_spec, read_state_dict
+
+    if dataset is None or horizon is None:
+        raise InputError("a state dict names neither data nor horizon: give --dataset and --horizon")
+    check_bundle_target(out, overwrite)
+    build = read_spec(spec)
+    network = load_slayer(read_state_dict(state), build=build)
+    recipe, assumed = foreign_recipe("slayer", network, dataset, horizon, encoding, "bernoulli")
+    source = {"file": state.name, "sha256": sha256(state), "spec": build.model_dump(), "assumed": [assumed]}
+    manifest = export_to_bundle(network, {**recipe, "slayer": source}, out, dataset, out.name)
+    shown = [f"{out}: bundle written; assumed: {assumed}", *manifest_tables(manifest)]
+    return Result(shown, {"bundle": str(out), **manifest.model_dump()})
+
+
+def inspect_network(target: Path, horizon: int | None = None) -> Result:
     """A bundle or a netx file, layer by layer."""
     from spikecut.deploy.bundle import load
 
     bundle = open_bundle(target) if target.is_dir() else None
-    network = bundle.network if bundle else load(target)
+    network = bundle.network if bundle and horizon is None else load(target, horizon)
     layers = [_layer_row(network, index) for index in range(len(network.layers))]
+    if any(layer.neuron.gain for layer in network.layers):
+        for row, layer in zip(layers, network.layers, strict=True):
+            row["gain per timestep"] = _gains(layer.neuron.gain)
     table = Table(*layers[0], title=f"{target}: {network.name}, T = {network.horizon}, readout {network.readout}")
     for row in layers:
         table.add_row(*(str(value) for value in row.values()))
@@ -124,6 +158,14 @@ def _layer_row(network: IntegerNetwork, index: int) -> dict[str, Any]:
     }
 
 
+def _gains(gain: tuple[int, ...] | None) -> str:
+    """Each step's gain, as long as there are few; else their range."""
+    if gain is None:
+        return "1"
+    values = [f"{value / GAIN_UNITY:.3g}" for value in (gain if len(gain) <= SHOWN_GAINS else (min(gain), max(gain)))]
+    return (", " if len(gain) <= SHOWN_GAINS else " to ").join(values)
+
+
 def _decay(decay: int) -> str:
     """The 12-bit decay and its time constant in timesteps."""
     if decay == 0:
@@ -152,8 +194,11 @@ def manifest_tables(manifest: Manifest) -> list[RenderableType]:
         "decay error u, v",
         "headroom (bits)",
     ]
+    gains = any(entry.gain_error_max for entry in manifest.layers)
+    columns += ["gain error max"] * gains
     table = Table(*columns, title="quantisation (errors in float units of the folded network)")
     for entry in manifest.layers:
+        gain_error = [f"{entry.gain_error_max:.2g}"] * gains
         table.add_row(
             entry.name,
             str(entry.weight_bits),
@@ -163,6 +208,7 @@ def manifest_tables(manifest: Manifest) -> list[RenderableType]:
             f"{entry.bias_error_max:.2g}",
             f"{entry.decay_error_u:.2g}, {entry.decay_error_v:.2g}",
             f"{entry.headroom_bits:.2f} {entry.headroom}",
+            *gain_error,
         )
     agreement = manifest.agreement
     return [

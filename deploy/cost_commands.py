@@ -81,16 +81,19 @@ def show_costs(costs: RunCosts, detail: bool = True) -> Shown:
     return shown
 
 
-def inspect_cost(target: Path, names: Sequence[str] | None = None, hypothetical: bool = False) -> Result:
+def inspect_cost(
+    target: Path, names: Sequence[str] | None = None, hypothetical: bool = False, horizon: int | None = None
+) -> Result:
     """Placement on every hardware file; of a bundle also latency and energy of its golden samples.
 
+    horizon: T of a .net file of lava-dl, which does not tell it.
     The golden samples run to the horizon, and with the cutoff where the bundle is calibrated.
     """
     from spikecut.deploy.evaluate import jsonable
 
     hardware = chosen_hardware(names)
     bundle = open_bundle(target) if target.is_dir() else None
-    network = bundle.network if bundle else load(target)
+    network = bundle.network if bundle and horizon is None else load(target, horizon)
     shown = show_placements(network, hardware)
     if bundle is not None:
         trace, full, what = _golden_runs(bundle)

@@ -31,7 +31,7 @@ def export_nir(
     ------
     InputError: no dataset or horizon. ExportError: a node is refused, or, with strict, approximated.
     """
-    from spikecut.deploy.workflow import import_to_bundle
+    from spikecut.deploy.foreign import import_to_bundle
 
     if dataset is None or horizon is None:
         raise InputError("a NIR file names neither data nor horizon: give --dataset and --horizon")

@@ -125,6 +125,8 @@ def check_capabilities(network: IntegerNetwork, hardware: Hardware) -> list[str]
         missing.append("soft reset")
     if any(layer.neuron.v_init != 0 for layer in network.layers) and not can.initial_state:
         missing.append("initial state (v starts at another value than 0)")
+    if any(layer.neuron.gain is not None for layer in network.layers) and not can.programmable_neuron:
+        missing.append("programmable neurons (a gain per timestep, as TEBN has)")
     return missing
 
 

@@ -12,6 +12,7 @@ from spikecut.deploy.causes import ENCODING, EXPORT, likely_cause
 from spikecut.deploy.trace import RunTrace
 from spikecut.errors import BundleError, InputError
 from spikecut.export.encode import encode_samples
+from spikecut.export.gain import GAIN_UNITY
 from spikecut.export.golden import Golden
 from spikecut.export.graph import Floats, IntegerNetwork, Integers
 from spikecut.export.skip import skip_paths
@@ -133,7 +134,7 @@ def verify(
 def _compare_parameters(
     network: IntegerNetwork, golden: Golden, checks: list[LayerCheck], differences: list[Difference]
 ) -> None:
-    """The network's own weights and biases against those that the twin rounded to."""
+    """The network's own weights, biases and gains against those that the twin rounded to."""
     for layer in network.layers:
         parameters = [
             ("weights", golden.twin_weights, layer.weight << 6),
@@ -141,6 +142,9 @@ def _compare_parameters(
         ]
         if layer.skip is not None:
             parameters.append(("skip weights", golden.twin_skip_weights, layer.skip.weight << 6))
+        if layer.neuron.gain is not None or layer.name in golden.twin_gains:
+            gain = layer.neuron.gain or (GAIN_UNITY,) * network.horizon
+            parameters.append(("gains", golden.twin_gains, np.array(gain)))
         for what, expected, found in parameters:
             want = expected.get(layer.name)
             if want is None or want.shape != found.shape:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from spikecut.deploy.trace import ExitReason, Mode, RunTrace, joined
 from spikecut.errors import DataError, InputError, Interrupted, SpikecutError
 from spikecut.export.encode import encode
 from spikecut.export.files import replacing
-from spikecut.export.graph import IntegerNetwork, Integers
+from spikecut.export.graph import Floats, IntegerNetwork, Integers
 from spikecut.export.headroom import Ranges
 from spikecut.export.manifest import Manifest
 from spikecut.export.pipeline import export_network
@@ -36,7 +36,7 @@ from spikecut.models.data import Dataset, Split, load_dataset
 from spikecut.models.network import SpikingNetwork
 
 if TYPE_CHECKING:
-    from spikecut.export.nir import Imported
+    pass
 
 GOLDEN_SAMPLES = 64
 
@@ -92,20 +92,22 @@ def export_to_bundle(
     out: Path,
     dataset: str | None = None,
     name: str | None = None,
+    ranges: Callable[[IntegerNetwork, Floats], dict[str, Ranges]] | None = None,
     **imported: Any,
 ) -> Manifest:
     """Export a trained network; golden samples come from the calibration split of `dataset`, or the recipe's.
 
-    imported: `witness` and `rounding` of export_network, for others' networks.
+    ranges: measures |u| and |v| on samples; None runs the calibration split in plain numpy.
+    imported: `witness`, `rounding` and `wide` of export_network, for others' networks.
 
     Raises DataError for samples that are events, and what export_network raises.
     """
     chosen = dataset or str(recipe.get("dataset", ""))
-    split = _stills(chosen).calibration
+    split = stills(chosen).calibration
     images, labels = split.x[:GOLDEN_SAMPLES], split.y[:GOLDEN_SAMPLES]
 
     def measure(integer: IntegerNetwork) -> dict[str, Ranges]:
-        return measure_ranges(integer, encode(split.x, integer))
+        return ranges(integer, split.x) if ranges else measure_ranges(integer, encode(split.x, integer))
 
     manifest = export_network(
         network, recipe, out, images, labels, name or str(recipe.get("method", "network")), measure, **imported
@@ -114,54 +116,12 @@ def export_to_bundle(
     return manifest
 
 
-def _stills(dataset: str) -> Dataset:
+def stills(dataset: str) -> Dataset:
     """The data set; DataError if its samples are events."""
     data = load_dataset(dataset)
     if data.frames is not None:
         raise DataError(f"{dataset} holds events: golden samples are stills so far; export a network of images")
     return data
-
-
-def import_to_bundle(
-    imported: "Imported", out: Path, dataset: str, horizon: int, encoding: str | None, source: Mapping[str, Any]
-) -> tuple[Manifest, tuple[str, ...]]:
-    """Export another tool's network, and say what was assumed of its input.
-
-    encoding: how samples become input; None takes the samples' own numbers at every timestep, which is assumed aloud.
-    source: goes into the manifest's recipe.
-
-    Raises
-    ------
-    UnsupportedError, InputError: see Imported.checked. DataError: samples or classes that do not fit the network.
-    """
-    from spikecut.models.encoding import encoding_for
-
-    network, witness = imported.checked()
-    data = _stills(dataset)
-    if data.shape != imported.input_shape:
-        raise DataError(f"{dataset}: samples of shape {data.shape}, but the network takes {imported.input_shape}")
-    classes = list(network.chain())[-1].synapse.weight.shape[0]
-    if len(data.labels) > classes:
-        raise DataError(f"{dataset}: {len(data.labels)} classes, but the network has {classes} outputs")
-    chosen = encoding or "direct"
-    if chosen not in ("direct", "bernoulli", "latency"):
-        raise InputError(f"--encoding {encoding!r}: expected direct, bernoulli or latency")
-    fields = asdict(encoding_for("direct" if chosen == "direct" else "bernoulli", data.train, 0))
-    fields["encoding"] = chosen  # latency scales like bernoulli
-    said = (
-        f"{fields['bits']} bits, unit {fields['scale']:.4g}" if chosen == "direct" else f"scale {fields['scale']:.4g}"
-    )
-    assumed = (f"input {chosen}, {said}{'' if encoding else ': no --encoding given'}",)
-    recipe = {
-        "method": "nir",
-        "dataset": dataset,
-        "horizon": horizon,
-        "input": fields,
-        "labels": [*data.labels, *(str(n) for n in range(len(data.labels), classes))],
-        "nir": {**source, "assumed": [*imported.assumed, *assumed], "nodes": [asdict(node) for node in imported.nodes]},
-    }
-    manifest = export_to_bundle(network, jsonable(recipe), out, dataset, out.name, witness=witness, rounding=True)
-    return manifest, assumed
 
 
 def write_summary(path: Path, summary: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Batch norm, spike amplitudes and the input's scale folded into weights and biases, in float64."""
+"""Batch norm, spike amplitudes, the input's scale and the largest gain folded into weights and biases, in float64."""
 
 from dataclasses import replace
 from typing import TypeVar
@@ -17,11 +17,12 @@ def fold(network: FloatNetwork) -> FloatNetwork:
 
     Batch norm (inference): w' = w γ/√(σ² + ε), b' = (b - μ) γ/√(σ² + ε) + β. A spike's amplitude, and the scale of a
     direct input, multiply the weights that read them. A non-zero `zero` moves into the bias, which is exact only
-    without padding. A skip is folded alike; its bias moves into its layer's.
+    without padding. A skip is folded alike; its bias moves into its layer's. The largest |gain| of a layer multiplies
+    its weights and its bias, so that all of its gains lie within -1 and 1; gains that are then 1 throughout are none.
 
     Raises
     ------
-    UnsupportedError: the input has a zero point and a layer that reads it pads.
+    UnsupportedError: the input has a zero point and a layer that reads it pads, or all gains of a layer are 0.
     """
     factor = input_factor(network)
     layers: list[FloatLayer] = []
@@ -30,15 +31,18 @@ def fold(network: FloatNetwork) -> FloatNetwork:
         bias = folded.bias
         if depth == 0:
             bias = bias + _zero_bias(folded, layer.name, network.input)
+        largest, gain = _normalised_gain(layer)
         skip = layer.skip
         if skip is not None:
             plain = _fold_batch_norm(skip)
             bias = bias + plain.bias
             if skip.source == INPUT:
                 bias = bias + _zero_bias(plain, layer.name, network.input)
-            skip = replace(plain, weight=plain.weight * skip_factor(network, skip), bias=np.zeros_like(plain.bias))
-        neuron = replace(folded.neuron, amplitude=1.0)
-        layers.append(replace(folded, weight=folded.weight * factor, bias=bias, neuron=neuron, skip=skip))
+            weight = plain.weight * largest * skip_factor(network, skip)
+            skip = replace(plain, weight=weight, bias=np.zeros_like(plain.bias))
+        neuron = replace(folded.neuron, amplitude=1.0, gain=gain)
+        weight = folded.weight * largest * factor
+        layers.append(replace(folded, weight=weight, bias=bias * largest, neuron=neuron, skip=skip))
         factor = layer.neuron.amplitude
     return replace(network, layers=tuple(layers))
 
@@ -79,3 +83,17 @@ def _fold_batch_norm(layer: Folding) -> Folding:
         bias=(layer.bias - norm.mean) * gain + norm.beta,
         batch_norm=None,
     )
+
+
+def _normalised_gain(layer: FloatLayer) -> tuple[float, tuple[float, ...] | None]:
+    """The largest |gain| of a layer, and its gains divided by it, or None where they are all 1."""
+    gain = layer.neuron.gain
+    if gain is None:
+        return 1.0, None
+    largest = max(map(abs, gain))
+    if not 0 < largest < np.inf:
+        raise UnsupportedError(
+            f"layer {layer.name}: its scales per timestep are {gain}: 0 throughout, or not finite; train again"
+        )
+    normalised = tuple(value / largest for value in gain)
+    return largest, None if set(normalised) == {1.0} else normalised

@@ -21,8 +21,14 @@ if TYPE_CHECKING:
     from spikecut.models.quantisation import StagePlan
 
 MINIMUM_SAMPLES = 32
-SKIPS = "twin_skip_weights"
-PER_LAYER = {"twin_spikes": np.int8, "twin_weights": np.int32, "twin_biases": np.int32, SKIPS: np.int32}
+PER_LAYER = {
+    "twin_spikes": np.int8,
+    "twin_weights": np.int32,
+    "twin_biases": np.int32,
+    "twin_gains": np.int16,
+    "twin_skip_weights": np.int32,
+}
+OPTIONAL = {"twin_gains", "twin_skip_weights"}
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,7 @@ class Golden:
     twin_spikes: per firing layer, int64 [T, N, *shape].
     twin_weights, twin_biases: per layer, what the twin itself rounded to: weights int64 (O, ...), times 64, and biases
         int64 (O,), in v's units. A changed weight shows here even where no golden sample feels it.
+    twin_gains: per layer that has any, int64 [T], in 4096ths.
     twin_skip_weights: the weights of skips alike.
     """
 
@@ -49,6 +56,7 @@ class Golden:
     twin_spikes: dict[str, IntArray]
     twin_weights: dict[str, IntArray]
     twin_biases: dict[str, IntArray]
+    twin_gains: dict[str, IntArray] = field(default_factory=dict)
     twin_skip_weights: dict[str, IntArray] = field(default_factory=dict)
 
 
@@ -92,11 +100,12 @@ def make_golden(
         labels=np.asarray(labels, dtype=np.int64),
         inputs=encoded.astype(np.int64),
         float_scores=float_scores.double().numpy(),
-        twin_scores=_integers(sent[names[-1]]),
-        twin_spikes={name: _integers(sent[name]) for name in spiking},
-        twin_weights={stage.name: _integers(stage.synapse.weight.detach()) for stage in stages},
-        twin_biases={stage.name: _integers(_bias(stage)) for stage in stages},
-        twin_skip_weights={name: _integers(weight) for name, weight in twin.skip_weights().items()},
+        twin_scores=integers(sent[names[-1]]),
+        twin_spikes={name: integers(sent[name]) for name in spiking},
+        twin_weights={stage.name: integers(stage.synapse.weight.detach()) for stage in stages},
+        twin_biases={stage.name: integers(_bias(stage)) for stage in stages},
+        twin_gains=twin.gains,
+        twin_skip_weights={name: integers(weight) for name, weight in twin.skip_weights().items()},
     )
 
 
@@ -105,7 +114,8 @@ def _bias(stage: "Stage") -> "torch.Tensor":
     return stage.synapse.weight.new_zeros(len(stage.synapse.weight)) if bias is None else bias.detach()
 
 
-def _integers(values: "torch.Tensor") -> IntArray:
+def integers(values: "torch.Tensor") -> IntArray:
+    """Whole numbers that torch holds as floats, as int64; DataError for others."""
     array = values.numpy()
     integers = array.astype(np.int64)
     if not np.array_equal(array, integers):
@@ -129,7 +139,7 @@ def read_golden(path: Path) -> Golden:
     with open_hdf5(path) as file:
         images = np.asarray(read_dataset(file, "images", path)[()], dtype=np.float64)
         scores = np.asarray(read_dataset(file, "float_scores", path)[()], dtype=np.float64)
-        groups = {key: subgroup(file, key, path) for key in PER_LAYER if key != SKIPS or key in file}
+        groups = {key: subgroup(file, key, path) for key in PER_LAYER if key in file or key not in OPTIONAL}
         golden = Golden(
             images=images,
             labels=read_array(file, "labels", path),

@@ -8,6 +8,7 @@ Shapes are torch's: (channels, height, width) or (features,). Neurons follow, pe
     v[t] ← 0                  where s[t], reset "zero"      (hard reset)
     v[t] ← v[t] - threshold   where s[t], reset "subtract"  (soft reset)
 
+With a gain per timestep, gain[t] (u[t] + b) enters v in the place of u[t] + b, see export/gain.py.
 A readout neuron (`reset` "none") never fires; its membrane is the output. `reset_order` "after_leak" is this one; with
 "before_leak" the reset waits for the next step, v[t+1] = (1 - decay_v) v[t] - threshold + ..., which no Process does.
 """
@@ -19,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.errors import ExportError, InputError
+from spikecut.export.gain import check_gain
 
 if TYPE_CHECKING:
     from spikecut.export.skip import FloatSkip, Geometry, Skip
@@ -124,7 +126,10 @@ class BatchNorm:
 
 @dataclass(frozen=True)
 class FloatNeuron:
-    """A neuron in the user's units. Decays are fractions in [0, 1]; `amplitude` is the value of one spike."""
+    """A neuron in the user's units. Decays are fractions in [0, 1]; `amplitude` is the value of one spike.
+
+    gain: one per timestep of the horizon, which multiplies current and bias; None for 1.
+    """
 
     threshold: float
     decay_u: float = 1.0
@@ -134,6 +139,7 @@ class FloatNeuron:
     reset_order: ResetOrder = "after_leak"
     fires: Fires = ">"
     amplitude: float = 1.0
+    gain: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -176,6 +182,7 @@ class FloatNetwork:
 
     def __post_init__(self) -> None:
         check_chain(self.layers, self.input)
+        _check_gains(self.layers, self.horizon)
 
 
 @dataclass(frozen=True)
@@ -189,6 +196,7 @@ class IntegerNeuron:
     bias_mantissa: one per output channel (conv) or neuron (dense); the bias is mantissa · 2^bias_exponent in v's units.
         Without any bias the exponent is 6, netx's own.
     v_init: v before the first step of a sample, in v's units.
+    gain: one per timestep of the horizon, in 4096ths, -4096..4096; needs decay_u 4096. None for 1. See export/gain.py.
     """
 
     threshold: int
@@ -199,9 +207,12 @@ class IntegerNeuron:
     v_init: int = 0
     reset: Reset = "zero"
     reset_order: ResetOrder = "after_leak"
+    gain: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bias_mantissa", frozen_int(self.bias_mantissa))
+        if self.gain is not None:
+            check_gain(self.gain, self.decay_u)
         if not self.bias_mantissa.any():
             object.__setattr__(self, "bias_exponent", 6)
 
@@ -282,6 +293,7 @@ class IntegerNetwork:
         check_chain(self.layers, self.input)
         if self.horizon < 1:
             raise InputError(f"horizon T = {self.horizon}: expected at least 1 timestep")
+        _check_gains(self.layers, self.horizon)
         last = self.layers[-1].neuron.reset
         if (self.readout == "membrane") != (last == "none"):
             raise ExportError(f"readout {self.readout!r} does not fit an output layer whose reset is {last!r}")
@@ -309,14 +321,16 @@ class IntegerNetwork:
 
 def conv_output_shape(layer: "Geometry") -> Shape:
     """Shape that the convolution of this layer gives."""
-    kernel = layer.weight.shape[2:]
+    return convolved_shape(layer.weight.shape, layer.input_shape, layer.stride, layer.padding, layer.dilation)
+
+
+def convolved_shape(weight: Shape, shape: Shape, stride: Pair, padding: Pair, dilation: Pair) -> Shape:
+    """Shape that a weight of shape (O, I/groups, H, W) makes of an input of shape (C, H, W)."""
     spatial = tuple(
         (n + 2 * p - d * (k - 1) - 1) // s + 1
-        for n, p, d, k, s in zip(
-            layer.input_shape[1:], layer.padding, layer.dilation, kernel, layer.stride, strict=True
-        )
+        for n, p, d, k, s in zip(shape[1:], padding, dilation, weight[2:], stride, strict=True)
     )
-    return (layer.weight.shape[0], *spatial)
+    return (weight[0], *spatial)
 
 
 def check_geometry(layer: "Geometry") -> None:
@@ -375,3 +389,10 @@ def _check_skip(name: str, output: Shape, skip: "FloatSkip | Skip", earlier: lis
         raise ExportError(f"layer {name}: its skip takes {skip.input_shape}, but {skip.source} gives {shapes[0]}")
     if skip.output_shape != output:
         raise ExportError(f"layer {name}: its skip gives {skip.output_shape}, the layer's own synapse {output}")
+
+
+def _check_gains(layers: tuple[FloatLayer, ...] | tuple[IntegerLayer, ...], horizon: int) -> None:
+    for layer in layers:
+        gain = layer.neuron.gain
+        if gain is not None and len(gain) != horizon:
+            raise ExportError(f"layer {layer.name}: a gain for each of {len(gain)} timesteps, but T = {horizon}")

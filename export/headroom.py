@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spikecut.export.gain import gain_at, multiplied
 from spikecut.export.graph import IntArray, IntegerLayer
 from spikecut.export.skip import Synapse
 
@@ -74,10 +75,14 @@ def worst_case(
     v_high = np.full_like(high_input, neuron.v_init)
     v_low = v_high.copy()
     current, membrane = 0, abs(neuron.v_init)
-    for _ in range(horizon):
+    for t in range(horizon):
         u_high, u_low = keep(u_high, neuron.decay_u) + high_input, keep(u_low, neuron.decay_u) + low_input
-        v_high = keep(v_high, neuron.decay_v) + u_high + neuron.bias
-        v_low = keep(v_low, neuron.decay_v) + u_low + neuron.bias
+        x_high, x_low = u_high + neuron.bias, u_low + neuron.bias
+        if neuron.gain is not None:  # a negative one turns the interval round
+            ends = [multiplied(x, gain_at(neuron.gain, t)) for x in (x_high, x_low)]
+            x_high, x_low = np.maximum(*ends), np.minimum(*ends)
+        v_high = keep(v_high, neuron.decay_v) + x_high
+        v_low = keep(v_low, neuron.decay_v) + x_low
         current = max(current, int(np.abs(u_high).max()), int(np.abs(u_low).max()))
         membrane = max(membrane, int(np.abs(v_high).max()), int(np.abs(v_low).max()))
         if neuron.reset == "none":

@@ -34,6 +34,7 @@ class LayerEntry(_Strict):
     bias_error_max: float
     decay_error_u: float = 0.0
     decay_error_v: float = 0.0
+    gain_error_max: float = 0.0
     bias_exponent: int
     headroom_bits: float
     headroom: Literal["proven", "measured"]

@@ -14,25 +14,23 @@ import h5py
 import numpy as np
 
 from spikecut.errors import BundleError, ExportError, InputError, UnsupportedError
-from spikecut.export.files import MAXIMUM_ELEMENTS, open_hdf5, read_dataset, read_whole, replacing, subgroup
+from spikecut.export.files import MAXIMUM_ELEMENTS, open_hdf5, read_whole, replacing, subgroup
 from spikecut.export.graph import (
     InputSpec,
     IntArray,
     IntegerLayer,
     IntegerNetwork,
-    IntegerNeuron,
     Pair,
     Readout,
     Shape,
     conv_output_shape,
     size,
 )
+from spikecut.export.netx_neuron import read_neuron, read_text, write_neuron, write_text
 from spikecut.export.netx_synapse import SKIP, delays, read_skip, write_skip
 from spikecut.export.skip import skip_paths
 
 FORMAT = 1
-NETX_TYPES = ("CUBA", "LOIHI")
-OWN_TYPE = "SPIKECUT"
 WEIGHT_MINIMUM, WEIGHT_MAXIMUM = -256, 254
 MAXIMUM_LAYERS = 4096
 INPUT_NEURONS = "input_neurons"
@@ -92,6 +90,8 @@ def beyond_netx(network: IntegerNetwork) -> list[str]:
             reasons.append(f"{layer.name}: v(0) = {neuron.v_init}")
         if neuron.bias_exponent != 6:
             reasons.append(f"{layer.name}: bias exponent {neuron.bias_exponent}")
+        if neuron.gain is not None:
+            reasons.append(f"{layer.name}: a gain per timestep, which needs programmable neurons: Loihi 2")
         if layer.skip is not None:
             reasons.append(f"{layer.name}: a {layer.skip.name}")
         if layer.recurrent is not None:
@@ -147,7 +147,7 @@ def write_netx(network: IntegerNetwork, path: Path) -> None:
             for depth, layer in enumerate(network.layers, start=1):
                 if layer.kind == "dense" and len(layer.input_shape) == 3:
                     group = layers.create_group(str(index))
-                    _text(group, "type", "flatten")
+                    write_text(group, "type", "flatten")
                     group["shape"] = np.array([size(layer.input_shape)], dtype=np.int64)
                     index += 1
                 source = paths[depth].source if depth in paths else 0
@@ -170,13 +170,13 @@ def write_netx(network: IntegerNetwork, path: Path) -> None:
 
 def _write_input(layers: h5py.Group, spec: InputSpec) -> int:
     group = layers.create_group("0")
-    _text(group, "type", "input")
+    write_text(group, "type", "input")
     group["shape"] = np.array(spec.shape, dtype=np.int64)
     return 1
 
 
 def _write_layer(group: h5py.Group, layer: IntegerLayer, own: bool, source: int) -> None:
-    _text(group, "type", layer.kind if layer.recurrent is None else "dense_rec")
+    write_text(group, "type", layer.kind if layer.recurrent is None else "dense_rec")
     group["shape"] = np.array(layer.output_shape, dtype=np.int64)
     group["weight"] = layer.weight.astype(np.int32)
     if np.any(layer.neuron.bias_mantissa):
@@ -195,17 +195,7 @@ def _write_layer(group: h5py.Group, layer: IntegerLayer, own: bool, source: int)
             group["weight_rec"] = layer.recurrent.astype(np.int32)
     if layer.skip is not None:
         write_skip(group.create_group(SKIP), layer.skip, source)
-    neuron = group.create_group("neuron")
-    _text(neuron, "type", OWN_TYPE if own else "CUBA")
-    neuron["iDecay"], neuron["vDecay"] = layer.neuron.decay_u, layer.neuron.decay_v
-    neuron["vThMant"], neuron["refDelay"], neuron["gradedSpike"] = layer.neuron.threshold, 1, False
-    if own:
-        _text(neuron, "reset", layer.neuron.reset)
-        neuron["vInit"], neuron["biasExponent"] = layer.neuron.v_init, layer.neuron.bias_exponent
-
-
-def _text(group: h5py.Group, key: str, text: str) -> None:
-    group.create_dataset(key, (1,), "S10", [text.encode("ascii")])
+    write_neuron(group.create_group("neuron"), layer.neuron, own)
 
 
 def read_netx(
@@ -268,7 +258,7 @@ def _read_layers(file: h5py.File, path: Path, spec: InputSpec, names: list[str] 
     shape: Shape = spec.shape
     for index in range(len(groups)):
         group = subgroup(groups, str(index), path)
-        kind = _read_text(group, "type", path)
+        kind = read_text(group, "type", path)
         if kind == "input":
             if "neuron" in group:
                 layers.append(_input_neurons(group, spec, path))
@@ -293,7 +283,7 @@ def _input_neurons(group: h5py.Group, spec: InputSpec, path: Path) -> IntegerLay
         raise BundleError(f"{path}: the input block is of shape {shape}, the input given of shape {spec.shape}")
     if spec.maximum >= 2**15:
         raise UnsupportedError(f"{path}: input neurons take messages of 15 bits, the input has {spec.bits}")
-    neuron = _read_neuron(group, "input", np.zeros(shape[0], dtype=np.int64), path)
+    neuron = read_neuron(group, "input", np.zeros(shape[0], dtype=np.int64), path)
     if len(shape) == 1:
         return IntegerLayer(INPUT_NEURONS, "dense", np.eye(shape[0], dtype=np.int64), neuron, shape, shape)
     weight = np.ones((shape[0], 1, 1, 1), dtype=np.int64)
@@ -320,7 +310,7 @@ def _read_layer(group: h5py.Group, name: str, kind: str, shape: Shape, path: Pat
         geometry["recurrent"] = recurrent.reshape(weight.shape[0], -1) if recurrent.ndim == 1 else recurrent
     output: Shape = (weight.shape[0],)
     bias = read_whole(group, "bias", path) if "bias" in group else np.zeros(output, dtype=np.int64)
-    layer_neuron = _read_neuron(group, name, bias, path)
+    layer_neuron = read_neuron(group, name, bias, path)
     if kind == "conv":
         output = _conv_shape(weight, shape, geometry)
         if size(output) > MAXIMUM_ELEMENTS:
@@ -347,43 +337,6 @@ def _conv_shape(weight: IntArray, shape: Shape, geometry: dict[str, Any]) -> Sha
     probe: Any = _Probe()
     probe.weight = weight
     return conv_output_shape(probe)
-
-
-def _read_neuron(group: h5py.Group, name: str, bias: IntArray, path: Path) -> IntegerNeuron:
-    if "neuron" not in group:
-        raise UnsupportedError(f"{path}: layer {name} has no neuron; netx would give it a threshold it never reaches")
-    neuron = subgroup(group, "neuron", path)
-    kind = _read_text(neuron, "type", path)
-    own = kind == OWN_TYPE
-    if kind not in NETX_TYPES and not own:
-        raise UnsupportedError(f"{path}: layer {name}: neuron type {kind!r} is not supported yet")
-
-    def scalar(key: str) -> int:
-        values = read_whole(neuron, key, path).reshape(-1)
-        if values.size != 1:
-            raise UnsupportedError(f"{path}: layer {name}: {key} per neuron is not supported yet")
-        return int(values[0])
-
-    reset = _read_text(neuron, "reset", path) if own else "zero"
-    if reset not in ("zero", "subtract", "none"):
-        raise BundleError(f"{path}: layer {name}: reset {reset!r}, expected zero, subtract or none")
-    return IntegerNeuron(
-        threshold=scalar("vThMant"),
-        bias_mantissa=bias,
-        decay_u=scalar("iDecay"),
-        decay_v=scalar("vDecay"),
-        bias_exponent=scalar("biasExponent") if own else 6,
-        v_init=scalar("vInit") if own else 0,
-        reset="zero" if reset == "zero" else "subtract" if reset == "subtract" else "none",
-    )
-
-
-def _read_text(group: h5py.Group, key: str, path: Path) -> str:
-    dataset = read_dataset(group, key, path)
-    value = np.asarray(dataset[()]).reshape(-1) if dataset.dtype.kind in "SO" and dataset.size == 1 else None
-    if value is None or not isinstance(value[0], bytes) or not value[0].isascii():
-        raise BundleError(f"{path}: {group.name}/{key} is not a text; the file is damaged or foreign")
-    return value[0].decode("ascii")
 
 
 def _pair(values: IntArray, key: str, path: Path) -> Pair:

@@ -226,7 +226,7 @@ class _Assembly:
         if not synapse.weight.any():
             raise UnsupportedError(f"node {node.name}: all weights of its layer are zero; nothing would ever reach it")
         name = node.name.replace("/", ".")
-        self.stages.append(Stage(name, _module(synapse), nn.Identity(), neuron))
+        self.stages.append(Stage(name, synapse_module(synapse), nn.Identity(), neuron))
         detail = "multiplied into the layer's weights" if len(self.waiting) > 1 else ""
         for index in self.waiting:
             self.reports[index] = replace(self.reports[index], layer=name, detail=detail)
@@ -302,7 +302,8 @@ def _share(lost: float) -> str:
     return {0.0: "nothing", 1.0: "all"}.get(lost, f"{round(lost * 4096)}/4096")
 
 
-def _module(synapse: Synapse) -> nn.Conv2d | nn.Linear:
+def synapse_module(synapse: Synapse) -> nn.Conv2d | nn.Linear:
+    """The synapse in torch, float64, without gradients."""
     weight = torch.tensor(synapse.weight)
     module: nn.Conv2d | nn.Linear
     has_bias = bool(synapse.bias.any())

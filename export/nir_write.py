@@ -63,7 +63,8 @@ def write_nir(network: IntegerNetwork, path: Path) -> None:
     Raises
     ------
     InputError: the package nir is not installed.
-    UnsupportedError: a layer has a skip. ExportError: the file cannot be written.
+    UnsupportedError: a layer has a gain per timestep or a skip, for which NIR has no primitive here.
+    ExportError: the file cannot be written.
     """
     for layer in network.layers:
         if layer.skip is not None:
@@ -74,6 +75,12 @@ def write_nir(network: IntegerNetwork, path: Path) -> None:
         import nir
     except ImportError as error:
         raise InputError("writing NIR needs the package nir: pip install 'spikecut[nir]'") from error
+    for layer in network.layers:
+        if layer.neuron.gain is not None:
+            raise UnsupportedError(
+                f"layer {layer.name}: NIR has no neuron with a gain per timestep; pass the bundle on, or train with "
+                "batch norm"
+            )
     graph = _as_package(graph_of(network), nir)
     try:
         with replacing(path) as temporary:

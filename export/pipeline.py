@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from spikecut.errors import CheckpointError
 from spikecut.export.files import replacing_folder, sha256
 from spikecut.export.golden import Golden, make_golden, write_golden
-from spikecut.export.graph import Floats, IntArray
+from spikecut.export.graph import Floats, IntArray, IntegerNetwork
 from spikecut.export.manifest import (
     FORMAT,
     GOLDEN,
@@ -20,9 +20,11 @@ from spikecut.export.manifest import (
     write_manifest,
 )
 from spikecut.export.netx import beyond_netx, write_netx
-from spikecut.export.quantise import Measure, Quantised, quantise
+from spikecut.export.quantise import LayerReport, Measure, quantise
+from spikecut.export.slayer import slayer_golden, slayer_integers
 from spikecut.export.trace import input_spec, spiking_form, trace
 from spikecut.models.network import SpikingNetwork
+from spikecut.models.slayer import SlayerNetwork
 
 if TYPE_CHECKING:
     import torch
@@ -38,6 +40,7 @@ def export_network(
     measure: Measure | None = None,
     witness: "torch.nn.Module | None" = None,
     rounding: bool = False,
+    wide: bool = False,
 ) -> Manifest:
     """Write the bundle of a trained network; the folder appears whole or not at all.
 
@@ -47,7 +50,7 @@ def export_network(
     recipe: how it was trained; names its input, labels and horizon.
     images, labels: at least 32 golden samples [N, *shape] and their classes [N].
     measure: gives the ranges of u and v on samples, where no weight width is proven to fit.
-    witness: gives the golden float scores in the network's place. rounding: neurons may be approximated, see quantise.
+    witness: gives the golden float scores in the network's place. rounding, wide: see quantise.
 
     Raises
     ------
@@ -57,19 +60,29 @@ def export_network(
     horizon = recipe.get("horizon")
     if not isinstance(horizon, int) or horizon < 1:
         raise CheckpointError(f"the checkpoint's recipe gives horizon T = {horizon!r}; train again")
-    spiking = spiking_form(network)
-    quantised = quantise(trace(spiking, spec, horizon), name, measure, rounding)
-    golden = make_golden(spiking, quantised.plans, spec, horizon, images, labels, witness)
+    if isinstance(network, SlayerNetwork):
+        integer, report = slayer_integers(network, spec, horizon, name, measure)
+        golden = slayer_golden(network, spec, horizon, images, labels)
+    else:
+        spiking = spiking_form(network)
+        quantised = quantise(trace(spiking, spec, horizon), name, measure, rounding, wide)
+        integer, report = quantised.network, quantised.report
+        golden = make_golden(spiking, quantised.plans, spec, horizon, images, labels, witness)
     with replacing_folder(out) as folder:
-        write_netx(quantised.network, folder / NETWORK)
+        write_netx(integer, folder / NETWORK)
         write_golden(golden, folder / GOLDEN)
-        manifest = _manifest(quantised, golden, recipe, folder)
+        manifest = _manifest(integer, report, golden, recipe, folder)
         write_manifest(manifest, folder)
     return manifest
 
 
-def _manifest(quantised: Quantised, golden: Golden, recipe: Mapping[str, Any], folder: Path) -> Manifest:
-    network = quantised.network
+def _manifest(
+    network: IntegerNetwork,
+    report: tuple[LayerReport, ...],
+    golden: Golden,
+    recipe: Mapping[str, Any],
+    folder: Path,
+) -> Manifest:
     beyond = beyond_netx(network)
     return Manifest(
         format=FORMAT,
@@ -81,7 +94,7 @@ def _manifest(quantised: Quantised, golden: Golden, recipe: Mapping[str, Any], f
         horizon=network.horizon,
         depth=network.depth,
         input={key: list(value) if isinstance(value, tuple) else value for key, value in asdict(network.input).items()},
-        layers=[LayerEntry(**asdict(entry)) for entry in quantised.report],
+        layers=[LayerEntry(**asdict(entry)) for entry in report],
         agreement=_agreement(golden),
         files={file: sha256(folder / file) for file in (NETWORK, GOLDEN)},
         recipe=dict(recipe),

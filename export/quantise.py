@@ -12,13 +12,14 @@ from spikecut.export.graph import (
     FloatNetwork,
     FloatNeuron,
     InputSpec,
+    IntArray,
     IntegerLayer,
     IntegerNetwork,
     IntegerNeuron,
 )
 from spikecut.export.headroom import UNITY, Ranges, worst_case
 from spikecut.export.skip import FloatSkip, Skip, message_range
-from spikecut.models.quantisation import StagePlan, round_bias, round_decay, round_threshold, round_weight
+from spikecut.models.quantisation import StagePlan, round_bias, round_decay, round_gain, round_threshold, round_weight
 
 MAXIMUM_BITS = 8
 MINIMUM_BITS = 5
@@ -40,6 +41,8 @@ class LayerReport:
     weight_error_max, weight_error_rms: rounding error of the weights.
     threshold_error, bias_error_max: rounding error of threshold and biases.
     decay_error_u, decay_error_v: rounding error of the decays, fractions per timestep.
+    gain_error_max: rounding error of the gains per timestep, in parts of the largest, which is in the weights. Besides,
+        the product is cut off towards zero, by less than one unit of v, 1 / (64 · scale).
     headroom_bits: doublings left before u wraps or v clips; `headroom` says whether proven or measured.
     skip_weight_error_max: rounding error of its skip's weights; None without a skip.
     """
@@ -53,6 +56,7 @@ class LayerReport:
     bias_error_max: float
     decay_error_u: float
     decay_error_v: float
+    gain_error_max: float
     bias_exponent: int
     headroom_bits: float
     headroom: str
@@ -69,16 +73,22 @@ class Quantised:
 
 
 def quantise(
-    network: FloatNetwork, name: str = "network", measure: Measure | None = None, rounding: bool = False
+    network: FloatNetwork,
+    name: str = "network",
+    measure: Measure | None = None,
+    rounding: bool = False,
+    wide: bool = False,
 ) -> Quantised:
     """Fold and quantise a float network to Loihi's integers.
 
     Each layer takes the widest weights (8 bits, down to 5) for which worst-case sums prove that neither u nor v leaves
-    24 bits within the horizon. Where no width is proven, `measure` (the largest |u| and |v| seen on samples, per layer)
-    must show at least one bit of margin at the widest. A layer and its skip share one scale.
+    24 bits within the horizon. Where no width is proven, it is the widest for which `measure` (the largest |u| and |v|
+    seen on samples, per layer) shows at least one bit of margin. A layer and its skip share one scale.
 
     rounding: neurons may be approximated, too: a decay becomes the nearest multiple of 1/4096, and v ≥ threshold, where
     no Process fires at equality, v > threshold. Others' networks are trained without thought of either.
+
+    wide: the widest weights that the samples allow, proven or not, are preferred to narrower ones that are proven.
 
     Raises
     ------
@@ -94,7 +104,7 @@ def quantise(
     netx = netx_neurons(folded)
     for depth, layer in enumerate(folded.layers):
         around = _around(layer.skip, network.input)
-        integer, plan, proven = _widest(layer, netx, folded.horizon, minimum, maximum, factor, around)
+        integer, plan, proven = _widest(layer, netx, folded.horizon, (minimum, maximum), around, factor, wide)
         layers.append(integer)
         unfolded_skip = network.layers[depth].skip
         plans.append(plan if unfolded_skip is None else replace(plan, skip_factor=skip_factor(network, unfolded_skip)))
@@ -103,11 +113,13 @@ def quantise(
         minimum, maximum = 0, 1
         factor = network.layers[depth].neuron.amplitude
     result = IntegerNetwork(tuple(layers), network.input, network.readout, network.horizon, name)
-    measured = _measured(result, unproven, measure)
+    result, measured = _measured(result, folded, plans, unproven, measure)
     unfolded = [layer.neuron for layer in network.layers]
     report = tuple(
         _report(before, neuron, after, plan, _ranges(result, depth, measured), depth in unproven)
-        for depth, (before, neuron, after, plan) in enumerate(zip(folded.layers, unfolded, layers, plans, strict=True))
+        for depth, (before, neuron, after, plan) in enumerate(
+            zip(folded.layers, unfolded, result.layers, plans, strict=True)
+        )
     )
     return Quantised(result, tuple(plans), report)
 
@@ -124,10 +136,10 @@ def _rounded(network: FloatNetwork) -> FloatNetwork:
 
 
 def netx_neurons(network: FloatNetwork) -> bool:
-    """Whether netx can express all neurons: hard reset, v(0) = 0, spiking output."""
+    """Whether netx can express all neurons: hard reset, v(0) = 0, no gain per timestep, spiking output."""
     return network.readout == "count" and all(
-        layer.neuron.reset == "zero" and layer.neuron.v_init == 0 and layer.neuron.fires == ">"
-        for layer in network.layers
+        neuron.reset == "zero" and neuron.v_init == 0 and neuron.fires == ">" and neuron.gain is None
+        for neuron in (layer.neuron for layer in network.layers)
     )
 
 
@@ -146,12 +158,12 @@ def _widest(
     layer: FloatLayer,
     netx: bool,
     horizon: int,
-    minimum: int,
-    maximum: int,
-    factor: float,
+    messages: tuple[int, int],
     around: tuple[int, int],
+    factor: float,
+    wide: bool,
 ) -> tuple[IntegerLayer, StagePlan, bool]:
-    """The widest proven version of a layer; where there is none the widest of all, marked unproven."""
+    """The widest proven version of a layer; where there is none, or if `wide`, the widest of all, perhaps unproven."""
     widest: tuple[IntegerLayer, StagePlan] | None = None
     beyond: RangeError | None = None
     for bits in range(MAXIMUM_BITS, MINIMUM_BITS - 1, -1):
@@ -160,9 +172,11 @@ def _widest(
         except RangeError as error:  # a threshold or bias too large at this scale; a narrower weight has a smaller one
             beyond = error
             continue
-        if worst_case(integer, horizon, minimum, maximum, around).fits:
+        if worst_case(integer, horizon, *messages, around).fits:
             return integer, plan, True
         widest = widest or (integer, plan)
+        if wide:
+            break
     if widest is None:
         raise RangeError(f"layer {layer.name}: {beyond}") from beyond
     return (*widest, False)
@@ -231,6 +245,11 @@ def _integer_neuron(layer: FloatLayer, neuron: FloatNeuron, scale: float, expone
             f"layer {layer.name}: a reset that waits for the next timestep, before the leak, has no Process; "
             "train with a reset right after the spike"
         )
+    if neuron.gain is not None and neuron.decay_u != 1:
+        raise UnsupportedError(
+            f"layer {layer.name}: scales per timestep (TEBN) on a current that decays slowly have no Process; train "
+            "with batch norm, or without synaptic memory"
+        )
     threshold = 0 if neuron.reset == "none" else round_threshold(neuron.threshold, scale)
     if neuron.v_init not in (0.0, neuron.threshold / 2):
         raise UnsupportedError(f"layer {layer.name}: v(0) = {neuron.v_init:g} is neither 0 nor half the threshold")
@@ -248,17 +267,19 @@ def _integer_neuron(layer: FloatLayer, neuron: FloatNeuron, scale: float, expone
         bias_exponent=exponent,
         v_init=v_init,
         reset=neuron.reset,
+        gain=None if neuron.gain is None else tuple(round_gain(neuron.gain).tolist()),
     )
 
 
-def _measured(network: IntegerNetwork, unproven: list[int], measure: Measure | None) -> dict[str, Ranges]:
-    if not unproven:
+def measured_ranges(
+    network: IntegerNetwork, names: list[str], measure: Measure | None, reason: str
+) -> dict[str, Ranges]:
+    """Ranges on samples of the layers named, whose worst case does not fit; RangeError without one bit of margin."""
+    if not names:
         return {}
-    names = [network.layers[depth].name for depth in unproven]
     if measure is None:
         raise RangeError(
-            f"layer {names[0]}: no weight width from {MAXIMUM_BITS} to {MINIMUM_BITS} bits is proven to keep u and v "
-            "within 24 bits; shorten the horizon or the fan-in, or give samples to measure the range on"
+            f"layer {names[0]}: {reason}; shorten the horizon or the fan-in, or give samples to measure the range on"
         )
     measured = measure(network)
     for name in names:
@@ -267,7 +288,49 @@ def _measured(network: IntegerNetwork, unproven: list[int], measure: Measure | N
                 f"layer {name}: samples come within {measured[name].bits:.2f} bits of the 24-bit range (1 bit is the "
                 "least margin); shorten the horizon, or train with smaller membranes"
             )
-    return measured
+    return {name: measured[name] for name in names}
+
+
+def _measured(
+    network: IntegerNetwork, folded: FloatNetwork, plans: list[StagePlan], unproven: list[int], measure: Measure | None
+) -> tuple[IntegerNetwork, dict[str, Ranges]]:
+    """The network with its unproven layers made as narrow as the samples ask for, and the ranges that they gave.
+
+    plans: those of the layers that become narrower are replaced.
+    """
+    if not unproven:
+        return network, {}
+    if measure is None:
+        raise RangeError(
+            f"layer {network.layers[unproven[0]].name}: no weight width from {MAXIMUM_BITS} to {MINIMUM_BITS} bits is "
+            "proven to keep u and v within 24 bits; shorten the horizon or the fan-in, or give samples to measure the "
+            "range on"
+        )
+    layers = list(network.layers)
+    while True:
+        measured = measure(network)
+        close = [depth for depth in unproven if measured[layers[depth].name].bits < MEASURED_MARGIN_BITS]
+        if not close:
+            return network, measured
+        for depth in close:
+            layer, found = layers[depth], measured[layers[depth].name].bits
+            width = max(weight_bits(layer.weight), 0 if layer.skip is None else weight_bits(layer.skip.weight))
+            bits = width - int(np.ceil(MEASURED_MARGIN_BITS - found))
+            if bits < MINIMUM_BITS:
+                raise RangeError(
+                    f"layer {layer.name}: samples come within {found:.2f} bits of the 24-bit range (weights of {width} "
+                    "bits; 1 bit is the least margin); shorten the horizon, or train with smaller membranes"
+                )
+            layers[depth], plan = _with_bits(
+                folded.layers[depth], bits, netx_neurons(folded), plans[depth].input_factor
+            )
+            plans[depth] = replace(plan, skip_factor=plans[depth].skip_factor)
+        network = replace(network, layers=tuple(layers))
+
+
+def weight_bits(weight: IntArray) -> int:
+    """Bits of the largest mantissa, sign included; weights are mantissa · 2."""
+    return int(np.ceil(np.log2(np.abs(weight).max() / 2 + 1))) + 1
 
 
 def _ranges(network: IntegerNetwork, depth: int, measured: dict[str, Ranges]) -> Ranges:
@@ -283,16 +346,18 @@ def _report(
 ) -> LayerReport:
     error = after.weight / plan.scale - before.weight
     spiking = after.neuron.reset != "none"
+    gains = np.array(before.neuron.gain or ()), np.array(after.neuron.gain or ()) / UNITY
     return LayerReport(
         name=after.name,
         scale=plan.scale,
-        weight_bits=int(np.ceil(np.log2(np.abs(after.weight).max() / 2 + 1))) + 1,
+        weight_bits=weight_bits(after.weight),
         weight_error_max=float(np.abs(error).max()),
         weight_error_rms=float(np.sqrt(np.mean(error**2))),
         threshold_error=abs(after.neuron.threshold / plan.scale - before.neuron.threshold) if spiking else 0.0,
         bias_error_max=float(np.abs(after.neuron.bias / plan.scale / 64 - before.bias).max()),
         decay_error_u=abs(after.neuron.decay_u / UNITY - neuron.decay_u),
         decay_error_v=abs(after.neuron.decay_v / UNITY - neuron.decay_v),
+        gain_error_max=float(np.abs(gains[1] - gains[0]).max(initial=0.0)),
         bias_exponent=plan.bias_exponent,
         headroom_bits=ranges.bits,
         headroom="measured" if measured else "proven",

@@ -90,6 +90,8 @@ def _skip(stage: ResidualStage, source: str, shape: Shape) -> FloatSkip:
 
 def _layer(stage: Stage, shape: Shape) -> FloatLayer:
     neuron = _neuron(stage)
+    if isinstance(stage.norm, TemporalEffectiveBatchNorm):
+        neuron = replace(neuron, gain=tuple(_numpy(stage.norm.scale).tolist()))
     return FloatLayer(name=stage.name, neuron=neuron, **_synapse(stage, shape))
 
 
@@ -122,14 +124,9 @@ def _synapse(stage: Stage, shape: Shape) -> dict[str, Any]:
 
 
 def _batch_norm(stage: Stage) -> BatchNorm | None:
-    norm = stage.norm
+    norm = stage.norm.norm if isinstance(stage.norm, TemporalEffectiveBatchNorm) else stage.norm
     if isinstance(norm, nn.Identity):
         return None
-    if isinstance(norm, TemporalEffectiveBatchNorm):
-        raise UnsupportedError(
-            f"layer {stage.name}: TEBN scales each timestep's current by a factor of its own, and no Process has a "
-            "gain per timestep; train with qcfs, tet or ce"
-        )
     if not isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
         raise UnsupportedError(f"layer {stage.name}: {type(norm).__name__} cannot be folded; use batch norm or none")
     if norm.running_mean is None or norm.running_var is None:

@@ -1,4 +1,4 @@
-"""The training loop, by Lightning: one optimiser, four losses, progress, logs, and a state to go on from."""
+"""The training loop, by Lightning: one optimiser, a loss per method, progress, logs, and a state to go on from."""
 
 import hashlib
 import logging
@@ -31,6 +31,7 @@ from spikecut.models.data import Split
 from spikecut.models.encoding import InputEncoding, frames
 from spikecut.models.losses.mean_output import mean_output_loss
 from spikecut.models.losses.rcs import rcs_conversion, rcs_direct
+from spikecut.models.losses.spike_rate import spike_rate_loss
 from spikecut.models.losses.tet import firing_rate_logits, tet_loss
 from spikecut.models.network import SpikingNetwork
 from spikecut.models.presets import Preset
@@ -104,9 +105,7 @@ class _Training(lightning.LightningModule):
         else:
             sent = self.network(frames(x, self.encoding, self.preset.timesteps, self.random), responses)
             scores = sent.cumsum(0)
-            fires = self.network.readout == "count"
-            outputs = firing_rate_logits(sent, self.preset.logit_scale) if fires else sent
-            loss = mean_output_loss(outputs, labels) if self.preset.method == "ce" else tet_loss(outputs, labels)
+            loss = self._loss(sent, labels)
         if responses is not None:
             rcs = self._regulariser(responses, scores, labels)
             self.log("rcs", rcs, on_step=False, on_epoch=True)
@@ -115,6 +114,13 @@ class _Training(lightning.LightningModule):
         self.log("loss", loss, on_step=False, on_epoch=True, prog_bar=True)
         self.log("accuracy", self.accuracy, on_step=False, on_epoch=True, prog_bar=True)
         return loss
+
+    def _loss(self, sent: Tensor, labels: Tensor) -> Tensor:
+        method, scale = self.preset.method, self.preset.logit_scale
+        if method == "slayer":
+            return spike_rate_loss(sent, labels, scale)
+        outputs = firing_rate_logits(sent, scale) if self.network.readout == "count" else sent
+        return mean_output_loss(outputs, labels) if method == "ce" else tet_loss(outputs, labels)
 
     def _regulariser(self, responses: list[Tensor], scores: Tensor, labels: Tensor) -> Tensor:
         if self.preset.method == "qcfs":

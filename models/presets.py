@@ -10,8 +10,13 @@ from spikecut.models.network import Readout
 from spikecut.models.neurons.leaky import Reset
 from spikecut.models.zoo import Normalisation
 
-Method = Literal["ce", "qcfs", "tebn", "tet"]
-METHODS: tuple[Method, ...] = ("ce", "qcfs", "tebn", "tet")
+Method = Literal["ce", "qcfs", "slayer", "tebn", "tet"]
+METHODS: tuple[Method, ...] = ("ce", "qcfs", "slayer", "tebn", "tet")
+NEURONS = {"qcfs": "qcfs", "slayer": "cuba"}
+"""What the architectures of a method end in; \"lif\" for the others."""
+
+
+_FOUR_STEP_METHODS = tuple(method for method in METHODS if method != "slayer")
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,8 @@ class Preset:
     ----------
     method: "qcfs" (Bu et al., ICLR 2022; trained without time, then converted), "tet" (Deng et al., ICLR 2022), "tebn"
         (the loss of tet under temporal effective batch norm, Duan et al., NeurIPS 2022), "ce" (cross entropy of the
-        mean output).
+        mean output), "slayer" (lava-dl's blocks and gradient, Shrestha & Orchard, NeurIPS 2018; cross entropy of the
+        spike rates).
     arch, readout, norm, reset, surrogate: see zoo.build.
     timesteps: T. levels: L of the QCFS activations.
     encoding: how samples enter; events enter as events whatever it says.
@@ -69,6 +75,22 @@ def _four_steps(method: Method, body: str, epochs: int, batch_size: int = 128, a
     return Preset(method, f"{body}-{neuron}", epochs, 4, batch_size, learning_rate=3e-3, norm=norm, augment=augment)
 
 
+def _slayer(body: str, epochs: int, batch_size: int) -> Preset:
+    """T = 16 with spikes as input: slayer's neurons take messages, not floats."""
+    return Preset(
+        "slayer",
+        f"{body}-cuba",
+        epochs,
+        16,
+        batch_size,
+        learning_rate=1e-2,
+        encoding="bernoulli",
+        readout="count",
+        norm="none",
+        logit_scale=20.0,
+    )
+
+
 def _digits() -> dict[str, Preset]:
     return {
         "digits-tet": Preset(
@@ -83,10 +105,10 @@ def _digits() -> dict[str, Preset]:
 
 def _vision() -> dict[str, Preset]:
     presets = {}
-    for method in METHODS:
+    for method in _FOUR_STEP_METHODS:
         for name in ("mnist", "fashion-mnist"):
-            body = "conv" if method == "qcfs" else "strided"  # trained over time, T passes each
-            presets[f"{name}-{method}"] = _four_steps(method, body, epochs=8)
+            body, epochs = ("conv", 8) if method == "qcfs" else ("strided", 5)  # over time a sample costs T passes
+            presets[f"{name}-{method}"] = _four_steps(method, body, epochs)
             small = _four_steps(method, "small", epochs=15, batch_size=64)
             presets[f"{name}-small-{method}"] = replace(small, train_samples=10_000)
         for name in ("cifar10", "cifar100"):
@@ -101,14 +123,28 @@ def _events() -> dict[str, Preset]:
     bodies |= dict.fromkeys(("dvs128-gesture", "cifar10-dvs"), "vggsnn")
     presets = {}
     for name, body in bodies.items():
-        for method in METHODS:
+        for method in _FOUR_STEP_METHODS:
             if method != "qcfs":  # conversion averages a still input over time; events are none
                 preset = _four_steps(method, body, epochs=20, batch_size=64)
                 presets[f"{name}-{method}"] = replace(preset, timesteps=DEFAULT_FRAMES, encoding="events")
     return presets
 
 
-PRESETS: dict[str, Preset] = _digits() | _vision() | _events()
+def _slayer_everywhere() -> dict[str, Preset]:
+    """On all data but those whose bodies pool."""
+    presets = {"digits-slayer": _slayer("digits", epochs=12, batch_size=32)}
+    for name in ("mnist", "fashion-mnist"):
+        presets[f"{name}-slayer"] = _slayer("conv", epochs=8, batch_size=128)
+        small = _slayer("small", epochs=15, batch_size=64)
+        presets[f"{name}-small-slayer"] = replace(small, train_samples=10_000)
+    bodies = {"emulated-digits": "digits", "n-mnist": "conv", "shd": "mlp"}
+    for name, body in (bodies | {f"emulated-{name}": "conv" for name in ("mnist", "fashion-mnist")}).items():
+        preset = _slayer(body, epochs=20, batch_size=64)
+        presets[f"{name}-slayer"] = replace(preset, timesteps=DEFAULT_FRAMES, encoding="events")
+    return presets
+
+
+PRESETS: dict[str, Preset] = _digits() | _vision() | _events() | _slayer_everywhere()
 
 
 def preset_named(name: str) -> tuple[str, Preset]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from spikecut.errors import InputError, RangeError, UnsupportedError
+from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm
 from spikecut.models.network import ResidualStage, SpikingNetwork, Stage
 from spikecut.models.neurons.current_based import CurrentBased
 from spikecut.models.neurons.integrate_fire import IntegrateFire, MembraneReadout
@@ -67,6 +68,11 @@ def round_decay(decay: float) -> int:
     return int(_integers("decay", np.asarray(decay, dtype=np.float64) * DECAY_ONE, (0, DECAY_ONE)))
 
 
+def round_gain(gain: npt.ArrayLike) -> IntArray:
+    """round(gain · 4096) of gains per timestep between -1 and 1, int64 of the same shape."""
+    return _integers("gain per timestep", np.asarray(gain, dtype=np.float64) * DECAY_ONE, (-DECAY_ONE, DECAY_ONE))
+
+
 @dataclass(frozen=True)
 class StagePlan:
     """How one stage becomes integers.
@@ -92,6 +98,19 @@ class StagePlan:
                 raise InputError(f"stage plan: {name} {value}, expected a positive number")
         if self.bias_exponent < 0:
             raise InputError(f"stage plan: bias_exponent {self.bias_exponent}, expected 0 or more")
+
+
+class IntegerGain(nn.Module):
+    """x'[t] = trunc(x[t] · gain[t] / 4096), before a neuron; gain: int64 [T]; x: integers in v's units."""
+
+    def __init__(self, gain: IntArray) -> None:
+        super().__init__()
+        self.gain = gain
+
+    def forward(self, currents: Tensor) -> Tensor:
+        """Currents [T, N, *], float64 integers → the same shape."""
+        gain = torch.from_numpy(self.gain).to(currents.dtype)
+        return torch.trunc(currents * gain.view(-1, *[1] * (currents.ndim - 1)) / DECAY_ONE)
 
 
 class IntegerLeaky(nn.Module):
@@ -234,6 +253,13 @@ class QuantisedTwin(nn.Module):
                 found[stage.name] = torch.eye(outputs).double() * one if dense else one.expand(outputs, 1, 1, 1)
         return found
 
+    @property
+    def gains(self) -> dict[str, IntArray]:
+        """The gains per timestep of the stages that have any, name → int64 [T], in 4096ths."""
+        chain = self.network.chain()
+        modules = {stage.name: stage.neuron[0] for stage in chain if isinstance(stage.neuron, nn.Sequential)}
+        return {name: module.gain for name, module in modules.items() if isinstance(module, IntegerGain)}
+
 
 def _integer_frames(frames: Tensor) -> Tensor:
     exact = frames.to(torch.float64)
@@ -247,9 +273,10 @@ def quantised_twin(network: SpikingNetwork, plans: Sequence[StagePlan]) -> Quant
 
     w' = w · γ / √(σ² + ε) · input_factor and b' = (b - μ) · γ / √(σ² + ε) + β; then weights, biases and thresholds
     become integers at the plan's scale and the neurons integer ones that send 1 per spike. A shortcut is rounded at the
-    scale of the stage that it leads to; its bias adds to that stage's.
+    scale of the stage that it leads to; its bias adds to that stage's. Of TEBN, the largest |p[t]| multiplies w' and b',
+    and p[t] in parts of it becomes a gain in front of the neuron.
 
-    plans: one per layer, see SpikingNetwork.layers. InputError for another number, RangeError for a value beyond
+    plans: one per layer, see SpikingNetwork.layers. InputError for another number, RangeError for a value
     the chip's range, UnsupportedError for a stage that no integer neuron equals.
     """
     twin = copy.deepcopy(network).double().eval().requires_grad_(False)
@@ -274,8 +301,12 @@ def _quantise(stage: Stage, plan: StagePlan) -> None:
     integer_bias = round_bias(bias.numpy(), plan.scale, plan.bias_exponent) * 2**plan.bias_exponent
     stage.synapse.weight = nn.Parameter(torch.from_numpy(ALIGNMENT * integer_weight).double(), requires_grad=False)
     stage.synapse.bias = nn.Parameter(torch.from_numpy(integer_bias).double(), requires_grad=False)
+    neuron = _integer_neuron(stage, plan.scale)
+    if isinstance(stage.norm, TemporalEffectiveBatchNorm):
+        scales = stage.norm.scale
+        neuron = nn.Sequential(IntegerGain(round_gain((scales / scales.abs().max()).numpy())), neuron)
     stage.norm = nn.Identity()
-    stage.neuron = _integer_neuron(stage, plan.scale)
+    stage.neuron = neuron
 
 
 def _quantise_shortcut(stage: ResidualStage, plan: StagePlan) -> Tensor:
@@ -302,6 +333,9 @@ def _folded(stage: Stage) -> tuple[Tensor, Tensor]:
     bias = weight.new_zeros(len(weight)) if stage.synapse.bias is None else stage.synapse.bias
     if isinstance(norm, nn.Identity):
         return weight, bias
+    largest = 1.0
+    if isinstance(norm, TemporalEffectiveBatchNorm):
+        largest, norm = float(norm.scale.abs().max()), norm.norm
     if not isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
         raise UnsupportedError(f"stage {stage.name}: {type(norm).__name__} cannot be folded into weights")
     if norm.running_mean is None or norm.running_var is None or not norm.affine:
@@ -309,7 +343,8 @@ def _folded(stage: Stage) -> tuple[Tensor, Tensor]:
     deviation = torch.sqrt(norm.running_var + norm.eps)
     per_channel = (-1, *[1] * (weight.ndim - 1))
     folded_weight = weight * norm.weight.view(per_channel) / deviation.view(per_channel)
-    return folded_weight, (bias - norm.running_mean) * norm.weight / deviation + norm.bias
+    folded_bias = (bias - norm.running_mean) * norm.weight / deviation + norm.bias
+    return folded_weight * largest, folded_bias * largest
 
 
 def _integer_neuron(stage: Stage, scale: float) -> nn.Module:

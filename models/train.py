@@ -1,4 +1,4 @@
-"""Training: QCFS for networks that are converted; TET, TEBN and mean cross entropy for leaky integrate-and-fire."""
+"""Training: QCFS for networks that are converted; TET, TEBN and mean cross entropy for leaky neurons; SLAYER."""
 
 import platform
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from spikecut.models.data import Dataset, Split
 from spikecut.models.encoding import InputEncoding, encoding_for, frames
 from spikecut.models.loop import Session, fit
 from spikecut.models.network import SpikingNetwork
-from spikecut.models.presets import Preset, preset_for
+from spikecut.models.presets import NEURONS, Preset, preset_for
 from spikecut.models.zoo import build
 
 EVALUATION_BATCH = 256
@@ -87,11 +87,13 @@ def train(
     chosen: dict[str, Any] = {"arch": arch, "epochs": epochs, "timesteps": timesteps}
     preset = replace(preset, **{name: value for name, value in chosen.items() if value is not None})
     session = session or Session(threads=threads, progress=progress)
-    neuron = "qcfs" if preset.method == "qcfs" else "lif"
+    neuron = NEURONS.get(preset.method, "lif")
     if not preset.arch.endswith(f"-{neuron}"):
         raise InputError(
             f"architecture {preset.arch!r} does not fit the method {preset.method}: choose one ending in -{neuron}"
         )
+    if preset.method == "slayer" and preset.encoding == "direct":
+        raise InputError("slayer's blocks take spikes, not floats: choose the encoding bernoulli, or events")
     if dataset.frames not in (None, preset.timesteps):
         raise InputError(f"{dataset.name} has {dataset.frames} frames, but T is {preset.timesteps}: make them equal")
     samples = _chosen_samples(dataset.train, preset.train_samples)
@@ -125,6 +127,8 @@ def _arguments(preset: Preset, dataset: Dataset) -> dict[str, Any]:
     }
     if preset.method == "qcfs":
         return arguments | {"levels": preset.levels}
+    if preset.method == "slayer":
+        return arguments | {"reset": preset.reset}
     tebn = {"timesteps": preset.timesteps} if preset.norm == "tebn" else {}
     return arguments | {"reset": preset.reset, "surrogate": preset.surrogate} | tebn
 

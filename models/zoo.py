@@ -87,7 +87,10 @@ RESIDUAL_BODIES = {
     "resnet18": ((64, 2), (128, 2), (256, 2), (512, 2)),
 }
 """Groups of blocks: channels, and how many blocks; all groups but the first begin with stride 2."""
-ARCHITECTURES = tuple(f"{body}-{neuron}" for body in (*BODIES, *RESIDUAL_BODIES) for neuron in ("lif", "qcfs"))
+ARCHITECTURES = (
+    *(f"{body}-{neuron}" for body in (*BODIES, *RESIDUAL_BODIES) for neuron in ("lif", "qcfs")),
+    *(f"{body}-cuba" for body in ("digits", "mlp", "small", "conv")),
+)
 
 
 @dataclass(frozen=True)
@@ -174,6 +177,16 @@ def _residual(groups: tuple[tuple[int, int], ...], style: _Style, shape: Shape, 
     return [*stages, style.output_stage(channels, classes, pool=height)]
 
 
+def _slayer(
+    body: Body, shape: Shape, classes: int, readout: Readout | None, norm: Normalisation | None, reset: Reset
+) -> SpikingNetwork:
+    from spikecut.models.slayer import build_slayer  # which imports Lava
+
+    if readout not in (None, "count") or norm not in (None, "none") or reset != "hard":
+        raise InputError("slayer's neurons fire, reset to zero and have no norm: leave out --reset and other readouts")
+    return build_slayer(body, shape, classes)
+
+
 def build(
     arch: str,
     *,
@@ -191,7 +204,8 @@ def build(
 ) -> SpikingNetwork:
     """A fresh network with random weights (torch's global generator).
 
-    arch: BODY-lif (leaky integrate-and-fire) or BODY-qcfs (QCFS activations), where BODY is
+    arch: BODY-lif (leaky integrate-and-fire), BODY-qcfs (QCFS activations) or BODY-cuba (lava-dl's SLAYER blocks; takes
+        no argument but shape and classes; its readout is count, and there is no norm), where BODY is
         digits: conv 16, conv 32 stride 2, output; for small (C, H, W).
         mlp: 128 hidden neurons; for any shape.
         small: conv 8 and 16, stride 2, 48 hidden neurons; below 50,000 parameters for 28 × 28.
@@ -203,6 +217,7 @@ def build(
             frames of 48 × 48 or 32 × 32.
         residual: conv 16, three residual blocks of 16, 32 with stride 2, and 32, average pooling; for square maps.
         resnet18: conv 64, eight residual blocks of 64 to 512, average pooling; for square maps of about 32 × 32.
+        vgg, vggsnn, residual and resnet18 pool, which BODY-cuba does not.
     readout: "count" (the output fires) or "membrane" (it does not); None: count for lif, membrane for qcfs.
     norm: "batch", "tebn" (needs timesteps; lif only) or "none" (biases instead); None: batch for lif, none for qcfs.
         An output that does not fire has a bias and no norm.
@@ -216,6 +231,8 @@ def build(
     if classes < 2:
         raise InputError(f"{classes} classes: expected at least 2")
     body, neuron_name = arch.split("-")
+    if neuron_name == "cuba":
+        return _slayer(BODIES[body], input_shape, classes, readout, norm, reset)
     leaky = neuron_name == "lif"
     norm = norm or ("batch" if leaky else "none")
     readout = readout or ("count" if leaky else "membrane")

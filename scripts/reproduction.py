@@ -241,8 +241,7 @@ were not at hand and are not repeated here.
   samples, over 100 bins.
 - CIFAR-10 is read from JPEG files, which are lossy.
 - RCS: docs/decisions/0007. α = {ALPHA:g} is the default of the authors' configuration; nothing was searched.
-- Figures are those of the float network in torch, its scores rounded to 1/{FIXED_POINT}, not of the exported integers:
-  a TEBN network is not exported.
+- Figures are those of the float network in torch, its scores rounded to 1/{FIXED_POINT}, not of the exported integers.
 
 In the tables: mean ± standard deviation over the seeds. OCT is what an oracle who knows the labels would need (a sample
 that is never right counts T); Top-K is the policy. The times fewer are those of that ε among

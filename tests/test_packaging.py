@@ -103,7 +103,7 @@ def test_import_is_light() -> None:
 
 
 def test_public_names() -> None:
-    documented = {"load", "encode", "run", "calibrate", "optimal_cutoff_timestep", "estimate"}
+    documented = {"load", "convert", "encode", "run", "calibrate", "optimal_cutoff_timestep", "estimate"}
     assert set(spikecut.__all__) == documented | {"__version__"}
     assert set(dir(spikecut)) == set(spikecut.__all__)
 

@@ -2,6 +2,7 @@
 
     net = spikecut.load(path)                    netx file, NIR file or bundle → IntegerNetwork
     x = spikecut.encode(images, bundle)          floats → the bundle's integers, time first
+    spikecut.convert(module, dataset, out)       trained ReLU network of torch → bundle
     trace = spikecut.run(net, x, policy=policy)  → RunTrace
     policy = spikecut.calibrate(scores, labels)  → cutoff policy
     spikecut.optimal_cutoff_timestep(scores, labels)
@@ -18,14 +19,16 @@ if TYPE_CHECKING:
     from spikecut.deploy.cost import estimate
     from spikecut.deploy.cutoff.calibrate import calibrate
     from spikecut.deploy.cutoff.oct import optimal_cutoff_timestep
+    from spikecut.deploy.relu_commands import convert
     from spikecut.export.encode import encode
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "calibrate", "encode", "estimate", "load", "optimal_cutoff_timestep", "run"]
+__all__ = ["__version__", "calibrate", "convert", "encode", "estimate", "load", "optimal_cutoff_timestep", "run"]
 
 _HOMES = {
     "calibrate": "spikecut.deploy.cutoff.calibrate",
+    "convert": "spikecut.deploy.relu_commands",
     "encode": "spikecut.export.encode",
     "estimate": "spikecut.deploy.cost",
     "load": "spikecut.deploy.bundle",

@@ -212,7 +212,7 @@ def own_block(layer: IntegerLayer, message_bits: int) -> Any:
     from lava.lib.dl.netx.blocks.process import Conv, Dense
     from lava.proc.lif.process import LIF
 
-    from spikecut.deploy.processes.neurons import MembraneReadout, SoftResetLIF
+    from spikecut.deploy.processes.neurons import GainLIF, MembraneReadout, SoftResetLIF
     from spikecut.deploy.processes.synapses import RecurrentSynapse
 
     neuron = layer.neuron
@@ -227,6 +227,9 @@ def own_block(layer: IntegerLayer, message_bits: int) -> Any:
         "bias_exp": neuron.bias_exponent,
         "num_message_bits": 24 if neuron.reset == "none" else 0,
     }
+    if neuron.gain is not None:
+        gain = np.array(neuron.gain, dtype=np.int32)
+        parameters |= {"neuron_proc": GainLIF, "gain": gain, "after_spike": neuron.reset}
     bias = neuron.bias_mantissa.copy() if np.any(neuron.bias_mantissa) else None
     shared: dict[str, Any] = {"neuron_params": parameters, "bias": bias, "input_message_bits": message_bits}
     shape = lava_shape(layer.output_shape)
@@ -260,6 +263,7 @@ def _stock_models() -> dict[Any, Any]:
         LIF: neurons.ResettingLifModel,
         neurons.SoftResetLIF: neurons.PySoftResetLifModel,
         neurons.MembraneReadout: neurons.PyMembraneReadoutModel,
+        neurons.GainLIF: neurons.PyGainLifModel,
         DelayDense: synapses.ResettingDelayDenseModel,
         synapses.RecurrentSynapse: synapses.PyRecurrentSynapseModel,
     }
@@ -276,6 +280,7 @@ def _fast_models() -> dict[Any, Any]:
         LIF: fast.FastLifModel,
         neurons.SoftResetLIF: fast.FastSoftResetLifModel,
         neurons.MembraneReadout: fast.FastMembraneReadoutModel,
+        neurons.GainLIF: fast.FastGainLifModel,
         Conv: fast.FastConvModel,
         Dense: fast.FastDenseModel,
         DelayDense: fast.FastDelayDenseModel,

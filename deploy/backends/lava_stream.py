@@ -9,7 +9,7 @@ from spikecut.deploy.backends.base import LavaModels, check_frames
 from spikecut.deploy.backends.lava_blocks import build_chain, require_lava
 from spikecut.deploy.backends.lava_order import lava_shape, to_lava
 from spikecut.deploy.backends.lava_simulation import Simulation, check_shared_memory
-from spikecut.deploy.cutoff.stream import NOTHING, StreamCutoff, StreamRun, StreamSettings
+from spikecut.deploy.cutoff.stream import NOTHING, StreamCutoff, StreamRun, StreamSettings, check_stream
 from spikecut.errors import DataError
 from spikecut.export.graph import IntArray, IntegerNetwork, Integers, size
 
@@ -31,7 +31,8 @@ class LavaStream(Simulation):
     models: "stock", "fast" or "fused", see lava_blocks.
     net_file: the network's netx file; written to a temporary place when None and needed.
 
-    Raises BackendError if Lava is missing or the shared memory too small.
+    Raises BackendError if Lava is missing or the shared memory too small, InputError if a segment may outlast the
+    network's gains per timestep.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class LavaStream(Simulation):
         models: LavaModels = "fast",
         net_file: Path | None = None,
     ) -> None:
+        check_stream(network, settings)
         require_lava()
         from spikecut.deploy.processes import stream, wave
 

@@ -57,6 +57,8 @@ def _reason_against(network: IntegerNetwork, layer: IntegerLayer) -> str:
         return "soft reset"
     if neuron.reset == "none":
         return "a readout that sends its membrane"
+    if neuron.gain is not None:
+        return "a gain per timestep"
     if neuron.v_init:
         return f"v(0) = {neuron.v_init}"
     if layer.skip is not None:

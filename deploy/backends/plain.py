@@ -10,6 +10,7 @@ import numpy as np
 
 from spikecut.errors import InputError
 from spikecut.export.connectivity import gather_index
+from spikecut.export.gain import gain_at, multiplied
 from spikecut.export.graph import IntArray, IntegerLayer, IntegerNetwork, Integers, size
 from spikecut.export.headroom import ALIGNMENT, LIMIT, Ranges, keep
 from spikecut.export.skip import Synapse, skip_paths
@@ -96,12 +97,13 @@ def synapse(layer: Synapse, frame: Integers, weight: IntArray | None = None, wra
 
 @dataclass
 class NeuronState:
-    """u and v of a layer, int64 [N, *output_shape], and the largest magnitudes seen before wrap and clip."""
+    """u and v of a layer, int64 [N, *output_shape]; the largest magnitudes before wrap and clip; the steps done."""
 
     u: IntArray
     v: IntArray
     peak_u: int = 0
     peak_v: int = 0
+    steps: int = 0
 
     @classmethod
     def at_rest(cls, layer: IntegerLayer, samples: int) -> "NeuronState":
@@ -116,7 +118,11 @@ class NeuronState:
         self.peak_u = max(self.peak_u, int(np.abs(u).max(initial=0)))
         u = np.where(u > LIMIT, u - 2 * LIMIT, np.where(u <= -LIMIT, u + 2 * LIMIT, u))
         bias = neuron.bias.reshape(-1, *([1] * (len(layer.output_shape) - 1)))
-        v = keep(self.v, neuron.decay_v) + u + bias
+        driven = u + bias
+        if neuron.gain is not None:
+            driven = multiplied(driven, gain_at(neuron.gain, self.steps))
+        self.steps += 1
+        v = keep(self.v, neuron.decay_v) + driven
         self.peak_v = max(self.peak_v, int(np.abs(v).max(initial=0)))
         v = np.clip(v, -LIMIT + 1, LIMIT - 1)
         self.u, self.v = u, v

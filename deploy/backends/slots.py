@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.deploy.kernels.joined import JoinedSums
-from spikecut.deploy.kernels.neuron import NeuronKernel
+from spikecut.deploy.kernels.neuron import NO_GAIN, NeuronKernel
 from spikecut.deploy.kernels.product import (
     FloatProduct,
     Floats,
@@ -130,6 +130,8 @@ class LayerSlots:
         self.v = np.full((slots, elements), v_init, dtype=np.int32)
         self.out: npt.NDArray[np.generic] = np.zeros((slots, elements), dtype=plan.output_dtype)
         self.position = 0
+        # Of a layer with a gain per timestep: the steps that each slot's sample has done.
+        self.steps = np.zeros(0 if plan.neurons.gain is None else slots, dtype=np.int64)
         if plan.temporal is not None:
             self.ring: Floats = np.zeros((slots, *plan.temporal.shape), dtype=plan.temporal.dtype)
 
@@ -143,6 +145,8 @@ class LayerSlots:
         if len(self.u):
             self.u[slots] = 0
         self.v[slots] = self.plan.layer.neuron.v_init
+        if len(self.steps):
+            self.steps[slots] = 0
         if self.plan.temporal is not None:
             self.ring[slots], self.out[slots] = 0, 0
 
@@ -150,6 +154,8 @@ class LayerSlots:
         """Drop all slots but these."""
         if len(self.u):
             self.u = self.u[slots]
+        if len(self.steps):
+            self.steps = self.steps[slots]
         self.v, self.out = self.v[slots], self.out[slots]
         if self.plan.temporal is not None:
             self.ring = self.ring[slots]
@@ -163,10 +169,12 @@ class LayerSlots:
         rows = max(1, BLOCK_BYTES // (4 * self.plan.elements))
         if self.plan.temporal is not None or len(messages) <= rows:
             return self.fire(self.sums(messages, around))
+        gain = self._gain()
         for first in range(0, len(messages), rows):
             block = slice(first, first + rows)
             sums = self._joined(self.plan.product(messages[block]), None if around is None else around[block])
-            self.plan.neurons(sums, self.u[block], self.v[block], self.out[block])
+            own = gain if gain is NO_GAIN else gain[block]
+            self.plan.neurons(sums, self.u[block], self.v[block], self.out[block], own)
         return self.out
 
     def sums(self, messages: Floats, around: npt.NDArray[np.generic] | None = None) -> Floats:
@@ -186,8 +194,17 @@ class LayerSlots:
 
     def fire(self, sums: Floats) -> npt.NDArray[np.generic]:
         """One step of the neurons; the messages they send, valid until the next step."""
-        self.plan.neurons(sums, self.u, self.v, self.out)
+        self.plan.neurons(sums, self.u, self.v, self.out, self._gain())
         return self.out
+
+    def _gain(self) -> npt.NDArray[np.int32]:
+        """The gain of this step, int32 [slots]; counts the step."""
+        gain = self.plan.neurons.gain
+        if gain is None:
+            return NO_GAIN
+        now: npt.NDArray[np.int32] = gain[np.minimum(self.steps, len(gain) - 1)]
+        self.steps += 1
+        return now
 
 
 _kept: dict[tuple[int, int, Precision], list[LayerPlan]] = {}

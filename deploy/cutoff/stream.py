@@ -18,6 +18,7 @@ import numpy as np
 
 from spikecut.deploy.cutoff.base import BoolArray, CutoffPolicy, IntArray
 from spikecut.errors import InputError
+from spikecut.export.graph import IntegerNetwork
 
 NOTHING = -1
 """The announced class before there is one."""
@@ -56,6 +57,16 @@ class StreamSettings:
     def longest(self) -> int:
         """Steps of the longest segment."""
         return self.policy.horizon if self.window is None else self.window
+
+
+def check_stream(network: IntegerNetwork, settings: StreamSettings) -> None:
+    """InputError if a segment may be longer than the gains per timestep of a layer of the network."""
+    for layer in network.layers:
+        if layer.neuron.gain is not None and settings.longest > network.horizon:
+            raise InputError(
+                f"stream: layer {layer.name} has a gain for each of T = {network.horizon} timesteps, a segment may "
+                f"take {settings.longest}: give a window of at most {network.horizon}"
+            )
 
 
 @dataclass(frozen=True)

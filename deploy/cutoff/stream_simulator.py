@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from spikecut.deploy.backends.base import check_frames
 from spikecut.deploy.backends.slots import layer_slots
-from spikecut.deploy.cutoff.stream import StreamCutoff, StreamRun, StreamSettings, StreamVerdicts
+from spikecut.deploy.cutoff.stream import StreamCutoff, StreamRun, StreamSettings, StreamVerdicts, check_stream
 from spikecut.deploy.kernels.product import channels_last, torch_order
 from spikecut.errors import DataError
 from spikecut.export.graph import IntegerNetwork, Integers
@@ -30,9 +30,10 @@ def run_network(network: IntegerNetwork, frames: Integers, settings: StreamSetti
     segment begins with the frame after them. The gap is the network's depth, whatever the settings say; every segment
     starts from rest, each layer with its first real input.
 
-    Raises DataError if the frames do not fit the network.
+    Raises DataError if the frames do not fit the network, InputError if a segment may outlast its gains per timestep.
     """
     check_frames(network, frames)
+    check_stream(network, settings)
     settings = replace(settings, gap=network.depth)
     streams = frames.shape[1]
     judge = StreamCutoff(settings, network.classes, streams)

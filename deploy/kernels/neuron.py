@@ -12,12 +12,14 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from spikecut.export.graph import IntegerLayer
+from spikecut.export.gain import GAIN_UNITY
+from spikecut.export.graph import IntegerLayer, Reset
 from spikecut.export.headroom import ALIGNMENT, LIMIT, UNITY, Ranges
 
 Kernel = Callable[..., None]
 NONE, PARTIAL, ALL = 0, 1, 2
 ZERO, SUBTRACT, READOUT = 0, 1, 2
+NO_GAIN = np.full(1, GAIN_UNITY, dtype=np.int32)
 RESETS = {"zero": ZERO, "subtract": SUBTRACT, "none": READOUT}
 
 
@@ -31,7 +33,7 @@ def _keep(value: Any, factor: Any) -> Any:
 
 
 @lru_cache(maxsize=256)
-def make_kernel(decay_u: int, decay_v: int, reset: int, wrap_sum: bool, bounded: bool) -> Kernel:
+def make_kernel(decay_u: int, decay_v: int, reset: int, wrap_sum: bool, bounded: bool, gained: bool = False) -> Kernel:
     """A kernel specialised to a kind of neuron.
 
     Parameters
@@ -40,10 +42,12 @@ def make_kernel(decay_u: int, decay_v: int, reset: int, wrap_sum: bool, bounded:
     reset: ZERO, SUBTRACT or READOUT.
     wrap_sum: whether the synaptic sum can leave 24 bits and must wrap there, as Lava's Conv does.
     bounded: u and v are proven to stay within 24 bits: neither wraps nor clips.
+    gained: current and bias are multiplied by a gain, see export.gain.
 
-    Returns kernel(current, shift, bias, u, v, keep_u, keep_v, threshold, out): current float [rows, C] holding
+    Returns kernel(current, shift, bias, u, v, keep_u, keep_v, threshold, gain, out): current float [rows, C] holding
     integers, shifted left by `shift` into u's units; bias int32 [C]; u, v int32 [rows, C], changed in place (u is not
-    touched when all of it is lost); keep_u, keep_v 4096 - decay; threshold in v's units; out [rows, C] of any type.
+    touched when all of it is lost); keep_u, keep_v 4096 - decay; threshold in v's units; gain int32 [slots], one for as
+    many rows each, read only where `gained`; out [rows, C] of any type.
     """
 
     @njit(nogil=True, cache=True, fastmath=False, error_model="numpy")
@@ -56,6 +60,7 @@ def make_kernel(decay_u: int, decay_v: int, reset: int, wrap_sum: bool, bounded:
         keep_u: Any,
         keep_v: Any,
         threshold: Any,
+        gain: Any,
         out: Any,
     ) -> None:
         limit = np.int32(8388608)
@@ -65,7 +70,11 @@ def make_kernel(decay_u: int, decay_v: int, reset: int, wrap_sum: bool, bounded:
         ku = np.int32(keep_u)
         kv = np.int32(keep_v)
         vth = np.int32(threshold)
+        positions = rows // gain.size
         for r in range(rows):
+            if gained:
+                factor = np.int32(gain[r // positions])
+                size = np.int32(abs(factor))
             for c in range(columns):
                 if wrap_sum:
                     whole = np.int64(current[r, c])
@@ -87,6 +96,10 @@ def make_kernel(decay_u: int, decay_v: int, reset: int, wrap_sum: bool, bounded:
                 if decay_u != 2:
                     u[r, c] = synaptic
                 potential = np.int32(synaptic + bias[c])
+                if gained:  # |factor| is at most 4096: the result is never larger than what it multiplies
+                    potential = _keep(potential, size)
+                    if factor < 0:
+                        potential = np.int32(-potential)
                 if decay_v == 0:
                     potential = np.int32(v[r, c] + potential)
                 elif decay_v == 1:
@@ -106,6 +119,16 @@ def make_kernel(decay_u: int, decay_v: int, reset: int, wrap_sum: bool, bounded:
     return compiled
 
 
+def choose_kernel(decay_u: int, decay_v: int, reset: Reset, *, wrap_sum: bool, bounded: bool, gained: bool) -> Kernel:
+    """The kernel for a neuron's decays, 0..4096, and reset; see make_kernel.
+
+    With a gain there are six, for each takes about a second to compile: they take any decay of v, and always clip it.
+    """
+    if gained:
+        return make_kernel(ALL, PARTIAL, RESETS[reset], wrap_sum, bounded=False, gained=True)
+    return make_kernel(decay_kind(decay_u), decay_kind(decay_v), RESETS[reset], wrap_sum, bounded)
+
+
 class NeuronKernel:
     """The neurons of a layer for a batch: picks the kernel and holds its constants.
 
@@ -117,19 +140,22 @@ class NeuronKernel:
     ----------
     bounded: u and v are proven to stay within 24 bits.
     needs_u: u is kept from one step to the next; otherwise all of it decays.
+    gain: int32 [T], or None.
     """
 
     def __init__(self, layer: IntegerLayer, ranges: Ranges, halved: bool) -> None:
         neuron = layer.neuron
         largest_sum = ranges.current >> ALIGNMENT
         self.bounded = ranges.fits
-        self.kernel = make_kernel(
-            decay_kind(neuron.decay_u),
-            decay_kind(neuron.decay_v),
-            RESETS[neuron.reset],
-            layer.kind == "conv" and layer.skip is None and largest_sum >= LIMIT,  # see JoinedSums
-            self.bounded,
+        self.kernel = choose_kernel(
+            neuron.decay_u,
+            neuron.decay_v,
+            neuron.reset,
+            wrap_sum=layer.kind == "conv" and layer.skip is None and largest_sum >= LIMIT,  # see JoinedSums
+            bounded=self.bounded,
+            gained=neuron.gain is not None,
         )
+        self.gain = None if neuron.gain is None else np.array(neuron.gain, dtype=np.int32)
         self.shift = ALIGNMENT + int(halved)
         self.bias = neuron.bias.astype(np.int32)
         self.keep_u, self.keep_v = UNITY - neuron.decay_u, UNITY - neuron.decay_v
@@ -143,8 +169,9 @@ class NeuronKernel:
         u: npt.NDArray[np.int32],
         v: npt.NDArray[np.int32],
         out: npt.NDArray[Any],
+        gain: npt.NDArray[np.int32] = NO_GAIN,
     ) -> None:
-        """One step; all arrays channels last and contiguous, of the same number of elements."""
+        """One step; all arrays channels last and contiguous, of the same number of elements; gain: int32 [slots]."""
         c = self.channels
         rows = (-1, c)
         u_rows = u.reshape(rows) if self.needs_u else v.reshape(rows)
@@ -157,6 +184,7 @@ class NeuronKernel:
             self.keep_u,
             self.keep_v,
             self.threshold,
+            gain,
             out.reshape(rows),
         )
 

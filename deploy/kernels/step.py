@@ -15,8 +15,9 @@ from numba import njit
 from numpy.lib.stride_tricks import as_strided
 from threadpoolctl import threadpool_limits
 
-from spikecut.deploy.kernels.neuron import RESETS, decay_kind, make_kernel
+from spikecut.deploy.kernels.neuron import NO_GAIN, choose_kernel
 from spikecut.errors import BackendError
+from spikecut.export.gain import gain_at
 from spikecut.export.graph import IntegerNeuron, Pair, Reset, Shape
 from spikecut.export.headroom import ALIGNMENT, FLOAT32_EXACT, FLOAT64_EXACT, LIMIT, UNITY, largest_sum
 from spikecut.export.skip import Synapse
@@ -185,6 +186,7 @@ class Neurons:
     u, v: int32 state of any shape, changed in place. decay_u, decay_v: 0..4096.
     bias: in v's units, broadcast to v's shape. threshold: compared as v > threshold · 64.
     wraps: whether the sums must wrap at 24 bits first, as Lava's Conv does.
+    gain: in 4096ths, one per timestep since the last `rest`, see export.gain; None for none.
     """
 
     def __init__(
@@ -198,9 +200,12 @@ class Neurons:
         threshold: int,
         reset: Reset,
         wraps: bool,
+        gain: tuple[int, ...] | None = None,
     ) -> None:
         self.state = u.reshape(1, -1), v.reshape(1, -1)
-        self.kernel = make_kernel(decay_kind(decay_u), decay_kind(decay_v), RESETS[reset], wraps, bounded=False)
+        gained = gain is not None
+        self.kernel = choose_kernel(decay_u, decay_v, reset, wrap_sum=wraps, bounded=False, gained=gained)
+        self.gain, self.steps = gain, 0
         self.bias = np.array(np.broadcast_to(bias, v.shape), dtype=np.int32).reshape(-1)
         self.constants = UNITY - decay_u, UNITY - decay_v, threshold << ALIGNMENT
 
@@ -216,15 +221,18 @@ class Neurons:
             threshold=neuron.threshold,
             reset=neuron.reset,
             wraps=wraps,
+            gain=neuron.gain,
         )
 
     def __call__(self, sums: Numbers) -> Int32:
         """One step; sums [elements] of any number type → messages int32 [elements], a new array."""
         messages = np.empty((1, sums.size), dtype=np.int32)
-        self.kernel(sums.reshape(1, -1), ALIGNMENT, self.bias, *self.state, *self.constants, messages)
+        gain = NO_GAIN if self.gain is None else np.array([gain_at(self.gain, self.steps)], dtype=np.int32)
+        self.steps += 1
+        self.kernel(sums.reshape(1, -1), ALIGNMENT, self.bias, *self.state, *self.constants, gain, messages)
         return messages.reshape(-1)
 
     def rest(self, v_init: int) -> None:
         """The state before a sample's first step."""
         u, v = self.state
-        u[:], v[:] = 0, v_init
+        u[:], v[:], self.steps = 0, v_init, 0

@@ -4,7 +4,7 @@ Each sends the same messages in the same hardware step as the stock model that i
 its first step, when its Vars are there, and imports the kernels only then: Lava executes every file of this folder.
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,12 @@ from lava.proc.conv.models import PyConvModelFixed
 from lava.proc.dense.models import PyDelayDenseModelBitAcc, PyDenseModelBitAcc
 from lava.utils.weightutils import clip_weights, determine_sign_mode, truncate_weights
 
-from spikecut.deploy.processes.neurons import PyMembraneReadoutModel, PySoftResetLifModel, ResettingLifModel
+from spikecut.deploy.processes.neurons import (
+    PyGainLifModel,
+    PyMembraneReadoutModel,
+    PySoftResetLifModel,
+    ResettingLifModel,
+)
 from spikecut.deploy.processes.wave import Wave
 from spikecut.export.graph import Reset
 
@@ -134,7 +139,8 @@ class FastDelayDenseModel(_FastSynapses, PyDelayDenseModelBitAcc):
 class _FastNeurons:
     """One step of any of the neuron Processes, between the reset and the record."""
 
-    RESET: ClassVar[Reset]
+    reset: Reset
+    gains: tuple[int, ...] | None = None
     neurons: Any = None
     wave: Wave
     time_step: int
@@ -161,8 +167,9 @@ class _FastNeurons:
             decay_v=_scalar(self.dv) + self.dm_offset,
             bias=self.effective_bias,
             threshold=_scalar(self.vth),
-            reset=self.RESET,
+            reset=self.reset,
             wraps=False,
+            gain=self.gains,
         )
 
     def run_spk(self) -> None:
@@ -179,19 +186,31 @@ class _FastNeurons:
 class FastLifModel(_FastNeurons, ResettingLifModel):
     """LIF in one pass."""
 
-    RESET = "zero"
+    reset: Reset = "zero"
 
 
 class FastSoftResetLifModel(_FastNeurons, PySoftResetLifModel):
     """SoftResetLIF in one pass."""
 
-    RESET = "subtract"
+    reset: Reset = "subtract"
 
 
 class FastMembraneReadoutModel(_FastNeurons, PyMembraneReadoutModel):
     """MembraneReadout in one pass."""
 
-    RESET = "none"
+    reset: Reset = "none"
+
+
+class FastGainLifModel(_FastNeurons, PyGainLifModel):
+    """GainLIF in one pass."""
+
+    def __init__(self, proc_params: Any) -> None:
+        super().__init__(proc_params)
+        self.reset = self.after_spike
+
+    def _prepare(self) -> None:
+        self.gains = tuple(self.gain.tolist())
+        super()._prepare()
 
 
 def _pair(values: npt.NDArray[Any]) -> tuple[int, int]:

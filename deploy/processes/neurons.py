@@ -1,4 +1,4 @@
-"""Neuron Processes: Lava's LIF under a model that resets with the sample, soft reset, and the membrane readout.
+"""Neuron Processes: Lava's LIF under a model that resets with the sample, soft reset, membrane readout, gains.
 
 All share the arithmetic of Lava's AbstractPyLifModelFixed (24-bit u wraps, v clips, 12-bit decays of the magnitude).
 """
@@ -10,12 +10,15 @@ import numpy.typing as npt
 from lava.magma.core.decorator import implements, requires, tag
 from lava.magma.core.model.py.ports import PyOutPort
 from lava.magma.core.model.py.type import LavaPyType
+from lava.magma.core.process.variable import Var
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 from lava.proc.lif.models import AbstractPyLifModelFixed, PyLifModelBitAcc
 from lava.proc.lif.process import LIF
 
 from spikecut.deploy.processes.wave import Wave
+from spikecut.export.gain import gain_at, multiplied
+from spikecut.export.graph import Reset
 
 
 class SoftResetLIF(LIF):
@@ -24,6 +27,21 @@ class SoftResetLIF(LIF):
 
 class MembraneReadout(LIF):
     """Integrates like LIF without ever firing; sends v as a graded int32 message every step."""
+
+
+class GainLIF(LIF):
+    """LIF whose current and bias are multiplied by the gain of the sample's step on their way into v: a program.
+
+    Parameters
+    ----------
+    gain: integers in 4096ths, one per timestep since the last reset; the last one holds. See spikecut.export.gain.
+    after_spike: the `reset` of an IntegerNeuron: "zero", "subtract", or "none", which sends v instead of firing.
+    The others as LIF's; du must be 4095, which loses all of the current.
+    """
+
+    def __init__(self, *, gain: npt.NDArray[np.int32], after_spike: Reset, **parameters: Any) -> None:
+        super().__init__(after_spike=after_spike, **parameters)
+        self.gain = Var(shape=gain.shape, init=gain)
 
 
 class ResettingLifModel(PyLifModelBitAcc):
@@ -43,7 +61,7 @@ class ResettingLifModel(PyLifModelBitAcc):
 
 
 class _OwnModel(AbstractPyLifModelFixed):
-    """What the two models below share: the wave, and the threshold's alignment as in Lava's LIF."""
+    """What the models below share: the wave, and the threshold's alignment as in Lava's LIF."""
 
     s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
     vth: int = LavaPyType(int, np.int32, precision=17)
@@ -58,11 +76,15 @@ class _OwnModel(AbstractPyLifModelFixed):
         self.effective_vth = np.left_shift(self.vth, self.vth_shift)
         self.isthrscaled = True
 
+    def rest(self) -> None:
+        """The state before a sample's first step."""
+        self.u[:] = 0
+        self.v[:] = self.wave.v_init
+
     def run_spk(self) -> None:
         """One step, between the reset and the record."""
         if self.wave.arrives(self.time_step):
-            self.u[:] = 0
-            self.v[:] = self.wave.v_init
+            self.rest()
         super().run_spk()
         self.wave.note(self.time_step, self.s_out_buff)
 
@@ -96,3 +118,43 @@ class PyMembraneReadoutModel(_OwnModel):
 
     def reset_voltage(self, spike_vector: npt.NDArray[np.int32]) -> None:
         """A readout keeps its membrane."""
+
+
+@implements(proc=GainLIF, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("bit_accurate_loihi", "fixed_pt")
+class PyGainLifModel(_OwnModel):
+    """Multiplies what enters v by the gain of the step; counts steps from the reset."""
+
+    s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=32)
+    gain: npt.NDArray[np.int32] = LavaPyType(np.ndarray, np.int32, precision=13)
+
+    def __init__(self, proc_params: Any) -> None:
+        super().__init__(proc_params)
+        self.after_spike: Reset = proc_params["after_spike"]
+        self.steps = 0
+
+    def rest(self) -> None:
+        """The state before a sample's first step, whose gain comes next."""
+        super().rest()
+        self.steps = 0
+
+    def subthr_dynamics(self, activation_in: npt.NDArray[np.int32]) -> None:
+        """Lava's current; its membrane, but for the gain."""
+        product = self.v.astype(np.int64) * (self.decay_unity - (self.dv + self.dm_offset))
+        kept = np.sign(product) * np.right_shift(np.abs(product), self.decay_shift)
+        super().subthr_dynamics(activation_in)
+        driven = multiplied(self.u + self.effective_bias, gain_at(tuple(self.gain), self.steps))
+        self.v[:] = np.clip(kept + driven, 1 - self.max_uv_val, self.max_uv_val - 1)
+        self.steps += 1
+
+    def spiking_activation(self) -> npt.NDArray[Any]:
+        """Spikes of this step, or the membrane."""
+        return np.array(self.v) if self.after_spike == "none" else np.asarray(self.v > self.effective_vth)
+
+    def reset_voltage(self, spike_vector: npt.NDArray[Any]) -> None:
+        """Hard or soft reset; a readout keeps its membrane."""
+        if self.after_spike == "zero":
+            self.v[spike_vector] = 0
+        elif self.after_spike == "subtract":
+            self.v[:] -= np.where(spike_vector, self.effective_vth, 0).astype(self.v.dtype)

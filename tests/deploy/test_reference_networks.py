@@ -1,4 +1,4 @@
-"""Networks that nobody here made: lava-dl's wheel holds two with what they did, layer by layer.
+"""Networks that nobody here made: lava-dl's wheel holds four with what they did, two of them layer by layer.
 
 tiny.net (reference in gts/tinynet): input neurons, two convolutions; spikes of every layer and the first convolution's
 currents over 16 steps. The engine reproduces all of it; the reference is one step late, the source's.
@@ -13,23 +13,30 @@ every spike, current and voltage, with three differences of notation, not of ari
   Both presentations are compared, the second as far as it goes.
 - In the step of a spike the reference shows 128, a refractory counter of 1, in the place of the voltage, which is 0.
 
+gts/dense: one dense layer, its synaptic sums and spikes, one step late; gts/ntidigits: three dense layers with axonal
+delays of up to 62 steps, trained in slayer, and the spikes of the last, late by the layers and the input. Both as they
+are, over their first steps.
+
 Not compared: fc-3, the ninth layer, which never fires. Its currents and voltages are floats of another run: they do
 not follow from the spikes in fc-2.npy. Nor input-s, that run's input.
 """
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 import spikecut
 from spikecut.deploy.backends.batched import run_batched
 from spikecut.deploy.backends.slots import layer_slots
+from spikecut.deploy.bundle import load
 from spikecut.deploy.kernels.product import channels_last
 from spikecut.errors import UnsupportedError
 from spikecut.export.encode import encode
-from spikecut.export.graph import InputSpec
+from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
 from spikecut.export.netx import read_netx, write_netx
 
 PERIOD, STEPS, REFRACTORY = 17, 24, 128
@@ -121,6 +128,51 @@ def test_input_neurons_are_the_engines_alone(pilotnet, tmp_path):
         write_netx(network, tmp_path / "network.net")
     with pytest.raises(UnsupportedError, match="input_neurons"):
         spikecut.run(network, trace.events[0].raster[:, :PERIOD].reshape(PERIOD, 1, 3, 66, 200), backend="lava")
+
+
+def test_dense(folder):
+    steps = 500
+    given = np.load(folder / "gts/dense/in.npy")[:, :steps]
+    neuron = IntegerNeuron(6, np.zeros(256), decay_u=4096, decay_v=415)
+    layer = IntegerLayer("dense", "dense", np.load(folder / "gts/dense/weight.npy"), neuron, (200,), (256,))
+    network = IntegerNetwork((layer,), InputSpec((200,), "events"), "count", steps)
+    trace = run_batched(network, given.T[:, None].astype(np.int32), record="all")
+    reference = np.load(folder / "gts/dense/out.npy")[:, 1:steps]
+    assert reference.sum() > 300
+    np.testing.assert_array_equal(trace.spikes["dense"][:-1, 0].T, reference)
+    sums, _ = sums_and_voltages(layer, given.T[:, None].astype(np.int32))
+    np.testing.assert_array_equal(sums[:-1].T, np.load(folder / "gts/dense/current.npy")[:, 1:steps])
+
+
+def test_ntidigits(folder, tmp_path):
+    steps, late = 400, 4
+    with h5py.File(folder / "gts/ntidigits/ntidigits.net") as given, h5py.File(tmp_path / "dense.net", "w") as file:
+        for index in range(5):  # all but the average at its end
+            given.copy(f"layer/{index}", file.require_group("layer"))
+    network = load(tmp_path / "dense.net", horizon=steps)
+    assert [int(layer.delay.max()) for layer in network.layers[:2]] == [62, 62]
+    frames = np.load(folder / "gts/ntidigits/input.npy")[:, :steps].T.reshape(steps, 1, 1, 1, 64)
+    trace = run_batched(network, frames.astype(np.int32), record="all")
+    reference = np.load(folder / "gts/ntidigits/output.npy")[:, late:steps]
+    assert reference.sum() > 500
+    np.testing.assert_array_equal(trace.spikes["dense3"][:-late, 0].T, reference)
+
+
+def test_inspect_says_in_a_line_what_is_missing_or_refused(folder, command):
+    for arguments, message in (
+        ((folder / "tiny.net",), "give --horizon"),
+        ((folder / "mnist.net", "--horizon", 16), "dense3 has no neuron"),
+        ((folder / "gts/pilotnet_sdnn/network.net",), "SDNN"),
+        ((folder / "gts/ntidigits/ntidigits.net",), "average"),
+    ):
+        code, _, error = command("inspect", *arguments)
+        assert code == 2 and message in error and error.count("\n") == 1
+    code, shown, _ = command("inspect", folder / "tiny.net", "--horizon", 15, "--json")
+    assert code == 0 and [layer["layer"] for layer in json.loads(shown)["layers"]] == [
+        "input_neurons",
+        "conv1",
+        "conv2",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,27 @@ def test_what_lava_makes_of_a_dense_matrix(seed, one, other, step):
     np.testing.assert_array_equal(dense_weight_in_lava(weight), applied)
 
 
+def test_gains_that_do_not_fit_are_refused(tmp_path):
+    network = random_network(1, gain=True)
+    assert "conv1: a gain per timestep, which needs programmable neurons: Loihi 2" in beyond_netx(network)
+    path = tmp_path / "network.net"
+    write_netx(network, path)
+    for values, message in (
+        ([4096] * 5 + [-4097], "layer conv1: a gain lies outside -4096..4096"),
+        ([1] * 5, "layer conv1: a gain for each of 5 timesteps, but T = 6"),
+        ([[1] * 6], r"layer conv1: gain of shape \(1, 6\)"),
+        ([], r"layer conv1: gain of shape \(0,\)"),
+    ):
+        with h5py.File(path, "r+") as file:
+            damage("layer/1/neuron/gain", np.array(values, dtype=np.int32))(file)
+        with pytest.raises(SpikecutError, match=message):
+            read_netx(path)
+    layer = network.layers[0]
+    for changes, message in (({"decay_u": 2048}, "decays by 2048/4096"), ({"gain": (4097,) * 6}, "from -4096 to 4096")):
+        with pytest.raises(UnsupportedError, match=message):
+            replace(layer.neuron, **changes)
+
+
 def test_export_refuses_what_no_loader_runs_exactly(tmp_path):
     network = random_network(1)
     first, *rest = network.layers

@@ -11,19 +11,25 @@ from hypothesis import HealthCheck, given, settings
 from networks import networks, random_network
 
 from spikecut.deploy.bundle import load
-from spikecut.errors import BundleError, InputError
+from spikecut.errors import BundleError, InputError, UnsupportedError
 from spikecut.export.nir_file import parse_graph
 from spikecut.export.nir_write import graph_of, holds_integers, read_integers, write_nir
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(networks())
+@given(networks(gain=False))
 def test_round_trip_is_the_identity(tmp_path_factory, network):
     path = tmp_path_factory.mktemp("nir") / "network.nir"
     write_nir(network, path)
     with pytest.MonkeyPatch.context() as patched:  # without the process that goes ahead, to be quicker
         patched.setattr("spikecut.export.nir_write.read_graph", parse_graph)
         assert equal(read_integers(path), network)
+
+
+def test_a_gain_per_timestep_is_refused_by_name(tmp_path):
+    with pytest.raises(UnsupportedError, match="layer conv1: NIR has no neuron with a gain per timestep"):
+        write_nir(random_network(1, gain=True), tmp_path / "network.nir")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_load_reads_it(tmp_path):

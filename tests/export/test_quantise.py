@@ -12,7 +12,7 @@ from spikecut.deploy.backends.plain import measure_ranges, propagate, scores_of
 from spikecut.errors import RangeError, UnsupportedError
 from spikecut.export.fold import fold
 from spikecut.export.graph import InputSpec
-from spikecut.export.headroom import LIMIT
+from spikecut.export.headroom import LIMIT, Ranges
 from spikecut.export.netx import beyond_netx
 from spikecut.export.quantise import decay_12bit, quantise
 from spikecut.export.trace import spiking_form, trace
@@ -114,6 +114,13 @@ def test_what_cannot_be_proven_is_measured_or_refused():
     with pytest.raises(RangeError, match=r"samples come within 0.00 bits"):
         quantise(network, measure=too_close)
 
+    def close(integer):
+        return {layer.name: Ranges(0, int(0.7 * LIMIT * np.abs(layer.weight).max() / 254)) for layer in integer.layers}
+
+    narrower = quantise(network, measure=close).report[-1]
+    assert (narrower.weight_bits, narrower.headroom) == (7, "measured") and 1 <= narrower.headroom_bits < 2
+    assert found.report[-1].weight_bits == 8
+
 
 def test_refusals():
     network = trace(random_torch("mlp-lif", 1), SPECS["mlp-lif"], 4)
@@ -128,6 +135,8 @@ def test_refusals():
         quantise(with_neuron(reset_order="before_leak"))
     with pytest.raises(UnsupportedError, match="neither 0 nor half"):
         quantise(with_neuron(v_init=0.3))
+    with pytest.raises(UnsupportedError, match=rf"layer {first.name}: scales per timestep .* decays slowly"):
+        quantise(with_neuron(gain=(1.0, 0.5, 0.5, 0.5), decay_u=0.5))
     with pytest.raises(UnsupportedError, match="equality"):
         quantise(with_neuron(fires=">="))
     with pytest.raises(RangeError, match="all weights are zero"):

@@ -1,8 +1,10 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from spikecut.errors import InputError, UnsupportedError
+from spikecut.errors import ExportError, InputError, UnsupportedError
+from spikecut.export.fold import fold
 from spikecut.export.graph import InputSpec
 from spikecut.export.trace import trace
 from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm
@@ -45,10 +47,27 @@ def test_another_number_of_timesteps_is_refused():
         TemporalEffectiveBatchNorm(2, 0)
 
 
-def test_export_is_refused_with_the_layer_and_the_reason():
+def test_the_scales_become_gains_and_the_largest_goes_into_the_weights():
     network = build("digits-lif", norm="tebn", timesteps=4, readout="membrane").eval()
-    with pytest.raises(UnsupportedError, match=r"layer conv1: TEBN scales each timestep.*no Process has a gain"):
-        trace(network, InputSpec((1, 8, 8), "direct", bits=5), 4)
+    spec = InputSpec((1, 8, 8), "direct", bits=5)
+    with pytest.raises(ExportError, match="layer conv1: a gain for each of 4 timesteps, but T = 5"):
+        trace(network, spec, 5)
+    plain = fold(trace(network, spec, 4))
+    assert [layer.neuron.gain for layer in plain.layers] == [None] * 3  # scales of 1 throughout are none
+    first = next(network.chain())
+    with torch.no_grad():
+        first.norm.scale.copy_(torch.tensor([0.5, -2.0, 0.0, 1.0]))
+    folded = fold(trace(network, spec, 4)).layers[0]
+    assert folded.neuron.gain == (0.25, -1.0, 0.0, 0.5)
+    np.testing.assert_array_equal(folded.weight, 2 * plain.layers[0].weight)
+    np.testing.assert_array_equal(folded.bias, 2 * plain.layers[0].bias)
+    with torch.no_grad():
+        first.norm.scale.zero_()
+    with pytest.raises(UnsupportedError, match=r"layer conv1: its scales per timestep .* 0 throughout"):
+        fold(trace(network, spec, 4))
+
+
+def test_a_residual_network_is_refused():
     residual = build("resnet18-lif", input_shape=(3, 8, 8)).eval()
     with pytest.raises(UnsupportedError, match=r"layer block1\.1: a residual connection"):
         trace(residual, InputSpec((3, 8, 8), "direct", bits=5), 4)

@@ -11,6 +11,7 @@ from spikecut.export.encode import encode
 from spikecut.export.graph import InputSpec
 from spikecut.export.quantise import quantise
 from spikecut.export.trace import spiking_form, trace
+from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm
 from spikecut.models.network import SpikingNetwork, Stage
 from spikecut.models.neurons.integrate_fire import MembraneReadout
 from spikecut.models.neurons.leaky import LeakyIntegrateFire
@@ -22,6 +23,12 @@ CASES = {
     "soft reset, count readout": ("mlp-lif", (6,), {"reset": "soft"}),
     "hard reset, membrane readout": ("small-lif", (1, 12, 12), {"readout": "membrane"}),
     "pooling before a convolution and the output": (None, (1, 8, 8), {}),
+    "TEBN, firing output": ("digits-lif", (1, 8, 8), {"norm": "tebn", "timesteps": 4}),
+    "TEBN, membrane readout": (
+        "mlp-lif",
+        (6,),
+        {"norm": "tebn", "timesteps": 4, "readout": "membrane", "reset": "soft"},
+    ),
     "batch norm before QCFS": ("conv-qcfs", (1, 12, 12), {"norm": "batch"}),
 }
 
@@ -39,6 +46,9 @@ def test_integers_equal_the_twin(case):
     arch, shape, options = CASES[case]
     torch.manual_seed(4)
     network = pooled() if arch is None else build(arch, input_shape=shape, classes=3, **options)
+    for module in network.modules():
+        if isinstance(module, TemporalEffectiveBatchNorm):
+            module.scale.data = torch.tensor([0.9, 1.3, -0.4, 0.0])
     samples = torch.randint(0, 8, (6, *shape)).float()
     for _ in range(20):  # running statistics of the batch norms
         network(samples.expand(4, *samples.shape))

@@ -165,6 +165,7 @@ def _count(tally, network, depth, slots, runs, sent):
         "bias exponent other than 6": mantissa.any() and neuron.bias_exponent != 6,
         "bias mantissa wraps int16": (mantissa >= INT16).any() or (mantissa < -INT16).any(),
         "v(0) not 0": neuron.v_init != 0,
+        "gain per timestep": neuron.gain is not None,
         "threshold 0": neuron.threshold == 0,
         "threshold 2^16 or more": neuron.threshold >= 2**16,
         "weight -256": weight.min() == -256,

@@ -22,7 +22,8 @@ def fuzz_cases(draw, largest=400, samples=4, exportable=False):
     largest: neurons of a dense layer, about, and of a channel in a convolution. exportable: only what a bundle may
     hold, that is biases of 13 bits.
     """
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    seed = draw(st.integers(0, 2**32 - 1))
+    rng, gains = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     horizon = draw(st.integers(2, 48))
     spec = draw(_inputs(largest))
     rate = draw(st.sampled_from([0.05, 0.2, 0.5, 0.9]))
@@ -44,6 +45,9 @@ def fuzz_cases(draw, largest=400, samples=4, exportable=False):
             layer = with_skip(rng, layer, (name, around.shape[2:]), draw(st.sampled_from([2, 126])))
             around = None if layer.skip is None else around
         neuron = draw(_neuron(rng, layer.output_shape[0], exportable))
+        if gains.random() < 0.2:
+            gain = [gains.integers(-600, 4097, horizon), gains.choice([4096, 2048, 0], horizon)][gains.integers(2)]
+            neuron = replace(neuron, decay_u=4096, gain=tuple(gain.tolist()))
         if last and membrane:
             layer = replace(layer, neuron=replace(neuron, threshold=0, reset="none"))
         else:

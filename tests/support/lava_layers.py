@@ -1,14 +1,16 @@
 """Lava's own ProcessModels of one layer, driven by hand: its untouched Dense, DelayDense, Conv and LIF, no runtime.
 
 Soft reset and the membrane readout have no model in Lava. They run under spikecut's Processes, whose synapse, current
-and membrane are Lava's `AbstractPyLifModelFixed` all the same.
+and membrane are Lava's `AbstractPyLifModelFixed` all the same. Lava has no gain per timestep either: the oracle
+multiplies the current that Lava gives, and Lava integrates the product as a bias.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import numpy as np
 from lava_steps import Wire, make_model
+from oracle import gained
 
 from spikecut.deploy.backends.lava_blocks import own_block, require_lava
 from spikecut.deploy.backends.lava_order import to_lava
@@ -60,7 +62,7 @@ class LavaLayer:
             RecurrentSynapse: PyDenseModelBitAcc,
         }
         config = SimpleNamespace(exception_proc_model_map=models)
-        block = own_block(layer, message_bits)
+        block = own_block(replace(layer, neuron=replace(layer.neuron, gain=None)), message_bits)
         block.neuron.proc_params[Wave.KEY] = WaveParameters(new_ring(1), 1, 0, None, 1)  # in which nothing ever starts
         self.layer = layer
         self.synapse, self.neuron = make_model(block.synapse, config), make_model(block.neuron, config)
@@ -75,6 +77,7 @@ class LavaLayer:
                 model.time_step = 1
         self.synapse.s_in, self.synapse.a_out, self.neuron.s_out = Wire(), Wire(), Wire()
         self.neuron.a_in = Wire()
+        self.bias = self.neuron.bias_mant, self.neuron.bias_exp
         if self.loop is not None:
             self.loop.s_in, self.loop.a_out = Wire(), Wire()
         if self.around is not None:
@@ -101,11 +104,11 @@ class LavaLayer:
                 sums = sums + self._step(self.around, others[min(t + 1, len(frames) - 1)])
             arriving = sums if self.loop is None else sums + self.loop.a_buff
             u, v = keep(neuron.u.astype(np.int64), decays[0]), keep(neuron.v.astype(np.int64), decays[1])
-            neuron.a_in.send(arriving)
-            neuron.run_spk()
+            current = self._integrate(arriving, t)
             u = u + np.left_shift(arriving.astype(np.int32), 6)
             run.wraps += int(((u > LIMIT) | (u <= -LIMIT)).sum())
             run.clips += int((np.abs(v + neuron.u + neuron.effective_bias) >= LIMIT).sum())
+            neuron.u[:] = current
             sent = neuron.s_out.recv()
             if self.loop is not None:
                 self.loop.s_in.send(sent)
@@ -115,6 +118,22 @@ class LavaLayer:
         for key in ("sums", "u", "v", "messages"):
             setattr(run, key, np.array(getattr(run, key), dtype=np.int64))
         return run
+
+    def _integrate(self, arriving, t):
+        """One step of the neurons; their current, in whose place u is 0 where the product has entered as a bias."""
+        neuron, own = self.neuron, self.layer.neuron
+        if own.gain is not None:
+            before = neuron.v.copy()
+            neuron.bias_mant, neuron.bias_exp = self.bias
+            neuron.scale_bias()
+            neuron.subthr_dynamics(arriving)
+            current, neuron.v = neuron.u.copy(), before
+            driven = gained((current.astype(np.int64) + neuron.effective_bias).reshape(-1), own.gain, t)
+            neuron.bias_mant, neuron.bias_exp = np.reshape(driven, neuron.v.shape), np.zeros_like(neuron.bias_exp)
+            arriving = np.zeros_like(arriving)
+        neuron.a_in.send(arriving)
+        neuron.run_spk()
+        return neuron.u.copy() if own.gain is None else current
 
     def _step(self, synapse, message):
         """One step: what the synapse held, while it takes this message."""

@@ -21,6 +21,7 @@ def random_network(
     delays=False,
     recurrent=False,
     skips=False,
+    gain=False,
 ):
     """A chain of grouped and strided non-square convolutions and dense layers that fires in every layer."""
     rng = np.random.default_rng(seed)
@@ -85,6 +86,9 @@ def random_network(
     if skips:  # over one layer and over two, from the input and from a layer, into a convolution and into dense ones
         sources = [("input", shape), *((layer.name, layer.output_shape) for layer in layers)]
         layers = [layers[0], *(with_skip(rng, layer, sources[n]) for n, layer in enumerate(layers[1:]))]
+    if gain:
+        gains = rng.choice([4096, 3700, 2048, -300, 0], (len(layers), horizon), p=[0.4, 0.3, 0.2, 0.05, 0.05]).tolist()
+        layers = [with_gain(layer, values) for layer, values in zip(layers, gains, strict=True)]
     spec = InputSpec(shape, "direct", bits=4) if graded else InputSpec(shape, "events")
     return IntegerNetwork(tuple(layers), spec, "membrane" if membrane else "count", horizon)
 
@@ -115,6 +119,18 @@ def with_skip(rng, layer, source, top=60):
     weight = 2 * rng.integers(-top - 1, top + 1, (output[0], shape[0] // groups, *kernel))
     skip = Skip(name, "conv", weight, shape, output, stride=tuple(stride), padding=padding, groups=groups)
     return replace(layer, skip=skip)
+
+
+def with_gain(layer, gain):
+    """A layer with a gain per timestep, and so without synaptic memory."""
+    return replace(layer, neuron=replace(layer.neuron, decay_u=4096, gain=tuple(gain)))
+
+
+@st.composite
+def gains(draw, horizon):
+    """A gain per timestep: any, few, or none in effect."""
+    one = st.one_of(st.sampled_from([0, 1, 4095, 4096, -4096]), st.integers(-4096, 4096))
+    return draw(st.lists(one, min_size=horizon, max_size=horizon))
 
 
 def random_inputs(network, samples, seed=0, rate=0.4):
@@ -171,8 +187,8 @@ def conv_layers(draw, name, shape):
 
 
 @st.composite
-def networks(draw):
-    """A legal chain of up to two convolutions and one or two dense layers, with either readout."""
+def networks(draw, gain=True):
+    """A legal chain of up to two convolutions and one or two dense layers, with either readout; gain: perhaps gains."""
     graded = draw(st.booleans())
     convolutions = draw(st.integers(0, 2))
     shape = (draw(st.integers(1, 3)), draw(st.integers(2, 5)), draw(st.integers(2, 5)))
@@ -211,6 +227,8 @@ def networks(draw):
         readout = draw(neurons(last.output_shape[0], readout=True))
         layers.append(replace(last, neuron=readout))
     horizon = draw(st.integers(1, 5))
+    if gain and draw(st.booleans()):
+        layers = [with_gain(layer, draw(gains(horizon))) if draw(st.booleans()) else layer for layer in layers]
     return IntegerNetwork(tuple(layers), spec, "membrane" if membrane else "count", horizon)
 
 

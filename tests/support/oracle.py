@@ -33,6 +33,13 @@ def clipped(value):
     return max(-HALF + 1, min(HALF - 1, value))
 
 
+def gained(values, gain, t):
+    """The gain of step t, in 4096ths: sign and magnitude apart, and the magnitude's fraction dropped."""
+    factor = gain[t] if t < len(gain) else gain[-1]
+    products = [abs(int(value)) * abs(factor) // 4096 for value in values]
+    return [p if (value >= 0) == (factor >= 0) else -p for p, value in zip(products, values, strict=True)]
+
+
 def dense_sums(layer, frames, t, spikes):
     """Each synapse (o, i) carries the message of step t - delay; a recurrent one the layer's own spike of t - 1."""
     sums = []
@@ -88,7 +95,11 @@ def run_layer(layer, frames, around=None):
             sums = [own + other for own, other in zip(sums, skip_sums(layer, around[t]), strict=True)]
         for n in range(count):
             u[n] = wrapped(wrapped32(decayed(u[n], neuron.decay_u) + wrapped32(64 * sums[n])))
-            v[n] = clipped(decayed(v[n], neuron.decay_v) + u[n] + bias[n])
+        driven = [u[n] + bias[n] for n in range(count)]
+        if neuron.gain is not None:
+            driven = gained(driven, neuron.gain, t)
+        for n in range(count):
+            v[n] = clipped(decayed(v[n], neuron.decay_v) + driven[n])
             if neuron.reset == "none":
                 result[t, n] = v[n]
             elif v[n] > 64 * neuron.threshold:

@@ -1,10 +1,20 @@
-"""Arguments and options that several commands share."""
+"""What the commands share: the application, arguments and options, and how a result is printed."""
 
+import json
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+app = typer.Typer(
+    name="spikecut",
+    help="From a trained spiking network to Loihi's integers, halted the moment the answer is safe.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
 
 
 def _data_from(folder: Path | None) -> Path | None:
@@ -52,3 +62,20 @@ Reset = Annotated[str | None, typer.Option(help="NIR: zero or subtract; by defau
 ResetOrder = Annotated[
     str | None, typer.Option(help="NIR: a spike's reset comes in its own timestep (same_step) or late (next_step).")
 ]
+
+
+def report(result: Any, as_json: bool) -> None:
+    """Print a command's result: its tables, or its data as JSON."""
+    if as_json:
+        print_json(result.data)
+        return
+    from spikecut.deploy.console import stdout
+
+    console = stdout()
+    for part in result.shown:
+        console.print(part)
+
+
+def print_json(data: Any) -> None:
+    """Print data as JSON, keys sorted."""
+    typer.echo(json.dumps(data, indent=2, sort_keys=True, allow_nan=False))

@@ -1,0 +1,42 @@
+"""The gain per timestep of a neuron's input, for programmable neurons: Loihi 2 has them, Loihi 1 does not.
+
+At step t of a sample, counted from the step at which its layer resets, current and bias enter v as
+
+    x[t] = sign(g[t]) · sign(u[t] + b) · (|g[t]| · |u[t] + b| >> 12)
+
+where g is an integer in 4096ths, -4096 to 4096. That is Loihi's own rule for decays: the magnitude is shifted, with
+the sign kept. So |x[t]| ≤ |u[t] + b|: no range grows, and what fits in 32 bits still does. After the last step of the
+horizon, while a pipeline empties, the last gain holds.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from spikecut.errors import UnsupportedError
+
+GAIN_UNITY = 4096
+GAIN_SHIFT = 12
+
+
+def check_gain(gain: tuple[int, ...], decay_u: int) -> None:
+    """UnsupportedError unless a neuron may have this gain: whole numbers of 4096ths, and no synaptic memory."""
+    if not gain or any(int(value) != value or abs(value) > GAIN_UNITY for value in gain):
+        raise UnsupportedError(f"a gain per timestep {gain}: expected integers from {-GAIN_UNITY} to {GAIN_UNITY}")
+    if decay_u != GAIN_UNITY:
+        raise UnsupportedError(
+            f"a gain per timestep with a current that decays by {decay_u}/4096: no Process has both; use 4096"
+        )
+
+
+def gain_at(gain: tuple[int, ...], step: int) -> int:
+    """The gain of a sample's step, from 0; the last one after the horizon."""
+    return gain[min(step, len(gain) - 1)]
+
+
+def multiplied(values: npt.NDArray[Any], gain: int) -> npt.NDArray[np.int64]:
+    """Current and bias in v's units, any integers of 32 bits, times the gain: int64 of the same shape."""
+    product = values.astype(np.int64) * gain
+    result: npt.NDArray[np.int64] = np.sign(product) * (np.abs(product) >> GAIN_SHIFT)
+    return result

@@ -1,0 +1,73 @@
+"""The largest |u| and |v| of integrate-and-fire layers on samples, in torch: long horizons on many samples, quickly."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from spikecut.export.encode import encode_samples
+from spikecut.export.graph import Floats, IntegerNetwork
+from spikecut.export.headroom import ALIGNMENT, FLOAT32_EXACT, Ranges, largest_sum
+from spikecut.export.skip import Synapse, skip_paths
+
+SAMPLE_STEPS = 2**15
+BATCH = 32
+
+
+def integrate_fire_ranges(network: IntegerNetwork, images: Floats) -> dict[str, Ranges]:
+    """Ranges by layer, of neurons without leak and with soft reset (or none), and direct input.
+
+    images: [N, *shape]; the first 32768 / T of them are run. Sums are exact, and neither wrap nor clip: as long as the
+    ranges fit 24 bits, they are those of the chip; where they do not, that is what they say.
+    """
+    peaks = {layer.name: [0, 0] for layer in network.layers}
+    chosen = images[: max(1, SAMPLE_STEPS // network.horizon)]
+    for start in range(0, len(chosen), BATCH):
+        frame = torch.from_numpy(encode_samples(chosen[start : start + BATCH], network.input, 1)[0])
+        _run(network, frame, peaks)
+    return {name: Ranges(current, membrane) for name, (current, membrane) in peaks.items()}
+
+
+def _run(network: IntegerNetwork, frame: Tensor, peaks: dict[str, list[int]]) -> None:
+    """One batch through all timesteps; the first layer's current is the same at each."""
+    largest = [network.input.maximum, *([1] * (len(network.layers) - 1))]
+    weights = [_weight(layer, most) for layer, most in zip(network.layers, largest, strict=True)]
+    paths = skip_paths(network)
+    skips = {depth: _weight(path.skip, 1 if path.source else largest[0]) for depth, path in paths.items()}
+    first = _current(network.layers[0], weights[0], frame)
+    membranes = [torch.full((1,), float(layer.neuron.v_init), dtype=torch.float64) for layer in network.layers]
+    biases = [
+        torch.tensor(layer.neuron.bias.reshape(-1, *([1] * (len(layer.output_shape) - 1))), dtype=torch.float64)
+        for layer in network.layers
+    ]
+    for _ in range(network.horizon):
+        points = [frame]
+        for depth, layer in enumerate(network.layers):
+            current = first if depth == 0 else _current(layer, weights[depth], points[-1])
+            path = paths.get(depth + 1)
+            if path is not None:
+                current = current + _current(path.skip, skips[depth + 1], points[path.source])
+            v = membranes[depth] + current + biases[depth]
+            peak = peaks[layer.name]
+            peak[0] = max(peak[0], int(current.abs().max()))
+            peak[1] = max(peak[1], int(v.abs().max()))
+            membranes[depth] = v
+            if layer.neuron.reset == "subtract":
+                threshold = float(layer.neuron.threshold << ALIGNMENT)
+                points.append((v > threshold).double())
+                membranes[depth] = v.sub_(points[-1], alpha=threshold)
+
+
+def _weight(layer: Synapse, largest: int) -> Tensor:
+    """The weights in the type in which sums of messages up to `largest` are exact."""
+    exact = largest_sum(layer, largest) < FLOAT32_EXACT
+    return torch.tensor(layer.weight, dtype=torch.float32 if exact else torch.float64)
+
+
+def _current(layer: Synapse, weight: Tensor, sent: Tensor) -> Tensor:
+    """Σ W s in v's units, float64."""
+    messages = sent.to(weight.dtype)
+    if layer.kind == "dense":
+        sums = functional.linear(messages.flatten(1), weight)
+    else:
+        sums = functional.conv2d(messages, weight, None, layer.stride, layer.padding, layer.dilation, layer.groups)
+    return torch.mul(sums.double(), 2**ALIGNMENT)

@@ -1,0 +1,88 @@
+"""The neuron's group of a layer in a netx file, written and read; what netx cannot express has the type SPIKECUT."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from spikecut.errors import BundleError, UnsupportedError
+from spikecut.export.files import read_dataset, read_whole, subgroup
+from spikecut.export.gain import GAIN_UNITY
+from spikecut.export.graph import IntArray, IntegerNeuron
+
+NETX_TYPES = ("CUBA", "LOIHI")
+OWN_TYPE = "SPIKECUT"
+MAXIMUM_GAINS = 2**20
+
+
+def write_neuron(group: h5py.Group, neuron: IntegerNeuron, own: bool) -> None:
+    """Write a layer's neurons into its group `neuron`; own: with all that netx does not know."""
+    write_text(group, "type", OWN_TYPE if own else "CUBA")
+    group["iDecay"], group["vDecay"] = neuron.decay_u, neuron.decay_v
+    group["vThMant"], group["refDelay"], group["gradedSpike"] = neuron.threshold, 1, False
+    if own:
+        write_text(group, "reset", neuron.reset)
+        group["vInit"], group["biasExponent"] = neuron.v_init, neuron.bias_exponent
+        if neuron.gain is not None:
+            group["gain"] = np.array(neuron.gain, dtype=np.int32)
+
+
+def write_text(group: h5py.Group, key: str, text: str) -> None:
+    """A text of at most ten ASCII characters, as netx holds it."""
+    group.create_dataset(key, (1,), "S10", [text.encode("ascii")])
+
+
+def read_neuron(group: h5py.Group, name: str, bias: IntArray, path: Path) -> IntegerNeuron:
+    """The neurons of a layer's group.
+
+    Raises
+    ------
+    BundleError: a field is missing, damaged or outside its range.
+    UnsupportedError: no neuron, or one that spikecut does not know.
+    """
+    if "neuron" not in group:
+        raise UnsupportedError(f"{path}: layer {name} has no neuron; netx would give it a threshold it never reaches")
+    neuron = subgroup(group, "neuron", path)
+    kind = read_text(neuron, "type", path)
+    own = kind == OWN_TYPE
+    if kind not in NETX_TYPES and not own:
+        raise UnsupportedError(f"{path}: layer {name}: neuron type {kind!r}; only {NETX_TYPES} are read")
+
+    def scalar(key: str) -> int:
+        values = read_whole(neuron, key, path).reshape(-1)
+        if values.size != 1:
+            raise UnsupportedError(f"{path}: layer {name}: {key} per neuron is not supported yet")
+        return int(values[0])
+
+    reset = read_text(neuron, "reset", path) if own else "zero"
+    if reset not in ("zero", "subtract", "none"):
+        raise BundleError(f"{path}: layer {name}: reset {reset!r}, expected zero, subtract or none")
+    return IntegerNeuron(
+        threshold=scalar("vThMant"),
+        bias_mantissa=bias,
+        decay_u=scalar("iDecay"),
+        decay_v=scalar("vDecay"),
+        bias_exponent=scalar("biasExponent") if own else 6,
+        v_init=scalar("vInit") if own else 0,
+        reset="zero" if reset == "zero" else "subtract" if reset == "subtract" else "none",
+        gain=_read_gain(neuron, name, path) if own and "gain" in neuron else None,
+    )
+
+
+def _read_gain(neuron: h5py.Group, name: str, path: Path) -> tuple[int, ...]:
+    claimed = read_dataset(neuron, "gain", path)
+    if claimed.ndim != 1 or not 1 <= claimed.size <= MAXIMUM_GAINS:
+        raise BundleError(f"{path}: layer {name}: gain of shape {claimed.shape}, expected one per timestep")
+    gain = read_whole(neuron, "gain", path)
+    if np.abs(gain).max() > GAIN_UNITY:
+        raise BundleError(f"{path}: layer {name}: a gain lies outside {-GAIN_UNITY}..{GAIN_UNITY}; export again")
+    return tuple(gain.tolist())
+
+
+def read_text(group: h5py.Group, key: str, path: Path) -> str:
+    """A text as write_text writes it; BundleError where it is none."""
+    dataset = read_dataset(group, key, path)
+    value = np.asarray(dataset[()]).reshape(-1) if dataset.dtype.kind in "SO" and dataset.size == 1 else None
+    if value is None or not isinstance(value[0], bytes) or not value[0].isascii():
+        raise BundleError(f"{path}: {group.name}/{key} is not a text; the file is damaged or foreign")
+    return value[0].decode("ascii")

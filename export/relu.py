@@ -1,0 +1,262 @@
+"""Plain ReLU networks → chains of spiking stages, with a line on every layer, and their witness (DESIGN: others' nets).
+
+What stands between two ReLUs (pooling, weights, batch norm) becomes one synapse by the algebra that NIR's linear nodes
+use, in float64; models.relu holds thresholds and witness, which share none of it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from spikecut.errors import BundleError, InputError, UnsupportedError
+from spikecut.export.graph import Array, Floats, IntArray, Shape
+from spikecut.export.nir import synapse_module
+from spikecut.export.nir_file import NirNode
+from spikecut.export.nir_synapses import Synapse, after, as_dense
+from spikecut.models.layer_spec import load_relu_network
+from spikecut.models.network import SpikingNetwork, Stage
+from spikecut.models.neurons.integrate_fire import IntegrateFire, MembraneReadout
+from spikecut.models.relu import ReluLayer, ReluNetwork, SpikingWitness
+
+
+@dataclass(frozen=True)
+class LayerFate:
+    """What becomes of one layer; thresholds: λ of a ReLU, one per channel of a map, none otherwise."""
+
+    layer: str
+    kind: str
+    shape: Shape
+    thresholds: tuple[float, ...]
+    detail: str
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A ReLU network as a spiking one.
+
+    Attributes
+    ----------
+    network: the chain of stages, everything folded, float64. witness: the layers themselves over time.
+    layers: what became of each. percentile: of the thresholds.
+    relu_accuracy, clipped_accuracy: shares of right predictions on the calibration samples, of the ReLU network and of
+        the same with its activations cut at λ, which is what spikes tend to for T → ∞.
+    """
+
+    network: SpikingNetwork
+    witness: SpikingWitness
+    layers: tuple[LayerFate, ...]
+    percentile: float
+    relu_accuracy: float
+    clipped_accuracy: float
+
+    def report(self) -> dict[str, Any]:
+        """Everything but the networks, as plain data."""
+        return {
+            "percentile": self.percentile,
+            "relu_accuracy": self.relu_accuracy,
+            "clipped_accuracy": self.clipped_accuracy,
+            "layers": [asdict(layer) for layer in self.layers],
+        }
+
+
+def read_relu(weights: Path, spec: Path | None) -> ReluNetwork:
+    """A trained ReLU network from files.
+
+    weights: a state dict (.safetensors, .pt, .pth), whose layers `spec` tells; see models.layer_spec.
+
+    Raises CheckpointError, InputError and UnsupportedError, see there.
+    """
+    if spec is None:
+        raise InputError(f"{weights}: a file of tensors does not tell its layers: give --spec SPEC.json")
+    return load_relu_network(weights, spec)
+
+
+def convert_relu(
+    network: ReluNetwork | nn.Module, images: Floats, labels: IntArray, percentile: float = 99.0
+) -> Converted:
+    """Balance the thresholds of a trained ReLU network on calibration samples, and make it spike.
+
+    network: a module whose forward is a chain (nn.Sequential, or what torch.fx reads as one), or what was read already.
+    images [N, *shape], labels [N]: as the network was trained on. percentile: see ReluNetwork.thresholds.
+
+    Raises
+    ------
+    UnsupportedError: a layer that no spiking chain equals, with advice. InputError: what does not fit.
+    """
+    samples = torch.from_numpy(np.array(images))
+    chain = network
+    if not isinstance(chain, ReluNetwork):
+        chain = ReluNetwork.of(network, tuple(images.shape[1:]))
+        chain.check_same(network, samples[:32])
+    if tuple(images.shape[1:]) != chain.input_shape:
+        raise InputError(f"samples of shape {tuple(images.shape[1:])}, but the network takes {chain.input_shape}")
+    _stages(chain, {layer.name: torch.ones(1) for layer in chain.layers})  # refuses before samples are run
+    thresholds = chain.thresholds(samples, percentile)
+    stages, layers = _stages(chain, thresholds)
+    return Converted(
+        network=SpikingNetwork(stages, "membrane", chain.input_shape).double().eval().requires_grad_(False),
+        witness=SpikingWitness(chain, thresholds),
+        layers=tuple(layers),
+        percentile=percentile,
+        relu_accuracy=_accuracy(chain.scores(samples), labels),
+        clipped_accuracy=_accuracy(chain.scores(samples, thresholds), labels),
+    )
+
+
+def _accuracy(scores: Tensor, labels: IntArray) -> float:
+    return float(np.mean(scores.argmax(1).numpy() == labels))
+
+
+def _stages(network: ReluNetwork, thresholds: Mapping[str, Tensor]) -> tuple[list[Stage], list[LayerFate]]:
+    stages: list[Stage] = []
+    layers: list[LayerFate] = []
+    between = _Between(network.input_shape, np.ones(network.input_shape[0]))
+    for layer in network.layers:
+        balanced: tuple[float, ...] = ()
+        if layer.role == "relu":
+            balanced = tuple(thresholds[layer.name].flatten().tolist())
+            stages.append(between.spiking(balanced))
+            detail = f"integrate-and-fire neurons of {stages[-1].name}, soft reset, v(0) = λ/2"
+            gain = np.array(balanced) if len(balanced) > 1 else np.ones(layer.output_shape[0])
+            between = _Between(layer.output_shape, gain)
+        else:
+            detail = between.add(layer)
+        kind = type(layer.module).__name__
+        layers.append(LayerFate(layer.name, kind, layer.output_shape, balanced, detail))
+    stages.append(between.last())
+    return stages, layers
+
+
+class _Between:
+    """The linear layers between two ReLUs, as they come, as one synapse.
+
+    shape: of what comes in. gain, offset: per channel, what the next weights read is gain · x + offset: the λ of the
+    spikes, and a batch norm before the weights.
+    """
+
+    def __init__(self, shape: Shape, gain: Array) -> None:
+        self.shape = shape
+        self.gain = gain
+        self.offset = np.zeros(shape[0])
+        self.synapse: Synapse | None = None
+        self.name = ""
+        self.flat = False
+
+    def add(self, layer: ReluLayer) -> str:
+        """Take one layer; says what becomes of it."""
+        if layer.role == "nothing":
+            return "nothing at inference: left out"
+        if layer.role == "flatten":
+            self.flat = True
+            return "torch's order is kept"
+        if layer.role == "norm":
+            return self._norm(layer)
+        try:
+            self._pool(layer) if layer.role == "pool" else self._weights(layer)
+        except (BundleError, UnsupportedError) as error:
+            raise type(error)(str(error).replace("node ", "layer ", 1)) from error
+        return "weights" if layer.role == "weights" else "multiplied into weights, exactly"
+
+    def _pool(self, layer: ReluLayer) -> None:
+        module = cast(nn.AvgPool2d, layer.module)
+        sides = module.kernel_size
+        kernel = np.array([sides, sides] if isinstance(sides, int) else list(sides), dtype=np.int64)
+        numbers = {"kernel_size": kernel, "stride": kernel, "padding": np.zeros(2, dtype=np.int64)}
+        node = NirNode(layer.name, "SumPool2d", numbers)
+        divisor = module.divisor_override or int(kernel.prod())
+        self.synapse = after(self.synapse, node, self.shape, self.flat).scaled(1 / divisor)
+        self.offset = self.offset * (kernel.prod() / divisor)
+        self.shape = self.synapse.output_shape
+
+    def _weights(self, layer: ReluLayer) -> None:
+        numbers = {key: value.numpy() for key, value in layer.module.state_dict().items()}
+        weight = np.asarray(numbers["weight"], dtype=np.float64)
+        added = self._read(layer, weight, self.offset)
+        numbers["weight"] = self._scaled(layer, weight)
+        texts = {}
+        if isinstance(layer.module, nn.Conv2d):
+            if isinstance(layer.module.padding, str):
+                texts["padding"] = layer.module.padding
+            else:
+                numbers["padding"] = np.array(layer.module.padding)
+            numbers |= {key: np.array(getattr(layer.module, key)) for key in ("stride", "dilation", "groups")}
+        node = NirNode(layer.name, "Conv2d" if isinstance(layer.module, nn.Conv2d) else "Affine", numbers, texts)
+        synapse = after(self.synapse, node, self.shape, self.flat)
+        self.synapse = replace(synapse, bias=synapse.bias + added)
+        self.shape, self.flat, self.name = synapse.output_shape, False, _stage_name(layer)
+
+    def _scaled(self, layer: ReluLayer, weight: Array) -> Array:
+        read = self._channels(layer, weight, self.gain)
+        return np.asarray(weight * read.reshape(*read.shape, *([1] * (weight.ndim - 2))))
+
+    def _read(self, layer: ReluLayer, weight: Array, offset: Array) -> Array:
+        """What the weights make of the offset; UnsupportedError where padding would have to carry it."""
+        if not offset.any():
+            return np.zeros(len(weight))
+        padding = getattr(layer.module, "padding", 0)
+        if padding != "valid" and np.any(np.asarray(padding) != 0):
+            raise UnsupportedError(
+                f"layer {layer.name}: a batch norm before a convolution that pads: its offset is not in the padding; "
+                "put the batch norm behind the convolution, or pad with 0"
+            )
+        sums = weight.reshape(*weight.shape[:2], -1).sum(axis=2)
+        return np.asarray((sums * self._channels(layer, weight, offset)).sum(axis=1))
+
+    def _channels(self, layer: ReluLayer, weight: Array, values: Array) -> Array:
+        """Values per incoming channel, where each weight reads them: (O, I/groups), or (1, I) of a dense layer."""
+        if isinstance(layer.module, nn.Conv2d):
+            per_group = weight.shape[1]
+            first = np.arange(len(weight))[:, None] // (len(weight) // layer.module.groups) * per_group
+            return np.asarray(values[first + np.arange(per_group)])
+        return np.asarray(np.repeat(values, weight.shape[1] // len(values))[None])
+
+    def _norm(self, layer: ReluLayer) -> str:
+        state = {key: value.numpy().astype(np.float64) for key, value in layer.module.state_dict().items()}
+        epsilon = cast("nn.BatchNorm2d | nn.BatchNorm1d", layer.module).eps
+        gain = state.get("weight", np.ones(1)) / np.sqrt(state["running_var"] + epsilon)
+        offset = state.get("bias", np.zeros(1)) - state["running_mean"] * gain
+        channels = len(self.gain) if self.synapse is None or not self.name else len(self.synapse.bias)
+        if len(gain) != channels:
+            raise UnsupportedError(f"layer {layer.name}: a batch norm behind Flatten; put it before")
+        if self.synapse is not None and self.name:
+            scaled = self.synapse.scaled(gain)
+            self.synapse = replace(scaled, bias=scaled.bias + offset)
+            return f"folded into the weights of {self.name}"
+        self.gain, self.offset = self.gain * gain, self.offset * gain + offset
+        return "folded into the next weights"
+
+    def spiking(self, thresholds: tuple[float, ...]) -> Stage:
+        """The stage of what was taken, spiking; of several λ, each is divided out of its channel's weights."""
+        if len(thresholds) == 1:
+            return self._stage(self._taken(), IntegrateFire(thresholds[0], thresholds[0] / 2))
+        return self._stage(self._taken().scaled(1 / np.array(thresholds)), IntegrateFire(1.0, 0.5))
+
+    def last(self) -> Stage:
+        """The stage whose sums are the scores."""
+        synapse = self._taken()
+        if synapse.output_shape[1:] == (1, 1):
+            synapse = as_dense(synapse, self.name)
+        if len(synapse.output_shape) != 1:
+            raise UnsupportedError(
+                f"layer {self.name}: the scores are a flattened map {synapse.output_shape}; end in Linear, or in "
+                "global average pooling and Flatten"
+            )
+        return self._stage(synapse, MembraneReadout())
+
+    def _taken(self) -> Synapse:
+        if self.synapse is None or not self.synapse.weight.any():
+            raise UnsupportedError(f"layer {self.name}: all weights are zero; nothing would ever reach it")
+        return self.synapse
+
+    def _stage(self, synapse: Synapse, neuron: nn.Module) -> Stage:
+        return Stage(self.name, synapse_module(synapse), nn.Identity(), neuron)
+
+
+def _stage_name(layer: ReluLayer) -> str:
+    kind = "dense" if isinstance(layer.module, nn.Linear) else "conv"
+    return f"{kind}{layer.name}" if layer.name.isdigit() else layer.name
