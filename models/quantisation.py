@@ -273,11 +273,11 @@ def quantised_twin(network: SpikingNetwork, plans: Sequence[StagePlan]) -> Quant
 
     w' = w · γ / √(σ² + ε) · input_factor and b' = (b - μ) · γ / √(σ² + ε) + β; then weights, biases and thresholds
     become integers at the plan's scale and the neurons integer ones that send 1 per spike. A shortcut is rounded at the
-    scale of the stage that it leads to; its bias adds to that stage's. Of TEBN, the largest |p[t]| multiplies w' and b',
-    and p[t] in parts of it becomes a gain in front of the neuron.
+    scale of the stage that it leads to; its bias adds to that stage's. Of TEBN, the largest |p[t]| multiplies w' and
+    b', and p[t] in parts of it becomes a gain in front of the neuron.
 
-    plans: one per layer, see SpikingNetwork.layers. InputError for another number, RangeError for a value
-    the chip's range, UnsupportedError for a stage that no integer neuron equals.
+    plans: one per layer, see SpikingNetwork.layers. InputError for another number of them, RangeError for a value
+    beyond the chip's range, UnsupportedError for a stage that no integer neuron equals.
     """
     twin = copy.deepcopy(network).double().eval().requires_grad_(False)
     stages = list(twin.layers())
