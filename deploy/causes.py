@@ -11,7 +11,13 @@ ENCODING = "the input's scale, zero, encoding or seed is not the one of the expo
 
 
 def likely_cause(
-    network: IntegerNetwork, depth: int, frames: Integers, timestep: int, neuron: tuple[int, ...], found: int
+    network: IntegerNetwork,
+    depth: int,
+    frames: Integers,
+    timestep: int,
+    neuron: tuple[int, ...],
+    found: int,
+    around: Integers | None = None,
 ) -> str:
     """A hint in words.
 
@@ -19,16 +25,18 @@ def likely_cause(
     ----------
     depth: of the layer that parts, 1 for the first. frames: what it receives from the twin in one sample, [T, *shape].
     timestep: of the first difference, from 1. neuron: index in the layer's output. found: the engine's value there.
+    around: what its skip takes, as `frames`.
     """
     layer = network.layers[depth - 1]
     frames = frames[:timestep, None]
+    around = None if around is None else around[:timestep, None]
     state = NeuronState.at_rest(layer, 1)
-    plain = propagate_layer(layer, frames, state)[-1, 0][neuron]
+    plain = propagate_layer(layer, frames, state, around)[-1, 0][neuron]
     if state.peak_u > LIMIT:
         return f"overflow: |u| reaches {state.peak_u:,} in this layer, beyond 2^23, and wraps; use fewer bits"
     if state.peak_v >= LIMIT:
         return f"clipping: |v| reaches {state.peak_v:,} in this layer, beyond 2^23, and is clipped; use fewer bits"
-    if plain != found and _with_lead_in(layer, depth, frames)[neuron] == found:
+    if plain != found and _with_lead_in(layer, depth, frames, around)[neuron] == found:
         return f"lead-in: the layer integrated its bias for the {depth - 1} steps before its first input reached it"
     if plain == found:
         return (
@@ -37,9 +45,9 @@ def likely_cause(
     return "neither overflow, clipping nor lead-in: the engine errs; please report it"
 
 
-def _with_lead_in(layer: IntegerLayer, depth: int, frames: Integers) -> Integers:
+def _with_lead_in(layer: IntegerLayer, depth: int, frames: Integers, around: Integers | None) -> Integers:
     """The layer's last messages [*shape] if its neurons ran before the sample reached them, with silence as input."""
     state = NeuronState.at_rest(layer, 1)
     for _ in range(depth - 1):
         state.step(layer, np.zeros((1, *layer.output_shape), dtype=np.int64))
-    return np.asarray(propagate_layer(layer, frames, state)[-1, 0])
+    return np.asarray(propagate_layer(layer, frames, state, around)[-1, 0])

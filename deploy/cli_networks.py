@@ -27,7 +27,7 @@ from spikecut.errors import InputError
 def train(
     out: Annotated[Path, typer.Option(help="The checkpoint to write, a .safetensors file.")],
     preset: Annotated[
-        str | None, typer.Option(help="DATASET-METHOD or DATASET-small-METHOD, such as fashion-mnist-qcfs.")
+        str | None, typer.Option(help="DATASET-METHOD, DATASET-small-METHOD …, such as fashion-mnist-qcfs.")
     ] = None,
     method: Annotated[
         str | None,

@@ -147,7 +147,9 @@ def _layer_row(network: IntegerNetwork, index: int) -> dict[str, Any]:
         "type": layer.kind,
         "in": "×".join(map(str, layer.input_shape)),
         "out": "×".join(map(str, layer.output_shape)),
-        "parameters": int(layer.weight.size + neuron.bias_mantissa.size),
+        "skip from": "" if layer.skip is None else layer.skip.source,
+        "parameters": int(layer.weight.size + neuron.bias_mantissa.size)
+        + (0 if layer.skip is None else int(layer.skip.weight.size)),
         "reset": neuron.reset,
         "decay u": _decay(neuron.decay_u),
         "decay v": _decay(neuron.decay_v),
@@ -173,6 +175,10 @@ def _decay(decay: int) -> str:
     return f"{decay} (τ {-1 / math.log(1 - decay / 4096):.2f})"
 
 
+def _skip_error(error: float | None) -> str:
+    return "" if error is None else f" ({error:.2g})"
+
+
 def manifest_tables(manifest: Manifest) -> list[RenderableType]:
     """What quantisation did to each layer, and how far float and integers agree."""
     loader = "lava-dl's netx.hdf5.Network loads it unchanged"
@@ -181,7 +187,7 @@ def manifest_tables(manifest: Manifest) -> list[RenderableType]:
     columns = [
         "layer",
         "weight bits",
-        "weight error max",
+        "weight error max (of a skip)",
         "RMS",
         "threshold error",
         "bias error max",
@@ -196,7 +202,7 @@ def manifest_tables(manifest: Manifest) -> list[RenderableType]:
         table.add_row(
             entry.name,
             str(entry.weight_bits),
-            f"{entry.weight_error_max:.2g}",
+            f"{entry.weight_error_max:.2g}" + _skip_error(entry.skip_weight_error_max),
             f"{entry.weight_error_rms:.2g}",
             f"{entry.threshold_error:.2g}",
             f"{entry.bias_error_max:.2g}",

@@ -25,8 +25,9 @@ from spikecut.deploy.pricing import EDGES, EVENTS, Pricer, evidence, nulls, word
 from spikecut.deploy.trace import ExitReason, RunTrace
 from spikecut.deploy.traffic import check_events
 from spikecut.errors import CapabilityError, HardwareConfigError, InputError
-from spikecut.export.connectivity import recurrent_fan_out
+from spikecut.export.connectivity import fan_out, recurrent_fan_out
 from spikecut.export.graph import IntArray
+from spikecut.export.skip import skip_paths
 
 FloatArray = npt.NDArray[np.float64]
 PICO = 1e12
@@ -175,8 +176,10 @@ def placed(trace: RunTrace, chip: Chip, placement: Placement | None) -> Placemen
 def _estimate_operations(trace: RunTrace, profile: OperationProfile) -> CostEstimate:
     """Synaptic operations alone: multiply-accumulates where the input is graded, accumulates everywhere else."""
     own, assumption = _own_operations(trace)
-    first = trace.events[1].synops.sum(axis=1) - own
-    others = own + sum(events.synops.sum(axis=1) for events in trace.events[2:])
+    around, more = _input_skip_operations(trace)
+    assumption += more
+    first = trace.events[1].synops.sum(axis=1) - own + around
+    others = own + sum(events.synops.sum(axis=1) for events in trace.events[2:]) - around
     used = {"accumulate energy": profile.accumulate.energy_pJ}
     if trace.network.input.bits > 0:
         used["multiply-accumulate energy"] = profile.multiply_accumulate.energy_pJ
@@ -220,6 +223,27 @@ def _own_operations(trace: RunTrace) -> tuple[IntArray, tuple[str, ...]]:
         return events.spikes.sum(axis=1) * int(reached[0]), ()
     assumption = f"layer {layer.name}: messages not recorded, its own spikes are charged like its input"
     return np.zeros(trace.samples, dtype=np.int64), (assumption,)
+
+
+def _input_skip_operations(trace: RunTrace) -> tuple[IntArray, tuple[str, ...]]:
+    """Synaptic operations of skips that begin at the input, whose messages are graded where the input's are, int64 [N],
+    and what was assumed.
+    """
+    total, assumptions = np.zeros(trace.samples, dtype=np.int64), []
+    events, ran = trace.events[0], trace.hardware_steps[:, None]
+    for path in skip_paths(trace.network).values():
+        if path.source:
+            continue
+        reached = fan_out(path.skip)
+        arrives = np.arange(events.spikes.shape[1]) + path.steps < ran
+        if events.raster is not None:
+            total += ((events.raster != 0) @ reached * arrives).sum(axis=1)
+        elif (reached == reached[0]).all():
+            total += (events.spikes * arrives).sum(axis=1) * int(reached[0])
+        else:
+            name = trace.network.layers[path.target - 1].name
+            assumptions.append(f"layer {name}: messages not recorded, its {path.skip.name} is charged like spikes")
+    return total, tuple(assumptions)
 
 
 def _estimate_chip(trace: RunTrace, chip: Chip, placement: Placement, missing: tuple[str, ...]) -> CostEstimate:
@@ -316,11 +340,13 @@ def _assumptions(trace: RunTrace, pricer: Pricer) -> tuple[str, ...]:
         beyond = placement.tiles > max(chip.barrier.time_ns_by_tiles)
         how = f"taken as that of {max(chip.barrier.time_ns_by_tiles)}" if beyond else "interpolated"
         lines.append(f"barrier for {placement.tiles} tiles {how}")
+    if skip_paths(trace.network):
+        lines.append("a skip waits as a delay of its synapses: no core, time or energy is charged for its relay")
     if trace.mode == "streaming":
         lines.append("each sample of the stream is charged as if it ran alone")
     lines += [f"{words(name)} unknown, so not checked" for name in placement.unchecked]
     for index, route in enumerate(pricer.routes):
-        line = route.assumption(trace.events[index], trace.events[index + 1])
+        line = route.assumption(trace.events, index)
         lines += [line] if line else []
     if _other_delay(trace, chip):
         lines.append(

@@ -9,6 +9,7 @@ from spikecut.deploy.hardware import Chip
 from spikecut.deploy.partition import mean_load, worst_load
 from spikecut.deploy.placement import FloatArray, Placement, Rates, fan_out_per_core
 from spikecut.export.graph import IntegerNetwork
+from spikecut.export.skip import Synapse, skip_paths
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 IDLE = "·"
@@ -34,17 +35,21 @@ def busy_at_rates_ns(
 
     Estimated from the load that the placement was balanced for; what a run's cores really did is in `attribute`.
     """
-    found = []
+    found, paths = [], skip_paths(network)
     for index, (layer, placed) in enumerate(zip(network.layers, placement.layers, strict=True)):
-        load = worst_load(layer, chip) if rates is None else mean_load(layer, chip, rates[index], rates[index + 1])
+        around = rates[paths[index + 1].source] if rates is not None and index + 1 in paths else None
+        load = (
+            worst_load(layer, chip) if rates is None else mean_load(layer, chip, rates[index], rates[index + 1], around)
+        )
         units = len(load.neurons)
         core = placed.core_of_neuron[:units]
         cores = len(placed.cores)
         axons = load.axons.sum() if layer.kind == "dense" else 0.0
         receiving = np.bincount(core, load.synapses, cores) + axons
         if layer.kind == "conv":
-            pixels = fan_out_per_core(layer, placed).reshape(layer.input_shape[0], -1, cores).any(axis=0)
-            receiving = receiving + load.axons @ pixels
+            parts: list[Synapse] = [layer] if layer.skip is None else [layer, layer.skip]
+            pixels = [fan_out_per_core(p, placed).reshape(p.input_shape[0], -1, cores).any(axis=0) for p in parts]
+            receiving = receiving + load.axons @ np.concatenate(pixels)
         found.append(np.maximum(np.bincount(core, load.neurons + load.sent * load.message_ns, cores), receiving))
     return tuple(found)
 

@@ -13,6 +13,7 @@ from spikecut.deploy.trace import RunTrace
 from spikecut.errors import InputError
 from spikecut.export.connectivity import fan_out, gather_index, recurrent_fan_out
 from spikecut.export.graph import IntArray, IntegerLayer, IntegerNetwork, size
+from spikecut.export.skip import Synapse, skip_paths
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -66,6 +67,7 @@ def neurobench_metrics(trace: RunTrace) -> NeuroBenchMetrics:
     sent = [_sent(trace, depth, trace.timesteps) for depth in range(network.depth + 1)]
     steps = int(trace.timesteps.sum())
     macs = acs = dense = 0
+    paths = skip_paths(network)
     for depth, layer in enumerate(network.layers):
         effective = int((sent[depth] @ fan_out(layer)).sum())
         if depth == 0 and network.input.bits > 0:
@@ -75,6 +77,12 @@ def neurobench_metrics(trace: RunTrace) -> NeuroBenchMetrics:
         if layer.recurrent is not None:  # a spike of the last step used would arrive after it
             acs += int((_sent(trace, depth + 1, trace.timesteps - 1) @ recurrent_fan_out(layer)).sum())
         dense += dense_operations(layer) * steps
+        if depth + 1 in paths:
+            path = paths[depth + 1]
+            effective = int((sent[path.source] @ fan_out(path.skip)).sum())
+            macs += 0 if path.source or not network.input.bits else effective
+            acs += effective if path.source or not network.input.bits else 0
+            dense += dense_operations(path.skip) * steps
     firing = [layer.neuron.reset != "none" for layer in network.layers]
     slots = steps * sum(size(layer.output_shape) * fires for layer, fires in zip(network.layers, firing, strict=True))
     spikes = sum(int(each.sum()) * fires for each, fires in zip(sent[1:], firing, strict=True))
@@ -99,10 +107,13 @@ def _sent(trace: RunTrace, depth: int, timesteps: IntArray) -> BoolArray:
     return sent
 
 
-def dense_operations(layer: IntegerLayer) -> int:
-    """Synapses of a layer by geometry, zero weights included, padding excluded; recurrent ones included."""
+def dense_operations(layer: Synapse) -> int:
+    """Synapses of a layer (its skip apart) or of a skip by geometry, zero weights and recurrent ones included, padding
+    excluded.
+    """
     if layer.kind == "dense":
-        return int(layer.weight.size) + (0 if layer.recurrent is None else int(layer.recurrent.size))
+        recurrent = layer.recurrent if isinstance(layer, IntegerLayer) else None
+        return int(layer.weight.size) + (0 if recurrent is None else int(recurrent.size))
     inside = int((gather_index(layer) < size(layer.input_shape[1:])).sum())
     return inside * layer.weight.shape[1] * layer.output_shape[0]
 
@@ -110,6 +121,7 @@ def dense_operations(layer: IntegerLayer) -> int:
 def connection_sparsity(network: IntegerNetwork) -> float:
     """Share of zero weights, 0 to 1."""
     matrices = [matrix for layer in network.layers for matrix in (layer.weight, layer.recurrent) if matrix is not None]
+    matrices += [path.skip.weight for path in skip_paths(network).values()]
     return 1 - sum(int(np.count_nonzero(matrix)) for matrix in matrices) / sum(matrix.size for matrix in matrices)
 
 
@@ -119,6 +131,7 @@ def footprint(network: IntegerNetwork) -> int:
     for layer in network.layers:
         total += layer.weight.size * WEIGHT_BYTES + 2 * layer.neuron.bias_mantissa.size
         total += 0 if layer.recurrent is None else layer.recurrent.size * WEIGHT_BYTES
+        total += 0 if layer.skip is None else layer.skip.weight.size * WEIGHT_BYTES
         total += 0 if layer.delay is None else layer.delay.size
         total += 2 * STATE_BYTES * size(layer.output_shape)
     return total

@@ -16,6 +16,7 @@ from spikecut.deploy.hardware import Chip, Count, Limits
 from spikecut.errors import CapabilityError
 from spikecut.export.connectivity import gather_index
 from spikecut.export.graph import IntArray, IntegerLayer, size
+from spikecut.export.skip import Synapse
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -33,7 +34,7 @@ BISECTIONS = 40
 TOLERANCE = 1e-6  # of the busiest core's time, at which a bisection ends
 
 
-def units_of(layer: IntegerLayer) -> int:
+def units_of(layer: Synapse) -> int:
     """Number of units that a layer can be cut into."""
     return size(layer.output_shape[1:]) if layer.kind == "conv" else layer.output_shape[0]
 
@@ -44,10 +45,11 @@ def channels_of(layer: IntegerLayer) -> int:
 
 
 def synapse_format(layer: IntegerLayer) -> str:
-    """Which synapse format of the hardware file a layer pays: that of both its matrices, where it is recurrent."""
+    """Which synapse format of the hardware file a layer pays: one for all its matrices, recurrent and skip included."""
     if layer.kind == "conv":
         return "synop_conv"
-    full = layer.weight.all() and (layer.recurrent is None or layer.recurrent.all())
+    more = (layer.recurrent, None if layer.skip is None else layer.skip.weight)
+    full = all(matrix.all() for matrix in (layer.weight, *more) if matrix is not None)
     return "synop_dense" if full else "synop_sparse"
 
 
@@ -80,30 +82,57 @@ class Axons:
     sources: per unit the sources it listens to, int64 [units, taps]; `behind.size` where a tap lies on padding.
     behind: axons of each source, int64 [sources]: all channels of a pixel; all inputs, or all own neurons, of a dense
         layer. All axons of a source behave alike.
-    synapses: synapses of one axon onto one unit.
-    bits: memory of one synapse.
+    synapses: synapses of one axon of each source onto one unit, int64 [sources].
+    bits: memory of one synapse of each source, int64 [sources].
     """
 
     sources: IntArray
     behind: IntArray
-    synapses: int
-    bits: int
+    synapses: IntArray
+    bits: IntArray
 
     @classmethod
     def of(cls, layer: IntegerLayer) -> "Axons":
-        """The axons of a layer; those of its own neurons are the second source of a recurrent one."""
-        if layer.kind == "conv":
-            pixels, channels = size(layer.input_shape[1:]), layer.input_shape[0]
-            behind = np.full(pixels, channels, dtype=np.int64)
-            return cls(gather_index(layer), behind, layer.output_shape[0] // layer.groups, WEIGHT_BITS)
-        counts = [size(layer.input_shape)] + ([layer.output_shape[0]] if layer.recurrent is not None else [])
-        sources = np.tile(np.arange(len(counts)), (layer.output_shape[0], 1))
-        bits = WEIGHT_BITS + (DELAY_BITS if layer.delay is not None and layer.delay.any() else 0)
-        return cls(sources, np.array(counts, dtype=np.int64), 1, bits)
+        """The axons of a layer: of the layer before, of its own neurons if it is recurrent, of its skip's source.
 
-    def words(self, units: IntArray) -> IntArray:
-        """Words that one axon takes which reaches so many units of a core."""
-        return -(-units * (self.synapses * self.bits) // WORD_BITS)
+        What a skip's synapses receive is delayed, so they take the memory of a delay.
+        """
+        parts: list[tuple[Synapse, int]] = [(layer, WEIGHT_BITS)]
+        if layer.delay is not None and layer.delay.any():
+            parts = [(layer, WEIGHT_BITS + DELAY_BITS)]
+        if layer.skip is not None:
+            parts.append((layer.skip, WEIGHT_BITS + DELAY_BITS))
+        if layer.kind == "conv":
+            return cls._convolutions(parts)
+        found = [(size(synapse.input_shape), bits) for synapse, bits in parts]
+        if layer.recurrent is not None:
+            found.insert(1, (layer.output_shape[0], parts[0][1]))
+        counts, widths = np.array(found, dtype=np.int64).T
+        sources = np.tile(np.arange(len(found)), (layer.output_shape[0], 1))
+        return cls(sources, counts, np.ones_like(counts), widths)
+
+    @classmethod
+    def _convolutions(cls, parts: list[tuple[Synapse, int]]) -> "Axons":
+        pixels = [size(synapse.input_shape[1:]) for synapse, _ in parts]
+        total, taps = sum(pixels), []
+        for number, (synapse, _) in enumerate(parts):
+            index = gather_index(synapse)
+            taps.append(np.where(index < pixels[number], index + sum(pixels[:number]), total))
+
+        def each(values: list[int]) -> IntArray:
+            return np.repeat(np.array(values, dtype=np.int64), pixels)
+
+        return cls(
+            np.concatenate(taps, axis=1),
+            each([synapse.input_shape[0] for synapse, _ in parts]),
+            each([synapse.output_shape[0] // synapse.groups for synapse, _ in parts]),
+            each([bits for _, bits in parts]),
+        )
+
+    def words(self, units: IntArray, sources: IntArray) -> IntArray:
+        """Words that one axon of these sources takes which reaches so many units of a core."""
+        words: IntArray = -(-units * np.append(self.synapses * self.bits, 0)[sources] // WORD_BITS)
+        return words
 
     @cached_property
     def rank(self) -> IntArray:
@@ -132,8 +161,10 @@ class Cutter:
         own: cores of this layer that each of its neurons reaches, where it is recurrent.
         """
         times, width, real = self._times(start, stop)
-        words = np.where(real, self.axons.words(times + 1) - self.axons.words(times), 0) * width
-        largest = np.where(real, self.axons.words(times + 1), 0).max(axis=1, initial=0)
+        sources = self.axons.sources[start:stop]
+        before, after = self.axons.words(times, sources), self.axons.words(times + 1, sources)
+        words = np.where(real, after - before, 0) * width
+        largest = np.where(real, after, 0).max(axis=1, initial=0)
         count = np.arange(1, stop - start + 1)
         outgoing = np.cumsum(self.destinations[start:stop]) + own * count
         return {
@@ -251,14 +282,19 @@ class Cutter:
 def worst_load(layer: IntegerLayer, chip: Chip) -> Load:
     """The load of a step in which everything sends, synapses by geometry: what is balanced by default."""
     axons = Axons.of(layer)
-    behind = np.append(axons.behind, 0).astype(np.float64)
-    synapses = behind[axons.sources].sum(axis=1) * axons.synapses
+    reached = np.append(axons.behind * axons.synapses, 0).astype(np.float64)
+    synapses = reached[axons.sources].sum(axis=1)
     sent = np.full(units_of(layer), float(channels_of(layer)))
     return _load(layer, chip, sent, synapses, axons.behind.astype(np.float64))
 
 
-def mean_load(layer: IntegerLayer, chip: Chip, arriving: FloatArray, sent: FloatArray) -> Load:
-    """The load of a mean step, from messages per step of each input neuron and of each neuron of the layer."""
+def mean_load(
+    layer: IntegerLayer, chip: Chip, arriving: FloatArray, sent: FloatArray, around: FloatArray | None = None
+) -> Load:
+    """The load of a mean step, from messages per step of each input neuron and of each neuron of the layer.
+
+    around: of each element of its skip's source.
+    """
     units, channels = units_of(layer), channels_of(layer)
     per_unit = sent.reshape(channels, units).sum(axis=0)
     if layer.kind == "dense":
@@ -267,18 +303,30 @@ def mean_load(layer: IntegerLayer, chip: Chip, arriving: FloatArray, sent: Float
         if layer.recurrent is not None:
             synapses = synapses + (layer.recurrent != 0) @ sent
             totals.append(float(sent.sum()))
+        if layer.skip is not None and around is not None:
+            synapses = synapses + (layer.skip.weight != 0) @ around
+            totals.append(float(around.sum()))
         return _load(layer, chip, per_unit, np.asarray(synapses, dtype=np.float64), np.array(totals))
-    pixels = arriving.reshape(layer.input_shape[0], -1)
+    synapses, axons = _convolved(layer, arriving)
+    if layer.skip is not None and around is not None:
+        more = _convolved(layer.skip, around)
+        synapses, axons = synapses + more[0], np.concatenate([axons, more[1]])
+    return _load(layer, chip, per_unit, synapses, axons)
+
+
+def _convolved(synapse: Synapse, arriving: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Synaptic operations of each unit of a convolution, and messages of each pixel."""
+    pixels = arriving.reshape(synapse.input_shape[0], -1)
     padded = np.concatenate([pixels, np.zeros((len(pixels), 1))], axis=1)
-    taps = nonzero_per_tap(layer)
-    index = gather_index(layer)
-    synapses = np.zeros(units)
+    taps = nonzero_per_tap(synapse)
+    index = gather_index(synapse)
+    operations = np.zeros(units_of(synapse))
     for tap in range(index.shape[1]):
-        synapses += taps[:, tap] @ padded[:, index[:, tap]]
-    return _load(layer, chip, per_unit, synapses, pixels.sum(axis=0))
+        operations += taps[:, tap] @ padded[:, index[:, tap]]
+    return operations, pixels.sum(axis=0)
 
 
-def nonzero_per_tap(layer: IntegerLayer) -> IntArray:
+def nonzero_per_tap(layer: Synapse) -> IntArray:
     """Non-zero weights of a convolution by input channel and tap, int64 [channels, taps]."""
     per_group = layer.weight.shape[1]
     nonzero = (layer.weight != 0).reshape(layer.groups, -1, per_group, size(layer.weight.shape[2:]))

@@ -18,7 +18,6 @@ from spikecut.deploy.partition import (
     BISECTIONS,
     LIMITED,
     TOLERANCE,
-    Axons,
     Cutter,
     Load,
     channels_of,
@@ -29,7 +28,8 @@ from spikecut.deploy.partition import (
 )
 from spikecut.errors import CapabilityError, InputError
 from spikecut.export.connectivity import gather_index
-from spikecut.export.graph import IntArray, IntegerLayer, IntegerNetwork, size
+from spikecut.export.graph import MAXIMUM_DELAY, IntArray, IntegerLayer, IntegerNetwork, size
+from spikecut.export.skip import Synapse, skip_paths
 
 __all__ = [
     "LIMITED",
@@ -137,7 +137,7 @@ def place(
 
     Limits per core: neurons, distinct input axons, synaptic words Σ over axons of ceil(n_post · bits / 64) with 8 bits
     a weight and 6 more a delay, words of one axon, and output axons Σ over neurons of destination cores. Synapses are
-    counted by geometry, zero weights included.
+    counted by geometry, zero weights included. A skip's are synapses with a delay, its source's neurons more axons.
 
     Parameters
     ----------
@@ -154,6 +154,13 @@ def place(
     """
     if not isinstance(hardware, Chip):
         raise CapabilityError(f"{hardware.name} has no cores to place a network on: choose a chip")
+    for path in skip_paths(network).values():
+        if path.steps > MAXIMUM_DELAY:
+            name = network.layers[path.target - 1].name
+            raise CapabilityError(
+                f"layer {name}: a {path.skip.name} must wait {path.steps} steps, a synapse at most {MAXIMUM_DELAY}: "
+                "lead it over fewer layers"
+            )
     loads = _loads(network, hardware, rates)
     bound = np.inf if cores is None else _lightest_bound(network, hardware, loads, cores)
     cuts = _cut_all(network, hardware.limits, loads, bound)
@@ -176,7 +183,9 @@ def _loads(network: IntegerNetwork, chip: Chip, rates: Rates | None) -> list[Loa
     sizes = [size(network.input_shape), *(size(layer.output_shape) for layer in network.layers)]
     if [np.shape(rate) for rate in rates] != [(count,) for count in sizes]:
         raise InputError(f"rates of shapes {[np.shape(rate) for rate in rates]}: expected one array per layer, {sizes}")
-    return [mean_load(layer, chip, rates[i], rates[i + 1]) for i, layer in enumerate(network.layers)]
+    paths = skip_paths(network)
+    around = [rates[paths[i + 1].source] if i + 1 in paths else None for i in range(len(network.layers))]
+    return [mean_load(layer, chip, rates[i], rates[i + 1], around[i]) for i, layer in enumerate(network.layers)]
 
 
 def _cut_all(
@@ -199,7 +208,11 @@ def _cut_all(
             ends = cutter.balanced(len(ends))
         cuts.insert(0, ends)
         if index:
-            destinations = _destinations(network.layers[index - 1], network.layers[index], ends)
+            sender = network.layers[index - 1]
+            destinations = _destinations(sender, network.layers[index], ends)
+            for path in skip_paths(network).values():
+                if path.source == index:
+                    destinations = destinations + _destinations(sender, path.skip, cuts[path.target - 1 - index])
     return cuts
 
 
@@ -239,8 +252,11 @@ def _keeps(network: IntegerNetwork, chip: Chip, loads: list[Load], bound: float,
     return cuts is not None and sum(map(len, cuts)) <= cores
 
 
-def fan_out_per_core(layer: IntegerLayer, placed: LayerPlacement) -> IntArray:
-    """Synapses with a non-zero weight from each input neuron onto each core, int64 [input neurons, cores]."""
+def fan_out_per_core(layer: Synapse, placed: LayerPlacement) -> IntArray:
+    """Synapses with a non-zero weight from each input neuron onto each core, int64 [input neurons, cores].
+
+    layer: a layer, without its skip, or the skip of the layer that is placed.
+    """
     cores = len(placed.cores)
     if layer.kind == "dense":
         return _matrix_per_core(layer.weight, placed)
@@ -277,14 +293,17 @@ def _groups(layer: IntegerLayer, ends: list[int]) -> tuple[IntArray, ...]:
     return tuple(groups)
 
 
-def _destinations(sender: IntegerLayer, receiver: IntegerLayer, ends: list[int]) -> IntArray:
-    """Destination cores of one neuron at each unit of the sender, by geometry, int64 [units]."""
+def _destinations(sender: IntegerLayer, receiver: Synapse, ends: list[int]) -> IntArray:
+    """Destination cores of one neuron at each unit of the sender, by geometry, int64 [units].
+
+    receiver: the next layer, or a skip from the sender; ends: of the cores of the layer that receives.
+    """
     if receiver.kind == "dense":
         return np.full(units_of(sender), len(ends), dtype=np.int64)
-    axons = Axons.of(receiver)
-    reached = np.zeros((axons.behind.size + 1, len(ends)), dtype=bool)
-    core = np.searchsorted(ends, np.arange(units_of(receiver)), side="right")
-    reached[axons.sources, core[:, None]] = True
+    index = gather_index(receiver)
+    reached = np.zeros((size(receiver.input_shape[1:]) + 1, len(ends)), dtype=bool)
+    core = np.searchsorted(ends, np.arange(len(index)), side="right")
+    reached[index, core[:, None]] = True
     per_pixel: IntArray = reached[:-1].sum(axis=1, dtype=np.int64)
     return per_pixel
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from spikecut.deploy.hardware import Barrier, Chip, Edge, Quantity
 from spikecut.deploy.placement import Placement
 from spikecut.deploy.trace import RunTrace
-from spikecut.deploy.traffic import Counts, Messages, Route, routes_of
+from spikecut.deploy.traffic import Counts, Messages, Route, relayed, routes_of
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -78,7 +78,13 @@ class Pricer:
         for start in range(0, trace.samples, chunk):
             part = slice(start, min(start + chunk, trace.samples))
             messages = [Messages(events, part) for events in trace.events]
-            yield part, [route.counts(messages[i], messages[i + 1]) for i, route in enumerate(self.routes)]
+            yield (
+                part,
+                [
+                    route.counts(messages[i], messages[i + 1], relayed(trace, part, route.around))
+                    for i, route in enumerate(self.routes)
+                ],
+            )
 
     def own_counts(self, trace: RunTrace, part: slice, index: int) -> tuple[FloatArray, FloatArray] | None:
         """Axons and synops that the layer at this position causes in itself, see Route.own_counts."""

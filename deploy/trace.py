@@ -36,7 +36,8 @@ class LayerEvents:
     name: the layer's name; the first entry of RunTrace.events is the source, named "input".
     shape: shape of the layer's output, torch order.
     spikes: neurons of this layer that sent a message in the hardware step.
-    synops: synaptic operations which the messages of the layer before caused here: one per non-zero weight reached.
+    synops: synaptic operations which the messages of the layer before caused here: one per non-zero weight reached;
+        those of a skip in the step in which the relay gives the messages on.
     raster: messages themselves, [N, H, size], 0 where none; only when the run recorded everything.
     """
 

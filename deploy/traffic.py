@@ -1,7 +1,9 @@
 """Events per core: how the messages that a trace counted per layer spread over the cores of a placement."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +14,7 @@ from spikecut.deploy.placement import LayerPlacement, Placement, fan_out_per_cor
 from spikecut.deploy.trace import LayerEvents, RunTrace
 from spikecut.errors import InputError
 from spikecut.export.graph import IntArray, IntegerLayer, IntegerNetwork
+from spikecut.export.skip import Path, Skip, skip_paths
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -83,11 +86,16 @@ class Counts:
 
 @dataclass(frozen=True)
 class Route:
-    """One layer on its cores: what comes in from the layer before (or the source), what goes out to the next."""
+    """One layer on its cores: what comes in from the layer before (or the source), what goes out to the next.
+
+    around: its skip, or None. branches: the skips that begin here, with the cores that they lead to.
+    """
 
     layer: IntegerLayer
     placed: LayerPlacement
     following: tuple[IntegerLayer, LayerPlacement] | None
+    around: Path | None = None
+    branches: tuple[tuple[Skip, LayerPlacement], ...] = ()
 
     @cached_property
     def incoming(self) -> IntArray:
@@ -108,7 +116,8 @@ class Route:
     def spreads(self) -> dict[str, Spread]:
         """What spreads over the cores: axons and synops from the layer before, the rest from this one.
 
-        A recurrent layer sends to its own cores too; "own axons" and "own synops" are what arrives there.
+        A recurrent layer sends to its own cores too; "own axons" and "own synops" are what arrives there. "skip axons"
+        and "skip synops" are what its skip brings.
         """
         core = self.placed.core_of_neuron
         here = np.zeros((core.size, len(self.placed.cores)), dtype=np.int64)
@@ -121,6 +130,10 @@ class Route:
             "synops": Spread(self.incoming),
         }
         reached = [] if self.following is None else [(fan_out_per_core(*self.following), self.following[1])]
+        reached += [(fan_out_per_core(*branch), branch[1]) for branch in self.branches]
+        if self.around is not None:
+            relayed = fan_out_per_core(self.around.skip, self.placed)
+            found["skip axons"], found["skip synops"] = Spread((relayed > 0).astype(np.int64)), Spread(relayed)
         if self.own is not None:
             reached.append((self.own, self.placed))
             found["own axons"], found["own synops"] = Spread((self.own > 0).astype(np.int64)), Spread(self.own)
@@ -132,17 +145,22 @@ class Route:
                 hops[:, axis] += (np.abs(source[:, None] - there) * (synapses > 0)).sum(axis=1)
         return {**found, "messages": Spread(here * goes_to), "hops": Spread(hops)}
 
-    def counts(self, before: Messages, here: Messages) -> Counts:
-        """Events per core; InputError if the recorded synaptic operations do not follow from the recorded messages."""
+    def counts(self, before: Messages, here: Messages, around: Messages | None = None) -> Counts:
+        """Events per core; InputError if the recorded synaptic operations do not follow from the recorded messages.
+
+        around: what its skip's relay gives on, see `relayed`.
+        """
         spreads = self.spreads
         axons = spreads["axons"](before)
         if "own axons" in spreads:
             axons = axons + spreads["own axons"](here)
+        if around is not None:
+            axons = axons + spreads["skip axons"](around)
         return Counts(
             fired=spreads["fired"](here),
             messages=spreads["messages"](here),
             axons=axons,
-            synops=self._synops(before, here),
+            synops=self._synops(before, here, around),
             hops=spreads["hops"](here),
         )
 
@@ -155,14 +173,17 @@ class Route:
             return None
         return self.spreads["own axons"](here), self.spreads["own synops"](here)
 
-    def _synops(self, before: Messages, here: Messages) -> FloatArray:
+    def _synops(self, before: Messages, here: Messages, around: Messages | None) -> FloatArray:
         """Synaptic operations per core, float64 [samples, steps, cores]; the trace holds their sum."""
         if len(self.placed.cores) == 1:
             return here.synops
         spreads = self.spreads
         sides = [(spreads["synops"], before)] + ([(spreads["own synops"], here)] if "own synops" in spreads else [])
+        sides += [] if around is None else [(spreads["skip synops"], around)]
         if not all(spread.uniform or side.recorded for spread, side in sides):
             total = self.incoming.sum(axis=0) + (0 if self.own is None else self.own.sum(axis=0))
+            if self.around is not None:
+                total = total + fan_out_per_core(self.around.skip, self.placed).sum(axis=0)
             split: FloatArray = here.synops * (total / max(int(total.sum()), 1))
             return split
         synops = sides[0][0](before)
@@ -173,13 +194,17 @@ class Route:
             raise InputError(f"layer {name}: its synaptic operations do not follow from the messages: run again")
         return synops
 
-    def assumption(self, before: LayerEvents, events: LayerEvents) -> str | None:
-        """What had to be split evenly because the messages were not recorded."""
+    def assumption(self, events_of: Sequence[LayerEvents], index: int) -> str | None:
+        """What had to be split evenly because the messages were not recorded; index: position of the layer."""
+        before, events = events_of[index], events_of[index + 1]
         sides = {"axons": before, "fired": events, "messages": events, "hops": events}
         if len(self.placed.cores) > 1:
             sides["synops"] = before
         if self.own is not None:
             sides["own axons"] = events
+        if self.around is not None:
+            sides["skip axons"] = events_of[self.around.source]
+            sides |= {"skip synops": events_of[self.around.source]} if len(self.placed.cores) > 1 else {}
         split = [name for name, side in sides.items() if side.raster is None and not self.spreads[name].uniform]
         if not split:
             return None
@@ -190,7 +215,31 @@ class Route:
 def routes_of(network: IntegerNetwork, placement: Placement) -> list[Route]:
     """One route per layer, in order."""
     stages = list(zip(network.layers, placement.layers, strict=True))
-    return [Route(*stage, following) for stage, following in zip(stages, [*stages[1:], None], strict=True)]
+    paths = skip_paths(network)
+    routes = []
+    for depth, (stage, following) in enumerate(zip(stages, [*stages[1:], None], strict=True), start=1):
+        begin = [(path.skip, placement.layers[path.target - 1]) for path in paths.values() if path.source == depth]
+        routes.append(Route(*stage, following, paths.get(depth), tuple(begin)))
+    return routes
+
+
+def relayed(trace: RunTrace, part: slice, path: Path | None) -> Messages | None:
+    """What the relay of a skip gives on, in the steps that ran; None without a skip."""
+    if path is None:
+        return None
+    events, steps = trace.events[path.source], path.steps
+    ran = np.arange(events.spikes.shape[1]) < trace.hardware_steps[part, None]
+
+    def late(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        given = np.zeros_like(values[part])
+        given[:, steps:] = values[part][:, :-steps]
+        given[~ran] = 0
+        return given
+
+    raster = None if events.raster is None else late(events.raster)
+    return Messages(
+        LayerEvents(events.name, events.shape, late(events.spikes), late(events.synops), raster), slice(None)
+    )
 
 
 def message_rates(trace: RunTrace) -> tuple[FloatArray, ...]:

@@ -15,6 +15,7 @@ from spikecut.export.encode import encode_samples
 from spikecut.export.gain import GAIN_UNITY
 from spikecut.export.golden import Golden
 from spikecut.export.graph import Floats, IntegerNetwork, Integers
+from spikecut.export.skip import skip_paths
 
 Progress = Callable[[int], None]
 
@@ -139,6 +140,8 @@ def _compare_parameters(
             ("weights", golden.twin_weights, layer.weight << 6),
             ("biases", golden.twin_biases, layer.neuron.bias),
         ]
+        if layer.skip is not None:
+            parameters.append(("skip weights", golden.twin_skip_weights, layer.skip.weight << 6))
         if layer.neuron.gain is not None or layer.name in golden.twin_gains:
             gain = layer.neuron.gain or (GAIN_UNITY,) * network.horizon
             parameters.append(("gains", golden.twin_gains, np.array(gain)))
@@ -162,9 +165,12 @@ def _explained(difference: Difference, network: IntegerNetwork, golden: Golden) 
         if network.readout == "membrane":
             found += int(golden.twin_scores[: difference.timestep - 1, sample, neuron[0]].sum())
         neuron = tuple(int(i) for i in np.unravel_index(neuron[0], network.layers[-1].output_shape))
-    before = golden.inputs if depth == 1 else golden.twin_spikes[names[depth - 2]]
-    frames = before[:, sample].astype(np.int32)
-    return replace(difference, cause=likely_cause(network, depth, frames, difference.timestep, neuron, found))
+    points = [golden.inputs, *(golden.twin_spikes[name] for name in names[: depth - 1])]
+    frames = points[-1][:, sample].astype(np.int32)
+    path = skip_paths(network).get(depth)
+    around = None if path is None else points[path.source][:, sample].astype(np.int32)
+    cause = likely_cause(network, depth, frames, difference.timestep, neuron, found, around)
+    return replace(difference, cause=cause)
 
 
 def _run(engine: str, bundle: Bundle, inputs: Integers, progress: Progress | None) -> RunTrace:

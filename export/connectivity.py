@@ -5,6 +5,7 @@ from functools import lru_cache
 import numpy as np
 
 from spikecut.export.graph import IntArray, IntegerLayer, Pair, Shape, size
+from spikecut.export.skip import Synapse
 
 
 @lru_cache(maxsize=64)
@@ -22,7 +23,7 @@ def _gather(shape: Shape, kernel: Pair, stride: Pair, padding: Pair, dilation: P
     return result
 
 
-def gather_index(layer: IntegerLayer) -> IntArray:
+def gather_index(layer: Synapse) -> IntArray:
     """Index of the input pixel under each tap of a convolution, [positions, taps]; H·W marks padding."""
     kernel = (layer.weight.shape[2], layer.weight.shape[3])
     output = (layer.output_shape[1], layer.output_shape[2])
@@ -36,8 +37,11 @@ def recurrent_fan_out(layer: IntegerLayer) -> IntArray:
     return np.asarray(np.count_nonzero(layer.recurrent, axis=0), dtype=np.int64)
 
 
-def fan_out(layer: IntegerLayer) -> IntArray:
-    """Synapses with a non-zero weight that each input element reaches, int64 [input elements], torch's order."""
+def fan_out(layer: Synapse) -> IntArray:
+    """Synapses with a non-zero weight that each input element reaches, int64 [input elements], torch's order.
+
+    layer: a layer, without its skip, or a skip.
+    """
     if layer.kind == "dense":
         return np.asarray(np.count_nonzero(layer.weight, axis=0), dtype=np.int64)
     channels, height, width = layer.input_shape

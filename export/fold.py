@@ -1,11 +1,15 @@
 """Batch norm, spike amplitudes, the input's scale and the largest gain folded into weights and biases, in float64."""
 
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
 from spikecut.errors import UnsupportedError
-from spikecut.export.graph import FloatLayer, FloatNetwork
+from spikecut.export.graph import Array, FloatLayer, FloatNetwork, InputSpec
+from spikecut.export.skip import INPUT, FloatSkip, source_of
+
+Folding = TypeVar("Folding", FloatLayer, FloatSkip)
 
 
 def fold(network: FloatNetwork) -> FloatNetwork:
@@ -13,30 +17,47 @@ def fold(network: FloatNetwork) -> FloatNetwork:
 
     Batch norm (inference): w' = w γ/√(σ² + ε), b' = (b - μ) γ/√(σ² + ε) + β. A spike's amplitude, and the scale of a
     direct input, multiply the weights that read them. A non-zero `zero` moves into the bias, which is exact only
-    without padding. The largest |gain| of a layer multiplies its weights and its bias, so that all of its gains lie
-    within -1 and 1; gains that are then 1 throughout are none.
+    without padding. A skip is folded alike; its bias moves into its layer's. The largest |gain| of a layer multiplies
+    its weights and its bias, so that all of its gains lie within -1 and 1; gains that are then 1 throughout are none.
 
     Raises
     ------
-    UnsupportedError: the input has a zero point and the first layer pads, or all gains of a layer are 0.
+    UnsupportedError: the input has a zero point and a layer that reads it pads, or all gains of a layer are 0.
     """
     factor = input_factor(network)
     layers: list[FloatLayer] = []
     for depth, layer in enumerate(network.layers):
         folded = _fold_batch_norm(layer)
         bias = folded.bias
-        if depth == 0 and network.input.zero and network.input.encoding == "direct":
-            if layer.kind == "conv" and max(layer.padding) > 0:
-                raise UnsupportedError(
-                    f"layer {layer.name}: an input zero point of {network.input.zero:g} cannot be folded through "
-                    "padding; shift the data so that zero is 0 and train again"
-                )
-            bias = bias + network.input.zero * folded.weight.sum(axis=tuple(range(1, folded.weight.ndim)))
+        if depth == 0:
+            bias = bias + _zero_bias(folded, layer.name, network.input)
         largest, gain = _normalised_gain(layer)
+        skip = layer.skip
+        if skip is not None:
+            plain = _fold_batch_norm(skip)
+            bias = bias + plain.bias
+            if skip.source == INPUT:
+                bias = bias + _zero_bias(plain, layer.name, network.input)
+            weight = plain.weight * largest * skip_factor(network, skip)
+            skip = replace(plain, weight=weight, bias=np.zeros_like(plain.bias))
         neuron = replace(folded.neuron, amplitude=1.0, gain=gain)
-        layers.append(replace(folded, weight=folded.weight * largest * factor, bias=bias * largest, neuron=neuron))
+        weight = folded.weight * largest * factor
+        layers.append(replace(folded, weight=weight, bias=bias * largest, neuron=neuron, skip=skip))
         factor = layer.neuron.amplitude
     return replace(network, layers=tuple(layers))
+
+
+def _zero_bias(synapse: FloatLayer | FloatSkip, name: str, spec: InputSpec) -> Array:
+    """What the zero point of the input adds to the bias of a layer that reads it."""
+    if not spec.zero or spec.encoding != "direct":
+        return np.zeros_like(synapse.bias)
+    if synapse.kind == "conv" and max(synapse.padding) > 0:
+        raise UnsupportedError(
+            f"layer {name}: an input zero point of {spec.zero:g} cannot be folded through padding; shift the data so "
+            "that zero is 0 and train again"
+        )
+    sums: Array = spec.zero * synapse.weight.sum(axis=tuple(range(1, synapse.weight.ndim)))
+    return sums
 
 
 def input_factor(network: FloatNetwork) -> float:
@@ -44,7 +65,13 @@ def input_factor(network: FloatNetwork) -> float:
     return network.input.scale if network.input.encoding == "direct" else 1.0
 
 
-def _fold_batch_norm(layer: FloatLayer) -> FloatLayer:
+def skip_factor(network: FloatNetwork, skip: FloatSkip) -> float:
+    """Value of one integer unit of what a skip takes, in a network that is not folded."""
+    source = source_of(network.layers, skip.source)
+    return network.layers[source - 1].neuron.amplitude if source else input_factor(network)
+
+
+def _fold_batch_norm(layer: Folding) -> Folding:
     norm = layer.batch_norm
     if norm is None:
         return layer

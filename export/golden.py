@@ -21,8 +21,14 @@ if TYPE_CHECKING:
     from spikecut.models.quantisation import StagePlan
 
 MINIMUM_SAMPLES = 32
-PER_LAYER = {"twin_spikes": np.int8, "twin_weights": np.int32, "twin_biases": np.int32, "twin_gains": np.int16}
-OPTIONAL = {"twin_gains"}
+PER_LAYER = {
+    "twin_spikes": np.int8,
+    "twin_weights": np.int32,
+    "twin_biases": np.int32,
+    "twin_gains": np.int16,
+    "twin_skip_weights": np.int32,
+}
+OPTIONAL = {"twin_gains", "twin_skip_weights"}
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,7 @@ class Golden:
     twin_weights, twin_biases: per layer, what the twin itself rounded to: weights int64 (O, ...), times 64, and biases
         int64 (O,), in v's units. A changed weight shows here even where no golden sample feels it.
     twin_gains: per layer that has any, int64 [T], in 4096ths.
+    twin_skip_weights: the weights of skips alike.
     """
 
     images: npt.NDArray[np.float64]
@@ -50,6 +57,7 @@ class Golden:
     twin_weights: dict[str, IntArray]
     twin_biases: dict[str, IntArray]
     twin_gains: dict[str, IntArray] = field(default_factory=dict)
+    twin_skip_weights: dict[str, IntArray] = field(default_factory=dict)
 
 
 def make_golden(
@@ -84,7 +92,7 @@ def make_golden(
     with torch.no_grad():
         float_scores = (witness or network)(torch.tensor(np.array(frames), dtype=dtype))
         sent = twin.record(torch.tensor(encoded, dtype=torch.float64))
-    stages = list(twin.network.chain())
+    stages = list(twin.network.layers())
     names = [stage.name for stage in stages]
     spiking = names[:-1] if network.readout == "membrane" else names
     return Golden(
@@ -97,6 +105,7 @@ def make_golden(
         twin_weights={stage.name: integers(stage.synapse.weight.detach()) for stage in stages},
         twin_biases={stage.name: integers(_bias(stage)) for stage in stages},
         twin_gains=twin.gains,
+        twin_skip_weights={name: integers(weight) for name, weight in twin.skip_weights().items()},
     )
 
 

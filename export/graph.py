@@ -14,13 +14,16 @@ A readout neuron (`reset` "none") never fires; its membrane is the output. `rese
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from spikecut.errors import ExportError, InputError
 from spikecut.export.gain import check_gain
+
+if TYPE_CHECKING:
+    from spikecut.export.skip import FloatSkip, Geometry, Skip
 
 Encoding = Literal["direct", "bernoulli", "latency", "events"]
 Readout = Literal["count", "membrane"]
@@ -141,7 +144,10 @@ class FloatNeuron:
 
 @dataclass(frozen=True)
 class FloatLayer:
-    """One synapse and its neurons, in float: weight (O, I/groups, H, W) or (O, I), bias (O,), optional batch norm."""
+    """One synapse and its neurons, in float: weight (O, I/groups, H, W) or (O, I), bias (O,), optional batch norm.
+
+    skip: a second synapse, from an earlier layer.
+    """
 
     name: str
     kind: Kind
@@ -155,6 +161,7 @@ class FloatLayer:
     padding: Pair = (0, 0)
     dilation: Pair = (1, 1)
     groups: int = 1
+    skip: "FloatSkip | None" = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight", frozen_float(self.weight))
@@ -223,7 +230,8 @@ class IntegerLayer:
     """One synapse and its neurons in integers: weight int64 (O, I/groups, H, W) or (O, I), even, in [-256, 254].
 
     The current is (Σ W s) · 2^weight_exponent, shifted left by 6 on its way into u (Loihi's alignment).
-    A dense layer behind a (C, H, W) layer flattens it in torch's order. Only dense layers may have
+    A dense layer behind a (C, H, W) layer flattens it in torch's order. A `skip` is a second synapse, from an earlier
+    layer, whose sums are added: see export/skip.py. Only dense layers may have
 
     delay: 0..62 per synapse, int64 (O, I): a message of step t arrives at step t + delay;
     recurrent: weights (O, O) from the layer's spikes of step t - 1, same units and range as `weight`.
@@ -241,6 +249,7 @@ class IntegerLayer:
     groups: int = 1
     delay: IntArray | None = None
     recurrent: IntArray | None = None
+    skip: "Skip | None" = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight", frozen_int(self.weight))
@@ -310,7 +319,7 @@ class IntegerNetwork:
         return size(self.layers[-1].output_shape)
 
 
-def conv_output_shape(layer: FloatLayer | IntegerLayer) -> Shape:
+def conv_output_shape(layer: "Geometry") -> Shape:
     """Shape that the convolution of this layer gives."""
     return convolved_shape(layer.weight.shape, layer.input_shape, layer.stride, layer.padding, layer.dilation)
 
@@ -324,7 +333,7 @@ def convolved_shape(weight: Shape, shape: Shape, stride: Pair, padding: Pair, di
     return (weight[0], *spatial)
 
 
-def check_geometry(layer: FloatLayer | IntegerLayer) -> None:
+def check_geometry(layer: "Geometry") -> None:
     """Raise ExportError unless weight, shapes, stride, padding, dilation and groups fit each other."""
     weight = layer.weight
     if layer.kind == "dense":
@@ -349,10 +358,11 @@ def check_geometry(layer: FloatLayer | IntegerLayer) -> None:
 
 
 def check_chain(layers: tuple[FloatLayer, ...] | tuple[IntegerLayer, ...], spec: InputSpec) -> None:
-    """Raise ExportError unless each layer takes what the one before it gives."""
+    """Raise ExportError unless each layer takes what the one before it gives, and each skip what its source gives."""
     if not layers:
         raise ExportError("the network has no layers")
     shape = spec.shape
+    points = [("input", shape)]
     names: set[str] = set()
     for layer in layers:
         if layer.name in names:
@@ -360,7 +370,25 @@ def check_chain(layers: tuple[FloatLayer, ...] | tuple[IntegerLayer, ...], spec:
         names.add(layer.name)
         if layer.input_shape != shape:
             raise ExportError(f"layer {layer.name}: takes {layer.input_shape}, but the one before it gives {shape}")
+        if layer.skip is not None:
+            _check_skip(layer.name, layer.output_shape, layer.skip, points[:-1])
         shape = layer.output_shape
+        points.append((layer.name, shape))
+
+
+def _check_skip(name: str, output: Shape, skip: "FloatSkip | Skip", earlier: list[tuple[str, Shape]]) -> None:
+    """earlier: names and shapes of the input and of the layers before the one that feeds this layer."""
+    shapes = [shape for point, shape in earlier if point == skip.source]
+    if len(shapes) != 1:
+        known = ", ".join(point for point, _ in earlier) or "nothing"
+        raise ExportError(
+            f"layer {name}: a skip from {skip.source}, which must be exactly one of what lies before the layer that "
+            f"feeds it: {known}"
+        )
+    if skip.input_shape != shapes[0]:
+        raise ExportError(f"layer {name}: its skip takes {skip.input_shape}, but {skip.source} gives {shapes[0]}")
+    if skip.output_shape != output:
+        raise ExportError(f"layer {name}: its skip gives {skip.output_shape}, the layer's own synapse {output}")
 
 
 def _check_gains(layers: tuple[FloatLayer, ...] | tuple[IntegerLayer, ...], horizon: int) -> None:

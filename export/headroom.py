@@ -6,6 +6,7 @@ import numpy as np
 
 from spikecut.export.gain import gain_at, multiplied
 from spikecut.export.graph import IntArray, IntegerLayer
+from spikecut.export.skip import Synapse
 
 LIMIT = 2**23
 ALIGNMENT = 6
@@ -32,8 +33,8 @@ class Ranges:
         return float(np.log2(LIMIT / max(self.current, self.membrane, 1)))
 
 
-def largest_sum(layer: IntegerLayer, largest: int) -> int:
-    """max Σ|W| · largest over the rows of a layer's weight, recurrent synapses apart."""
+def largest_sum(layer: Synapse, largest: int) -> int:
+    """max Σ|W| · largest over the rows of a layer's weight, recurrent synapses and skip apart, or of a skip's."""
     return int(np.abs(layer.weight).sum(axis=tuple(range(1, layer.weight.ndim))).max()) * largest
 
 
@@ -43,18 +44,29 @@ def keep(values: IntArray, decay: int) -> IntArray:
     return kept
 
 
-def worst_case(layer: IntegerLayer, horizon: int, minimum: int, maximum: int) -> Ranges:
+def _currents(layer: Synapse, minimum: int, maximum: int) -> tuple[IntArray, IntArray]:
+    """Largest and smallest current of each row, in u's units, for messages within [minimum, maximum]."""
+    axes = tuple(range(1, layer.weight.ndim))
+    positive = np.maximum(layer.weight, 0).sum(axis=axes) << ALIGNMENT
+    negative = np.minimum(layer.weight, 0).sum(axis=axes) << ALIGNMENT
+    return positive * maximum + negative * minimum, positive * minimum + negative * maximum
+
+
+def worst_case(
+    layer: IntegerLayer, horizon: int, minimum: int, maximum: int, around: tuple[int, int] = (0, 1)
+) -> Ranges:
     """Bounds on |u| and |v| over `horizon` steps for any input messages within [minimum, maximum].
+
+    around: range of the messages of its skip, if it has one.
 
     Sound: every map involved is monotone, so the ends of an interval bound its image. A convolution's padding only
     removes terms whose bounds include 0, since minimum <= 0 <= maximum. A delayed synapse adds one message a step.
     """
     neuron = layer.neuron
-    axes = tuple(range(1, layer.weight.ndim))
-    positive = np.maximum(layer.weight, 0).sum(axis=axes) << ALIGNMENT
-    negative = np.minimum(layer.weight, 0).sum(axis=axes) << ALIGNMENT
-    high_input = positive * maximum + negative * minimum
-    low_input = positive * minimum + negative * maximum
+    high_input, low_input = _currents(layer, minimum, maximum)
+    if layer.skip is not None:
+        high, low = _currents(layer.skip, *around)
+        high_input, low_input = high_input + high, low_input + low
     if layer.recurrent is not None:
         high_input = high_input + (np.maximum(layer.recurrent, 0).sum(axis=1) << ALIGNMENT)
         low_input = low_input + (np.minimum(layer.recurrent, 0).sum(axis=1) << ALIGNMENT)

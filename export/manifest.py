@@ -38,6 +38,7 @@ class LayerEntry(_Strict):
     bias_exponent: int
     headroom_bits: float
     headroom: Literal["proven", "measured"]
+    skip_weight_error_max: float | None = None
 
 
 class Agreement(_Strict):

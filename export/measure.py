@@ -5,8 +5,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from spikecut.export.encode import encode_samples
-from spikecut.export.graph import Floats, IntegerLayer, IntegerNetwork
+from spikecut.export.graph import Floats, IntegerNetwork
 from spikecut.export.headroom import ALIGNMENT, FLOAT32_EXACT, Ranges, largest_sum
+from spikecut.export.skip import Synapse, skip_paths
 
 SAMPLE_STEPS = 2**15
 BATCH = 32
@@ -29,10 +30,9 @@ def integrate_fire_ranges(network: IntegerNetwork, images: Floats) -> dict[str, 
 def _run(network: IntegerNetwork, frame: Tensor, peaks: dict[str, list[int]]) -> None:
     """One batch through all timesteps; the first layer's current is the same at each."""
     largest = [network.input.maximum, *([1] * (len(network.layers) - 1))]
-    weights = [
-        torch.tensor(layer.weight, dtype=torch.float32 if largest_sum(layer, most) < FLOAT32_EXACT else torch.float64)
-        for layer, most in zip(network.layers, largest, strict=True)
-    ]
+    weights = [_weight(layer, most) for layer, most in zip(network.layers, largest, strict=True)]
+    paths = skip_paths(network)
+    skips = {depth: _weight(path.skip, 1 if path.source else largest[0]) for depth, path in paths.items()}
     first = _current(network.layers[0], weights[0], frame)
     membranes = [torch.full((1,), float(layer.neuron.v_init), dtype=torch.float64) for layer in network.layers]
     biases = [
@@ -40,9 +40,12 @@ def _run(network: IntegerNetwork, frame: Tensor, peaks: dict[str, list[int]]) ->
         for layer in network.layers
     ]
     for _ in range(network.horizon):
-        sent = frame
+        points = [frame]
         for depth, layer in enumerate(network.layers):
-            current = first if depth == 0 else _current(layer, weights[depth], sent)
+            current = first if depth == 0 else _current(layer, weights[depth], points[-1])
+            path = paths.get(depth + 1)
+            if path is not None:
+                current = current + _current(path.skip, skips[depth + 1], points[path.source])
             v = membranes[depth] + current + biases[depth]
             peak = peaks[layer.name]
             peak[0] = max(peak[0], int(current.abs().max()))
@@ -50,11 +53,17 @@ def _run(network: IntegerNetwork, frame: Tensor, peaks: dict[str, list[int]]) ->
             membranes[depth] = v
             if layer.neuron.reset == "subtract":
                 threshold = float(layer.neuron.threshold << ALIGNMENT)
-                sent = (v > threshold).double()
-                membranes[depth] = v.sub_(sent, alpha=threshold)
+                points.append((v > threshold).double())
+                membranes[depth] = v.sub_(points[-1], alpha=threshold)
 
 
-def _current(layer: IntegerLayer, weight: Tensor, sent: Tensor) -> Tensor:
+def _weight(layer: Synapse, largest: int) -> Tensor:
+    """The weights in the type in which sums of messages up to `largest` are exact."""
+    exact = largest_sum(layer, largest) < FLOAT32_EXACT
+    return torch.tensor(layer.weight, dtype=torch.float32 if exact else torch.float64)
+
+
+def _current(layer: Synapse, weight: Tensor, sent: Tensor) -> Tensor:
     """Σ W s in v's units, float64."""
     messages = sent.to(weight.dtype)
     if layer.kind == "dense":

@@ -6,7 +6,7 @@ spikecut's own builder. What the chain alone does not say (input, readout, horiz
 """
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from spikecut.export.graph import (
     size,
 )
 from spikecut.export.netx_neuron import read_neuron, read_text, write_neuron, write_text
+from spikecut.export.netx_synapse import SKIP, delays, read_skip, write_skip
+from spikecut.export.skip import skip_paths
 
 FORMAT = 1
 WEIGHT_MINIMUM, WEIGHT_MAXIMUM = -256, 254
@@ -90,6 +92,8 @@ def beyond_netx(network: IntegerNetwork) -> list[str]:
             reasons.append(f"{layer.name}: bias exponent {neuron.bias_exponent}")
         if neuron.gain is not None:
             reasons.append(f"{layer.name}: a gain per timestep, which needs programmable neurons: Loihi 2")
+        if layer.skip is not None:
+            reasons.append(f"{layer.name}: a {layer.skip.name}")
         if layer.recurrent is not None:
             reasons.append(f"{layer.name}: recurrent synapses, for which netx has no ProcessModel")
         if layer.kind == "dense" and not np.array_equal(dense_weight_in_lava(layer.weight), layer.weight):
@@ -101,7 +105,7 @@ def check_exportable(network: IntegerNetwork) -> None:
     """Raise UnsupportedError for what neither netx nor spikecut's own Processes run exactly."""
     for layer in network.layers:
         neuron = layer.neuron
-        for weight in (layer.weight, layer.recurrent):
+        for weight in (layer.weight, layer.recurrent, None if layer.skip is None else layer.skip.weight):
             if weight is not None:
                 _check_weight(layer, weight)
         if neuron.reset_order != "after_leak":
@@ -139,13 +143,15 @@ def write_netx(network: IntegerNetwork, path: Path) -> None:
         with replacing(path) as temporary, h5py.File(temporary, "w") as file:
             layers = file.create_group("layer")
             index = _write_input(layers, network.input)
-            for layer in network.layers:
+            paths = skip_paths(network)
+            for depth, layer in enumerate(network.layers, start=1):
                 if layer.kind == "dense" and len(layer.input_shape) == 3:
                     group = layers.create_group(str(index))
                     write_text(group, "type", "flatten")
                     group["shape"] = np.array([size(layer.input_shape)], dtype=np.int64)
                     index += 1
-                _write_layer(layers.create_group(str(index)), layer, own)
+                source = paths[depth].source if depth in paths else 0
+                _write_layer(layers.create_group(str(index)), layer, own, source)
                 index += 1
             extras = file.create_group("spikecut")
             extras.attrs["format"] = FORMAT
@@ -169,7 +175,7 @@ def _write_input(layers: h5py.Group, spec: InputSpec) -> int:
     return 1
 
 
-def _write_layer(group: h5py.Group, layer: IntegerLayer, own: bool) -> None:
+def _write_layer(group: h5py.Group, layer: IntegerLayer, own: bool, source: int) -> None:
     write_text(group, "type", layer.kind if layer.recurrent is None else "dense_rec")
     group["shape"] = np.array(layer.output_shape, dtype=np.int64)
     group["weight"] = layer.weight.astype(np.int32)
@@ -187,6 +193,8 @@ def _write_layer(group: h5py.Group, layer: IntegerLayer, own: bool) -> None:
             group["delay"] = layer.delay.astype(np.int32)
         if layer.recurrent is not None:
             group["weight_rec"] = layer.recurrent.astype(np.int32)
+    if layer.skip is not None:
+        write_skip(group.create_group(SKIP), layer.skip, source)
     write_neuron(group.create_group("neuron"), layer.neuron, own)
 
 
@@ -262,8 +270,9 @@ def _read_layers(file: h5py.File, path: Path, spec: InputSpec, names: list[str] 
             raise UnsupportedError(f"{path}: layer {index}: {what} is not supported; netx would drop or refuse it")
         number = len(layers) + (not layers or layers[0].name != INPUT_NEURONS)
         name = str(names[len(layers)]) if names and len(names) > len(layers) else f"{kind}{number}"
-        layers.append(_read_layer(group, name, kind, shape, path))
-        shape = layers[-1].output_shape
+        layer = _read_layer(group, name, kind, shape, path)
+        layers.append(replace(layer, skip=read_skip(group, layer, layers, spec, path)) if SKIP in group else layer)
+        shape = layer.output_shape
     return layers
 
 
@@ -295,7 +304,7 @@ def _read_layer(group: h5py.Group, name: str, kind: str, shape: Shape, path: Pat
     elif weight.ndim == 1:
         weight = weight.reshape(-1, size(shape)) if weight.size % size(shape) == 0 else weight
     if kind != "conv" and "delay" in group:
-        geometry["delay"] = _delays(read_whole(group, "delay", path), weight, name, path)
+        geometry["delay"] = delays(read_whole(group, "delay", path), weight, name, path)
     if kind == "dense_rec":
         recurrent = read_whole(group, "weight_rec", path)
         geometry["recurrent"] = recurrent.reshape(weight.shape[0], -1) if recurrent.ndim == 1 else recurrent
@@ -315,21 +324,6 @@ def _read_layer(group: h5py.Group, name: str, kind: str, shape: Shape, path: Pat
         output_shape=output,
         **geometry,
     )
-
-
-def _delays(delay: IntArray, weight: IntArray, name: str, path: Path) -> IntArray:
-    """Delays per synapse from a scalar, one per output or one per input neuron, as netx takes them."""
-    if weight.ndim != 2 or delay.ndim > 2:
-        raise BundleError(f"{path}: layer {name}: delay of shape {delay.shape} does not fit the weights")
-    if delay.ndim == 2:
-        return delay
-    if delay.size == 1:
-        return np.full(weight.shape, int(delay.reshape(-1)[0]))
-    if delay.size == weight.shape[0]:
-        return np.broadcast_to(delay[:, None], weight.shape).copy()
-    if delay.size == weight.shape[1]:
-        return np.broadcast_to(delay[None], weight.shape).copy()
-    raise BundleError(f"{path}: layer {name}: {delay.size} delays fit neither outputs nor inputs of {weight.shape}")
 
 
 def _conv_shape(weight: IntArray, shape: Shape, geometry: dict[str, Any]) -> Shape:

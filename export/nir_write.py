@@ -63,9 +63,14 @@ def write_nir(network: IntegerNetwork, path: Path) -> None:
     Raises
     ------
     InputError: the package nir is not installed.
-    UnsupportedError: a layer has a gain per timestep, for which NIR has no primitive.
+    UnsupportedError: a layer has a gain per timestep or a skip, for which NIR has no primitive here.
     ExportError: the file cannot be written.
     """
+    for layer in network.layers:
+        if layer.skip is not None:
+            raise UnsupportedError(
+                f"layer {layer.name}: a {layer.skip.name}, and spikecut writes only chains as NIR; pass the bundle on"
+            )
     try:
         import nir
     except ImportError as error:

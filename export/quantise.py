@@ -6,17 +6,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from spikecut.errors import RangeError, UnsupportedError
-from spikecut.export.fold import fold, input_factor
+from spikecut.export.fold import fold, input_factor, skip_factor
 from spikecut.export.graph import (
     FloatLayer,
     FloatNetwork,
     FloatNeuron,
+    InputSpec,
     IntArray,
     IntegerLayer,
     IntegerNetwork,
     IntegerNeuron,
 )
 from spikecut.export.headroom import UNITY, Ranges, worst_case
+from spikecut.export.skip import FloatSkip, Skip, message_range
 from spikecut.models.quantisation import StagePlan, round_bias, round_decay, round_gain, round_threshold, round_weight
 
 MAXIMUM_BITS = 8
@@ -42,6 +44,7 @@ class LayerReport:
     gain_error_max: rounding error of the gains per timestep, in parts of the largest, which is in the weights. Besides,
         the product is cut off towards zero, by less than one unit of v, 1 / (64 · scale).
     headroom_bits: doublings left before u wraps or v clips; `headroom` says whether proven or measured.
+    skip_weight_error_max: rounding error of its skip's weights; None without a skip.
     """
 
     name: str
@@ -57,6 +60,7 @@ class LayerReport:
     bias_exponent: int
     headroom_bits: float
     headroom: str
+    skip_weight_error_max: float | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ def quantise(
 
     Each layer takes the widest weights (8 bits, down to 5) for which worst-case sums prove that neither u nor v leaves
     24 bits within the horizon. Where no width is proven, it is the widest for which `measure` (the largest |u| and |v|
-    seen on samples, per layer) shows at least one bit of margin.
+    seen on samples, per layer) shows at least one bit of margin. A layer and its skip share one scale.
 
     rounding: neurons may be approximated, too: a decay becomes the nearest multiple of 1/4096, and v ≥ threshold, where
     no Process fires at equality, v > threshold. Others' networks are trained without thought of either.
@@ -99,9 +103,11 @@ def quantise(
     unproven: list[int] = []
     netx = netx_neurons(folded)
     for depth, layer in enumerate(folded.layers):
-        integer, plan, proven = _widest(layer, netx, folded.horizon, minimum, maximum, factor, wide)
+        around = _around(layer.skip, network.input)
+        integer, plan, proven = _widest(layer, netx, folded.horizon, (minimum, maximum), around, factor, wide)
         layers.append(integer)
-        plans.append(plan)
+        unfolded_skip = network.layers[depth].skip
+        plans.append(plan if unfolded_skip is None else replace(plan, skip_factor=skip_factor(network, unfolded_skip)))
         if not proven:
             unproven.append(depth)
         minimum, maximum = 0, 1
@@ -149,7 +155,13 @@ def decay_12bit(fraction: float, layer: str) -> int:
 
 
 def _widest(
-    layer: FloatLayer, netx: bool, horizon: int, minimum: int, maximum: int, factor: float, wide: bool
+    layer: FloatLayer,
+    netx: bool,
+    horizon: int,
+    messages: tuple[int, int],
+    around: tuple[int, int],
+    factor: float,
+    wide: bool,
 ) -> tuple[IntegerLayer, StagePlan, bool]:
     """The widest proven version of a layer; where there is none, or if `wide`, the widest of all, perhaps unproven."""
     widest: tuple[IntegerLayer, StagePlan] | None = None
@@ -160,7 +172,7 @@ def _widest(
         except RangeError as error:  # a threshold or bias too large at this scale; a narrower weight has a smaller one
             beyond = error
             continue
-        if worst_case(integer, horizon, minimum, maximum).fits:
+        if worst_case(integer, horizon, *messages, around).fits:
             return integer, plan, True
         widest = widest or (integer, plan)
         if wide:
@@ -175,6 +187,8 @@ def _with_bits(layer: FloatLayer, bits: int, netx: bool, factor: float) -> tuple
     largest = float(np.abs(layer.weight).max())
     if largest == 0:
         raise RangeError("all weights are zero; nothing would ever reach it")
+    if layer.skip is not None:
+        largest = max(largest, float(np.abs(layer.skip.weight).max()))
     scale = 2.0 * (2 ** (bits - 1) - 1) / largest
     exponent = NETX_BIAS_EXPONENT if netx else _bias_exponent(layer, scale)
     neuron = _integer_neuron(layer, layer.neuron, scale, exponent)
@@ -189,8 +203,31 @@ def _with_bits(layer: FloatLayer, bits: int, netx: bool, factor: float) -> tuple
         padding=layer.padding,
         dilation=layer.dilation,
         groups=layer.groups,
+        skip=None if layer.skip is None else _integer_skip(layer.skip, scale),
     )
     return integer, StagePlan(scale=scale, bias_exponent=exponent, input_factor=factor)
+
+
+def _integer_skip(skip: FloatSkip, scale: float) -> Skip:
+    weight = round_weight(skip.weight, scale)
+    if skip.weight.any() and not weight.any():
+        raise RangeError(f"the weights of its {skip.name} are too small beside its own: all round to 0, and are lost")
+    return Skip(
+        skip.source,
+        skip.kind,
+        weight,
+        skip.input_shape,
+        skip.output_shape,
+        skip.stride,
+        skip.padding,
+        skip.dilation,
+        skip.groups,
+    )
+
+
+def _around(skip: FloatSkip | Skip | None, spec: InputSpec) -> tuple[int, int]:
+    """Range of the messages that a layer's skip takes."""
+    return (0, 1) if skip is None else message_range(skip, spec.minimum, spec.maximum)
 
 
 def _bias_exponent(layer: FloatLayer, scale: float) -> int:
@@ -277,16 +314,17 @@ def _measured(
             return network, measured
         for depth in close:
             layer, found = layers[depth], measured[layers[depth].name].bits
-            width = weight_bits(layer.weight)
+            width = max(weight_bits(layer.weight), 0 if layer.skip is None else weight_bits(layer.skip.weight))
             bits = width - int(np.ceil(MEASURED_MARGIN_BITS - found))
             if bits < MINIMUM_BITS:
                 raise RangeError(
                     f"layer {layer.name}: samples come within {found:.2f} bits of the 24-bit range (weights of {width} "
                     "bits; 1 bit is the least margin); shorten the horizon, or train with smaller membranes"
                 )
-            layers[depth], plans[depth] = _with_bits(
+            layers[depth], plan = _with_bits(
                 folded.layers[depth], bits, netx_neurons(folded), plans[depth].input_factor
             )
+            plans[depth] = replace(plan, skip_factor=plans[depth].skip_factor)
         network = replace(network, layers=tuple(layers))
 
 
@@ -300,7 +338,7 @@ def _ranges(network: IntegerNetwork, depth: int, measured: dict[str, Ranges]) ->
     if layer.name in measured:
         return measured[layer.name]
     low, high = (network.input.minimum, network.input.maximum) if depth == 0 else (0, 1)
-    return worst_case(layer, network.horizon, low, high)
+    return worst_case(layer, network.horizon, low, high, _around(layer.skip, network.input))
 
 
 def _report(
@@ -323,4 +361,11 @@ def _report(
         bias_exponent=plan.bias_exponent,
         headroom_bits=ranges.bits,
         headroom="measured" if measured else "proven",
+        skip_weight_error_max=_skip_error(before.skip, after.skip, plan.scale),
     )
+
+
+def _skip_error(before: FloatSkip | None, after: Skip | None, scale: float) -> float | None:
+    if before is None or after is None:
+        return None
+    return float(np.abs(after.weight / scale - before.weight).max())

@@ -10,6 +10,7 @@ from torch import nn
 
 from spikecut.errors import CheckpointError, UnsupportedError
 from spikecut.export.graph import BatchNorm, FloatLayer, FloatNetwork, FloatNeuron, InputSpec, Pair, Reset, Shape
+from spikecut.export.skip import INPUT, FloatSkip
 from spikecut.models.convert import fold_pooling, qcfs_to_spiking
 from spikecut.models.layers.qcfs import QCFS
 from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm
@@ -23,13 +24,9 @@ def spiking_form(network: SpikingNetwork) -> SpikingNetwork:
     """The network as it will spike, in eval mode: integrate-and-fire in place of QCFS, pooling folded into weights."""
     if any(isinstance(stage.neuron, QCFS) for stage in network.every_stage()):
         network = qcfs_to_spiking(network)
-    if any(stage.pool > 1 for stage in network.chain()) and not _residual(network):
+    if any(stage.pool > 1 for stage in network.every_stage()):
         network = fold_pooling(network)
     return network.eval()
-
-
-def _residual(network: SpikingNetwork) -> bool:
-    return any(isinstance(stage, ResidualStage) for stage in network.chain())
 
 
 def input_spec(recipe: Mapping[str, Any], shape: Shape) -> InputSpec:
@@ -57,44 +54,73 @@ def trace(network: SpikingNetwork, spec: InputSpec, horizon: int) -> FloatNetwor
     ------
     UnsupportedError: a module that has no counterpart, with its name.
     """
-    shape: Shape = tuple(network.input_shape)
+    point: tuple[str, Shape] = INPUT, tuple(network.input_shape)
     layers: list[FloatLayer] = []
     for stage in network.chain():
-        layers.append(_layer(stage, shape))
-        shape = layers[-1].output_shape
+        skip = None
+        if isinstance(stage, ResidualStage):
+            layers.append(_layer(stage.first, point[1]))
+            skip = _skip(stage, *point)
+            point = stage.first.name, layers[-1].output_shape
+        layers.append(replace(_layer(stage, point[1]), skip=skip))
+        point = stage.name, layers[-1].output_shape
     return FloatNetwork(tuple(layers), spec, network.readout, horizon)
 
 
+def _skip(stage: ResidualStage, source: str, shape: Shape) -> FloatSkip:
+    """The shortcut of a block that takes this shape: a projection, or what adds every message to its own neuron."""
+    shortcut, channels = stage.shortcut, shape[0]
+    for each in (stage, shortcut):
+        if isinstance(each, Stage) and isinstance(each.norm, TemporalEffectiveBatchNorm):
+            raise UnsupportedError(
+                f"layer {stage.name}: TEBN scales each timestep of one of the two paths of a residual block, and a "
+                "layer has one scale for both; train with batch norm"
+            )
+    if shortcut is None:
+        bias = np.zeros(channels)
+        if isinstance(stage.synapse, nn.Linear):
+            return FloatSkip(source, "dense", np.eye(channels), bias, shape, shape)
+        return FloatSkip(source, "conv", np.ones((channels, 1, 1, 1)), bias, shape, shape, groups=channels)
+    if not isinstance(shortcut, Stage) or not isinstance(shortcut.neuron, nn.Identity):
+        raise UnsupportedError(f"layer {stage.name}: its shortcut has a neuron, or is unknown; use a stage without one")
+    if shortcut.pool > 1:
+        raise UnsupportedError(f"layer {stage.name}: its shortcut pools; fold the pooling first")
+    return FloatSkip(source=source, **_synapse(shortcut, shape))
+
+
 def _layer(stage: Stage, shape: Shape) -> FloatLayer:
-    if isinstance(stage, ResidualStage):
-        raise UnsupportedError(f"layer {stage.name}: a residual connection; a bundle is a chain of layers")
-    synapse = stage.synapse
-    weight = _numpy(synapse.weight)
-    bias = np.zeros(weight.shape[0]) if synapse.bias is None else _numpy(synapse.bias)
-    norm = _batch_norm(stage)
     neuron = _neuron(stage)
     if isinstance(stage.norm, TemporalEffectiveBatchNorm):
         neuron = replace(neuron, gain=tuple(_numpy(stage.norm.scale).tolist()))
+    return FloatLayer(name=stage.name, neuron=neuron, **_synapse(stage, shape))
+
+
+def _synapse(stage: Stage, shape: Shape) -> dict[str, Any]:
+    """What a layer and a projection have in common: the fields of the synapse of a stage that takes this shape."""
+    synapse = stage.synapse
+    weight = _numpy(synapse.weight)
+    outputs = weight.shape[0]
+    shared = {
+        "weight": weight,
+        "bias": np.zeros(outputs) if synapse.bias is None else _numpy(synapse.bias),
+        "batch_norm": _batch_norm(stage),
+        "input_shape": shape,
+    }
     if isinstance(synapse, nn.Linear):
-        return FloatLayer(stage.name, "dense", weight, bias, neuron, shape, (weight.shape[0],), norm)
+        return {**shared, "kind": "dense", "output_shape": (outputs,)}
     if synapse.padding_mode != "zeros" or isinstance(synapse.padding, str):
         raise UnsupportedError(f"layer {stage.name}: only zero padding of a given width has a counterpart on the chip")
     with torch.no_grad():
         output = tuple(synapse(torch.zeros(1, *shape, dtype=synapse.weight.dtype)).shape[1:])
-    return FloatLayer(
-        name=stage.name,
-        kind="conv",
-        weight=weight,
-        bias=bias,
-        neuron=neuron,
-        input_shape=shape,
-        output_shape=output,
-        batch_norm=norm,
-        stride=_pair(synapse.stride),
-        padding=_pair(synapse.padding),
-        dilation=_pair(synapse.dilation),
-        groups=synapse.groups,
-    )
+    return {
+        **shared,
+        "kind": "conv",
+        "output_shape": output,
+        "stride": _pair(synapse.stride),
+        "padding": _pair(synapse.padding),
+        "dilation": _pair(synapse.dilation),
+        "groups": synapse.groups,
+    }
 
 
 def _batch_norm(stage: Stage) -> BatchNorm | None:

@@ -7,7 +7,7 @@ from torch import nn
 
 from spikecut.errors import InputError
 from spikecut.models.layers.qcfs import QCFS
-from spikecut.models.network import SpikingNetwork, Stage
+from spikecut.models.network import ResidualStage, SpikingNetwork, Stage
 from spikecut.models.neurons.integrate_fire import IntegrateFire
 
 
@@ -41,14 +41,23 @@ def fold_pooling(network: SpikingNetwork) -> SpikingNetwork:
     folded = copy.deepcopy(network)
     shape = folded.input_shape
     for stage in folded.chain():
-        pooled = (shape[0], *(side // stage.pool for side in shape[1:]))
-        with torch.no_grad():
-            frame = torch.zeros(1, *pooled, dtype=stage.synapse.weight.dtype)
-            sent = stage.synapse(frame.flatten(1) if isinstance(stage.synapse, nn.Linear) else frame)
-            if stage.pool > 1:
-                _fold(stage, pooled)
-        shape = tuple(sent.shape[1:])
+        if isinstance(stage, ResidualStage):
+            if isinstance(stage.shortcut, Stage):
+                _without_pooling(stage.shortcut, shape)
+            shape = _without_pooling(stage.first, shape)
+        shape = _without_pooling(stage, shape)
     return folded
+
+
+def _without_pooling(stage: Stage, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Fold the pooling of one stage that takes this shape; the shape that it gives."""
+    pooled = (shape[0], *(side // stage.pool for side in shape[1:]))
+    with torch.no_grad():
+        frame = torch.zeros(1, *pooled, dtype=stage.synapse.weight.dtype)
+        sent = stage.synapse(frame.flatten(1) if isinstance(stage.synapse, nn.Linear) else frame)
+        if stage.pool > 1:
+            _fold(stage, pooled)
+    return tuple(sent.shape[1:])
 
 
 def _fold(stage: Stage, pooled: tuple[int, ...]) -> None:

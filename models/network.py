@@ -69,14 +69,15 @@ class Stage(nn.Module):
 class ResidualStage(Stage):
     """Two layers and a path around them: the neuron integrates norm(synapse(first(x))) + shortcut(x).
 
-    He, Zhang, Ren, Sun, "Deep residual learning for image recognition", CVPR 2016; the sum is one of currents. It may
-    be trained, but not exported: a bundle is a chain.
+    He, Zhang, Ren, Sun, "Deep residual learning for image recognition", CVPR 2016; the sum is one of currents.
 
     Attributes
     ----------
     first: the first of the two layers.
     shortcut: a stage without neuron (nn.Identity), or None, which adds x itself to the currents.
     """
+
+    shortcut: nn.Module | None
 
     def __init__(
         self, name: str, first: Stage, synapse: Synapse, norm: Norm, neuron: nn.Module, shortcut: Stage | None = None
@@ -87,8 +88,12 @@ class ResidualStage(Stage):
 
     def forward(self, inputs: Tensor, responses: list[Tensor] | None = None) -> Tensor:
         """As that of a Stage; the responses of both layers are appended."""
+        return self.join(inputs, self.first(inputs, responses), responses)
+
+    def join(self, inputs: Tensor, middle: Tensor, responses: list[Tensor] | None = None) -> Tensor:
+        """The second layer: what entered the block and what the first layer sent → what the block sends."""
         around: Tensor = inputs if self.shortcut is None else self.shortcut(inputs)
-        return self._fire(self.currents(self.first(inputs, responses)) + around, responses)
+        return self._fire(self.currents(middle) + around, responses)
 
 
 class SpikingNetwork(nn.Module):
@@ -123,6 +128,13 @@ class SpikingNetwork(nn.Module):
         """The stages of the chain and, before each, those inside it (of a ResidualStage)."""
         for stage in self.chain():
             yield from (inner for inner in stage.children() if isinstance(inner, Stage))
+            yield stage
+
+    def layers(self) -> Iterator[Stage]:
+        """The stages that fire or read out, one per layer of a bundle, in their order; of a ResidualStage two."""
+        for stage in self.chain():
+            if isinstance(stage, ResidualStage):
+                yield stage.first
             yield stage
 
     @property

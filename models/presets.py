@@ -97,6 +97,7 @@ def _digits() -> dict[str, Preset]:
             "tet", "digits-lif", 25, 16, 64, learning_rate=5e-3, encoding="bernoulli", readout="count"
         ),
         "digits-qcfs": Preset("qcfs", "digits-qcfs", 40, 8, 32, learning_rate=5e-3, norm="none", levels=8),
+        "digits-residual-qcfs": Preset("qcfs", "residual-qcfs", 15, 8, 64, learning_rate=5e-3, levels=8),
         "digits-tebn": replace(_four_steps("tebn", "digits", 20, batch_size=32), learning_rate=5e-3),
         "digits-ce": replace(_four_steps("ce", "digits", 20, batch_size=32), learning_rate=5e-3),
     }
@@ -147,10 +148,13 @@ PRESETS: dict[str, Preset] = _digits() | _vision() | _events() | _slayer_everywh
 
 
 def preset_named(name: str) -> tuple[str, Preset]:
-    """The data set and the preset of this name, DATASET-METHOD or DATASET-small-METHOD. InputError if there is none."""
+    """The data set and the preset of this name, DATASET-METHOD, DATASET-small-METHOD or DATASET-residual-METHOD.
+
+    InputError if there is none.
+    """
     if name not in PRESETS:
         raise InputError(f"preset {name!r} is unknown: choose one of {', '.join(sorted(PRESETS))}")
-    dataset = name.rsplit("-", 1)[0].removesuffix("-small")
+    dataset = name.rsplit("-", 1)[0].removesuffix("-small").removesuffix("-residual")
     return dataset, PRESETS[name]
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from spikecut.errors import InputError, RangeError, UnsupportedError
 from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm
-from spikecut.models.network import SpikingNetwork, Stage
+from spikecut.models.network import ResidualStage, SpikingNetwork, Stage
 from spikecut.models.neurons.current_based import CurrentBased
 from spikecut.models.neurons.integrate_fire import IntegrateFire, MembraneReadout
 from spikecut.models.neurons.leaky import LeakyIntegrateFire, Reset
@@ -83,14 +83,16 @@ class StagePlan:
     bias_exponent: 0 or more; the bias is mantissa · 2^bias_exponent.
     input_factor: float value of one integer unit of the stage's input: the amplitude of the spikes of the stage
         before, or the scale of the input encoding; positive.
+    skip_factor: the same of what a shortcut takes.
     """
 
     scale: float
     bias_exponent: int
     input_factor: float
+    skip_factor: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("scale", "input_factor"):
+        for name in ("scale", "input_factor", "skip_factor"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise InputError(f"stage plan: {name} {value}, expected a positive number")
@@ -192,6 +194,18 @@ class IntegerCurrentBased(nn.Module):
         return torch.stack(sent)
 
 
+class Scaled(nn.Module):
+    """A shortcut that adds what entered the block: x · weight · 64, in v's units. weight: an integer."""
+
+    def __init__(self, weight: int) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Messages [T, N, *], float64 integers → currents of the same shape."""
+        return inputs * (ALIGNMENT * self.weight)
+
+
 class QuantisedTwin(nn.Module):
     """A user's network with its numbers rounded: the same chain of stages, in integers held exactly by float64."""
 
@@ -214,9 +228,30 @@ class QuantisedTwin(nn.Module):
         recorded = {}
         with torch.no_grad():
             for stage in self.network.chain():
-                sent = stage(sent)
+                if isinstance(stage, ResidualStage):
+                    middle = recorded[stage.first.name] = stage.first(sent)
+                    sent = stage.join(sent, middle)
+                else:
+                    sent = stage(sent)
                 recorded[stage.name] = sent
         return recorded
+
+    def skip_weights(self) -> dict[str, Tensor]:
+        """Integer weights · 64 of the shortcuts, by the name of the stage that they lead to.
+
+        A shortcut that adds what entered the block: one weight per channel, (C, 1, 1, 1), or a diagonal (O, O).
+        """
+        found = {}
+        for stage in self.network.chain():
+            shortcut = stage.shortcut if isinstance(stage, ResidualStage) else None
+            if isinstance(shortcut, Stage):
+                found[stage.name] = shortcut.synapse.weight.detach()
+            elif isinstance(shortcut, Scaled):
+                one = torch.tensor(float(ALIGNMENT * shortcut.weight), dtype=torch.float64)
+                outputs = len(stage.synapse.weight)
+                dense = isinstance(stage.synapse, nn.Linear)
+                found[stage.name] = torch.eye(outputs).double() * one if dense else one.expand(outputs, 1, 1, 1)
+        return found
 
     @property
     def gains(self) -> dict[str, IntArray]:
@@ -237,16 +272,17 @@ def quantised_twin(network: SpikingNetwork, plans: Sequence[StagePlan]) -> Quant
     """A copy of the network, batch norm folded in float64, every number rounded by the rules above.
 
     w' = w · γ / √(σ² + ε) · input_factor and b' = (b - μ) · γ / √(σ² + ε) + β; then weights, biases and thresholds
-    become integers at the plan's scale and the neurons integer ones that send 1 per spike. Of TEBN, the largest |p[t]|
-    multiplies w' and b', and p[t] in parts of it becomes a gain in front of the neuron.
+    become integers at the plan's scale and the neurons integer ones that send 1 per spike. A shortcut is rounded at the
+    scale of the stage that it leads to; its bias adds to that stage's. Of TEBN, the largest |p[t]| multiplies w' and
+    b', and p[t] in parts of it becomes a gain in front of the neuron.
 
-    plans: one per stage. InputError for another number of them, RangeError for a value beyond the chip's range,
-    UnsupportedError for a stage that no integer neuron equals.
+    plans: one per layer, see SpikingNetwork.layers. InputError for another number of them, RangeError for a value
+    beyond the chip's range, UnsupportedError for a stage that no integer neuron equals.
     """
     twin = copy.deepcopy(network).double().eval().requires_grad_(False)
-    stages = list(twin.chain())
+    stages = list(twin.layers())
     if len(plans) != len(stages):
-        raise InputError(f"{len(plans)} plans for {len(stages)} stages: give one per stage")
+        raise InputError(f"{len(plans)} plans for {len(stages)} layers: give one per layer")
     for stage, plan in zip(stages, plans, strict=True):
         try:
             _quantise(stage, plan)
@@ -256,9 +292,11 @@ def quantised_twin(network: SpikingNetwork, plans: Sequence[StagePlan]) -> Quant
 
 
 def _quantise(stage: Stage, plan: StagePlan) -> None:
-    if type(stage) is not Stage or stage.pool > 1:
-        raise UnsupportedError(f"stage {stage.name}: a residual connection, or pooling that is not folded yet")
+    if type(stage) not in (Stage, ResidualStage) or stage.pool > 1:
+        raise UnsupportedError(f"stage {stage.name}: {type(stage).__name__} is unknown, or its pooling not folded yet")
     weight, bias = _folded(stage)
+    if isinstance(stage, ResidualStage):
+        bias = bias + _quantise_shortcut(stage, plan)
     integer_weight = round_weight((weight * plan.input_factor).numpy(), plan.scale)
     integer_bias = round_bias(bias.numpy(), plan.scale, plan.bias_exponent) * 2**plan.bias_exponent
     stage.synapse.weight = nn.Parameter(torch.from_numpy(ALIGNMENT * integer_weight).double(), requires_grad=False)
@@ -269,6 +307,24 @@ def _quantise(stage: Stage, plan: StagePlan) -> None:
         neuron = nn.Sequential(IntegerGain(round_gain((scales / scales.abs().max()).numpy())), neuron)
     stage.norm = nn.Identity()
     stage.neuron = neuron
+
+
+def _quantise_shortcut(stage: ResidualStage, plan: StagePlan) -> Tensor:
+    """Round the shortcut of a stage; its bias, which is left to the stage."""
+    shortcut = stage.shortcut
+    if not isinstance(shortcut, Stage):
+        if shortcut is not None:
+            raise UnsupportedError(f"stage {stage.name}: a shortcut of type {type(shortcut).__name__} is unknown")
+        stage.shortcut = Scaled(int(round_weight(plan.skip_factor, plan.scale)))
+        return stage.synapse.weight.new_zeros(len(stage.synapse.weight))
+    if shortcut.pool > 1 or not isinstance(shortcut.neuron, nn.Identity):
+        raise UnsupportedError(f"stage {shortcut.name}: a shortcut with a neuron, or with pooling not folded yet")
+    weight, bias = _folded(shortcut)
+    integers = round_weight((weight * plan.skip_factor).numpy(), plan.scale)
+    shortcut.synapse.weight = nn.Parameter(torch.from_numpy(ALIGNMENT * integers).double(), requires_grad=False)
+    shortcut.synapse.bias = None
+    shortcut.norm = nn.Identity()
+    return bias
 
 
 def _folded(stage: Stage) -> tuple[Tensor, Tensor]:

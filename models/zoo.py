@@ -82,9 +82,13 @@ BODIES = {
         pool=2,
     ),
 }
-RESNET_CHANNELS = (64, 128, 256, 512)
+RESIDUAL_BODIES = {
+    "residual": ((16, 1), (32, 2)),
+    "resnet18": ((64, 2), (128, 2), (256, 2), (512, 2)),
+}
+"""Groups of blocks: channels, and how many blocks; all groups but the first begin with stride 2."""
 ARCHITECTURES = (
-    *(f"{body}-{neuron}" for body in (*BODIES, "resnet18") for neuron in ("lif", "qcfs")),
+    *(f"{body}-{neuron}" for body in (*BODIES, *RESIDUAL_BODIES) for neuron in ("lif", "qcfs")),
     *(f"{body}-cuba" for body in ("digits", "mlp", "small", "conv")),
 )
 
@@ -151,15 +155,15 @@ def _chain(body: Body, style: _Style, shape: Shape, classes: int) -> list[Stage]
     return [*stages, style.output_stage(features, classes, pool)]
 
 
-def _resnet18(style: _Style, shape: Shape, classes: int) -> list[Stage]:
-    """ResNet-18 for maps of about 32 × 32 (He et al., CVPR 2016): four pairs of blocks, average pooling, output."""
+def _residual(groups: tuple[tuple[int, int], ...], style: _Style, shape: Shape, classes: int) -> list[Stage]:
+    """A convolution, residual blocks (He et al., CVPR 2016), average pooling over the map, output."""
     if len(shape) != 3:
         raise InputError(f"a residual architecture needs (channels, height, width), not {shape}: use an mlp")
-    synapse, norm = style.conv(shape[0], RESNET_CHANNELS[0], 1)
+    synapse, norm = style.conv(shape[0], groups[0][0], 1)
     stages = [Stage("conv1", synapse, norm, style.neuron())]
-    channels, height, width = RESNET_CHANNELS[0], shape[1], shape[2]
-    for group, wider in enumerate(RESNET_CHANNELS, 1):
-        for block in (1, 2):
+    channels, height, width = groups[0][0], shape[1], shape[2]
+    for group, (wider, blocks) in enumerate(groups, 1):
+        for block in range(1, blocks + 1):
             stride = 2 if group > 1 and block == 1 else 1
             name = f"block{group}.{block}"
             shortcut = None
@@ -211,8 +215,9 @@ def build(
         vgg: conv 64, 64, 128, 128, 256, 256, average pooling; for 32 × 32.
         vggsnn: conv 64, 128, 256, 256, 512, 512, 512, 512, average pooling (after Deng et al., ICLR 2022); for event
             frames of 48 × 48 or 32 × 32.
-        resnet18: may be trained, but not exported.
-        vgg, vggsnn and resnet18 pool, which BODY-cuba does not.
+        residual: conv 16, three residual blocks of 16, 32 with stride 2, and 32, average pooling; for square maps.
+        resnet18: conv 64, eight residual blocks of 64 to 512, average pooling; for square maps of about 32 × 32.
+        vgg, vggsnn, residual and resnet18 pool, which BODY-cuba does not.
     readout: "count" (the output fires) or "membrane" (it does not); None: count for lif, membrane for qcfs.
     norm: "batch", "tebn" (needs timesteps; lif only) or "none" (biases instead); None: batch for lif, none for qcfs.
         An output that does not fire has a bias and no norm.
@@ -250,8 +255,8 @@ def build(
     fires = readout == "count"
     style = _Style(neuron, neuron if fires else MembraneReadout, fires and norm != "none", norm, timesteps)
     stages = (
-        _resnet18(style, input_shape, classes)
-        if body == "resnet18"
+        _residual(RESIDUAL_BODIES[body], style, input_shape, classes)
+        if body in RESIDUAL_BODIES
         else _chain(BODIES[body], style, input_shape, classes)
     )
     return SpikingNetwork(stages, readout, input_shape)

@@ -10,6 +10,7 @@ from spikecut.deploy.trace import LayerEvents
 from spikecut.errors import DataError
 from spikecut.export.connectivity import fan_out, recurrent_fan_out
 from spikecut.export.graph import IntArray, IntegerNetwork, Integers
+from spikecut.export.skip import skip_paths
 
 Record = Literal["output", "events", "all"]
 RECORDS = ("output", "events", "all")
@@ -65,7 +66,8 @@ def layer_events(
 ) -> tuple[LayerEvents, ...]:
     """Events per layer from rasters [N, H, elements] in hardware steps of each sample's own run, source first.
 
-    An engine that counted spikes and synaptic operations itself gives `counts` [N, H] instead.
+    An engine that counted spikes and synaptic operations itself gives `counts` [N, H] instead. The operations of a skip
+    belong to the step in which the relay gives the messages on.
 
     A layer at depth l begins at hardware step l + 1 with the sample's first real input. What it still does for the
     sample before is not counted here, so that a sample's events do not depend on its predecessor.
@@ -83,15 +85,20 @@ def layer_events(
         )
     events: list[LayerEvents] = []
     arriving = np.zeros(ran.shape, dtype=np.int64)
+    relayed = {depth: np.zeros(ran.shape, dtype=np.int64) for depth in range(len(names))}
     for depth, (name, shape) in enumerate(zip(names, shapes, strict=True)):
         raster = np.where(ran[..., None], rasters[depth][:, :longest], 0)
         sent = raster != 0
+        for path in skip_paths(network).values():
+            if path.source == depth and path.steps < longest:
+                reached = sent[:, : longest - path.steps] @ fan_out(path.skip)
+                relayed[path.target][:, path.steps :] = np.where(ran[:, path.steps :], reached, 0)
         events.append(
             LayerEvents(
                 name=name,
                 shape=shape,
                 spikes=sent.sum(axis=2, dtype=np.int64),
-                synops=arriving + _recurrent(network, depth, sent),
+                synops=arriving + _recurrent(network, depth, sent) + relayed[depth],
                 raster=raster if record == "all" else None,
             )
         )

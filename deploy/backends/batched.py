@@ -21,6 +21,7 @@ from spikecut.deploy.kernels.product import Precision, torch_order
 from spikecut.deploy.kernels.traffic import count_events, gather_frames, tell_scores
 from spikecut.deploy.trace import ExitReason, RunTrace
 from spikecut.export.graph import IntArray, IntegerNetwork, Integers, size
+from spikecut.export.skip import skip_paths
 
 Progress = Callable[[int], None]
 Messages = npt.NDArray[np.generic]
@@ -125,6 +126,8 @@ class _Work:
         self.linger = network.depth if record != "output" else 0
         # The pipeline runs on after T: ranges must hold until then.
         self.plans = plan_network(network, self.horizon + self.linger, precision)
+        self.paths = skip_paths(network)
+        self.input_skips = any(path.source == 0 for path in self.paths.values())
         # Direct coding repeats one frame, and so one product of the first layer.
         spec = network.input
         self.constant = spec.encoding == "direct" and all(np.array_equal(frame, inputs[0]) for frame in inputs[1:])
@@ -202,10 +205,14 @@ class _Worker:
         while self._refill():
             sums, sent = self._source()
             self._record(0, sent)
+            points = [sent]
             for depth, layer in enumerate(self.layers, start=1):
                 if self._over(depth):  # and so it is for all deeper layers
                     break
-                sent = layer.step(sent) if sums is None or depth > 1 else layer.fire(sums)
+                path = self.work.paths.get(depth)
+                around = None if path is None else points[path.source]
+                sent = layer.step(sent, around) if sums is None or depth > 1 else layer.fire(sums)
+                points.append(sent)
                 self._record(depth, sent)
             else:
                 self._score(sent)
@@ -258,7 +265,7 @@ class _Worker:
         sums = None
         if self.constant:
             sums = self.feed if sounding.all() else self.feed * sounding[:, None].astype(self.feed.dtype)
-            if not self.work.linger:
+            if not self.work.linger and not self.work.input_skips:
                 return sums, self.frames
         return sums, self._gather(np.where(sounding, self.timestep, -1), self.sample)
 
@@ -281,6 +288,12 @@ class _Worker:
         if depth and self.plans[depth - 1].layer.recurrent is not None:
             count_events(sent, self.plans[depth - 1].recurrent_fan_out, spikes, reached)
             work.counts[depth][1][sample, column] += reached[live]
+        for path in work.paths.values():
+            if path.source == depth:  # relayed: later by as many steps
+                count_events(sent, self.plans[path.target - 1].skip_fan_out, spikes, reached)
+                arrives = live & (self.timestep + depth + path.steps < work.counts[0][0].shape[1])
+                column = self.timestep[arrives] + depth + path.steps
+                work.counts[path.target][1][self.sample[arrives], column] += reached[arrives]
 
     def _score(self, messages: Messages) -> None:
         """Add the step's scores of the samples that still run."""

@@ -26,11 +26,13 @@ import numpy as np
 
 from spikecut.deploy.backends.base import LavaModels
 from spikecut.deploy.backends.lava_order import lava_kernels, lava_shape
+from spikecut.deploy.backends.lava_skips import SkipProcesses, connect_skips, largest_skipped
 from spikecut.deploy.kernels.step import compile_for, exact_type
 from spikecut.errors import BackendError, InputError
 from spikecut.export.graph import IntegerLayer, IntegerNetwork
 from spikecut.export.headroom import largest_sum
 from spikecut.export.netx import beyond_netx, check_exportable, write_netx
+from spikecut.export.skip import Synapse, skip_paths
 
 if TYPE_CHECKING:
     from spikecut.deploy.processes.wave import WaveParameters
@@ -71,12 +73,23 @@ def require_lava() -> None:
 
 @dataclass(frozen=True)
 class Chain:
-    """The layers as connected Processes: the ports at both ends, and the configuration that chooses the models."""
+    """The layers as connected Processes: the ports at both ends, and the configuration that chooses the models.
+
+    skips: the Processes of the skips. `connect` joins the source to all that takes its messages.
+    """
 
     inp: Any
     out: Any
     config: Any
     processes: Any
+    skips: tuple[SkipProcesses, ...] = ()
+
+    def connect(self, out: Any, network: IntegerNetwork) -> None:
+        """Connect the source's port to the first layer, and to the skips that begin at the input."""
+        (in_order(out, network.layers[0]) if self.inp.shape != out.shape else out).connect(self.inp)
+        for skip in self.skips:
+            if skip.path.source == 0:
+                out.connect(skip.relay.s_in)
 
 
 def build_chain(
@@ -94,12 +107,10 @@ def build_chain(
     check_exportable(network)
     if models == "stock":
         for depth, layer in enumerate(network.layers):
-            bound = largest_sum(layer, _largest_message(network, depth))
-            if layer.kind == "conv" and bound >= STOCK_EXACT:
-                raise BackendError(
-                    f"layer {layer.name}: sums may reach {bound}, which Lava's own Conv cannot cast to 32 bits; "
-                    "use --lava-models fast"
-                )
+            _check_stock(layer, layer.name, _largest_message(network, depth))
+        for path in skip_paths(network).values():
+            name = f"{network.layers[path.target - 1].name}: {path.skip.name}"
+            _check_stock(path.skip, name, largest_skipped(network, path))
         return _block_chain(network, waves, net_file, None)
     types = [exact_type(layer, _largest_message(network, depth)) for depth, layer in enumerate(network.layers)]
     if models == "fast":
@@ -107,17 +118,32 @@ def build_chain(
     return _fused_chain(network, waves, types)
 
 
+def _check_stock(synapse: Synapse, name: str, largest: int) -> None:
+    bound = largest_sum(synapse, largest)
+    if synapse.kind == "conv" and bound >= STOCK_EXACT:
+        raise BackendError(
+            f"layer {name}: sums may reach {bound}, which Lava's own Conv cannot cast to 32 bits; "
+            "use --lava-models fast"
+        )
+
+
 def _largest_message(network: IntegerNetwork, depth: int) -> int:
     return max(abs(network.input.minimum), network.input.maximum) if depth == 0 else 1
 
 
 def _fused_chain(network: IntegerNetwork, waves: "Sequence[WaveParameters]", types: Sequence[Any]) -> Chain:
-    from spikecut.deploy.processes.fused import FusedChain, LayerParameters
+    from spikecut.deploy.processes.fused import FusedChain, LayerParameters, SkipParameters
 
-    for layer, dtype in zip(network.layers, types, strict=True):
-        compile_for(layer.neuron, wraps=layer.kind == "conv", dtype=dtype)
-    parameters = zip(network.layers, waves, types, strict=True)
-    process = FusedChain(layers=tuple(LayerParameters(*each) for each in parameters))
+    paths = skip_paths(network)
+    parameters = []
+    for depth, each in enumerate(zip(network.layers, waves, types, strict=True), start=1):
+        path = paths.get(depth)
+        around = None if path is None else SkipParameters(path, exact_type(path.skip, largest_skipped(network, path)))
+        parameters.append(LayerParameters(*each, around))
+        layer = network.layers[depth - 1]
+        alone = path is None
+        compile_for(layer.neuron, wraps=layer.kind == "conv" and alone, dtype=types[depth - 1] if alone else np.int32)
+    process = FusedChain(layers=tuple(parameters))
     return Chain(process.inp, process.out, _run_config({}), process)
 
 
@@ -144,7 +170,8 @@ def _block_chain(
 
                 block.synapse.proc_params[FLOAT_KEY] = types[depth]
     config = _run_config(_stock_models() if types is None else _fast_models())
-    return Chain(blocks[0].inp, blocks[-1].out, config, owner)
+    skips = connect_skips(network, blocks, fast=types is not None)
+    return Chain(blocks[0].inp, blocks[-1].out, config, owner, skips)
 
 
 def _blocks(network: IntegerNetwork, net_file: Path | None) -> tuple[list[Any], Any]:

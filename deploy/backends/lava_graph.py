@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.deploy.backends.base import LavaModels
-from spikecut.deploy.backends.lava_blocks import build_chain, in_order
+from spikecut.deploy.backends.lava_blocks import build_chain
 from spikecut.deploy.backends.lava_blocks import require_lava as require_lava
 from spikecut.deploy.backends.lava_order import from_lava, lava_shape, to_lava
 from spikecut.deploy.backends.lava_simulation import Simulation, check_shared_memory
@@ -112,8 +112,7 @@ class LavaGraph(Simulation):
             results=self._results,
             verdicts=self._verdicts,
         )
-        out = self._source.s_out
-        (out if models == "fused" else in_order(out, network.layers[0])).connect(self._chain.inp)
+        self._chain.connect(self._source.s_out, network)
         self._chain.out.connect(self._monitor.s_in)
         self._anchor, self._config = self._monitor, self._chain.config
 

@@ -15,6 +15,7 @@ from spikecut.deploy.backends.base import LavaModels
 from spikecut.deploy.backends.lava_blocks import quiet
 from spikecut.errors import BackendError
 from spikecut.export.graph import IntegerNetwork, size
+from spikecut.export.skip import skip_paths
 
 # A pause on the last step of RunSteps(N) poisons Lava's runtime: N is far beyond any sample.
 ENDLESS = 2**30
@@ -38,6 +39,9 @@ def channel_bytes(network: IntegerNetwork, models: LavaModels) -> int:
         processes = 2 + 2 * len(network.layers) + len(recurrent)
         elements = size(network.input_shape)
         elements += 2 * sum(size(layer.output_shape) for layer in (*network.layers, *recurrent))
+        skips = [path.skip for path in skip_paths(network).values()]
+        processes += 2 * len(skips)
+        elements += sum(2 * size(skip.input_shape) + size(skip.output_shape) for skip in skips)
     return MESSAGE_BYTES * elements + SYNCHRONISATION_BYTES * (2 * processes + 2)
 
 

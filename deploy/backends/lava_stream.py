@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from spikecut.deploy.backends.base import LavaModels, check_frames
-from spikecut.deploy.backends.lava_blocks import build_chain, in_order, require_lava
+from spikecut.deploy.backends.lava_blocks import build_chain, require_lava
 from spikecut.deploy.backends.lava_order import lava_shape, to_lava
 from spikecut.deploy.backends.lava_simulation import Simulation, check_shared_memory
 from spikecut.deploy.cutoff.stream import NOTHING, StreamCutoff, StreamRun, StreamSettings, check_stream
@@ -69,7 +69,7 @@ class LavaStream(Simulation):
             control=self._control,
             verdicts=self._verdicts,
         )
-        (source.s_out if models == "fused" else in_order(source.s_out, network.layers[0])).connect(chain.inp)
+        chain.connect(source.s_out, network)
         chain.out.connect(monitor.s_in)
         self._anchor, self._config = monitor, chain.config
 

@@ -61,6 +61,8 @@ def _reason_against(network: IntegerNetwork, layer: IntegerLayer) -> str:
         return "a gain per timestep"
     if neuron.v_init:
         return f"v(0) = {neuron.v_init}"
+    if layer.skip is not None:
+        return f"a {layer.skip.name}, whose relay has no model there"
     if layer.recurrent is not None:
         return "recurrent synapses"
     if layer.delay is not None:

@@ -3,14 +3,17 @@
 Products run in float64, where sums of integers below 2^53 are exact; everything else is int64.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from spikecut.errors import InputError
 from spikecut.export.connectivity import gather_index
 from spikecut.export.gain import gain_at, multiplied
 from spikecut.export.graph import IntArray, IntegerLayer, IntegerNetwork, Integers, size
 from spikecut.export.headroom import ALIGNMENT, LIMIT, Ranges, keep
+from spikecut.export.skip import Synapse, skip_paths
 
 
 def scores_of(network: IntegerNetwork, messages: Integers) -> IntArray:
@@ -24,19 +27,39 @@ def scores_of(network: IntegerNetwork, messages: Integers) -> IntArray:
 def propagate(network: IntegerNetwork, inputs: Integers, tail: int = 0) -> list[Integers]:
     """Messages of the source and of every layer, [T + tail, N, *shape] each; the source is silent after T."""
     silence = np.zeros((tail, *inputs.shape[1:]), dtype=inputs.dtype)
-    messages: list[Integers] = [np.concatenate([inputs, silence])]
-    for layer in network.layers:
-        messages.append(propagate_layer(layer, messages[-1], NeuronState.at_rest(layer, inputs.shape[1])))
-    return messages
+    frames = np.concatenate([inputs, silence])
+    return [frames, *(messages for messages, _ in _walk(network, frames))]
 
 
-def propagate_layer(layer: IntegerLayer, frames: Integers, state: "NeuronState") -> Integers:
-    """Messages [T, N, *output_shape] of a layer whose neurons are in `state`, for frames [T, N, *input_shape]."""
+def _walk(network: IntegerNetwork, inputs: Integers) -> Iterator[tuple[Integers, "NeuronState"]]:
+    """Messages of every layer and the state in which its neurons end; only what a skip still needs is kept."""
+    paths = skip_paths(network)
+    sources = {path.source for path in paths.values()}
+    frames, kept = inputs, {0: inputs} if 0 in sources else {}
+    for depth, layer in enumerate(network.layers, start=1):
+        state = NeuronState.at_rest(layer, inputs.shape[1])
+        frames = propagate_layer(layer, frames, state, kept[paths[depth].source] if depth in paths else None)
+        if depth in sources:
+            kept[depth] = frames
+        yield frames, state
+
+
+def propagate_layer(
+    layer: IntegerLayer, frames: Integers, state: "NeuronState", around: Integers | None = None
+) -> Integers:
+    """Messages [T, N, *output_shape] of a layer whose neurons are in `state`, for frames [T, N, *input_shape].
+
+    around: what its skip takes, [T, N, *shape]. InputError if it is missing, or there is no skip for it.
+    """
+    if (layer.skip is None) != (around is None):
+        raise InputError(f"layer {layer.name}: the messages of its skip's source are needed, and of nothing else")
     output = np.zeros((*frames.shape[:2], *layer.output_shape), dtype=np.int32)
     for t in range(len(frames)):
         current = _delayed(layer, frames, t) if layer.delay is not None else synapse(layer, frames[t])
         if layer.recurrent is not None and t:
             current = current + (output[t - 1] @ layer.recurrent.T)
+        if layer.skip is not None and around is not None:
+            current = current + synapse(layer.skip, around[t])
         output[t] = state.step(layer, current)
     return output
 
@@ -51,7 +74,7 @@ def _delayed(layer: IntegerLayer, frames: Integers, t: int) -> IntArray:
     return current
 
 
-def synapse(layer: IntegerLayer, frame: Integers, weight: IntArray | None = None, wrap: bool = True) -> IntArray:
+def synapse(layer: Synapse, frame: Integers, weight: IntArray | None = None, wrap: bool = True) -> IntArray:
     """Σ W s for frames [N, *input_shape], int64 [N, *output_shape]; a convolution wraps to 24 bits, as Lava's does."""
     batch = frame.shape[0]
     weight = layer.weight if weight is None else weight
@@ -118,10 +141,5 @@ def wrap32(values: IntArray) -> IntArray:
 
 def measure_ranges(network: IntegerNetwork, inputs: Integers) -> dict[str, Ranges]:
     """Largest |u| and |v| seen per layer while running encoded samples [T, N, *shape]."""
-    ranges: dict[str, Ranges] = {}
-    frames: Integers = inputs
-    for layer in network.layers:
-        state = NeuronState.at_rest(layer, inputs.shape[1])
-        frames = propagate_layer(layer, frames, state)
-        ranges[layer.name] = Ranges(state.peak_u, state.peak_v)
-    return ranges
+    states = [state for _, state in _walk(network, inputs)]
+    return {layer.name: Ranges(state.peak_u, state.peak_v) for layer, state in zip(network.layers, states, strict=True)}

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from spikecut.deploy.kernels.joined import JoinedSums
 from spikecut.deploy.kernels.neuron import NO_GAIN, NeuronKernel
 from spikecut.deploy.kernels.product import (
     FloatProduct,
@@ -15,9 +16,11 @@ from spikecut.deploy.kernels.product import (
     channels_last,
     make_product,
 )
+from spikecut.errors import InputError
 from spikecut.export.connectivity import fan_out, recurrent_fan_out
 from spikecut.export.graph import IntArray, IntegerLayer, IntegerNetwork, size
-from spikecut.export.headroom import FLOAT32_EXACT, largest_sum, worst_case
+from spikecut.export.headroom import ALIGNMENT, FLOAT32_EXACT, LIMIT, largest_sum, worst_case
+from spikecut.export.skip import message_range
 
 BLOCK_BYTES = 2**21
 
@@ -28,12 +31,20 @@ class LayerPlan:
     Parameters
     ----------
     layer: the layer. minimum, maximum: range of the messages it receives. horizon: T, for the proof of its ranges.
-    precision: of the sums.
+    precision: of the sums. around: range of the messages of its skip, if it has one.
 
     Raises BackendError where that precision is not exact.
     """
 
-    def __init__(self, layer: IntegerLayer, minimum: int, maximum: int, horizon: int, precision: Precision) -> None:
+    def __init__(
+        self,
+        layer: IntegerLayer,
+        minimum: int,
+        maximum: int,
+        horizon: int,
+        precision: Precision,
+        around: tuple[int, int] = (0, 1),
+    ) -> None:
         self.layer = layer
         self.elements = size(layer.output_shape)
         self.temporal: TemporalSums | None = None
@@ -44,7 +55,14 @@ class LayerPlan:
         else:
             self.temporal = TemporalSums(layer, minimum, maximum)
             self.input_dtype, halved = self.temporal.dtype, False
-        self.neurons = NeuronKernel(layer, worst_case(layer, horizon, minimum, maximum), halved)
+        ranges = worst_case(layer, horizon, minimum, maximum, around)
+        self.joined: JoinedSums | None = None
+        if layer.skip is not None:
+            wraps = ranges.current >> ALIGNMENT >= LIMIT
+            bound = sums_bound(layer, minimum, maximum)
+            self.joined = JoinedSums(layer, layer.skip, bound, halved, around, precision, wraps)
+            halved = self.joined.halved
+        self.neurons = NeuronKernel(layer, ranges, halved)
         self.output_dtype: npt.DTypeLike = np.int32
 
     @cached_property
@@ -53,20 +71,31 @@ class LayerPlan:
         return channels_last(fan_out(self.layer).reshape(self.layer.input_shape), self.layer.input_shape)
 
     @cached_property
+    def skip_fan_out(self) -> IntArray:
+        """Synapses of its skip that each element of the skip's source reaches, int64 [elements], channels last."""
+        skip = self.layer.skip
+        if skip is None:
+            return np.zeros(0, dtype=np.int64)
+        return channels_last(fan_out(skip).reshape(skip.input_shape), skip.input_shape)
+
+    @cached_property
     def recurrent_fan_out(self) -> IntArray:
         """Recurrent synapses that each neuron reaches, int64 [neurons]."""
         return recurrent_fan_out(self.layer)
+
+
+def sums_bound(layer: IntegerLayer, minimum: int, maximum: int) -> int:
+    """Largest magnitude of a layer's own sums, skip apart, for messages within [minimum, maximum]."""
+    bound = largest_sum(layer, max(abs(minimum), abs(maximum)))
+    return bound if layer.recurrent is None else bound + int(np.abs(layer.recurrent).sum(axis=1).max())
 
 
 class TemporalSums:
     """Sums that reach over time: synaptic delays, and recurrent synapses from the step before; float, exact."""
 
     def __init__(self, layer: IntegerLayer, minimum: int, maximum: int) -> None:
-        bound = largest_sum(layer, max(abs(minimum), abs(maximum)))
         recurrent = layer.recurrent
-        if recurrent is not None:
-            bound += int(np.abs(recurrent).sum(axis=1).max())
-        self.dtype = np.float32 if bound < FLOAT32_EXACT else np.float64
+        self.dtype = np.float32 if sums_bound(layer, minimum, maximum) < FLOAT32_EXACT else np.float64
         delay = np.zeros_like(layer.weight) if layer.delay is None else layer.delay
         self.parts = [
             (int(d), FloatProduct(layer, self.dtype, np.where(delay == d, layer.weight, 0))) for d in np.unique(delay)
@@ -131,30 +160,37 @@ class LayerSlots:
         if self.plan.temporal is not None:
             self.ring = self.ring[slots]
 
-    def step(self, messages: Floats) -> npt.NDArray[np.generic]:
+    def step(self, messages: Floats, around: npt.NDArray[np.generic] | None = None) -> npt.NDArray[np.generic]:
         """One step from the messages received to those sent, valid until the next step.
 
         In blocks of slots: a block's sums stay in cache, and their memory is given and taken back without new pages.
+        around: what the layer's skip takes, [slots, elements], channels last.
         """
         rows = max(1, BLOCK_BYTES // (4 * self.plan.elements))
         if self.plan.temporal is not None or len(messages) <= rows:
-            return self.fire(self.sums(messages))
+            return self.fire(self.sums(messages, around))
         gain = self._gain()
         for first in range(0, len(messages), rows):
             block = slice(first, first + rows)
-            sums = self.plan.product(messages[block])
+            sums = self._joined(self.plan.product(messages[block]), None if around is None else around[block])
             own = gain if gain is NO_GAIN else gain[block]
             self.plan.neurons(sums, self.u[block], self.v[block], self.out[block], own)
         return self.out
 
-    def sums(self, messages: Floats) -> Floats:
-        """Σ W s for all slots (or Σ W s / 2, see Product.halved)."""
+    def sums(self, messages: Floats, around: npt.NDArray[np.generic] | None = None) -> Floats:
+        """Σ W s, and Σ W' s' of a skip, for all slots (or half of that, see Product.halved)."""
         temporal = self.plan.temporal
         if temporal is None:
-            return self.plan.product(messages)
+            return self._joined(self.plan.product(messages), around)
         current = temporal(messages, self.out, self.ring, self.position)
         self.position = (self.position + 1) % self.ring.shape[1]
-        return current
+        return self._joined(current, around)
+
+    def _joined(self, sums: Floats, around: npt.NDArray[np.generic] | None) -> Floats:
+        if (self.plan.joined is None) != (around is None):
+            name = self.plan.layer.name
+            raise InputError(f"layer {name}: the messages of its skip's source are needed, and of nothing else")
+        return sums if self.plan.joined is None or around is None else self.plan.joined(sums, around)
 
     def fire(self, sums: Floats) -> npt.NDArray[np.generic]:
         """One step of the neurons; the messages they send, valid until the next step."""
@@ -185,12 +221,22 @@ def plan_network(network: IntegerNetwork, horizon: int, precision: Precision) ->
 
 
 def plan_layers(
-    layers: tuple[IntegerLayer, ...], minimum: int, maximum: int, horizon: int, precision: Precision
+    layers: tuple[IntegerLayer, ...],
+    minimum: int,
+    maximum: int,
+    horizon: int,
+    precision: Precision,
+    source: tuple[int, int] | None = None,
 ) -> list[LayerPlan]:
-    """All layers of a network, each sending in the type that the next one takes; see LayerPlan."""
+    """All layers of a network, each sending in the type that the next one takes; see LayerPlan.
+
+    source: range of the network's input, where `layers` are but a part of it.
+    """
     plans: list[LayerPlan] = []
+    source = source or (minimum, maximum)
     for layer in layers:
-        plans.append(LayerPlan(layer, minimum, maximum, horizon, precision))
+        around = (0, 1) if layer.skip is None else message_range(layer.skip, *source)
+        plans.append(LayerPlan(layer, minimum, maximum, horizon, precision, around))
         minimum, maximum = 0, 1
     for one, following in pairwise(plans):
         one.output_dtype = following.input_dtype
@@ -198,7 +244,13 @@ def plan_layers(
 
 
 def layer_slots(
-    layers: tuple[IntegerLayer, ...], minimum: int, maximum: int, horizon: int, slots: int, precision: Precision
+    layers: tuple[IntegerLayer, ...],
+    minimum: int,
+    maximum: int,
+    horizon: int,
+    slots: int,
+    precision: Precision,
+    source: tuple[int, int] | None = None,
 ) -> list[LayerSlots]:
-    """All layers of a network with their state for a number of slots; see LayerPlan."""
-    return [LayerSlots(plan, slots) for plan in plan_layers(layers, minimum, maximum, horizon, precision)]
+    """All layers of a network with their state for a number of slots; see plan_layers."""
+    return [LayerSlots(plan, slots) for plan in plan_layers(layers, minimum, maximum, horizon, precision, source)]

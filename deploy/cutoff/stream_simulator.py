@@ -11,6 +11,7 @@ from spikecut.deploy.cutoff.stream import StreamCutoff, StreamRun, StreamSetting
 from spikecut.deploy.kernels.product import channels_last, torch_order
 from spikecut.errors import DataError
 from spikecut.export.graph import IntegerNetwork, Integers
+from spikecut.export.skip import skip_paths
 
 
 def run_scores(scores: npt.ArrayLike, settings: StreamSettings) -> StreamRun:
@@ -39,15 +40,19 @@ def run_network(network: IntegerNetwork, frames: Integers, settings: StreamSetti
     # In a gap the layers run on, until the reset that ends it.
     longest = settings.longest + network.depth
     layers = layer_slots(network.layers, network.input.minimum, network.input.maximum, longest, streams, "auto")
+    paths = skip_paths(network)
     before = np.zeros((streams, network.classes), dtype=np.int64)
     verdicts = []
     for frame in frames:
         begins = np.flatnonzero(judge.begins)
         before[begins] = 0
         messages = channels_last(frame, network.input_shape).astype(layers[0].input_dtype)
-        for layer in layers:
+        points = [messages]
+        for depth, layer in enumerate(layers, start=1):
             layer.reset(begins)
-            messages = layer.fire(layer.sums(messages))
+            around = points[paths[depth].source] if depth in paths else None
+            messages = layer.fire(layer.sums(messages, around))
+            points.append(messages)
         output = torch_order(messages, network.layers[-1].output_shape).astype(np.int64)
         verdicts.append(judge.step(output - before if network.readout == "membrane" else output))
         before = output

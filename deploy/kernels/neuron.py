@@ -151,7 +151,7 @@ class NeuronKernel:
             neuron.decay_u,
             neuron.decay_v,
             neuron.reset,
-            wrap_sum=layer.kind == "conv" and largest_sum >= LIMIT,
+            wrap_sum=layer.kind == "conv" and layer.skip is None and largest_sum >= LIMIT,  # see JoinedSums
             bounded=self.bounded,
             gained=neuron.gain is not None,
         )

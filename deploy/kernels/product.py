@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from spikecut.deploy.backends.plain import synapse
 from spikecut.errors import BackendError, InputError
-from spikecut.export.graph import IntArray, IntegerLayer, Shape, size
+from spikecut.export.graph import IntArray, Shape, size
 from spikecut.export.headroom import FLOAT32_EXACT, FLOAT64_EXACT, largest_sum
+from spikecut.export.skip import Synapse
 
 log = logging.getLogger(__name__)
 Precision = Literal["auto", "int8", "float32", "float64"]
@@ -38,7 +39,7 @@ class Product(ABC):
     dtype: npt.DTypeLike
     halved = False
 
-    def __init__(self, layer: IntegerLayer) -> None:
+    def __init__(self, layer: Synapse) -> None:
         self.layer = layer
         self.input_shape = layer.input_shape
 
@@ -81,7 +82,7 @@ def dense_weight(weight: IntArray, input_shape: Shape) -> IntArray:
 class FloatProduct(Product):
     """A float product by torch, or by numpy where there is no torch."""
 
-    def __init__(self, layer: IntegerLayer, dtype: npt.DTypeLike, weight: IntArray | None = None) -> None:
+    def __init__(self, layer: Synapse, dtype: npt.DTypeLike, weight: IntArray | None = None) -> None:
         super().__init__(layer)
         self.dtype = dtype
         self.name = np.dtype(dtype).name
@@ -119,7 +120,7 @@ class Int8Product(Product):
     dtype = np.uint8
     halved = True
 
-    def __init__(self, layer: IntegerLayer) -> None:
+    def __init__(self, layer: Synapse) -> None:
         super().__init__(layer)
         torch = self.torch = _torch()
         self.ones = torch.ones(layer.weight.shape[0])
@@ -174,7 +175,7 @@ class _Planes:
     added here.
     """
 
-    def __init__(self, torch: Any, layer: IntegerLayer) -> None:
+    def __init__(self, torch: Any, layer: Synapse) -> None:
         self.torch, self.shape, self.padding = torch, layer.input_shape, layer.padding
         spans = (d * (k - 1) + 1 for d, k in zip(layer.dilation, layer.weight.shape[2:], strict=True))
         self.added: tuple[int, ...] = ()
@@ -194,7 +195,7 @@ def _rows(torch: Any, sums: Any) -> Floats:
     return np.asarray(rows.view(rows.shape[0], -1).numpy())
 
 
-def make_product(layer: IntegerLayer, minimum: int, maximum: int, precision: Precision = "auto") -> Product:
+def make_product(layer: Synapse, minimum: int, maximum: int, precision: Precision = "auto") -> Product:
     """The fastest product that is exact for messages within [minimum, maximum], tested before it is returned.
 
     Raises
@@ -215,7 +216,7 @@ def make_product(layer: IntegerLayer, minimum: int, maximum: int, precision: Pre
     raise BackendError(f"layer {layer.name}: no exact product ({'; '.join(tried)}); use another precision")
 
 
-def _try(layer: IntegerLayer, name: str, minimum: int, maximum: int, bound: int) -> tuple[Product | None, str]:
+def _try(layer: Synapse, name: str, minimum: int, maximum: int, bound: int) -> tuple[Product | None, str]:
     """A tested product, or the reason why not."""
     if name == "float64":
         if bound >= FLOAT64_EXACT:
@@ -261,6 +262,6 @@ def _passes(product: Product, minimum: int, maximum: int) -> bool:
     return True
 
 
-def plain_sums(layer: IntegerLayer, frames: IntArray) -> IntArray:
+def plain_sums(layer: Synapse, frames: IntArray) -> IntArray:
     """Σ W s in float64 by numpy, without Conv's wrap."""
     return synapse(layer, frames, wrap=False)

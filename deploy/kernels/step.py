@@ -18,15 +18,16 @@ from threadpoolctl import threadpool_limits
 from spikecut.deploy.kernels.neuron import NO_GAIN, choose_kernel
 from spikecut.errors import BackendError
 from spikecut.export.gain import gain_at
-from spikecut.export.graph import IntegerLayer, IntegerNeuron, Pair, Reset, Shape
+from spikecut.export.graph import IntegerNeuron, Pair, Reset, Shape
 from spikecut.export.headroom import ALIGNMENT, FLOAT32_EXACT, FLOAT64_EXACT, LIMIT, UNITY, largest_sum
+from spikecut.export.skip import Synapse
 
 log = logging.getLogger(__name__)
 Int32 = npt.NDArray[np.int32]
 Numbers = npt.NDArray[Any]
 
 
-def exact_type(layer: IntegerLayer, largest: int) -> type[np.number[Any]]:
+def exact_type(layer: Synapse, largest: int) -> type[np.number[Any]]:
     """The type in which a layer's sums are exact for messages of at most `largest`.
 
     Dense layers: int32. Convolutions: float32, or float64, which is logged, where sums may leave float32's integers.

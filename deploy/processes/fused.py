@@ -20,16 +20,26 @@ from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
 from spikecut.deploy.backends.lava_order import lava_columns, lava_kernels, lava_shape
 from spikecut.deploy.processes.wave import Wave, WaveParameters
-from spikecut.export.graph import IntegerLayer
+from spikecut.export.graph import IntegerLayer, size
+from spikecut.export.skip import Path, Synapse
+
+
+@dataclass(frozen=True)
+class SkipParameters:
+    """A skip and the type of its sums."""
+
+    path: Path
+    dtype: Any
 
 
 @dataclass(frozen=True)
 class LayerParameters:
-    """A layer of the chain, its wave, and the type of its sums, see kernels.step.exact_type."""
+    """A layer of the chain, its wave, the type of its sums, see kernels.step.exact_type, and its skip."""
 
     layer: IntegerLayer
     wave: WaveParameters
     dtype: Any
+    skip: SkipParameters | None = None
 
 
 class FusedChain(AbstractProcess):
@@ -54,13 +64,15 @@ class _Stage:
 
         layer = parameters.layer
         self.wave = Wave(parameters.wave)
-        self.synapses = _synapses(parameters)
+        self.synapses = _synapses(layer, parameters.dtype)
         self.delayed = isinstance(self.synapses, DelayedSums)
         self.recurrent = None if layer.recurrent is None else DenseSums(layer.recurrent)
         shape = lava_shape(layer.output_shape)
         u, v = np.zeros(shape, dtype=np.int32), np.full(shape, self.wave.v_init, dtype=np.int32)
-        self.neurons = Neurons.of(layer.neuron, u, v, wraps=layer.kind == "conv")
-        self.held: npt.NDArray[Any] = np.zeros(u.size, dtype=parameters.dtype)
+        self.skip = None if parameters.skip is None else _Skip(parameters.skip)
+        alone = self.skip is None
+        self.neurons = Neurons.of(layer.neuron, u, v, wraps=layer.kind == "conv" and alone)
+        self.held: npt.NDArray[Any] = np.zeros(u.size, dtype=parameters.dtype if alone else np.int32)
         self.held_recurrent = np.zeros(u.size, dtype=np.int32)
 
     def fire(self, step: int) -> npt.NDArray[np.int32]:
@@ -75,18 +87,45 @@ class _Stage:
             self.held_recurrent = self.recurrent(messages)
         return messages
 
-    def take(self, messages: npt.NDArray[np.int32], step: int) -> None:
-        """Hold the sums of this step's messages of the layer before."""
+    def take(self, messages: npt.NDArray[np.int32], points: list[npt.NDArray[np.int32]], step: int) -> None:
+        """Hold the sums of this step's messages of the layer before, and of those that a skip's relay gives on.
+
+        points: what the source and every layer sent in this step.
+        """
         # The new sample's first message arrives one step before it reaches the neurons.
         if self.delayed and self.wave.arrives(step + 1):
             self.synapses.forget()
         self.held = self.synapses(messages)
+        if self.skip is not None:
+            self.held = whole_sums(self.held) + self.skip.sums(points, step)
 
 
-def _synapses(parameters: LayerParameters) -> Any:
+class _Skip:
+    """A skip: its relay and its synapse."""
+
+    def __init__(self, parameters: SkipParameters) -> None:
+        self.path = parameters.path
+        self.synapses = _synapses(self.path.skip, parameters.dtype)
+        self.under_way = np.zeros((self.path.steps, size(self.path.skip.input_shape)), dtype=np.int32)
+
+    def sums(self, points: list[npt.NDArray[np.int32]], step: int) -> npt.NDArray[np.int32]:
+        """Sums of what its source sent `steps` ago, int32 [elements]; takes what it sent now."""
+        slot = step % len(self.under_way)
+        sums = whole_sums(self.synapses(self.under_way[slot]))
+        self.under_way[slot] = points[self.path.source]
+        return sums
+
+
+def whole_sums(sums: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
+    """Sums as int32: those of a convolution, which are float, wrapped at 24 bits."""
+    from spikecut.deploy.kernels.step import wrapped
+
+    return sums if sums.dtype == np.int32 else wrapped(sums)
+
+
+def _synapses(layer: Synapse, dtype: Any) -> Any:
     from spikecut.deploy.kernels.step import ConvolutionSums, DelayedSums, DenseSums
 
-    layer = parameters.layer
     if layer.kind == "conv":
         return ConvolutionSums(
             lava_kernels(layer.weight),
@@ -95,12 +134,12 @@ def _synapses(parameters: LayerParameters) -> Any:
             layer.padding[::-1],
             layer.dilation[::-1],
             layer.groups,
-            parameters.dtype,
+            dtype,
         )
     weight = lava_columns(layer.weight, layer.input_shape)
-    if layer.delay is None:
-        return DenseSums(weight)
-    return DelayedSums(weight, lava_columns(layer.delay, layer.input_shape))
+    if isinstance(layer, IntegerLayer) and layer.delay is not None:
+        return DelayedSums(weight, lava_columns(layer.delay, layer.input_shape))
+    return DenseSums(weight)
 
 
 @implements(proc=FusedChain, protocol=LoihiProtocol)
@@ -124,6 +163,6 @@ class PyFusedChainModel(PyLoihiProcessModel):
         """Send the output layer's messages, receive the source's."""
         sent = [stage.fire(self.time_step) for stage in self.stages]
         self.out.send(sent[-1].reshape(self.shape))
-        arriving = [self.inp.recv().reshape(-1), *sent[:-1]]
-        for stage, messages in zip(self.stages, arriving, strict=True):
-            stage.take(messages, self.time_step)
+        points = [self.inp.recv().reshape(-1), *sent]
+        for stage, messages in zip(self.stages, points, strict=False):
+            stage.take(messages, points, self.time_step)

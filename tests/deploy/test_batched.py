@@ -59,7 +59,9 @@ def test_worst_case_bounds_what_is_seen(case):
     seen = measure_ranges(network, inputs)
     minimum, maximum = network.input.minimum, network.input.maximum
     for layer in network.layers:
-        bound = worst_case(layer, network.horizon, minimum, maximum)
+        graded = layer.skip is not None and layer.skip.source == "input"
+        around = (network.input.minimum, network.input.maximum) if graded else (0, 1)
+        bound = worst_case(layer, network.horizon, minimum, maximum, around)
         if not bound.fits:
             break
         assert seen[layer.name].current <= bound.current

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from networks import with_skip
 
 from spikecut.deploy.hardware import Chip, load_hardware
 from spikecut.deploy.mesh import busy_at_rates_ns
@@ -182,22 +183,29 @@ def needs(network: IntegerNetwork, placement: Placement, index: int) -> dict[str
     """What the fullest core of a layer needs, counted synapse by synapse."""
     layer, placed = network.layers[index], placement.layers[index]
     core = placed.core_of_neuron
-    onto: dict[tuple[int, int], int] = {}
+    bits: dict[tuple[object, int], int] = {}
     for source, target, _ in synapses(layer):
-        onto[source, core[target]] = onto.get((source, core[target]), 0) + 1
+        bits[source, core[target]] = bits.get((source, core[target]), 0) + 8
+    for source, target, _ in [] if layer.skip is None else synapses(layer.skip):
+        key = (layer.skip.source, source), core[target]
+        bits[key] = bits.get(key, 0) + 14
     per_core = range(len(placed.cores))
     outgoing = dict.fromkeys(per_core, 0)
     if index + 1 < len(network.layers):
         after = placement.layers[index + 1].core_of_neuron
         for source, _ in {(s, after[t]) for s, t, _ in synapses(network.layers[index + 1])}:
             outgoing[core[source]] += 1
+    for other, there in zip(network.layers, placement.layers, strict=True):
+        if other.skip is not None and other.skip.source == layer.name:
+            for source, _ in {(s, there.core_of_neuron[t]) for s, t, _ in synapses(other.skip)}:
+                outgoing[core[source]] += 1
     return {
         "neurons_per_core": max(group.size for group in placed.groups),
-        "input_axons_per_core": max(sum(1 for _, c in onto if c == here) for here in per_core),
+        "input_axons_per_core": max(sum(1 for _, c in bits if c == here) for here in per_core),
         "synaptic_words_per_core": max(
-            sum(ceil(n / 8) for (_, c), n in onto.items() if c == here) for here in per_core
+            sum(ceil(n / 64) for (_, c), n in bits.items() if c == here) for here in per_core
         ),
-        "words_per_axon": max(ceil(n / 8) for n in onto.values()),
+        "words_per_axon": max(ceil(n / 64) for n in bits.values()),
         "output_axons_per_core": max(outgoing.values()),
     }
 
@@ -217,7 +225,18 @@ def small_networks(draw: st.DrawFn) -> IntegerNetwork:
     second = dense("second", first.output_shape, draw(st.integers(1, 12)))
     seed = draw(st.integers(0, 2**32 - 1))
     random = np.random.default_rng(seed)
-    return chain(*(layer.with_weight(2 * random.integers(-1, 2, layer.weight.shape)) for layer in (first, second)))
+    layers = [layer.with_weight(2 * random.integers(-1, 2, layer.weight.shape)) for layer in (first, second)]
+    if draw(st.integers(0, 2)) == 0:  # over a convolution from the input, over a dense layer from a convolution
+        between = conv("between", first.output_shape, 2, 3, padding=(1, 1))
+        between = with_skip(random, between, ("input", first.input_shape))
+        second = dense("second", between.output_shape, draw(st.integers(1, 12)))
+        layers = [
+            layers[0],
+            between,
+            second,
+            with_skip(random, dense("third", (second.output_shape[0],), 3), ("between", between.output_shape)),
+        ]
+    return chain(*layers)
 
 
 @settings(max_examples=60, deadline=None)
@@ -257,6 +276,11 @@ def test_fan_out_per_core_counts_the_synapses(network: IntegerNetwork, neurons: 
         for source, target, weight in synapses(layer):
             want[source, placed.core_of_neuron[target]] += weight != 0
         assert np.array_equal(fan_out_per_core(layer, placed), want)
+        if layer.skip is not None:
+            want = np.zeros((int(np.prod(layer.skip.input_shape)), len(placed.cores)), dtype=np.int64)
+            for source, target, weight in synapses(layer.skip):
+                want[source, placed.core_of_neuron[target]] += weight != 0
+            assert np.array_equal(fan_out_per_core(layer.skip, placed), want)
 
 
 def test_limits_are_those_of_the_schema() -> None:

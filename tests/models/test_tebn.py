@@ -67,7 +67,7 @@ def test_the_scales_become_gains_and_the_largest_goes_into_the_weights():
         fold(trace(network, spec, 4))
 
 
-def test_a_residual_network_is_refused():
-    residual = build("resnet18-lif", input_shape=(3, 8, 8)).eval()
-    with pytest.raises(UnsupportedError, match=r"layer block1\.1: a residual connection"):
+def test_a_residual_block_has_no_scales_per_timestep():
+    residual = build("resnet18-lif", input_shape=(3, 8, 8), norm="tebn", timesteps=4).eval()
+    with pytest.raises(UnsupportedError, match=r"layer block1\.1: TEBN scales each timestep of one of the two paths"):
         trace(residual, InputSpec((3, 8, 8), "direct", bits=5), 4)

@@ -26,7 +26,7 @@ from spikecut.deploy.cutoff.topk import TopK
 from spikecut.deploy.kernels.product import PRECISIONS, channels_last
 from spikecut.errors import BackendError, UnsupportedError
 from spikecut.export.graph import size
-from spikecut.export.headroom import LIMIT
+from spikecut.export.headroom import ALIGNMENT, LIMIT
 from spikecut.export.netx import check_exportable
 
 LEAST, MOST = 0.01, 0.6
@@ -46,11 +46,14 @@ def compare(network, inputs, precision, policy_gap, tally):
     frames = inputs
     messages = [inputs]
     minimum, maximum = network.input.minimum, network.input.maximum
+    source = network.input.minimum, network.input.maximum
+    names = ["input", *(layer.name for layer in network.layers)]
     for depth, layer in enumerate(network.layers):
-        lava = LavaLayer(layer, network.input.bits if depth == 0 else 0)
-        runs = [lava.run(frames[:, n]) for n in range(frames.shape[1])]
-        slots = _slots(layer, minimum, maximum, frames.shape, precision)
-        _compare_steps(layer, slots, frames, runs)
+        around = None if layer.skip is None else messages[names.index(layer.skip.source)]
+        lava = LavaLayer(layer, network.input.bits if depth == 0 else 0, network.input.bits)
+        runs = [lava.run(frames[:, n], None if around is None else around[:, n]) for n in range(frames.shape[1])]
+        slots = _slots(layer, minimum, maximum, frames.shape, precision, source)
+        _compare_steps(layer, slots, frames, around, runs)
         sent = np.stack([run.messages for run in runs], axis=1)
         _count(tally, network, depth, slots, runs, sent)
         frames = _torch_order(sent, layer.output_shape)
@@ -60,24 +63,25 @@ def compare(network, inputs, precision, policy_gap, tally):
     _compare_whole(network, messages, precision, policy_gap, tally)
 
 
-def _slots(layer, minimum, maximum, shape, precision):
+def _slots(layer, minimum, maximum, shape, precision, source):
     for wanted in (precision, "auto"):
         try:
-            return layer_slots((layer,), minimum, maximum, shape[0], shape[1], wanted)[0]
+            return layer_slots((layer,), minimum, maximum, shape[0], shape[1], wanted, source)[0]
         except BackendError:
             if wanted == "auto":
                 raise
     return None
 
 
-def _compare_steps(layer, slots, frames, runs):
+def _compare_steps(layer, slots, frames, around, runs):
     """The engine's state after every step against Lava's."""
-    halved = slots.plan.temporal is None and slots.plan.product.halved
+    halved = slots.plan.neurons.shift > ALIGNMENT
     for t, frame in enumerate(frames):
         rows = channels_last(frame, layer.input_shape).astype(slots.input_dtype)
-        given = slots.sums(rows)
+        other = None if around is None else channels_last(around[t], layer.skip.input_shape)
+        given = slots.sums(rows, other)
         sums = given.astype(np.int64) * (2 if halved else 1)
-        if layer.kind == "conv":  # the engine wraps them on their way into u
+        if layer.kind == "conv" and around is None:  # the engine wraps them on their way into u
             sums = (sums + LIMIT) % (2 * LIMIT) - LIMIT
         found = {"sums": sums, "messages": slots.fire(given), "v": slots.v}
         if len(slots.u):  # where all of u decays in each step, the engine keeps none: it is the sum
@@ -152,6 +156,7 @@ def _count(tally, network, depth, slots, runs, sent):
         "kernel not square": conv and weight.shape[2] != weight.shape[3],
         "delay": layer.delay is not None and layer.delay.any(),
         "recurrent": layer.recurrent is not None,
+        "skip": layer.skip is not None,
         "graded input": depth == 0 and network.input.bits > 0,
         "signed input": depth == 0 and network.input.signed,
         "hard reset": neuron.reset == "zero",
@@ -217,7 +222,10 @@ def digest(network):
     for layer in network.layers:
         found.update(repr(replace(layer.neuron, bias_mantissa=np.zeros(1))).encode())
         found.update(repr((layer.kind, layer.stride, layer.padding, layer.dilation, layer.groups)).encode())
-        for array in (layer.weight, layer.neuron.bias_mantissa, layer.delay, layer.recurrent):
+        skip = layer.skip
+        found.update(repr(None if skip is None else (skip.source, skip.stride, skip.padding, skip.groups)).encode())
+        around = None if skip is None else skip.weight
+        for array in (layer.weight, layer.neuron.bias_mantissa, layer.delay, layer.recurrent, around):
             found.update(b"none" if array is None else repr(array.shape).encode() + array.tobytes())
     return found.hexdigest()
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 from hypothesis import strategies as st
+from networks import with_skip
 
 from spikecut.deploy.backends.plain import NeuronState, propagate_layer, synapse
 from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron, size
@@ -28,6 +29,7 @@ def fuzz_cases(draw, largest=400, samples=4, exportable=False):
     rate = draw(st.sampled_from([0.05, 0.2, 0.5, 0.9]))
     frames = _frames(rng, spec, horizon, samples, rate)
     inputs, layers, shape = frames, [], spec.shape
+    points = [("input", frames)]
     convolutions = draw(st.integers(1, 3)) if len(shape) == 3 else 0
     dense = draw(st.integers(0, 2)) if convolutions else draw(st.integers(1, 3))
     membrane = draw(st.booleans()) and dense + convolutions > 1
@@ -37,6 +39,11 @@ def fuzz_cases(draw, largest=400, samples=4, exportable=False):
             layer = draw(_convolution(rng, f"conv{number + 1}", shape, largest))
         else:
             layer = draw(_dense(rng, f"dense{number + 1}", shape, largest, recurrent=not (last and membrane)))
+        around = None
+        if number and draw(st.integers(0, 2)) == 0:
+            name, around = points[draw(st.integers(0, number - 1))]
+            layer = with_skip(rng, layer, (name, around.shape[2:]), draw(st.sampled_from([2, 126])))
+            around = None if layer.skip is None else around
         neuron = draw(_neuron(rng, layer.output_shape[0], exportable))
         if gains.random() < 0.2:
             gain = [gains.integers(-600, 4097, horizon), gains.choice([4096, 2048, 0], horizon)][gains.integers(2)]
@@ -44,14 +51,14 @@ def fuzz_cases(draw, largest=400, samples=4, exportable=False):
         if last and membrane:
             layer = replace(layer, neuron=replace(neuron, threshold=0, reset="none"))
         else:
-            layer = _firing(
-                replace(layer, neuron=neuron), frames[:PROBED_STEPS, :1], draw(st.sampled_from([0.02, 0.1, 0.3, 0.5]))
-            )
+            probe = [None if each is None else each[:PROBED_STEPS, :1] for each in (frames, around)]
+            layer = _firing(replace(layer, neuron=neuron), *probe, draw(st.sampled_from([0.02, 0.1, 0.3, 0.5])))
             if draw(st.integers(0, 9)) == 0:
                 extreme = draw(st.sampled_from([0, TOP_THRESHOLD]))
                 layer = replace(layer, neuron=replace(layer.neuron, threshold=extreme))
         layers.append(layer)
-        frames = propagate_layer(layer, frames, NeuronState.at_rest(layer, samples))
+        frames = propagate_layer(layer, frames, NeuronState.at_rest(layer, samples), around)
+        points.append((layer.name, frames))
         shape = layer.output_shape
     return IntegerNetwork(tuple(layers), spec, "membrane" if membrane else "count", horizon), inputs
 
@@ -141,17 +148,19 @@ def _neuron(draw, rng, channels, exportable):
     )
 
 
-def _firing(layer, frames, rate):
+def _firing(layer, frames, around, rate):
     """The layer with the threshold, found by bisection on one sample, at which about `rate` of its slots fire."""
     temporal = layer.delay is not None or layer.recurrent is not None
     sums = None if temporal else [synapse(layer, frame) for frame in frames]
+    if sums is not None and layer.skip is not None:
+        sums = [own + synapse(layer.skip, frame) for own, frame in zip(sums, around, strict=True)]
     low, high = 0, TOP_THRESHOLD
     for _ in range(8):
         middle = (low + high) // 2 if low else int(np.sqrt(high))
         layer = replace(layer, neuron=replace(layer.neuron, threshold=middle))
         state = NeuronState.at_rest(layer, 1)
         if sums is None:
-            fired = propagate_layer(layer, frames, state).mean()
+            fired = propagate_layer(layer, frames, state, around).mean()
         else:
             fired = np.mean([state.step(layer, current).mean() for current in sums])
         low, high = (middle, high) if fired > rate else (low, middle)

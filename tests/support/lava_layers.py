@@ -14,6 +14,7 @@ from oracle import gained
 
 from spikecut.deploy.backends.lava_blocks import own_block, require_lava
 from spikecut.deploy.backends.lava_order import to_lava
+from spikecut.deploy.backends.lava_skips import skip_synapse
 from spikecut.export.headroom import LIMIT, keep
 
 
@@ -33,9 +34,11 @@ class LavaRun:
 
 
 class LavaLayer:
-    """A layer's models; message_bits: width of graded messages that it receives, 0 for spikes."""
+    """A layer's models; message_bits: width of graded messages that it receives, 0 for spikes; input_bits: of those of
+    the network's input.
+    """
 
-    def __init__(self, layer, message_bits):
+    def __init__(self, layer, message_bits, input_bits=0):
         require_lava()
         from lava.proc.dense.models import PyDelayDenseModelBitAcc, PyDenseModelBitAcc
         from lava.proc.dense.process import DelayDense
@@ -64,8 +67,12 @@ class LavaLayer:
         self.layer = layer
         self.synapse, self.neuron = make_model(block.synapse, config), make_model(block.neuron, config)
         self.loop = None if layer.recurrent is None else make_model(block.recurrent, config)
+        self.around = None
+        if layer.skip is not None:
+            around = skip_synapse(layer.skip, input_bits if layer.skip.source == "input" else 0)
+            self.around = make_model(around, config)
         self.held = "a_buf" if layer.kind == "conv" else "a_buff"
-        for model in (self.synapse, self.neuron, self.loop):
+        for model in (self.synapse, self.neuron, self.loop, self.around):
             if model is not None:
                 model.time_step = 1
         self.synapse.s_in, self.synapse.a_out, self.neuron.s_out = Wire(), Wire(), Wire()
@@ -73,19 +80,28 @@ class LavaLayer:
         self.bias = self.neuron.bias_mant, self.neuron.bias_exp
         if self.loop is not None:
             self.loop.s_in, self.loop.a_out = Wire(), Wire()
+        if self.around is not None:
+            self.around.s_in, self.around.a_out = Wire(), Wire()
 
-    def run(self, frames):
-        """One sample from rest: frames [T, *input_shape] → LavaRun."""
+    def run(self, frames, around=None):
+        """One sample from rest: frames [T, *input_shape], and those that its skip takes → LavaRun."""
         neuron, decays = self.neuron, (self.layer.neuron.decay_u, self.layer.neuron.decay_v)
         neuron.u[:], neuron.v[:] = 0, self.layer.neuron.v_init
-        for model in (self.synapse, self.loop):
+        for model in (self.synapse, self.loop, self.around):
             if model is not None:
                 setattr(model, self.held, np.zeros_like(getattr(model, self.held)))
         messages = frames.reshape(len(frames), -1) if self.layer.kind == "dense" else to_lava(frames)
         run = LavaRun([], [], [], [], 0, 0)
-        self._synapse(messages[0])
+        others = [] if around is None else list(around.reshape(len(frames), -1))
+        if self.layer.skip is not None and self.layer.skip.kind == "conv":
+            others = list(to_lava(around))
+        self._step(self.synapse, messages[0])
+        if others:
+            self._step(self.around, others[0])
         for t, following in enumerate([*messages[1:], np.zeros_like(messages[0])]):
-            sums = self._synapse(following)
+            sums = self._step(self.synapse, following)
+            if others:
+                sums = sums + self._step(self.around, others[min(t + 1, len(frames) - 1)])
             arriving = sums if self.loop is None else sums + self.loop.a_buff
             u, v = keep(neuron.u.astype(np.int64), decays[0]), keep(neuron.v.astype(np.int64), decays[1])
             current = self._integrate(arriving, t)
@@ -119,11 +135,11 @@ class LavaLayer:
         neuron.run_spk()
         return neuron.u.copy() if own.gain is None else current
 
-    def _synapse(self, message):
+    def _step(self, synapse, message):
         """One step: what the synapse held, while it takes this message."""
-        self.synapse.s_in.send(message)
-        self.synapse.run_spk()
-        return self.synapse.a_out.recv()
+        synapse.s_in.send(message)
+        synapse.run_spk()
+        return synapse.a_out.recv()
 
 
 def _row(values):

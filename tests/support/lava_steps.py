@@ -29,7 +29,9 @@ def make_model(process, config):
     from lava.proc.dense.models import PyDenseModelBitAcc
     from lava.proc.dense.process import Dense
 
-    own = {Conv: PyConvModelFixed, Dense: PyDenseModelBitAcc}
+    from spikecut.deploy.processes.relay import PyRelayModel, Relay
+
+    own = {Conv: PyConvModelFixed, Dense: PyDenseModelBitAcc, Relay: PyRelayModel}
     chosen = config.exception_proc_model_map.get(type(process), own.get(type(process)))
     model = chosen(process.proc_params)
     for var in process.vars:
@@ -57,9 +59,28 @@ class Layer:
             self.models.append(self.recurrent)
             self.recurrent.a_out, self.recurrent.s_in = Wire(), Wire(self.fire)
         self.neuron.a_in = Wire(self.arriving)
+        self.skip = None
+
+    def join(self, skip, config):
+        """Take in the Processes of the layer's skip."""
+        self.skip = skip
+        self.relay, self.around = make_model(skip.relay, config), make_model(skip.synapse, config)
+        self.relay.s_in, self.relay.s_out, self.around.s_in, self.around.a_out = Wire(), Wire(), Wire(), Wire()
+        self.models += [self.relay, self.around]
+
+    def take_around(self, messages):
+        """One step of the skip: what its source sends in this step goes in, held sums come out."""
+        self.relay.s_in.send(messages)
+        self.relay.run_spk()
+        relayed = self.relay.s_out.recv()
+        flattens = self.skip.path.skip.kind == "dense" and relayed.ndim == 3
+        self.around.s_in.send(relayed.transpose().reshape(-1) if flattens else relayed)
+        self.around.run_spk()
 
     def arriving(self):
         sums = self.synapse.a_out.recv()
+        if self.skip is not None:
+            sums = sums + self.around.a_out.recv()
         return sums if self.recurrent is None else sums + self.recurrent.a_out.recv()
 
     def fire(self):
@@ -83,11 +104,17 @@ class Blocks:
     def __init__(self, network, chain):
         blocks = getattr(chain.processes, "layers", chain.processes)
         self.layers = [Layer(*each, chain.config) for each in zip(blocks, network.layers, strict=True)]
+        for skip in chain.skips:
+            self.layers[skip.path.target - 1].join(skip, chain.config)
 
     def step(self, step, messages):
+        points = [messages]
         for layer in self.layers:
-            messages = layer.step(step, messages)
-        return messages
+            if layer.skip is not None:
+                layer.relay.time_step = layer.around.time_step = step
+                layer.take_around(points[layer.skip.path.source])
+            points.append(layer.step(step, points[-1]))
+        return points[-1]
 
 
 class Fused:

@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.export.skip import Skip
 
 
 def random_network(
@@ -19,6 +20,7 @@ def random_network(
     dense_only=False,
     delays=False,
     recurrent=False,
+    skips=False,
     gain=False,
 ):
     """A chain of grouped and strided non-square convolutions and dense layers that fires in every layer."""
@@ -81,11 +83,42 @@ def random_network(
     else:
         output = neuron(5, 250)
     layers.append(IntegerLayer("output", "dense", weights(5, size), output, features, (5,)))
+    if skips:  # over one layer and over two, from the input and from a layer, into a convolution and into dense ones
+        sources = [("input", shape), *((layer.name, layer.output_shape) for layer in layers)]
+        layers = [layers[0], *(with_skip(rng, layer, sources[n]) for n, layer in enumerate(layers[1:]))]
     if gain:
         gains = rng.choice([4096, 3700, 2048, -300, 0], (len(layers), horizon), p=[0.4, 0.3, 0.2, 0.05, 0.05]).tolist()
         layers = [with_gain(layer, values) for layer, values in zip(layers, gains, strict=True)]
     spec = InputSpec(shape, "direct", bits=4) if graded else InputSpec(shape, "events")
     return IntegerNetwork(tuple(layers), spec, "membrane" if membrane else "count", horizon)
+
+
+def with_skip(rng, layer, source, top=60):
+    """The layer with a skip from a point of the chain, (name, shape), of any weights and a geometry that fits.
+
+    As it is where the source has fewer rows or columns.
+    """
+    name, shape = source
+    output = layer.output_shape
+    if layer.kind == "dense":
+        weight = 2 * rng.integers(-top - 1, top + 1, (output[0], int(np.prod(shape))))
+        return replace(layer, skip=Skip(name, "dense", weight, shape, output))
+    if len(shape) != 3 or any(n < m for n, m in zip(shape[1:], output[1:], strict=True)):
+        return layer
+    groups = int(rng.choice([g for g in range(1, shape[0] + 1) if shape[0] % g == 0 and output[0] % g == 0]))
+    stride, kernel = [], []
+    for n, m in zip(shape[1:], output[1:], strict=True):
+        largest = n if m == 1 else (n - 1) // (m - 1)
+        step = int(rng.integers(max(1, largest - 1), largest + 1))
+        least = max(1, n - step * m + 1)
+        stride.append(step)
+        kernel.append(int(rng.integers(least, min(n - step * (m - 1), least + 2) + 1)))
+    padding = (0, 0)
+    if min(kernel) > 2 and rng.random() < 0.5:  # the same map by a larger kernel that reaches beyond the borders
+        kernel, padding = [k + 2 for k in kernel], (1, 1)
+    weight = 2 * rng.integers(-top - 1, top + 1, (output[0], shape[0] // groups, *kernel))
+    skip = Skip(name, "conv", weight, shape, output, stride=tuple(stride), padding=padding, groups=groups)
+    return replace(layer, skip=skip)
 
 
 def with_gain(layer, gain):
@@ -181,6 +214,14 @@ def networks(draw, gain=True):
         neuron = draw(neurons(outputs))
         layers.append(IntegerLayer(f"dense{number + 1}", "dense", weight, neuron, shape, (outputs,), **extras))
         shape = (outputs,)
+    if draw(st.integers(0, 2)) == 0:
+        rng, points = np.random.default_rng(draw(st.integers(0, 2**32 - 1))), [("input", spec.shape)]
+        for number, layer in enumerate(layers):
+            if number and draw(st.booleans()):
+                layers[number] = with_skip(
+                    rng, layer, points[draw(st.integers(0, number - 1))], draw(st.sampled_from([4, 127]))
+                )
+            points.append((layer.name, layer.output_shape))
     if membrane:
         last = layers.pop()
         readout = draw(neurons(last.output_shape[0], readout=True))

@@ -72,8 +72,17 @@ def conv_sums(layer, frame):
     return sums
 
 
-def run_layer(layer, frames):
-    """Frames [T, *input_shape] of one sample → messages [T, *output_shape]."""
+def skip_sums(layer, frame):
+    """The second synapse: messages of the same step from an earlier point of the chain, never delayed in this time."""
+    skip = layer.skip
+    if skip.kind == "conv":
+        return conv_sums(skip, frame)
+    flat = frame.reshape(-1)
+    return [sum(int(w) * int(s) for w, s in zip(row, flat, strict=True)) for row in skip.weight]
+
+
+def run_layer(layer, frames, around=None):
+    """Frames [T, *input_shape] of one sample → messages [T, *output_shape]; around: those that its skip takes."""
     neuron = layer.neuron
     count = int(np.prod(layer.output_shape))
     per_channel = count // layer.output_shape[0]
@@ -82,6 +91,8 @@ def run_layer(layer, frames):
     result = np.zeros((len(frames), count), dtype=np.int64)
     for t, frame in enumerate(frames):
         sums = dense_sums(layer, frames, t, result) if layer.kind == "dense" else conv_sums(layer, frame)
+        if layer.skip is not None:
+            sums = [own + other for own, other in zip(sums, skip_sums(layer, around[t]), strict=True)]
         for n in range(count):
             u[n] = wrapped(wrapped32(decayed(u[n], neuron.decay_u) + wrapped32(64 * sums[n])))
         driven = [u[n] + bias[n] for n in range(count)]
@@ -101,9 +112,10 @@ def run_network(network, inputs):
     """Encoded samples [T, N, *shape] → messages of every layer, [T, N, *shape] each."""
     per_sample = []
     for n in range(inputs.shape[1]):
-        frames, messages = inputs[:, n], []
+        frames, messages, sent = inputs[:, n], [], {"input": inputs[:, n]}
         for layer in network.layers:
-            frames = run_layer(layer, frames)
+            frames = run_layer(layer, frames, None if layer.skip is None else sent[layer.skip.source])
+            sent[layer.name] = frames
             messages.append(frames)
         per_sample.append(messages)
     return [np.stack([messages[k] for messages in per_sample], axis=1) for k in range(len(network.layers))]

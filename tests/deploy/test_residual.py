@@ -1,0 +1,205 @@
+"""A residual network through the whole house: trained as QCFS, rounded in torch, batched, on Lava; halted, priced."""
+
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from networks import random_inputs, random_network
+from torch import nn
+
+from spikecut.deploy.attribution import attribute
+from spikecut.deploy.backends.batched import run_batched
+from spikecut.deploy.backends.lava_cpu import run_lava
+from spikecut.deploy.backends.lava_stream import run_lava_stream
+from spikecut.deploy.backends.loihi2 import plan
+from spikecut.deploy.backends.plain import scores_of, synapse
+from spikecut.deploy.bundle import open_bundle
+from spikecut.deploy.cost import estimate
+from spikecut.deploy.cutoff.stream import StreamSettings
+from spikecut.deploy.cutoff.stream_simulator import run_network
+from spikecut.deploy.cutoff.topk import TopK, top_two_gap
+from spikecut.deploy.hardware import load_hardware
+from spikecut.deploy.neurobench import neurobench_metrics
+from spikecut.deploy.placement import place
+from spikecut.deploy.traffic import Messages, relayed, routes_of
+from spikecut.deploy.verify import verify
+from spikecut.errors import BundleError, CapabilityError, ExportError, UnsupportedError
+from spikecut.export.graph import IntegerNetwork
+from spikecut.export.netx import beyond_netx, read_netx, write_netx
+from spikecut.export.nir_write import write_nir
+from spikecut.export.pipeline import export_network
+from spikecut.export.skip import Skip
+from spikecut.models.layers.qcfs import QCFS
+from spikecut.models.network import ResidualStage, SpikingNetwork, Stage
+from spikecut.models.neurons.integrate_fire import MembraneReadout
+
+SAMPLES = 16
+HORIZON = 4
+
+
+def conv(channels, outputs, stride=1, kernel=3):
+    synapse = nn.Conv2d(channels, outputs, kernel, stride, kernel // 2, bias=False)
+    return synapse, nn.BatchNorm2d(outputs)
+
+
+def residual_network():
+    """Three blocks as those of the zoo's `residual`, narrower: two identities, and a projection that strides."""
+    stages = [Stage("conv1", *conv(1, 4), QCFS(4, 2.0))]
+    for name, channels, outputs, stride in (("a", 4, 4, 1), ("b", 4, 6, 2), ("c", 6, 6, 1)):
+        first = Stage(f"{name}.first", *conv(channels, outputs, stride), QCFS(4, 2.0))
+        shortcut = Stage(f"{name}.shortcut", *conv(channels, outputs, stride, 1), nn.Identity()) if stride > 1 else None
+        stages.append(ResidualStage(name, first, *conv(outputs, outputs), QCFS(4, 2.0), shortcut))
+    stages.append(Stage("output", nn.Linear(6, 10), nn.Identity(), MembraneReadout(), pool=4))
+    return SpikingNetwork(stages, "membrane", (1, 8, 8))
+
+
+@pytest.fixture(scope="module")
+def residual_bundle(digits, tmp_path_factory):
+    torch.manual_seed(0)
+    network = residual_network()
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.02)
+    images = torch.tensor(digits.train.x, dtype=torch.float32)
+    labels = torch.tensor(digits.train.y)
+    scale = float(images.max()) / 31
+    for _ in range(80):
+        chosen = torch.randint(0, len(images), (64,))
+        loss = nn.functional.cross_entropy(network(images[chosen][None])[0], labels[chosen])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    spec = {"encoding": "direct", "bits": 5, "signed": False, "scale": scale, "zero": 0.0, "seed": 0}
+    recipe = {"input": spec, "labels": [str(digit) for digit in range(10)], "horizon": HORIZON}
+    folder = tmp_path_factory.mktemp("residual") / "bundle"
+    manifest = export_network(network.eval(), recipe, folder, digits.test.x[:64], digits.test.y[:64])
+    return open_bundle(folder), manifest
+
+
+def test_torch_batched_engine_and_lava_agree(residual_bundle):
+    bundle, manifest = residual_bundle
+    assert manifest.agreement.float_correct > 20  # of 64: it has learnt something
+    errors = [entry.skip_weight_error_max for entry in manifest.layers]
+    assert [error is None for error in errors] == [True, True, False, True, False, True, False, True]
+    assert {"a: a skip from conv1", "c: a skip from b"} <= set(manifest.beyond_netx)
+    found = verify(bundle, SAMPLES)
+    assert found.passed, str(found.difference)
+    assert found.engines == ("batched", "lava")
+    layers = {check.layer for check in found.checks if check.engine == "lava"}
+    assert layers == {"conv1", "a.first", "a", "b.first", "b", "c.first", "c", "output scores"}
+    assert {"a skip weights", "b skip weights", "c skip weights"} <= {check.layer for check in found.checks}
+    assert min(check.spikes for check in found.checks if check.engine == "lava" and check.layer != "output scores") > 0
+
+
+def test_halted_samples_are_the_twin_cut_by_the_same_policy(residual_bundle):
+    bundle, _ = residual_bundle
+    golden, network = bundle.golden(), bundle.network
+    scores = golden.twin_scores[:, :SAMPLES]
+    policy = TopK(tuple(int(np.quantile(gap, 0.5)) for gap in top_two_gap(scores.cumsum(axis=0))))
+    inputs = golden.inputs[:, :SAMPLES].astype(np.int32)
+    engine = run_batched(network, inputs, policy, record="all")
+    assert len(np.unique(engine.timesteps)) >= 3
+    for models, mode in (("stock", "isolated"), ("fused", "streaming")):
+        lava = run_lava(network, inputs, policy, record="all", models=models, mode=mode)
+        np.testing.assert_array_equal(lava.timesteps, engine.timesteps)
+        np.testing.assert_array_equal(lava.scores, np.where(lava.valid[..., None], scores, 0))
+        for name, spikes in golden.twin_spikes.items():
+            np.testing.assert_array_equal(lava.spikes[name][lava.valid], spikes[:, :SAMPLES][lava.valid], name)
+        if mode == "isolated":
+            for ours, theirs in zip(engine.events, lava.events, strict=True):
+                np.testing.assert_array_equal(ours.synops, theirs.synops, ours.name)
+
+
+def test_a_stream_is_reset_along_the_skips():
+    network = random_network(8, horizon=8, skips=True)
+    inputs = random_inputs(network, 10)
+    gaps = top_two_gap(run_batched(network, inputs).scores.cumsum(axis=0))
+    settings = StreamSettings(TopK(tuple(int(np.median(gap)) for gap in gaps)), window=6, confirmations=2)
+    frames = inputs.swapaxes(0, 1).reshape(-1, *network.input_shape)
+    stream, host = run_lava_stream(network, frames, settings), run_network(network, frames[:, None], settings)
+    for field in ("emitted", "safe", "predictions", "timesteps", "announced"):
+        np.testing.assert_array_equal(getattr(stream, field), getattr(host, field), field)
+    assert len(np.unique(stream.timesteps[stream.emitted])) > 1
+
+
+def reached(layer, sender, size, groups):
+    """Non-zero synapses from one sender onto each group of neurons, by sending one message."""
+    frame = np.zeros((1, size), dtype=np.int64)
+    frame[0, sender] = 1
+    counting = replace(layer, weight=(np.asarray(layer.weight) != 0) * 2)
+    onto = synapse(counting, frame.reshape(1, *layer.input_shape)).reshape(-1) // 2
+    return [int(onto[group].sum()) for group in groups]
+
+
+def test_what_a_skip_brings_is_counted_on_its_cores():
+    network = random_network(5, skips=True)
+    trace = run_batched(network, random_inputs(network, 2), record="all")
+    chip = load_hardware("loihi2")
+    limits = chip.limits.model_copy(
+        update={"neurons_per_core": chip.limits.neurons_per_core.model_copy(update={"value": 30})}
+    )
+    chip = chip.model_copy(update={"limits": limits})
+    placement = place(network, chip)
+    routes = routes_of(network, placement)
+    names = ["input", *(layer.name for layer in network.layers)]
+    for index, route in enumerate(routes[1:], start=1):
+        before, here = (Messages(trace.events[depth], slice(None)) for depth in (index, index + 1))
+        counts = route.counts(before, here, relayed(trace, slice(None), route.around))
+        layer, groups = network.layers[index], placement.layers[index].groups
+        axons, synops = np.zeros((2, 2, *counts.synops.shape[1:]))
+        source = names.index(layer.skip.source)
+        for path, depth, late in ((layer, index, 0), (layer.skip, source, index - source)):
+            for n, step, sender in np.argwhere(trace.events[depth].raster != 0):
+                if step + late < trace.hardware_steps[n]:
+                    onto = reached(path, sender, int(np.prod(path.input_shape)), groups)
+                    axons[n, step + late] += np.array(onto) > 0
+                    synops[n, step + late] += onto
+        assert len(groups) > 1 or index == 2
+        np.testing.assert_array_equal(counts.synops, synops)
+        np.testing.assert_array_equal(counts.axons, axons)
+    cost, parts = estimate(trace, chip, placement=placement), attribute(trace, chip, placement)
+    assert any("relay" in line for line in cost.assumptions)
+    assert parts.energy_j.total() == pytest.approx(cost.energy_j.mean.value)
+    bare = replace(network, layers=tuple(replace(layer, skip=None) for layer in network.layers))
+    without = run_batched(bare, random_inputs(network, 2), record="all")
+    assert neurobench_metrics(trace).dense > neurobench_metrics(without).dense
+    np.testing.assert_array_equal(scores_of(network, trace.spikes["output"]), trace.scores)
+
+
+@pytest.mark.parametrize(
+    ("source", "shape", "message"),
+    [
+        ("conv2", (6, 4, 3), "layer output: a skip from conv2, which must .*: input, conv1"),
+        ("later", (6, 4, 3), "a skip from later"),
+        ("conv1", (2, 7, 5), r"its skip takes \(2, 7, 5\), but conv1 gives \(4, 7, 5\)"),
+    ],
+)
+def test_skips_that_do_not_fit_are_refused(source, shape, message):
+    *layers, output = random_network(1).layers
+    weight = np.full((5, int(np.prod(shape))), 2)
+    with pytest.raises(ExportError, match=message):
+        skip = Skip(source, "dense", weight, shape, (5,))
+        IntegerNetwork((*layers, replace(output, skip=skip)), random_network(1).input, "count", 4)
+
+
+@pytest.mark.parametrize("source", [-1, 2, 3, 99])
+def test_a_file_with_a_skip_to_nowhere_ends_in_one_line(tmp_path, source):
+    path = tmp_path / "network.net"
+    write_netx(random_network(1, skips=True), path)
+    with h5py.File(path, "r+") as file:
+        del file["layer/4/skip/source"]
+        file["layer/4/skip/source"] = source
+    with pytest.raises(
+        BundleError, match=rf"layer output, number 3 of the chain: a skip from number {source}, which"
+    ) as caught:
+        read_netx(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_cannot_take_a_skip_names_it(tmp_path):
+    network = random_network(1, skips=True)
+    assert "output: a skip from conv1" in beyond_netx(network)
+    with pytest.raises(UnsupportedError, match="layer conv2: a skip from input"):
+        write_nir(network, tmp_path / "network.nir")
+    with pytest.raises(CapabilityError, match="layer conv2: a skip from input"):
+        plan(random_network(1, skips=True, bias=False))
