@@ -4,6 +4,7 @@ PYTHON ?= $(shell for python in python3 /usr/bin/python3 /usr/local/bin/python3 
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 8))' 2>/dev/null && echo $$python && break; done)
 BOOTSTRAP = $(or $(PYTHON),$(error no Python 3.8 or newer found: set PYTHON=/path/to/python3)) scripts/bootstrap.py
 BIN := .venv/bin
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test soak lint format types lock clean
@@ -18,7 +19,7 @@ demo: setup ## train, export, verify, cut off and report on the embedded data
 	$(BIN)/spikecut demo $(ARGS)
 
 test: lint types ## everything that the continuous integration checks
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 soak: setup ## 10,000 halted samples through one Lava graph, two networks, both ways: about six minutes
 	$(BIN)/python benchmarks/soak.py $(ARGS)

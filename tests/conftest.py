@@ -7,6 +7,8 @@ import pytest
 from hypothesis import settings
 from left_behind import entries, group, left_behind
 
+from spikecut.deploy.backends.lava_blocks import require_lava
+
 os.environ.setdefault("MPLBACKEND", "Agg")  # figures are drawn without a screen
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -21,6 +23,12 @@ settings.load_profile("spikecut")
 def repository() -> Path:
     """The root of the source tree."""
     return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def lava_is_loaded_first():
+    """Lava's import fails once torch or a training has asked for a start method, in whatever order the tests come."""
+    require_lava()
 
 
 @pytest.fixture(scope="session", autouse=True)
