@@ -127,6 +127,9 @@ def inspect_network(target: Path, horizon: int | None = None) -> Result:
     if any(layer.neuron.gain for layer in network.layers):
         for row, layer in zip(layers, network.layers, strict=True):
             row["gain per timestep"] = _gains(layer.neuron.gain)
+    if any(layer.skip for layer in network.layers):
+        for row, layer in zip(layers, network.layers, strict=True):
+            row["skip from"] = "" if layer.skip is None else layer.skip.source
     table = Table(*layers[0], title=f"{target}: {network.name}, T = {network.horizon}, readout {network.readout}")
     for row in layers:
         table.add_row(*(str(value) for value in row.values()))
@@ -147,7 +150,6 @@ def _layer_row(network: IntegerNetwork, index: int) -> dict[str, Any]:
         "type": layer.kind,
         "in": "×".join(map(str, layer.input_shape)),
         "out": "×".join(map(str, layer.output_shape)),
-        "skip from": "" if layer.skip is None else layer.skip.source,
         "parameters": int(layer.weight.size + neuron.bias_mantissa.size)
         + (0 if layer.skip is None else int(layer.skip.weight.size)),
         "reset": neuron.reset,

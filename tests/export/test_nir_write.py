@@ -17,7 +17,7 @@ from spikecut.export.nir_write import graph_of, holds_integers, read_integers, w
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(networks(gain=False))
+@given(networks(beyond_nir=False))
 def test_round_trip_is_the_identity(tmp_path_factory, network):
     path = tmp_path_factory.mktemp("nir") / "network.nir"
     write_nir(network, path)

@@ -187,8 +187,8 @@ def conv_layers(draw, name, shape):
 
 
 @st.composite
-def networks(draw, gain=True):
-    """A legal chain of up to two convolutions and one or two dense layers, with either readout; gain: perhaps gains."""
+def networks(draw, beyond_nir=True):
+    """A legal chain of convolutions and dense layers, with either readout; beyond_nir: perhaps with gains and skips."""
     graded = draw(st.booleans())
     convolutions = draw(st.integers(0, 2))
     shape = (draw(st.integers(1, 3)), draw(st.integers(2, 5)), draw(st.integers(2, 5)))
@@ -214,7 +214,7 @@ def networks(draw, gain=True):
         neuron = draw(neurons(outputs))
         layers.append(IntegerLayer(f"dense{number + 1}", "dense", weight, neuron, shape, (outputs,), **extras))
         shape = (outputs,)
-    if draw(st.integers(0, 2)) == 0:
+    if beyond_nir and draw(st.integers(0, 2)) == 0:
         rng, points = np.random.default_rng(draw(st.integers(0, 2**32 - 1))), [("input", spec.shape)]
         for number, layer in enumerate(layers):
             if number and draw(st.booleans()):
@@ -227,7 +227,7 @@ def networks(draw, gain=True):
         readout = draw(neurons(last.output_shape[0], readout=True))
         layers.append(replace(last, neuron=readout))
     horizon = draw(st.integers(1, 5))
-    if gain and draw(st.booleans()):
+    if beyond_nir and draw(st.booleans()):
         layers = [with_gain(layer, draw(gains(horizon))) if draw(st.booleans()) else layer for layer in layers]
     return IntegerNetwork(tuple(layers), spec, "membrane" if membrane else "count", horizon)
 
