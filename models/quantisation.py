@@ -282,7 +282,7 @@ def quantised_twin(network: SpikingNetwork, plans: Sequence[StagePlan]) -> Quant
     twin = copy.deepcopy(network).double().eval().requires_grad_(False)
     stages = list(twin.layers())
     if len(plans) != len(stages):
-        raise InputError(f"{len(plans)} plans for {len(stages)} layers: give one per layer")
+        raise InputError(f"{len(plans)} plans for {len(stages)} stages: give one per layer")
     for stage, plan in zip(stages, plans, strict=True):
         try:
             _quantise(stage, plan)

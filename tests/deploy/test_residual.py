@@ -99,15 +99,16 @@ def test_halted_samples_are_the_twin_cut_by_the_same_policy(residual_bundle):
     inputs = golden.inputs[:, :SAMPLES].astype(np.int32)
     engine = run_batched(network, inputs, policy, record="all")
     assert len(np.unique(engine.timesteps)) >= 3
-    for models, mode in (("stock", "isolated"), ("fused", "streaming")):
-        lava = run_lava(network, inputs, policy, record="all", models=models, mode=mode)
-        np.testing.assert_array_equal(lava.timesteps, engine.timesteps)
-        np.testing.assert_array_equal(lava.scores, np.where(lava.valid[..., None], scores, 0))
+    for models, mode, count in (("stock", "isolated", 6), ("fused", "streaming", SAMPLES)):
+        lava = run_lava(network, inputs[:, :count], policy, record="all", models=models, mode=mode)
+        np.testing.assert_array_equal(lava.timesteps, engine.timesteps[:count])
+        np.testing.assert_array_equal(lava.scores, np.where(lava.valid[..., None], scores[:, :count], 0))
         for name, spikes in golden.twin_spikes.items():
-            np.testing.assert_array_equal(lava.spikes[name][lava.valid], spikes[:, :SAMPLES][lava.valid], name)
+            np.testing.assert_array_equal(lava.spikes[name][lava.valid], spikes[:, :count][lava.valid], name)
         if mode == "isolated":
+            longest = int(lava.hardware_steps.max())
             for ours, theirs in zip(engine.events, lava.events, strict=True):
-                np.testing.assert_array_equal(ours.synops, theirs.synops, ours.name)
+                np.testing.assert_array_equal(ours.synops[:count, :longest], theirs.synops[:, :longest], ours.name)
 
 
 def test_a_stream_is_reset_along_the_skips():

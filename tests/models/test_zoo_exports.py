@@ -29,7 +29,7 @@ CASES = {
         (6,),
         {"norm": "tebn", "timesteps": 4, "readout": "membrane", "reset": "soft"},
     ),
-    "residual blocks, LIF": ("residual-lif", (1, 8, 8), {}),
+    "residual blocks, LIF": ("residual-lif", (1, 8, 8), {"readout": "membrane"}),
     "batch norm before QCFS": ("conv-qcfs", (1, 12, 12), {"norm": "batch"}),
 }
 
