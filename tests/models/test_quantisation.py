@@ -162,7 +162,7 @@ def test_the_users_network_is_left_alone():
 
 def test_what_has_no_twin_is_refused():
     network = trained_like(0)
-    with pytest.raises(InputError, match="1 plans for 2 layers"):
+    with pytest.raises(InputError, match="1 plans for 2 stages"):
         quantised_twin(network, PLANS[:1])
     with pytest.raises(RangeError, match="stage conv: a weight becomes"):
         quantised_twin(network, (StagePlan(1e4, 6, 1.0), PLANS[1]))
