@@ -203,7 +203,8 @@ def read_netx(
 ) -> IntegerNetwork:
     """Read a netx HDF5 file as an IntegerNetwork.
 
-    `spec`, `readout` and `horizon` are needed for files that spikecut did not write. Neurons of the input block become
+    `spec`, `readout` and `horizon` are needed for files that spikecut did not write: "membrane" where the last layer
+    has no neuron, as in lava-dl's mnist.net. Neurons of the input block become
     a first layer of their own, which takes integer messages as current: `spec` must give what netx sets as the bias of
     these neurons, weight · x + bias of the input block. Such a network runs on the batched engine; it is not written.
 
@@ -219,7 +220,7 @@ def read_netx(
         horizon = horizon or (extras["horizon"] if extras else None)
         if spec is None or readout is None or horizon is None:
             raise InputError(f"{path}: not written by spikecut; its input, readout and horizon T must be given")
-        layers = _read_layers(file, path, spec, extras["layers"] if extras else None)
+        layers = _read_layers(file, path, spec, readout, extras["layers"] if extras else None)
     name = str(extras["name"]) if extras else path.stem
     return IntegerNetwork(tuple(layers), spec, readout, horizon, name)
 
@@ -248,7 +249,9 @@ def _input_spec(fields: dict[str, Any], path: Path) -> InputSpec:
         raise BundleError(f"{path}: the input's description is damaged ({error}); export again") from error
 
 
-def _read_layers(file: h5py.File, path: Path, spec: InputSpec, names: list[str] | None) -> list[IntegerLayer]:
+def _read_layers(
+    file: h5py.File, path: Path, spec: InputSpec, readout: Readout, names: list[str] | None
+) -> list[IntegerLayer]:
     if "layer" not in file:
         raise BundleError(f"{path}: no group /layer; this is not a netx file")
     groups = subgroup(file, "layer", path)
@@ -270,7 +273,8 @@ def _read_layers(file: h5py.File, path: Path, spec: InputSpec, names: list[str] 
             raise UnsupportedError(f"{path}: layer {index}: {what} is not supported; netx would drop or refuse it")
         number = len(layers) + (not layers or layers[0].name != INPUT_NEURONS)
         name = str(names[len(layers)]) if names and len(names) > len(layers) else f"{kind}{number}"
-        layer = _read_layer(group, name, kind, shape, path)
+        integrates = readout == "membrane" and index == len(groups) - 1 and kind == "dense"
+        layer = _read_layer(group, name, kind, shape, path, integrates)
         layers.append(replace(layer, skip=read_skip(group, layer, layers, spec, path)) if SKIP in group else layer)
         shape = layer.output_shape
     return layers
@@ -290,7 +294,7 @@ def _input_neurons(group: h5py.Group, spec: InputSpec, path: Path) -> IntegerLay
     return IntegerLayer(INPUT_NEURONS, "conv", weight, neuron, shape, shape, groups=shape[0])
 
 
-def _read_layer(group: h5py.Group, name: str, kind: str, shape: Shape, path: Path) -> IntegerLayer:
+def _read_layer(group: h5py.Group, name: str, kind: str, shape: Shape, path: Path, integrates: bool) -> IntegerLayer:
     weight = read_whole(group, "weight", path)
     geometry: dict[str, Any] = {}
     if kind == "conv":
@@ -310,7 +314,7 @@ def _read_layer(group: h5py.Group, name: str, kind: str, shape: Shape, path: Pat
         geometry["recurrent"] = recurrent.reshape(weight.shape[0], -1) if recurrent.ndim == 1 else recurrent
     output: Shape = (weight.shape[0],)
     bias = read_whole(group, "bias", path) if "bias" in group else np.zeros(output, dtype=np.int64)
-    layer_neuron = read_neuron(group, name, bias, path)
+    layer_neuron = read_neuron(group, name, bias, path, integrates)
     if kind == "conv":
         output = _conv_shape(weight, shape, geometry)
         if size(output) > MAXIMUM_ELEMENTS:

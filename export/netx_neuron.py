@@ -32,8 +32,11 @@ def write_text(group: h5py.Group, key: str, text: str) -> None:
     group.create_dataset(key, (1,), "S10", [text.encode("ascii")])
 
 
-def read_neuron(group: h5py.Group, name: str, bias: IntArray, path: Path) -> IntegerNeuron:
+def read_neuron(group: h5py.Group, name: str, bias: IntArray, path: Path, integrates: bool = False) -> IntegerNeuron:
     """The neurons of a layer's group.
+
+    integrates: a group without neurons gives what netx puts there: u sums all input, v = u, and the threshold of 2^23
+    is never reached. Only a membrane readout can be that.
 
     Raises
     ------
@@ -41,7 +44,12 @@ def read_neuron(group: h5py.Group, name: str, bias: IntArray, path: Path) -> Int
     UnsupportedError: no neuron, or one that spikecut does not know.
     """
     if "neuron" not in group:
-        raise UnsupportedError(f"{path}: layer {name} has no neuron; netx would give it a threshold it never reaches")
+        if integrates:
+            return IntegerNeuron(threshold=0, bias_mantissa=bias, decay_u=0, decay_v=4096, reset="none")
+        raise UnsupportedError(
+            f"{path}: layer {name} has no neuron, and netx would give it a threshold it never reaches: no spike to "
+            "count or to pass on; only the last layer may be so, with readout membrane"
+        )
     neuron = subgroup(group, "neuron", path)
     kind = read_text(neuron, "type", path)
     own = kind == OWN_TYPE
