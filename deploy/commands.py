@@ -264,7 +264,7 @@ def run_command(
     policy = bundle.cutoff() if cutoff else None
     if out is not None:
         check_writable(out, overwrite)
-    split = first_samples(load_dataset(dataset).test, samples)
+    split = first_samples(load_dataset(dataset, frames=bundle.network.horizon).test, samples)
     done = run_bundle(bundle, split, dataset, policy, options, out, overwrite)
     return _shown_run(bundle, done, options.hardware, detail)
 
@@ -284,7 +284,7 @@ def resume_command(out: Path, detail: bool = False) -> Result:
     bundle = open_bundle(request.bundle)
     policy = None if request.policy is None else policy_from_dict(request.policy)
     check_writable(out, request.overwrite)
-    split = first_samples(load_dataset(request.dataset).test, request.samples)
+    split = first_samples(load_dataset(request.dataset, frames=bundle.network.horizon).test, request.samples)
     done = run_bundle(
         bundle, split, request.dataset, policy, options, out, request.overwrite, request.config, resume=True
     )

@@ -46,7 +46,7 @@ def calibrate_policy(
     delta = 0.05 if delta is None else delta
 
     bundle = open_bundle(path)
-    split = load_dataset(dataset).calibration
+    split = load_dataset(dataset, frames=bundle.network.horizon).calibration
     result = calibrate_split(bundle, split, dataset, policy, epsilon, delta if guarantee else None, minimum_count, seed)
     return Result([_calibration_table(path, policy, result), *_calibration_lines(result)], result.to_dict())
 
@@ -144,7 +144,7 @@ def sweep_bundle(
     if out is not None:
         check_writable(out, overwrite)
         _check_sweep_folder(out)
-    data = load_dataset(dataset)
+    data = load_dataset(dataset, frames=bundle.network.horizon)
     result = run_sweep(
         bundle,
         data.calibration,

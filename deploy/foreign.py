@@ -9,7 +9,7 @@ from spikecut.deploy.evaluate import jsonable
 from spikecut.deploy.workflow import export_to_bundle, stills
 from spikecut.errors import DataError, InputError
 from spikecut.export.manifest import Manifest
-from spikecut.models.data import Dataset
+from spikecut.models.data import Dataset, load_dataset
 from spikecut.models.encoding import encoding_for
 from spikecut.models.network import SpikingNetwork
 
@@ -43,13 +43,18 @@ def foreign_recipe(
 ) -> tuple[dict[str, Any], str]:
     """The recipe of a network that somebody else trained, and a line on what was assumed of its input.
 
-    encoding: how samples become input; None takes the default.
+    encoding: how samples become input; None takes the default. Events are taken as they are.
 
     Raises
     ------
-    DataError: samples or classes that do not fit the network. InputError: an unknown encoding.
+    DataError: samples or classes that do not fit the network. InputError: an encoding that is unknown, or of events.
     """
-    data = matching_data(dataset, network)
+    data = matching_data(load_dataset(dataset, frames=horizon), dataset, network)
+    if data.frames is not None:
+        if encoding is not None:
+            raise InputError(f"--encoding {encoding}: {dataset} holds events, which need none; leave it out")
+        fields = asdict(encoding_for("events", data.train, 0))
+        return _recipe(method, network, data, dataset, horizon, fields), f"input events in {data.frames} frames"
     chosen = encoding or default
     if chosen not in ("direct", "bernoulli", "latency"):
         raise InputError(f"--encoding {encoding!r}: expected direct, bernoulli or latency")
@@ -62,9 +67,8 @@ def foreign_recipe(
     return _recipe(method, network, data, dataset, horizon, fields), assumed
 
 
-def matching_data(dataset: str, network: SpikingNetwork) -> Dataset:
-    """The data set; DataError for events, or samples or classes that do not fit the network."""
-    data = stills(dataset)
+def matching_data(data: Dataset, dataset: str, network: SpikingNetwork) -> Dataset:
+    """The data set; DataError for samples or classes that do not fit the network."""
     if data.shape != network.input_shape:
         raise DataError(f"{dataset}: samples of shape {data.shape}, but the network takes {network.input_shape}")
     if len(data.labels) > _classes(network):
@@ -98,7 +102,7 @@ def convert_to_bundle(
     """
     from spikecut.export.measure import integrate_fire_ranges
 
-    data = matching_data(dataset, converted.network)
+    data = matching_data(stills(dataset), dataset, converted.network)
     fields = asdict(encoding_for("direct", data.train, 0))
     told = {**source, **converted.report()}
     recipe = {**_recipe("relu", converted.network, data, dataset, horizon, fields), "relu": told}

@@ -66,5 +66,6 @@ def _make(checkpoint: Path, bundle: Path) -> None:
 
     network, recipe = load_checkpoint(checkpoint)
     export_to_bundle(network, recipe, bundle, name=checkpoint.stem)
-    split = load_dataset(recipe["dataset"]).calibration
-    calibrate_split(open_bundle(bundle), split, recipe["dataset"], epsilon=EPSILON)
+    made = open_bundle(bundle)
+    split = load_dataset(recipe["dataset"], frames=made.network.horizon).calibration
+    calibrate_split(made, split, recipe["dataset"], epsilon=EPSILON)

@@ -32,7 +32,7 @@ from spikecut.export.graph import Floats, IntegerNetwork, Integers
 from spikecut.export.headroom import Ranges
 from spikecut.export.manifest import Manifest
 from spikecut.export.pipeline import export_network
-from spikecut.models.data import Dataset, Split, load_dataset
+from spikecut.models.data import DEFAULT_FRAMES, Dataset, Split, load_dataset
 from spikecut.models.network import SpikingNetwork
 
 if TYPE_CHECKING:
@@ -100,10 +100,10 @@ def export_to_bundle(
     ranges: measures |u| and |v| on samples; None runs the calibration split in plain numpy.
     imported: `witness`, `rounding` and `wide` of export_network, for others' networks.
 
-    Raises DataError for samples that are events, and what export_network raises.
+    Raises DataError for samples that cannot be read, and what export_network raises.
     """
     chosen = dataset or str(recipe.get("dataset", ""))
-    split = stills(chosen).calibration
+    split = load_dataset(chosen, frames=int(recipe.get("horizon", DEFAULT_FRAMES))).calibration
     images, labels = split.x[:GOLDEN_SAMPLES], split.y[:GOLDEN_SAMPLES]
 
     def measure(integer: IntegerNetwork) -> dict[str, Ranges]:
@@ -120,7 +120,7 @@ def stills(dataset: str) -> Dataset:
     """The data set; DataError if its samples are events."""
     data = load_dataset(dataset)
     if data.frames is not None:
-        raise DataError(f"{dataset} holds events: golden samples are stills so far; export a network of images")
+        raise DataError(f"{dataset} holds events: a ReLU network is converted for stills only; choose images")
     return data
 
 

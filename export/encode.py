@@ -28,7 +28,7 @@ def encode(images: npt.ArrayLike, target: IntegerNetwork | HasNetwork) -> Intege
     Parameters
     ----------
     images: float or integer [N, C, H, W] or [N, F], in the units that the network was trained on; for the encoding
-        "events" integers [T, N, *shape].
+        "events" whole numbers [N, T, *shape], counted in T frames.
     target: the network, or a bundle that holds it.
 
     Returns
@@ -44,7 +44,7 @@ def encode(images: npt.ArrayLike, target: IntegerNetwork | HasNetwork) -> Intege
 
 
 def encode_samples(images: npt.ArrayLike, spec: InputSpec, horizon: int) -> Integers32:
-    """Encode samples [N, *spec.shape] for `horizon` timesteps; see `encode`."""
+    """Encode samples [N, *spec.shape], or events [N, horizon, *spec.shape], for `horizon` timesteps; see `encode`."""
     values = np.asarray(images)
     if values.dtype.kind not in "fiub":
         raise DataError(f"samples are of type {values.dtype}: expected numbers")
@@ -89,14 +89,17 @@ def _latency(scaled: Float, horizon: int) -> Integers32:
 
 
 def _events(values: npt.NDArray[np.generic], spec: InputSpec, horizon: int) -> Integers32:
-    """Check integers [T, N, *shape] that are events already."""
-    if values.shape[2:] != spec.shape or values.ndim != len(spec.shape) + 2 or values.shape[0] != horizon:
-        raise DataError(f"events of shape {values.shape} do not fit: expected ({horizon}, N, {_listed(spec.shape)})")
+    """Check events [N, T, *shape], and put the timestep first."""
+    if values.shape[1:] != (horizon, *spec.shape):
+        raise DataError(
+            f"samples of shape {values.shape} do not fit this network, which takes events: expected "
+            f"(N, {horizon}, {_listed(spec.shape)}), N samples of {horizon} frames"
+        )
     integers = values.astype(np.int32)
     if not np.array_equal(integers, values):
         raise DataError("events must be whole numbers of at most 32 bits")
     _check_range(values, (integers < spec.minimum) | (integers > spec.maximum), spec)
-    return integers
+    return np.ascontiguousarray(np.moveaxis(integers, 1, 0))
 
 
 def _check_range(values: npt.NDArray[np.generic], outside: npt.NDArray[np.bool_], spec: InputSpec) -> None:

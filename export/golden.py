@@ -37,7 +37,7 @@ class Golden:
 
     Attributes
     ----------
-    images: float64 [N, *shape], raw samples. labels: int64 [N].
+    images: float64 [N, *shape], raw samples; of events [N, T, *shape]. labels: int64 [N].
     inputs: int64 [T, N, *shape], the encoded integers.
     float_scores: float64 [T, N, classes], per-step scores of the user's module.
     twin_scores: int64 [T, N, classes], per-step scores of its fake-quantised twin.
@@ -69,7 +69,7 @@ def make_golden(
     labels: IntArray,
     witness: "torch.nn.Module | None" = None,
 ) -> Golden:
-    """Run the module, and its fake-quantised twin, on samples [N, *shape].
+    """Run the module, and its fake-quantised twin, on samples [N, *shape], or events [N, T, *shape].
 
     witness: a module that gives the float scores in the network's place, frames [T, N, *shape] → [T, N, classes].
 

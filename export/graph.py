@@ -69,7 +69,7 @@ class InputSpec:
     direct:     q = round((x - zero) / scale), the same frame at every timestep (graded when bits > 0)
     bernoulli:  a spike with probability (x - zero) / scale, drawn independently per timestep from `seed`
     latency:    one spike per input; the larger the value the earlier (see deploy/encode.py)
-    events:     x is already [T, N, ...] integers
+    events:     x holds whole numbers [N, T, ...], one frame of them a step
 
     Attributes
     ----------

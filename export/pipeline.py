@@ -48,7 +48,7 @@ def export_network(
     ----------
     network: the user's own float module, as loaded from its checkpoint.
     recipe: how it was trained; names its input, labels and horizon.
-    images, labels: at least 32 golden samples [N, *shape] and their classes [N].
+    images, labels: at least 32 golden samples [N, *shape], or events [N, T, *shape], and their classes [N].
     measure: gives the ranges of u and v on samples, where no weight width is proven to fit.
     witness: gives the golden float scores in the network's place. rounding, wide: see quantise.
 

@@ -64,7 +64,7 @@ def slayer_integers(
 
 
 def slayer_golden(network: "SlayerNetwork", spec: InputSpec, horizon: int, images: Floats, labels: IntArray) -> Golden:
-    """What slayer's own forward says of samples [N, *shape]; its scores are both the float ones and the twin's.
+    """What slayer's own forward says of samples; its scores are both the float ones and the twin's.
 
     Raises
     ------

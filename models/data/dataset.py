@@ -36,7 +36,10 @@ class Split:
         if not (len(self.x) == len(self.y) == len(self.index)) or self.y.ndim != 1 or self.index.ndim != 1:
             raise DataError(f"x holds {len(self.x)} samples but y has shape {self.y.shape}: give one label per sample")
         if self.x.ndim not in ((3, 5) if self.events else (2, 4)) or 0 in self.x.shape:
-            raise DataError(f"x of shape {self.x.shape}: expected [N, features] or [N, channels, height, width], N ≥ 1")
+            raise DataError(
+                f"x of shape {self.x.shape}: expected [N, features] or [N, channels, height, width], N ≥ 1, "
+                "or events, uint8 [N, T, ...]"
+            )
         if not np.isfinite(self.x).all():
             raise DataError("x holds a NaN, an infinity or a number beyond float32: remove or rescale such samples")
         if self.y.min() < 0 or self.y.max() >= MAXIMUM_CLASSES:

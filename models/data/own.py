@@ -36,7 +36,8 @@ KEYS = tuple(f"{axis}{part}" for part in ("", "_train", "_calibration", "_test")
 def load_own(path: str | Path) -> Dataset:
     """Data set in a file with the arrays x [N, ...] and y [N], or x_train, y_train, x_calibration, … y_test.
 
-    x: any real numbers, [N, features] or [N, channels, height, width]; y: integers from 0. With x and y alone, within
+    x: any real numbers, [N, features] or [N, channels, height, width], or events counted in T frames, uint8 [N, T,
+    features] or [N, T, channels, height, width]; y: integers from 0. With x and y alone, within
     each class and in file order, of every five samples three are for training, one for calibration, one for the test.
 
     DataError for a file that is missing, foreign, truncated or too large, a missing key, or samples that do not fit.
@@ -143,10 +144,11 @@ def _split(path: Path, arrays: dict[str, Array], suffix: str, start: int = 0) ->
         raise DataError(
             f"{path}: x{suffix} of shape {x.shape} and y{suffix} of shape {y.shape}: expected [N, ...] and [N]"
         )
+    events = x.dtype == np.uint8 and x.ndim in (3, 5)
     with np.errstate(over="ignore"):  # beyond float32 becomes infinite, which Split refuses
-        frames = x.astype(np.float32)
+        samples = x if events else x.astype(np.float32)
     try:
-        return Split(frames, y.astype(np.int64), np.arange(start, start + len(y), dtype=np.int64))
+        return Split(samples, y.astype(np.int64), np.arange(start, start + len(y), dtype=np.int64))
     except DataError as exc:
         raise DataError(f"{path}: {exc}") from exc
 

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -12,10 +11,6 @@ import pytest
 
 from spikecut.deploy import cli
 from spikecut.deploy.hardware import hardware_names
-from spikecut.models.checkpoint import save_checkpoint
-from spikecut.models.data import load_dataset
-from spikecut.models.presets import preset_for
-from spikecut.models.train import train
 
 
 def test_from_training_to_a_halted_run_on_lava(command, tmp_path):
@@ -95,15 +90,6 @@ def wrong_shape(folder):
     return folder / "wide.npz"
 
 
-def of_events(folder):
-    """A checkpoint trained, for a moment, on events."""
-    data = load_dataset("emulated-digits", frames=2)
-    preset = replace(preset_for("tet", data), epochs=1, timesteps=2, train_samples=64)
-    trained = train("tet", data, preset=preset)
-    save_checkpoint(folder / "events.safetensors", trained.network, trained.recipe)
-    return folder / "events.safetensors"
-
-
 def truncated(path, keep=200):
     path.write_bytes(path.read_bytes()[:keep])
 
@@ -138,7 +124,7 @@ BAD = {
     "Loihi 2": (lambda b, t: ["run", b, "--dataset", "digits", "--backend", "loihi2"], "no Loihi 2 model"),
     "sweep of an unknown policy": (lambda b, t: ["sweep", b, "--dataset", "digits", "--policy", "magic"], "magic"),
     "sweep of an impossible epsilon": (lambda b, t: ["sweep", b, "--dataset", "digits", "--epsilon", 2], "psilon"),
-    "a network of events": (lambda b, t: ["export", of_events(t), "--out", t / "b"], "holds events"),
+    "events for a network of images": (lambda b, t: ["run", b, "--dataset", "emulated-digits"], "do not fit"),
     "unknown hardware": (lambda b, t: ["run", b, "--dataset", "digits", "--hardware", "loihi9"], "loihi9"),
     "unknown backend": (lambda b, t: ["run", b, "--dataset", "digits", "--backend", "gpu"], "gpu"),
     "missing checkpoint": (lambda b, t: ["export", t / "no.safetensors", "--out", t / "o"], "no.safetensors"),

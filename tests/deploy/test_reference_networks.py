@@ -162,7 +162,7 @@ def test_ntidigits(folder, tmp_path):
 
 @pytest.mark.filterwarnings("ignore::ImportWarning", "ignore::DeprecationWarning")  # networkx and lava-dl, when loading
 def test_mnist_in_netx_itself(folder):
-    """Nobody says what it shall give: the engine gives what Lava's own blocks and LIF models do, membrane by membrane."""
+    """The engine gives the membranes that Lava's own blocks and LIF models give; no reference is in the wheel."""
     steps = 16
     network = read_netx(folder / "mnist.net", image_spec((784,), 76, 64), "membrane", steps)
     assert load(folder / "mnist.net", horizon=steps).readout == "membrane"

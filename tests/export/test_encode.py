@@ -48,8 +48,8 @@ def test_latency_sends_one_spike_and_the_larger_value_sooner():
 
 def test_events_pass_through_and_public_encode_takes_a_network():
     network = random_network(1)
-    events = np.ones((network.horizon, 2, *network.input_shape), dtype=np.int64)
-    np.testing.assert_array_equal(spikecut.encode(events, network), events)
+    events = np.random.default_rng(1).integers(0, 2, (2, network.horizon, *network.input_shape))
+    np.testing.assert_array_equal(spikecut.encode(events, network), np.moveaxis(events, 1, 0))
 
 
 @pytest.mark.parametrize(
@@ -62,9 +62,9 @@ def test_events_pass_through_and_public_encode_takes_a_network():
         (np.array([["a"] * 4]), DIRECT, "expected numbers"),
         (np.full((1, 6), 16.5), BERNOULLI, r"\[0, 16\]"),
         (np.full((1, 6), -0.1), BERNOULLI, "outside"),
-        (np.zeros((3, 1, 4)), InputSpec((4,), "events"), "do not fit"),
-        (np.full((2, 1, 4), 0.5), InputSpec((4,), "events"), "whole numbers"),
-        (np.full((2, 1, 4), 2), InputSpec((4,), "events"), "outside"),
+        (np.zeros((1, 3, 4)), InputSpec((4,), "events"), "2 frames"),
+        (np.full((1, 2, 4), 0.5), InputSpec((4,), "events"), "whole numbers"),
+        (np.full((1, 2, 4), 2), InputSpec((4,), "events"), "outside"),
     ],
 )
 def test_what_does_not_fit_is_refused_never_clipped(values, spec, message):
