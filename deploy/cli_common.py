@@ -24,7 +24,7 @@ def _data_from(folder: Path | None) -> Path | None:
     return folder
 
 
-def _bundle(path: Path | None) -> Path | None:
+def named_bundle(path: Path | None) -> Path | None:
     """A bundle as it is named, or that of zoo:NAME."""
     if path is None or not str(path).startswith("zoo:"):
         return path
@@ -48,11 +48,10 @@ Data = Annotated[
         is_eager=True,
     ),
 ]
-Bundle = Annotated[Path, typer.Argument(help="A bundle, or zoo:NAME.", callback=_bundle)]
+Bundle = Annotated[Path, typer.Argument(help="A bundle, or zoo:NAME.", callback=named_bundle)]
 RunBundle = Annotated[
-    Path | None, typer.Argument(help="A bundle, calibrated unless --no-cutoff, or zoo:NAME.", callback=_bundle)
+    Path | None, typer.Argument(help="A bundle, calibrated unless --no-cutoff, or zoo:NAME.", callback=named_bundle)
 ]
-Target = Annotated[Path, typer.Argument(help="A bundle, a .net file, a .nir file, or zoo:NAME.", callback=_bundle)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in --out.")]
 Dt = Annotated[float | None, typer.Option(help="NIR: a timestep, in the unit of the file's time constants.")]
 Framework = Annotated[

@@ -16,8 +16,8 @@ from spikecut.deploy.cli_common import (
     Overwrite,
     Reset,
     ResetOrder,
-    Target,
     app,
+    named_bundle,
     report,
 )
 from spikecut.errors import InputError
@@ -180,20 +180,31 @@ def convert(
 
 @app.command()
 def inspect(
-    target: Target,
+    target: Annotated[
+        Path,
+        typer.Argument(
+            help="A bundle, a .net file, a .nir file, a checkpoint, a state dict, or zoo:NAME.", callback=named_bundle
+        ),
+    ],
     data: Data = None,
     hardware: Hardware = None,
     hypothetical: Hypothetical = False,
-    horizon: Annotated[int | None, typer.Option(min=1, help="T of a .net file of lava-dl.")] = None,
+    horizon: Annotated[int | None, typer.Option(min=1, help="T of a .net file of lava-dl, or of a state dict.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Samples to export a checkpoint or state dict with.")] = None,
+    slayer: Annotated[Path | None, typer.Option(help="The blocks of lava-dl that a state dict belongs to.")] = None,
+    spec: Annotated[Path | None, typer.Option(help="The ReLU layers that a state dict belongs to.")] = None,
     dt: Dt = None,
     framework: Framework = None,
     reset: Reset = None,
     reset_order: ResetOrder = None,
     as_json: Json = False,
 ) -> None:
-    """Show a network: layers, neurons, exactness, and where it can run; of a NIR file what becomes of every node."""
-    if horizon is not None and target.suffix != ".net":
-        raise InputError("--horizon is of .net files that lava-dl wrote")
+    """Show a network: layers, neurons, exactness, and where it can run; of a NIR file what becomes of every node.
+
+    A checkpoint or a state dict is exported into a temporary folder for it: what export refuses is refused here.
+    """
+    if horizon is not None and target.suffix not in (".net", ".pt", ".pth", ".safetensors"):
+        raise InputError("--horizon is of .net files that lava-dl wrote, and of state dicts")
     if target.suffix == ".nir":
         from spikecut.export.nir_write import holds_integers
 
@@ -203,8 +214,6 @@ def inspect(
 
             report(inspect_nir(target, discretisation(framework, dt, reset, reset_order)), as_json)
             return
-    from spikecut.deploy.commands import Result, inspect_network
-    from spikecut.deploy.cost_commands import inspect_cost
+    from spikecut.deploy.inspect_commands import inspect_target
 
-    network, cost = inspect_network(target, horizon), inspect_cost(target, hardware, hypothetical, horizon)
-    report(Result([*network.shown, *cost.shown], {**network.data, **cost.data}), as_json)
+    report(inspect_target(target, hardware, hypothetical, horizon, dataset, slayer, spec), as_json)

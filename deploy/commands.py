@@ -1,6 +1,5 @@
 """What each command does: read files, take the steps, say what came out."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,15 +11,11 @@ from rich.table import Table
 from spikecut.deploy.bundle import Bundle, open_bundle
 from spikecut.deploy.console import progress_bar, stderr
 from spikecut.errors import InputError
-from spikecut.export.gain import GAIN_UNITY
-from spikecut.export.graph import IntegerNetwork
 from spikecut.export.manifest import Manifest
 from spikecut.models.data import Split
 
 if TYPE_CHECKING:
     from spikecut.deploy.workflow import Run, RunOptions
-
-SHOWN_GAINS = 8
 
 
 @dataclass(frozen=True)
@@ -115,66 +110,6 @@ def export_slayer(
     manifest = export_to_bundle(network, {**recipe, "slayer": source}, out, dataset, out.name)
     shown = [f"{out}: bundle written; assumed: {assumed}", *manifest_tables(manifest)]
     return Result(shown, {"bundle": str(out), **manifest.model_dump()})
-
-
-def inspect_network(target: Path, horizon: int | None = None) -> Result:
-    """A bundle or a netx file, layer by layer."""
-    from spikecut.deploy.bundle import load
-
-    bundle = open_bundle(target) if target.is_dir() else None
-    network = bundle.network if bundle and horizon is None else load(target, horizon)
-    layers = [_layer_row(network, index) for index in range(len(network.layers))]
-    if any(layer.neuron.gain for layer in network.layers):
-        for row, layer in zip(layers, network.layers, strict=True):
-            row["gain per timestep"] = _gains(layer.neuron.gain)
-    if any(layer.skip for layer in network.layers):
-        for row, layer in zip(layers, network.layers, strict=True):
-            row["skip from"] = "" if layer.skip is None else layer.skip.source
-    table = Table(*layers[0], title=f"{target}: {network.name}, T = {network.horizon}, readout {network.readout}")
-    for row in layers:
-        table.add_row(*(str(value) for value in row.values()))
-    data = {"name": network.name, "horizon": network.horizon, "depth": network.depth, "layers": layers}
-    data["input"] = asdict(network.input)
-    shown: list[RenderableType] = [table]
-    if bundle:
-        shown += manifest_tables(bundle.manifest)
-        data["manifest"] = bundle.manifest.model_dump()
-    return Result(shown, data)
-
-
-def _layer_row(network: IntegerNetwork, index: int) -> dict[str, Any]:
-    layer = network.layers[index]
-    neuron = layer.neuron
-    return {
-        "layer": layer.name,
-        "type": layer.kind,
-        "in": "×".join(map(str, layer.input_shape)),
-        "out": "×".join(map(str, layer.output_shape)),
-        "parameters": int(layer.weight.size + neuron.bias_mantissa.size)
-        + (0 if layer.skip is None else int(layer.skip.weight.size)),
-        "reset": neuron.reset,
-        "decay u": _decay(neuron.decay_u),
-        "decay v": _decay(neuron.decay_v),
-        "threshold": "" if neuron.reset == "none" else neuron.threshold,
-        "v(0)": neuron.v_init,
-    }
-
-
-def _gains(gain: tuple[int, ...] | None) -> str:
-    """Each step's gain, as long as there are few; else their range."""
-    if gain is None:
-        return "1"
-    values = [f"{value / GAIN_UNITY:.3g}" for value in (gain if len(gain) <= SHOWN_GAINS else (min(gain), max(gain)))]
-    return (", " if len(gain) <= SHOWN_GAINS else " to ").join(values)
-
-
-def _decay(decay: int) -> str:
-    """The 12-bit decay and its time constant in timesteps."""
-    if decay == 0:
-        return "0 (none)"
-    if decay == 4096:
-        return "4096 (all)"
-    return f"{decay} (τ {-1 / math.log(1 - decay / 4096):.2f})"
 
 
 def _skip_error(error: float | None) -> str:

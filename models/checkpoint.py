@@ -80,7 +80,10 @@ def load_checkpoint(path: str | Path) -> tuple[SpikingNetwork, Recipe]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
-                raise CheckpointError(f"{path}: a safetensors file, but not a spikecut checkpoint; train one")
+                raise CheckpointError(
+                    f"{path}: a safetensors file, but not a spikecut checkpoint; train one, or name its layers: --spec "
+                    "(ReLU, of `convert` and `inspect`) or --slayer (lava-dl)"
+                )
             tensors = {name: _widened(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (SafetensorError, OSError) as exc:
         raise CheckpointError(f"{path}: truncated or not a spikecut checkpoint; train one") from exc

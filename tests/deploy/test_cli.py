@@ -18,6 +18,10 @@ def test_from_training_to_a_halted_run_on_lava(command, tmp_path):
     assert command("train", "--method", "tet", "--epochs", 2, "--out", checkpoint)[0] == 0
     assert len(json.loads((tmp_path / "net.safetensors.summary.json").read_text())["accuracy_per_timestep"]) == 16
     assert command("export", checkpoint, "--out", bundle)[0] == 0
+    code, out, _ = command("inspect", checkpoint, "--json")
+    looked_at = json.loads(out)
+    code, out, _ = command("inspect", bundle, "--json")
+    assert code == 0 and json.loads(out)["layers"] == looked_at["layers"]
     code, out, _ = command("inspect", bundle)
     assert code == 0 and "conv1" in out and "loads it unchanged" in out
     code, out, _ = command("verify", bundle, "--samples", 6)

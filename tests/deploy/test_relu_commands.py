@@ -180,3 +180,25 @@ def test_truncated_safetensors_a_missing_file_and_other_data(command, trained, t
         wanted = ("--spec", folder / "cnn.json", "--dataset", dataset, "--out", tmp_path / "bundle")
         code, _, err = command("convert", weights, *wanted)
         assert code == 2 and message in err and len(err.strip().splitlines()) == 1
+
+
+def test_inspect_exports_a_state_dict_for_a_look(command, trained, tmp_path):
+    folder, *_ = trained
+    file, spec = folder / "cnn.pt", ("--spec", folder / "cnn.json")
+    code, out, error = command("inspect", file, *spec, "--dataset", "digits", "--horizon", 4, "--json")
+    shown = json.loads(out)
+    assert code == 0 and shown["horizon"] == 4 and shown["placements"]["loihi2"]["cores"] > 0, error
+    first, *_ = shown["layers"]
+    taps = 64 * 9 - 4 * 8 * 3 + 4  # those of a 3 x 3 kernel that do not lie in the padding around 8 x 8
+    assert first["synapses"] == 8 * taps and first["parameters"] == 8 * 9 + 8
+    code, out, _ = command("inspect", file, *spec, "--dataset", "digits")
+    assert code == 0 and "exported for a look" in " ".join(out.split()) and "golden samples" in out
+    for arguments, message in (
+        ((file,), "--slayer BLOCKS.yaml"),
+        ((file, *spec), "--dataset"),
+        ((file, *spec, "--slayer", spec[1]), "one of them"),
+        ((folder / "cnn.json", *spec), "state dicts"),
+        ((folder / "cnn.safetensors",), "--spec"),
+    ):
+        code, _, error = command("inspect", *arguments)
+        assert code == 2 and message in error and error.count("\n") == 1, error

@@ -70,6 +70,10 @@ def test_trained_elsewhere(command, tmp_path):
     assert code == 2 and "--horizon" in error and error.count("\n") == 1
     code, shown, error = command("export", *files, "--dataset", "digits", "--horizon", 9)
     assert code == 0 and "input bernoulli" in " ".join(shown.split()), error
+    inspected = ("inspect", *files[:3], "--dataset", "digits", "--horizon", 9, "--json")
+    delay = open_bundle(tmp_path / "bundle").network.layers[0].delay
+    assert delay.max() > 2
+    assert json.loads(command(*inspected)[1])["layers"][0]["delay"] == f"{delay.min()} to {delay.max()}"
     golden = open_bundle(tmp_path / "bundle").golden()
     np.testing.assert_array_equal(golden.float_scores, golden.twin_scores)
     assert golden.twin_scores.sum() > 100
