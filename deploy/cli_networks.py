@@ -56,6 +56,12 @@ def train(
     batch_size: Annotated[int | None, typer.Option(min=1, help="Samples in a batch; by default the preset's.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Highest of the one-cycle schedule.")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Of AdamW; by default the preset's.")] = None,
+    weight_bits: Annotated[
+        int | None, typer.Option(help="Round weights to 5 to 8 bits while training, as export will; none without.")
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option("--from", help="Begin with the weights of this checkpoint, or of zoo:NAME.")
+    ] = None,
     augment: Annotated[
         bool | None, typer.Option("--augment/--no-augment", help="Shift and mirror training images at random.")
     ] = None,
@@ -89,6 +95,7 @@ def train(
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "weight_decay": weight_decay,
+        "weight_bits": weight_bits,
         "augment": augment,
     }
     session = {
@@ -99,7 +106,7 @@ def train(
         "precision": precision,
         "threads": threads,
     }
-    report(train_checkpoint(out, dataset, method, preset, data, seed, changes, session), as_json)
+    report(train_checkpoint(out, dataset, method, preset, data, seed, changes, session, start), as_json)
 
 
 @app.command()

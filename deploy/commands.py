@@ -11,6 +11,7 @@ from rich.table import Table
 from spikecut.deploy.bundle import Bundle, open_bundle
 from spikecut.deploy.console import progress_bar, stderr
 from spikecut.errors import InputError
+from spikecut.export.files import sha256
 from spikecut.export.manifest import Manifest
 from spikecut.models.data import Split
 
@@ -35,14 +36,17 @@ def train_checkpoint(
     seed: int,
     changes: Mapping[str, Any],
     session: Mapping[str, Any],
+    start: Path | None = None,
 ) -> Result:
     """Train and write a checkpoint, with its summary beside it.
 
     preset: gives data set and method; without it digits and tet are taken where these are not given.
     changes: fields of the preset, session: fields of models.loop.Session; None leaves what the preset says.
+    start: a checkpoint, or zoo:NAME, whose weights are trained further.
     """
+    from spikecut.deploy.ready import checkpoint_of
     from spikecut.deploy.workflow import write_summary
-    from spikecut.models.checkpoint import save_checkpoint
+    from spikecut.models.checkpoint import load_checkpoint, save_checkpoint
     from spikecut.models.data import DEFAULT_FRAMES, load_dataset
     from spikecut.models.loop import Session
     from spikecut.models.presets import preset_for, preset_named
@@ -56,6 +60,8 @@ def train_checkpoint(
     frames = int(given.get("timesteps", DEFAULT_FRAMES))
     samples = load_dataset(named[0] if named else dataset or "digits", folder=data, frames=frames)
     chosen = replace(named[1] if named else preset_for(method or "tet", samples), **given)
+    begun = None if start is None else checkpoint_of(start)
+    network = None if begun is None else load_checkpoint(begun)[0]
     out.parent.mkdir(parents=True, exist_ok=True)
     how = Session(
         state=out.with_name(out.name + ".training"),
@@ -63,10 +69,11 @@ def train_checkpoint(
         progress=stderr().is_terminal,
         **session,
     )
-    trained = train(chosen.method, samples, seed=seed, preset=chosen, session=how)
-    save_checkpoint(out, trained.network, trained.recipe)
+    trained = train(chosen.method, samples, seed=seed, preset=chosen, session=how, start=network)
+    recipe = trained.recipe | ({} if begun is None else {"from": {"file": begun.name, "sha256": sha256(begun)}})
+    save_checkpoint(out, trained.network, recipe)
     accuracy = [float(value) for value in trained.accuracy]
-    summary = {"checkpoint": str(out), "accuracy_per_timestep": accuracy, "recipe": trained.recipe}
+    summary = {"checkpoint": str(out), "accuracy_per_timestep": accuracy, "recipe": recipe}
     write_summary(out.with_name(out.name + ".summary.json"), summary)
     table = Table("timestep", *(str(t) for t in range(1, len(accuracy) + 1)), title=f"{out}: test accuracy (float)")
     table.add_row("%", *(f"{100 * value:.1f}" for value in accuracy))
@@ -96,7 +103,6 @@ def export_slayer(
     """Write the bundle of a state dict of lava-dl's SLAYER blocks, which the spec describes."""
     from spikecut.deploy.foreign import foreign_recipe
     from spikecut.deploy.workflow import export_to_bundle
-    from spikecut.export.files import sha256
     from spikecut.models.slayer_import import load_slayer
     from spikecut.models.slayer_spec import read_spec, read_state_dict
 

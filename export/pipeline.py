@@ -20,7 +20,7 @@ from spikecut.export.manifest import (
     write_manifest,
 )
 from spikecut.export.netx import beyond_netx, write_netx
-from spikecut.export.quantise import LayerReport, Measure, quantise
+from spikecut.export.quantise import MAXIMUM_BITS, LayerReport, Measure, quantise
 from spikecut.export.slayer import slayer_golden, slayer_integers
 from spikecut.export.trace import input_spec, spiking_form, trace
 from spikecut.models.network import SpikingNetwork
@@ -65,7 +65,8 @@ def export_network(
         golden = slayer_golden(network, spec, horizon, images, labels)
     else:
         spiking = spiking_form(network)
-        quantised = quantise(trace(spiking, spec, horizon), name, measure, rounding, wide)
+        bits = int(recipe.get("weight_bits") or MAXIMUM_BITS)
+        quantised = quantise(trace(spiking, spec, horizon), name, measure, rounding, wide, bits)
         integer, report = quantised.network, quantised.report
         golden = make_golden(spiking, quantised.plans, spec, horizon, images, labels, witness)
     with replacing_folder(out) as folder:

@@ -78,6 +78,7 @@ def quantise(
     measure: Measure | None = None,
     rounding: bool = False,
     wide: bool = False,
+    bits: int = MAXIMUM_BITS,
 ) -> Quantised:
     """Fold and quantise a float network to Loihi's integers.
 
@@ -89,6 +90,8 @@ def quantise(
     no Process fires at equality, v > threshold. Others' networks are trained without thought of either.
 
     wide: the widest weights that the samples allow, proven or not, are preferred to narrower ones that are proven.
+
+    bits: no weights are wider; those that were rounded to fewer bits in training lose nothing then.
 
     Raises
     ------
@@ -104,7 +107,7 @@ def quantise(
     netx = netx_neurons(folded)
     for depth, layer in enumerate(folded.layers):
         around = _around(layer.skip, network.input)
-        integer, plan, proven = _widest(layer, netx, folded.horizon, (minimum, maximum), around, factor, wide)
+        integer, plan, proven = _widest(layer, netx, folded.horizon, (minimum, maximum), around, factor, wide, bits)
         layers.append(integer)
         unfolded_skip = network.layers[depth].skip
         plans.append(plan if unfolded_skip is None else replace(plan, skip_factor=skip_factor(network, unfolded_skip)))
@@ -162,11 +165,12 @@ def _widest(
     around: tuple[int, int],
     factor: float,
     wide: bool,
+    most: int,
 ) -> tuple[IntegerLayer, StagePlan, bool]:
     """The widest proven version of a layer; where there is none, or if `wide`, the widest of all, perhaps unproven."""
     widest: tuple[IntegerLayer, StagePlan] | None = None
     beyond: RangeError | None = None
-    for bits in range(MAXIMUM_BITS, MINIMUM_BITS - 1, -1):
+    for bits in range(most, MINIMUM_BITS - 1, -1):
         try:
             integer, plan = _with_bits(layer, bits, netx, factor)
         except RangeError as error:  # a threshold or bias too large at this scale; a narrower weight has a smaller one

@@ -36,6 +36,7 @@ class Preset:
     rcs_alpha: weight α of the regulariser RCS, 0 for none.
     augment: whether training images are shifted by up to 4 pixels and mirrored at random.
     train_samples: how many training samples are used, the first of the split; None for all.
+    weight_bits: of weights that are rounded while they are trained, 5 to 8 (see quantisation_aware); None for floats.
     """
 
     method: Method
@@ -55,6 +56,7 @@ class Preset:
     rcs_alpha: float = 0.0
     augment: bool = False
     train_samples: int | None = None
+    weight_bits: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("epochs", "timesteps", "batch_size", "levels", "train_samples"):

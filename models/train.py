@@ -19,6 +19,7 @@ from spikecut.models.encoding import InputEncoding, encoding_for, frames
 from spikecut.models.loop import Session, fit
 from spikecut.models.network import SpikingNetwork
 from spikecut.models.presets import NEURONS, Preset, preset_for
+from spikecut.models.quantisation_aware import keep_rounded, round_while_training
 from spikecut.models.zoo import build
 
 EVALUATION_BATCH = 256
@@ -72,6 +73,7 @@ def train(
     progress: bool = False,
     preset: Preset | None = None,
     session: Session | None = None,
+    start: SpikingNetwork | None = None,
 ) -> TrainedNetwork:
     """Train; on the CPU the same arguments and versions give the same network.
 
@@ -79,8 +81,10 @@ def train(
     arch: of zoo.ARCHITECTURES. arch, epochs, timesteps: None takes the preset's.
     threads, progress: see Session; without meaning if a session is given.
     preset: None takes that of the method and the data set.
+    start: a trained network of the same method and architecture, whose weights are trained further.
 
-    InputError for an unknown method or arch, one that does not fit the other or the samples, or training that diverged.
+    InputError for an unknown method or arch, one that does not fit the other, the samples or `start`, or training that
+    diverged.
     """
     if preset is None:
         preset = preset_for(method, dataset)
@@ -92,6 +96,8 @@ def train(
         raise InputError(
             f"architecture {preset.arch!r} does not fit the method {preset.method}: choose one ending in -{neuron}"
         )
+    if preset.method == "slayer" and preset.weight_bits is not None:
+        raise InputError("--weight-bits: slayer rounds its weights itself while it learns; leave it out")
     if preset.method == "slayer" and preset.encoding == "direct":
         raise InputError("slayer's blocks take spikes, not floats: choose the encoding bernoulli, or events")
     if dataset.frames not in (None, preset.timesteps):
@@ -102,9 +108,14 @@ def train(
     with torch.random.fork_rng(devices=[]), _torch_threads(session.threads):
         torch.manual_seed(seed)
         network = build(preset.arch, **arguments)
-        if encoding.encoding == "direct":
+        if start is not None:
+            _begin_with(network, start)
+        elif encoding.encoding == "direct":
             _rescale_first(network, samples)
+        if preset.weight_bits is not None:
+            round_while_training(network, preset.weight_bits)
         fit(network, samples, encoding, preset, seed, session)
+        keep_rounded(network)
     if not all(bool(torch.isfinite(parameter).all()) for parameter in network.parameters()):
         raise InputError("the training diverged: a weight is not finite; try another seed or fewer epochs")
     if preset.method == "qcfs":
@@ -139,6 +150,19 @@ def _chosen_samples(split: Split, count: int | None) -> Split:
     if count > len(split):
         raise InputError(f"{count} training samples are wanted, the data set has {len(split)}: take fewer")
     return split.take(np.arange(count, dtype=np.int64))
+
+
+def _begin_with(network: SpikingNetwork, start: SpikingNetwork) -> None:
+    """Take over the weights of a trained network, a converted one too: its thresholds are the λ that were trained."""
+    wanted = network.state_dict()
+    given = {
+        name: tensor
+        for name, tensor in start.state_dict().items()
+        if name in wanted or not name.endswith((".neuron.v_init", ".neuron.amplitude"))
+    }
+    if {name: tensor.shape for name, tensor in given.items()} != {name: each.shape for name, each in wanted.items()}:
+        raise InputError("the checkpoint to begin with is of another architecture, method or data set")
+    network.load_state_dict(given)
 
 
 def _rescale_first(network: SpikingNetwork, split: Split) -> None:
@@ -176,6 +200,7 @@ def _recipe(
         "rcs_alpha": preset.rcs_alpha,
         "train_samples": preset.train_samples or len(dataset.train),
         "augment": preset.augment,
+        "weight_bits": preset.weight_bits,
         "optimiser": {
             "name": "AdamW",
             "schedule": "one-cycle",
