@@ -103,7 +103,8 @@ def export_to_bundle(
     Raises DataError for samples that cannot be read, and what export_network raises.
     """
     chosen = dataset or str(recipe.get("dataset", ""))
-    split = load_dataset(chosen, frames=int(recipe.get("horizon", DEFAULT_FRAMES))).calibration
+    horizon = recipe.get("horizon")  # export_network refuses what is none
+    split = load_dataset(chosen, frames=horizon if type(horizon) is int and horizon > 0 else DEFAULT_FRAMES).calibration
     images, labels = split.x[:GOLDEN_SAMPLES], split.y[:GOLDEN_SAMPLES]
 
     def measure(integer: IntegerNetwork) -> dict[str, Ranges]:

@@ -20,7 +20,7 @@ from spikecut.export.manifest import (
     write_manifest,
 )
 from spikecut.export.netx import beyond_netx, write_netx
-from spikecut.export.quantise import MAXIMUM_BITS, LayerReport, Measure, quantise
+from spikecut.export.quantise import MAXIMUM_BITS, MINIMUM_BITS, LayerReport, Measure, quantise
 from spikecut.export.slayer import slayer_golden, slayer_integers
 from spikecut.export.trace import input_spec, spiking_form, trace
 from spikecut.models.network import SpikingNetwork
@@ -65,8 +65,7 @@ def export_network(
         golden = slayer_golden(network, spec, horizon, images, labels)
     else:
         spiking = spiking_form(network)
-        bits = int(recipe.get("weight_bits") or MAXIMUM_BITS)
-        quantised = quantise(trace(spiking, spec, horizon), name, measure, rounding, wide, bits)
+        quantised = quantise(trace(spiking, spec, horizon), name, measure, rounding, wide, _weight_bits(recipe))
         integer, report = quantised.network, quantised.report
         golden = make_golden(spiking, quantised.plans, spec, horizon, images, labels, witness)
     with replacing_folder(out) as folder:
@@ -75,6 +74,18 @@ def export_network(
         manifest = _manifest(integer, report, golden, recipe, folder)
         write_manifest(manifest, folder)
     return manifest
+
+
+def _weight_bits(recipe: Mapping[str, Any]) -> int:
+    """The most bits of a weight; CheckpointError for what the recipe cannot mean."""
+    bits = recipe.get("weight_bits")
+    if bits is None:
+        return MAXIMUM_BITS
+    if type(bits) is not int or not MINIMUM_BITS <= bits <= MAXIMUM_BITS:
+        raise CheckpointError(
+            f"the checkpoint's recipe gives weight_bits {bits!r}, not {MINIMUM_BITS} to {MAXIMUM_BITS}; train again"
+        )
+    return bits
 
 
 def _manifest(

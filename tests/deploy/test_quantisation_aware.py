@@ -13,7 +13,7 @@ from torch import nn
 from spikecut.errors import InputError
 from spikecut.export.quantise import quantise
 from spikecut.export.trace import input_spec, spiking_form, trace
-from spikecut.models.checkpoint import load_checkpoint
+from spikecut.models.checkpoint import load_checkpoint, save_checkpoint
 from spikecut.models.presets import PRESETS
 from spikecut.models.quantisation_aware import RoundedWeights, round_while_training
 from spikecut.models.train import train
@@ -87,6 +87,11 @@ def test_fine_tuning_from_a_checkpoint(command, tmp_path, digits):
     assert max(layer["weight_bits"] for layer in json.loads((bundle / "manifest.json").read_text())["layers"]) == 6
     code, _, error = command("verify", bundle, "--samples", 2)
     assert code == 0, error
+    network, _ = load_checkpoint(tuned)
+    for key, value in (("weight_bits", "x"), ("weight_bits", 9), ("horizon", "x"), ("horizon", -1)):
+        save_checkpoint(tmp_path / "bad.safetensors", network, recipe | {key: value})
+        code, _, error = command("export", tmp_path / "bad.safetensors", "--out", tmp_path / "bad")
+        assert code == 2 and "recipe gives" in error and error.count("\n") == 1, error
     code, _, error = command("train", "--method", "tet", "--epochs", 1, "--from", first, "--out", tmp_path / "c")
     assert code == 2 and "another architecture" in error and error.count("\n") == 1
 
