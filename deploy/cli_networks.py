@@ -57,7 +57,7 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(help="Highest of the one-cycle schedule.")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Of AdamW; by default the preset's.")] = None,
     weight_bits: Annotated[
-        int | None, typer.Option(help="Round weights to 5 to 8 bits while training, as export will; none without.")
+        int | None, typer.Option(help="Round weights to 5 to 8 bits while training; export takes no wider ones.")
     ] = None,
     start: Annotated[
         Path | None, typer.Option("--from", help="Begin with the weights of this checkpoint, or of zoo:NAME.")
@@ -216,6 +216,8 @@ def inspect(
         from spikecut.export.nir_write import holds_integers
 
         if not holds_integers(target):
+            if hypothetical or any(given is not None for given in (hardware, dataset, slayer, spec)):
+                raise InputError("a .nir file of another tool: leave out --hardware, --dataset, --slayer and --spec")
             from spikecut.deploy.nir_commands import inspect_nir
             from spikecut.export.nir_time import discretisation
 

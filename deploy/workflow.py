@@ -104,7 +104,9 @@ def export_to_bundle(
     """
     chosen = dataset or str(recipe.get("dataset", ""))
     horizon = recipe.get("horizon")  # export_network refuses what is none
-    split = load_dataset(chosen, frames=horizon if type(horizon) is int and horizon > 0 else DEFAULT_FRAMES).calibration
+    split = load_dataset(
+        chosen, frames=horizon if type(horizon) is int and 0 < horizon <= 2**12 else DEFAULT_FRAMES
+    ).calibration
     images, labels = split.x[:GOLDEN_SAMPLES], split.y[:GOLDEN_SAMPLES]
 
     def measure(integer: IntegerNetwork) -> dict[str, Ranges]:

@@ -95,7 +95,8 @@ def _events(values: npt.NDArray[np.generic], spec: InputSpec, horizon: int) -> I
             f"samples of shape {values.shape} do not fit this network, which takes events: expected "
             f"(N, {horizon}, {_listed(spec.shape)}), N samples of {horizon} frames"
         )
-    integers = values.astype(np.int32)
+    with np.errstate(invalid="ignore"):  # what no int32 holds is refused below
+        integers = values.astype(np.int32)
     if not np.array_equal(integers, values):
         raise DataError("events must be whole numbers of at most 32 bits")
     _check_range(values, (integers < spec.minimum) | (integers > spec.maximum), spec)

@@ -91,7 +91,7 @@ def quantise(
 
     wide: the widest weights that the samples allow, proven or not, are preferred to narrower ones that are proven.
 
-    bits: no weights are wider; those that were rounded to fewer bits in training lose nothing then.
+    bits: no weights are wider; rounded to as many in training they lose nothing unless fewer fit (see report).
 
     Raises
     ------

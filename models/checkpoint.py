@@ -81,8 +81,8 @@ def load_checkpoint(path: str | Path) -> tuple[SpikingNetwork, Recipe]:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
                 raise CheckpointError(
-                    f"{path}: a safetensors file, but not a spikecut checkpoint; train one, or name its layers: --spec "
-                    "(ReLU, of `convert` and `inspect`) or --slayer (lava-dl)"
+                    f"{path}: a safetensors file, but not a spikecut checkpoint; train one, or name the layers of a "
+                    "ReLU network by --spec (of `convert` and `inspect`)"
                 )
             tensors = {name: _widened(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (SafetensorError, OSError) as exc:

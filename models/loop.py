@@ -89,7 +89,10 @@ class _Training(lightning.LightningModule):
         self.encoding = encoding
         self.preset = preset
         self.steps = preset.epochs * -(-len(labels) // preset.batch_size)
-        self.identity = repr((preset, encoding, seed, hashlib.sha256(labels.tobytes()).hexdigest()))
+        begins = hashlib.sha256(labels.tobytes())
+        for tensor in network.state_dict().values():  # another --from is another training
+            begins.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        self.identity = repr((preset, encoding, seed, begins.hexdigest()))
         self.random = torch.Generator().manual_seed(seed)
         self.order = torch.Generator().manual_seed(seed)
         classes = list(network.chain())[-1].synapse.weight.shape[0]

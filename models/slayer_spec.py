@@ -1,6 +1,7 @@
 """A spec of SLAYER blocks, from YAML or JSON, and the state dict that fills them: data only, nothing is unpickled."""
 
 import pickle
+import struct
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -121,13 +122,20 @@ def parse_spec(data: Any, name: str = "build") -> SlayerSpec:
         raise InputError(f"{name}: {key}: {first['msg']}; see docs/slayer.md") from error
 
 
+# What torch and pickle raise for a damaged or foreign file.
+FOREIGN = (
+    pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError, OSError, AssertionError,
+    AttributeError, ArithmeticError, MemoryError, struct.error,
+)  # fmt: skip
+
+
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Tensors by name from a file of torch.save; CheckpointError if it holds anything else, or cannot be read."""
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError, OSError) as error:
+    except FOREIGN as error:
         raise CheckpointError(
             f"{path}: no state dict of plain tensors ({type(error).__name__}); write it by "
             "torch.save(module.state_dict(), …)"

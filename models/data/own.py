@@ -58,7 +58,9 @@ def load_own(path: str | Path) -> Dataset:
         )
     classes = 1 + max(int(part.y.max()) for part in parts.values())
     labels = tuple(str(label) for label in range(classes))
-    return Dataset(path.name, parts["train"], parts["calibration"], parts["test"], labels)
+    train = parts["train"]
+    note = f"uint8 [N, T, …]: taken as events in {train.x.shape[1]} frames of {train.shape}" if train.events else ""
+    return Dataset(path.name, train, parts["calibration"], parts["test"], labels, note)
 
 
 def load_samples(path: str | Path) -> Split:
