@@ -210,19 +210,22 @@ def inspect(
 
     A checkpoint or a state dict is exported into a temporary folder for it: what export refuses is refused here.
     """
-    if horizon is not None and target.suffix not in (".net", ".pt", ".pth", ".safetensors"):
-        raise InputError("--horizon is of .net files that lava-dl wrote, and of state dicts")
     if target.suffix == ".nir":
         from spikecut.export.nir_write import holds_integers
 
         if not holds_integers(target):
-            if hypothetical or any(given is not None for given in (hardware, dataset, slayer, spec)):
-                raise InputError("a .nir file of another tool: leave out --hardware, --dataset, --slayer and --spec")
+            if hypothetical or any(given is not None for given in (hardware, horizon, dataset, slayer, spec)):
+                raise InputError(
+                    "a .nir file of another tool is shown node by node: leave out --hardware, --hypothetical, "
+                    "--horizon, --dataset, --slayer and --spec"
+                )
             from spikecut.deploy.nir_commands import inspect_nir
             from spikecut.export.nir_time import discretisation
 
             report(inspect_nir(target, discretisation(framework, dt, reset, reset_order)), as_json)
             return
+    if any(given is not None for given in (dt, framework, reset, reset_order)):
+        raise InputError("--dt, --framework, --reset and --reset-order are of .nir files that another tool wrote")
     from spikecut.deploy.inspect_commands import inspect_target
 
     report(inspect_target(target, hardware, hypothetical, horizon, dataset, slayer, spec), as_json)

@@ -17,6 +17,7 @@ from spikecut.models.data import Split
 
 if TYPE_CHECKING:
     from spikecut.deploy.workflow import Run, RunOptions
+    from spikecut.models.network import SpikingNetwork
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def train_checkpoint(
     """
     from spikecut.deploy.ready import checkpoint_of
     from spikecut.deploy.workflow import write_summary
-    from spikecut.models.checkpoint import load_checkpoint, save_checkpoint
+    from spikecut.models.checkpoint import save_checkpoint
     from spikecut.models.data import DEFAULT_FRAMES, load_dataset
     from spikecut.models.loop import Session
     from spikecut.models.presets import preset_for, preset_named
@@ -61,7 +62,7 @@ def train_checkpoint(
     samples = load_dataset(named[0] if named else dataset or "digits", folder=data, frames=frames)
     chosen = replace(named[1] if named else preset_for(method or "tet", samples), **given)
     begun = None if start is None else checkpoint_of(start)
-    network = None if begun is None else load_checkpoint(begun)[0]
+    network, source = (None, {}) if begun is None else _to_begin_with(begun, chosen.method)
     out.parent.mkdir(parents=True, exist_ok=True)
     how = Session(
         state=out.with_name(out.name + ".training"),
@@ -70,7 +71,7 @@ def train_checkpoint(
         **session,
     )
     trained = train(chosen.method, samples, seed=seed, preset=chosen, session=how, start=network)
-    recipe = trained.recipe | ({} if begun is None else {"from": {"file": begun.name, "sha256": sha256(begun)}})
+    recipe = trained.recipe | source
     save_checkpoint(out, trained.network, recipe)
     accuracy = [float(value) for value in trained.accuracy]
     summary = {"checkpoint": str(out), "accuracy_per_timestep": accuracy, "recipe": recipe}
@@ -78,6 +79,19 @@ def train_checkpoint(
     table = Table("timestep", *(str(t) for t in range(1, len(accuracy) + 1)), title=f"{out}: test accuracy (float)")
     table.add_row("%", *(f"{100 * value:.1f}" for value in accuracy))
     return Result([table, *([f"{samples.name}: {samples.note}"] if samples.note else [])], summary)
+
+
+def _to_begin_with(checkpoint: Path, method: str) -> tuple["SpikingNetwork", dict[str, Any]]:
+    """The network of a checkpoint, and what the recipe says of it; InputError for one of another method."""
+    from spikecut.models.checkpoint import load_checkpoint
+
+    source = {"from": {"file": checkpoint.name, "sha256": sha256(checkpoint) if checkpoint.is_file() else ""}}
+    network, recipe = load_checkpoint(checkpoint)
+    if recipe.get("method") != method:
+        raise InputError(
+            f"--from {checkpoint}: trained by {recipe.get('method')}, not {method}: give the same --method"
+        )
+    return network, source
 
 
 def export_checkpoint(checkpoint: Path, out: Path, dataset: str | None, overwrite: bool) -> Result:
@@ -153,9 +167,13 @@ def manifest_tables(manifest: Manifest) -> list[RenderableType]:
             f"{entry.headroom_bits:.2f} {entry.headroom}",
             *gain_error,
         )
+    trained = manifest.recipe.get("weight_bits")
+    narrower = [entry.name for entry in manifest.layers if trained is not None and entry.weight_bits < trained]
+    again = [f"{', '.join(narrower)}: trained with {trained} bits, but fewer fit 24-bit sums: rounded again"]
     agreement = manifest.agreement
     return [
         table,
+        *(again if narrower else []),
         f"loader: {loader}",
         f"golden samples: {agreement.samples}; float right {agreement.float_correct}, integers right "
         f"{agreement.twin_correct}, same prediction {agreement.same_prediction}",

@@ -31,8 +31,8 @@ from spikecut.export.files import replacing
 from spikecut.export.graph import Floats, IntegerNetwork, Integers
 from spikecut.export.headroom import Ranges
 from spikecut.export.manifest import Manifest
-from spikecut.export.pipeline import export_network
-from spikecut.models.data import DEFAULT_FRAMES, Dataset, Split, load_dataset
+from spikecut.export.pipeline import export_network, recipe_horizon
+from spikecut.models.data import Dataset, Split, load_dataset
 from spikecut.models.network import SpikingNetwork
 
 if TYPE_CHECKING:
@@ -103,10 +103,7 @@ def export_to_bundle(
     Raises DataError for samples that cannot be read, and what export_network raises.
     """
     chosen = dataset or str(recipe.get("dataset", ""))
-    horizon = recipe.get("horizon")  # export_network refuses what is none
-    split = load_dataset(
-        chosen, frames=horizon if type(horizon) is int and 0 < horizon <= 2**12 else DEFAULT_FRAMES
-    ).calibration
+    split = load_dataset(chosen, frames=recipe_horizon(recipe)).calibration
     images, labels = split.x[:GOLDEN_SAMPLES], split.y[:GOLDEN_SAMPLES]
 
     def measure(integer: IntegerNetwork) -> dict[str, Ranges]:

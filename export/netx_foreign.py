@@ -11,7 +11,7 @@ from spikecut.export.netx_neuron import read_text
 MAXIMUM_SIDE = 2**20
 
 
-def told(path: Path) -> tuple[Shape, Readout] | None:
+def input_and_readout(path: Path) -> tuple[Shape, Readout] | None:
     """Shape of one input frame by the file's first block, and the readout by its last; None for a file of spikecut.
 
     BundleError for a file that is missing, damaged or foreign.
@@ -40,7 +40,7 @@ def read_any_netx(path: Path, horizon: int | None = None) -> IntegerNetwork:
     ------
     BundleError, UnsupportedError: see read_netx. InputError: a file of lava-dl that is read, but no horizon is given.
     """
-    found = told(path)
+    found = input_and_readout(path)
     if found is None:
         if horizon is not None:
             raise InputError(f"{path} tells its horizon itself: leave out --horizon")

@@ -20,14 +20,17 @@ from spikecut.export.manifest import (
     write_manifest,
 )
 from spikecut.export.netx import beyond_netx, write_netx
-from spikecut.export.quantise import MAXIMUM_BITS, MINIMUM_BITS, LayerReport, Measure, quantise
+from spikecut.export.quantise import LayerReport, Measure, quantise
 from spikecut.export.slayer import slayer_golden, slayer_integers
 from spikecut.export.trace import input_spec, spiking_form, trace
 from spikecut.models.network import SpikingNetwork
+from spikecut.models.quantisation import MAXIMUM_BITS, MINIMUM_BITS
 from spikecut.models.slayer import SlayerNetwork
 
 if TYPE_CHECKING:
     import torch
+
+MAXIMUM_HORIZON = 2**14
 
 
 def export_network(
@@ -57,9 +60,7 @@ def export_network(
     ExportError, CheckpointError, DataError: see the steps.
     """
     spec = input_spec(recipe, tuple(network.input_shape))
-    horizon = recipe.get("horizon")
-    if not isinstance(horizon, int) or horizon < 1:
-        raise CheckpointError(f"the checkpoint's recipe gives horizon T = {horizon!r}; train again")
+    horizon = recipe_horizon(recipe)
     if isinstance(network, SlayerNetwork):
         integer, report = slayer_integers(network, spec, horizon, name, measure)
         golden = slayer_golden(network, spec, horizon, images, labels)
@@ -74,6 +75,16 @@ def export_network(
         manifest = _manifest(integer, report, golden, recipe, folder)
         write_manifest(manifest, folder)
     return manifest
+
+
+def recipe_horizon(recipe: Mapping[str, Any]) -> int:
+    """T of a recipe; CheckpointError for what is none, or would ask for absurd memory."""
+    horizon = recipe.get("horizon")
+    if type(horizon) is not int or not 1 <= horizon <= MAXIMUM_HORIZON:
+        raise CheckpointError(
+            f"the checkpoint's recipe gives horizon T = {horizon!r}, not 1 to {MAXIMUM_HORIZON}; train again"
+        )
+    return horizon
 
 
 def _weight_bits(recipe: Mapping[str, Any]) -> int:

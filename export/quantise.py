@@ -19,10 +19,17 @@ from spikecut.export.graph import (
 )
 from spikecut.export.headroom import UNITY, Ranges, worst_case
 from spikecut.export.skip import FloatSkip, Skip, message_range
-from spikecut.models.quantisation import StagePlan, round_bias, round_decay, round_gain, round_threshold, round_weight
+from spikecut.models.quantisation import (
+    MAXIMUM_BITS,
+    MINIMUM_BITS,
+    StagePlan,
+    round_bias,
+    round_decay,
+    round_gain,
+    round_threshold,
+    round_weight,
+)
 
-MAXIMUM_BITS = 8
-MINIMUM_BITS = 5
 NETX_BIAS_EXPONENT = 6
 BIAS_LIMIT = 2**12 - 1
 MEASURED_MARGIN_BITS = 1.0

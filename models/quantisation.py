@@ -24,6 +24,7 @@ from spikecut.models.neurons.leaky import LeakyIntegrateFire, Reset
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
+MINIMUM_BITS, MAXIMUM_BITS = 5, 8  # of a weight's mantissa, sign included
 ALIGNMENT = 64  # 2^6: Loihi's shift of weights and thresholds against v
 DECAY_ONE = 4096
 WEIGHT_RANGE = (-256, 254)

@@ -6,9 +6,8 @@ from torch.nn.utils import parametrize
 
 from spikecut.errors import InputError
 from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm
-from spikecut.models.network import Norm, ResidualStage, SpikingNetwork, Stage
-
-BITS = (5, 8)
+from spikecut.models.network import Norm, ResidualStage, SpikingNetwork
+from spikecut.models.quantisation import MAXIMUM_BITS, MINIMUM_BITS
 
 
 class RoundedWeights(nn.Module):
@@ -48,8 +47,10 @@ def round_while_training(network: SpikingNetwork, bits: int) -> None:
 
     InputError for a network with residual blocks, where two synapses share a scale, or bits outside 5 to 8.
     """
-    if not BITS[0] <= bits <= BITS[1]:
-        raise InputError(f"--weight-bits {bits}: expected {BITS[0]} to {BITS[1]}, what a Loihi weight has")
+    if not MINIMUM_BITS <= bits <= MAXIMUM_BITS:
+        raise InputError(
+            f"--weight-bits {bits}: expected {MINIMUM_BITS} to {MAXIMUM_BITS}, the widths that export takes"
+        )
     stages = list(network.chain())
     if any(isinstance(stage, ResidualStage) for stage in stages):
         raise InputError("--weight-bits: the two paths of a residual block share a scale; train it without")
@@ -60,9 +61,5 @@ def round_while_training(network: SpikingNetwork, bits: int) -> None:
 def keep_rounded(network: SpikingNetwork) -> None:
     """Leave the rounded weights in place of those that were trained."""
     for stage in network.chain():
-        if _rounds(stage):
+        if parametrize.is_parametrized(stage.synapse, "weight"):
             parametrize.remove_parametrizations(stage.synapse, "weight", leave_parametrized=True)
-
-
-def _rounds(stage: Stage) -> bool:
-    return parametrize.is_parametrized(stage.synapse, "weight")

@@ -81,7 +81,7 @@ def train(
     arch: of zoo.ARCHITECTURES. arch, epochs, timesteps: None takes the preset's.
     threads, progress: see Session; without meaning if a session is given.
     preset: None takes that of the method and the data set.
-    start: a trained network of the same method and architecture, whose weights are trained further.
+    start: a trained network with the same tensors, by name and shape, whose weights are trained further.
 
     InputError for an unknown method or arch, one that does not fit the other, the samples or `start`, or training that
     diverged.
@@ -161,7 +161,9 @@ def _begin_with(network: SpikingNetwork, start: SpikingNetwork) -> None:
         if name in wanted or not name.endswith((".neuron.v_init", ".neuron.amplitude"))
     }
     if {name: tensor.shape for name, tensor in given.items()} != {name: each.shape for name, each in wanted.items()}:
-        raise InputError("the checkpoint to begin with is of another architecture, method or data set")
+        raise InputError(
+            "the checkpoint to begin with is of another architecture, or of samples or classes of another shape"
+        )
     network.load_state_dict(given)
 
 

@@ -147,6 +147,11 @@ def _split(path: Path, arrays: dict[str, Array], suffix: str, start: int = 0) ->
             f"{path}: x{suffix} of shape {x.shape} and y{suffix} of shape {y.shape}: expected [N, ...] and [N]"
         )
     events = x.dtype == np.uint8 and x.ndim in (3, 5)
+    if x.ndim in (3, 5) and not events:
+        raise DataError(
+            f"{path}: x{suffix} of shape {x.shape} and dtype {x.dtype}: expected [N, features] or [N, channels, "
+            "height, width], or events [N, T, ...] counted in uint8: convert them"
+        )
     with np.errstate(over="ignore"):  # beyond float32 becomes infinite, which Split refuses
         samples = x if events else x.astype(np.float32)
     try:

@@ -59,6 +59,10 @@ def test_own_events_are_trained_and_fit_only_their_own_number_of_frames(command,
     assert code == 0, error
     code, _, error = command("export", checkpoint, "--dataset", own_events, "--out", bundle)
     assert code == 0, error
+    floats = tmp_path / "floats.npz"
+    np.savez(floats, x=np.zeros((10, T, 2, 8, 8)), y=np.zeros(10, dtype=np.int64))
+    code, _, error = command("run", bundle, "--dataset", floats, "--no-cutoff")
+    assert code == 2 and "float64" in error and "uint8" in error
     frames = tmp_path / "more.npz"
     np.savez(frames, x=np.zeros((10, T + 1, 2, 8, 8), dtype=np.uint8), y=np.zeros(10, dtype=np.int64))
     code, _, error = command("run", bundle, "--dataset", frames, "--no-cutoff")

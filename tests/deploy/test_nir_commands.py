@@ -90,6 +90,8 @@ def test_inspect_says_what_becomes_of_every_node(command, files):
     assert kinds[1:3] == [("Conv2d", "exact"), ("LIF", "exact")] and ("LIF", "approximate") in kinds
     code, out, _ = command("inspect", files / "snntorch_subtract.nir", "--framework", "snntorch")
     assert code == 0 and "refused: node 1" in " ".join(out.split())
+    code, _, error = command("inspect", files / "snntorch.nir", "--hardware", "loihi2")
+    assert code == 2 and "leave out --hardware" in error
     code, out, _ = command("inspect", files / "snntorch.nir")
     assert code == 0 and "not reached" in out and "--dt" in out
 

@@ -88,11 +88,24 @@ def test_fine_tuning_from_a_checkpoint(command, tmp_path, digits):
     code, _, error = command("verify", bundle, "--samples", 2)
     assert code == 0, error
     network, _ = load_checkpoint(tuned)
-    for key, value in (("weight_bits", "x"), ("weight_bits", 9), ("horizon", "x"), ("horizon", -1)):
+    for key, value in (
+        ("weight_bits", "x"),
+        ("weight_bits", 9),
+        ("weight_bits", 1e300),
+        ("horizon", "x"),
+        ("horizon", -1),
+        ("horizon", 10**12),
+    ):
         save_checkpoint(tmp_path / "bad.safetensors", network, recipe | {key: value})
         code, _, error = command("export", tmp_path / "bad.safetensors", "--out", tmp_path / "bad")
         assert code == 2 and "recipe gives" in error and error.count("\n") == 1, error
+    save_checkpoint(tmp_path / "long.safetensors", network, recipe | {"weight_bits": 8, "horizon": 24})
+    code, out, error = command("export", tmp_path / "long.safetensors", "--out", tmp_path / "long")
+    assert code == 0 and "trained with 8 bits, but fewer fit 24-bit sums: rounded again" in " ".join(out.split()), error
     code, _, error = command("train", "--method", "tet", "--epochs", 1, "--from", first, "--out", tmp_path / "c")
+    assert code == 2 and "trained by qcfs, not tet" in error and error.count("\n") == 1
+    other = ("train", "--method", "qcfs", "--arch", "small-qcfs", "--from", first, "--out", tmp_path / "c")
+    code, _, error = command(*other)
     assert code == 2 and "another architecture" in error and error.count("\n") == 1
 
 
