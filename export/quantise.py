@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from spikecut.errors import RangeError, UnsupportedError
+from spikecut.errors import InputError, RangeError, UnsupportedError
 from spikecut.export.fold import fold, input_factor, skip_factor
 from spikecut.export.graph import (
     FloatLayer,
@@ -104,7 +104,10 @@ def quantise(
     ------
     UnsupportedError: a neuron's order of reset and leak, or its decays, have no Process.
     RangeError: a layer's threshold, bias or membrane cannot be kept inside the chip's range.
+    InputError: bits outside 5 to 8.
     """
+    if not MINIMUM_BITS <= bits <= MAXIMUM_BITS:
+        raise InputError(f"weights of {bits} bits: expected {MINIMUM_BITS} to {MAXIMUM_BITS}")
     folded = _rounded(fold(network)) if rounding else fold(network)
     minimum, maximum = network.input.minimum, network.input.maximum
     factor = input_factor(network)

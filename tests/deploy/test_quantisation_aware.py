@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from spikecut.errors import InputError
+from spikecut.export.graph import InputSpec
 from spikecut.export.quantise import quantise
 from spikecut.export.trace import input_spec, spiking_form, trace
 from spikecut.models.checkpoint import load_checkpoint, save_checkpoint
@@ -115,5 +116,7 @@ def test_what_cannot_be_rounded_is_refused(digits):
         round_while_training(network, 8)
     with pytest.raises(InputError, match="5 to 8"):
         train("qcfs", digits, preset=replace(PRESETS["digits-qcfs"], **QUICK, weight_bits=9))
+    with pytest.raises(InputError, match="4 bits"):
+        quantise(trace(spiking_form(network), InputSpec((1, 8, 8), "direct", bits=4), 4), bits=4)
     with pytest.raises(InputError, match="itself"):
         train("slayer", digits, preset=replace(PRESETS["digits-slayer"], **QUICK, weight_bits=8))
