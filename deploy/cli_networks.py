@@ -55,7 +55,8 @@ def train(
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Samples in a batch; by default the preset's.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Highest of the one-cycle schedule.")] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="Of AdamW; by default the preset's.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Of synaptic weights; by default the preset's.")] = None,
+    optimiser: Annotated[str | None, typer.Option(help="adamw or sgd; by default the preset's.")] = None,
     weight_bits: Annotated[
         int | None, typer.Option(help="Round weights to 5 to 8 bits while training; export takes no wider ones.")
     ] = None,
@@ -64,6 +65,14 @@ def train(
     ] = None,
     augment: Annotated[
         bool | None, typer.Option("--augment/--no-augment", help="Shift and mirror training images at random.")
+    ] = None,
+    cutout: Annotated[int | None, typer.Option(help="Side of a square that augmentation hides; 0 for none.")] = None,
+    label_smoothing: Annotated[
+        float | None, typer.Option(help="Of the cross entropy, 0 up to 1; by default the preset's.")
+    ] = None,
+    bias_samples: Annotated[
+        int | None,
+        typer.Option(help="qcfs: after the conversion, correct biases on N training samples; 0 for none."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights, order, spikes and augmentation.")] = 0,
     resume: Annotated[
@@ -95,8 +104,12 @@ def train(
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "weight_decay": weight_decay,
+        "optimiser": optimiser,
         "weight_bits": weight_bits,
         "augment": augment,
+        "cutout": cutout,
+        "label_smoothing": label_smoothing,
+        "bias_samples": bias_samples,
     }
     session = {
         "resume": resume,

@@ -24,7 +24,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 from torchmetrics.classification import MulticlassAccuracy
-from torchvision.transforms.v2 import Compose, RandomCrop, RandomHorizontalFlip
+from torchvision.transforms.v2 import Compose, RandomCrop, RandomErasing, RandomHorizontalFlip
 
 from spikecut.errors import CheckpointError, InputError, Interrupted
 from spikecut.models.data import Split
@@ -38,6 +38,7 @@ from spikecut.models.presets import Preset
 
 Log = Literal["csv", "tensorboard"]
 SHIFT = 4
+MOMENTUM = 0.9
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class _Training(lightning.LightningModule):
         responses: list[Tensor] | None = [] if self.preset.rcs_alpha else None
         if self.preset.method == "qcfs":
             scores = self.network(x[None], responses)
-            loss = functional.cross_entropy(scores[0], labels)
+            loss = functional.cross_entropy(scores[0], labels, label_smoothing=self.preset.label_smoothing)
         else:
             sent = self.network(frames(x, self.encoding, self.preset.timesteps, self.random), responses)
             scores = sent.cumsum(0)
@@ -119,11 +120,13 @@ class _Training(lightning.LightningModule):
         return loss
 
     def _loss(self, sent: Tensor, labels: Tensor) -> Tensor:
-        method, scale = self.preset.method, self.preset.logit_scale
+        method, scale, smoothing = self.preset.method, self.preset.logit_scale, self.preset.label_smoothing
         if method == "slayer":
-            return spike_rate_loss(sent, labels, scale)
+            return spike_rate_loss(sent, labels, scale, smoothing)
         outputs = firing_rate_logits(sent, scale) if self.network.readout == "count" else sent
-        return mean_output_loss(outputs, labels) if method == "ce" else tet_loss(outputs, labels)
+        if method == "ce":
+            return mean_output_loss(outputs, labels, smoothing)
+        return tet_loss(outputs, labels, label_smoothing=smoothing)
 
     def _regulariser(self, responses: list[Tensor], scores: Tensor, labels: Tensor) -> Tensor:
         if self.preset.method == "qcfs":
@@ -131,10 +134,17 @@ class _Training(lightning.LightningModule):
         return rcs_direct(responses, scores, labels)
 
     def configure_optimizers(self) -> Any:
-        """AdamW under a one-cycle schedule."""
+        """AdamW or SGD under a one-cycle schedule; only synaptic weights decay, not biases, norms and thresholds."""
         preset = self.preset
-        optimiser = torch.optim.AdamW(self.parameters(), lr=preset.learning_rate, weight_decay=preset.weight_decay)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, preset.learning_rate, total_steps=self.steps)
+        parts = [[each for each in self.parameters() if (each.ndim > 1) is decays] for decays in (True, False)]
+        groups = [{"params": parts[0]}, {"params": parts[1], "weight_decay": 0.0}]
+        highest, decay, adam = preset.learning_rate, preset.weight_decay, preset.optimiser == "adamw"
+        optimiser: torch.optim.Optimizer
+        if adam:
+            optimiser = torch.optim.AdamW(groups, lr=highest, weight_decay=decay)
+        else:
+            optimiser = torch.optim.SGD(groups, lr=highest, weight_decay=decay, momentum=MOMENTUM, nesterov=True)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, highest, self.steps, cycle_momentum=adam)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -174,11 +184,20 @@ class _KeepState(Callback):
 
 
 class _Augmented(Dataset[tuple[Tensor, ...]]):
-    """Images [N, C, H, W], each shifted by up to 4 pixels and mirrored or not, anew at each reading."""
+    """Images [N, C, H, W], each shifted by up to 4 pixels and mirrored or not, anew at each reading.
 
-    def __init__(self, samples: TensorDataset, sides: tuple[int, ...]) -> None:
+    cutout: side of a square that is painted in the images' mean colour, anywhere; 0 for none. After DeVries and Taylor,
+    "Improved regularization of convolutional neural networks with cutout", 2017; here the square lies wholly inside.
+    """
+
+    def __init__(self, samples: TensorDataset, sides: tuple[int, ...], cutout: int) -> None:
         self.samples = samples
-        self.change = Compose([RandomCrop(list(sides), padding=SHIFT), RandomHorizontalFlip()])
+        changes: list[torch.nn.Module] = [RandomCrop(list(sides), padding=SHIFT), RandomHorizontalFlip()]
+        if cutout:
+            share = cutout**2 / (sides[0] * sides[1])
+            colour = samples.tensors[0].mean((0, 2, 3)).tolist()
+            changes.append(RandomErasing(1.0, scale=(share, share), ratio=(1.0, 1.0), value=colour))
+        self.change = Compose(changes)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -203,7 +222,9 @@ def fit(
     if preset.augment:
         if split.events or len(split.shape) != 3:
             raise InputError("only images [N, C, H, W] can be shifted and mirrored: train without augmentation")
-        samples = _Augmented(samples, split.shape[1:])
+        if preset.cutout >= min(split.shape[1:]):
+            raise InputError(f"cutout {preset.cutout}: the images are {split.shape[1:]}; take a smaller square")
+        samples = _Augmented(samples, split.shape[1:], preset.cutout)
     if session.precision != "32-true":  # what the kernels of half the width are made for
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     training = _Training(network, encoding, preset, seed, split.y)

@@ -1,7 +1,7 @@
 """Hyper-parameters by name: one preset per data set and training method."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from spikecut.errors import InputError
 from spikecut.models.data import DEFAULT_FRAMES, EMULATED, Dataset
@@ -11,6 +11,7 @@ from spikecut.models.neurons.leaky import Reset
 from spikecut.models.zoo import Normalisation
 
 Method = Literal["ce", "qcfs", "slayer", "tebn", "tet"]
+Optimiser = Literal["adamw", "sgd"]
 METHODS: tuple[Method, ...] = ("ce", "qcfs", "slayer", "tebn", "tet")
 NEURONS = {"qcfs": "qcfs", "slayer": "cuba"}
 """What the architectures of a method end in; \"lif\" for the others."""
@@ -31,10 +32,15 @@ class Preset:
         spike rates).
     arch, readout, norm, reset, surrogate: see zoo.build.
     timesteps: T. levels: L of the QCFS activations.
+    optimiser: "adamw" or "sgd" (with Nesterov momentum of 0.9), both under a one-cycle schedule up to learning_rate.
+    weight_decay: of synaptic weights; biases, norms and thresholds do not decay.
     encoding: how samples enter; events enter as events whatever it says.
     logit_scale: of a firing output (see firing_rate_logits); without meaning where the output does not fire.
     rcs_alpha: weight α of the regulariser RCS, 0 for none.
     augment: whether training images are shifted by up to 4 pixels and mirrored at random.
+    cutout: side of a square that augmentation hides as well, 0 for none. label_smoothing: of the cross entropy.
+    bias_samples: of how many training samples the biases of a converted network are corrected (see correct_biases), 0
+        for none.
     train_samples: how many training samples are used, the first of the split; None for all.
     weight_bits: of weights that are rounded while they are trained, 5 to 8 (see quantisation_aware); None for floats.
     """
@@ -46,6 +52,7 @@ class Preset:
     batch_size: int
     learning_rate: float
     weight_decay: float = 1e-2
+    optimiser: Optimiser = "adamw"
     encoding: Encoding = "direct"
     readout: Readout = "membrane"
     norm: Normalisation = "batch"
@@ -55,17 +62,28 @@ class Preset:
     logit_scale: float = 40.0
     rcs_alpha: float = 0.0
     augment: bool = False
+    cutout: int = 0
+    label_smoothing: float = 0.0
+    bias_samples: int = 0
     train_samples: int | None = None
     weight_bits: int | None = None
 
     def __post_init__(self) -> None:
+        if self.optimiser not in get_args(Optimiser):
+            raise InputError(f"optimiser {self.optimiser!r}: expected adamw or sgd")
         for name in ("epochs", "timesteps", "batch_size", "levels", "train_samples"):
             number = getattr(self, name)
             if number is not None and number < 1:
                 raise InputError(f"{name} {number}: expected at least 1")
-        for name in ("rcs_alpha", "weight_decay"):
+        for name in ("rcs_alpha", "weight_decay", "cutout", "bias_samples"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"{name} {getattr(self, name)}: expected 0 or more")
+        if not 0 <= self.label_smoothing < 1:
+            raise InputError(f"label_smoothing {self.label_smoothing}: expected at least 0 and less than 1")
+        if self.cutout and not self.augment:
+            raise InputError("cutout is a part of the augmentation: train with augmentation, or without cutout")
+        if self.bias_samples and self.method != "qcfs":
+            raise InputError(f"biases are corrected after a conversion, and {self.method} converts nothing")
         if not self.learning_rate > 0:
             raise InputError(f"learning_rate {self.learning_rate}: expected a positive number")
 
@@ -114,10 +132,25 @@ def _vision() -> dict[str, Preset]:
             small = _four_steps(method, "small", epochs=15, batch_size=64)
             presets[f"{name}-small-{method}"] = replace(small, train_samples=10_000)
         for name in ("cifar10", "cifar100"):
-            presets[f"{name}-{method}"] = _four_steps(method, "vgg", epochs=40, augment=True)
-            small = _four_steps(method, "vgg7", epochs=36, augment=True)
-            presets[f"{name}-small-{method}"] = replace(small, weight_decay=0.2)
+            for size, body in (("", "vgg"), ("-small", "vgg6")):
+                preset = _four_steps(method, body, epochs=45, augment=True)
+                presets[f"{name}{size}-{method}"] = _long(preset) if method == "qcfs" else preset
     return presets
+
+
+def _long(preset: Preset) -> Preset:
+    """For many epochs on few images: the optimiser and the regularisation that QCFS was published with, but cutout is
+    smaller and there is no AutoAugment; and biases are corrected.
+    """
+    return replace(
+        preset,
+        optimiser="sgd",
+        learning_rate=0.1,
+        weight_decay=5e-4,
+        label_smoothing=0.1,
+        cutout=8,
+        bias_samples=1000,
+    )
 
 
 def _events() -> dict[str, Preset]:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from spikecut.errors import InputError
+from spikecut.models.bias_correction import correct_biases
 from spikecut.models.convert import qcfs_to_spiking
 from spikecut.models.data import Dataset, Split
 from spikecut.models.encoding import InputEncoding, encoding_for, frames
@@ -23,6 +24,7 @@ from spikecut.models.quantisation_aware import keep_rounded, round_while_trainin
 from spikecut.models.zoo import build
 
 EVALUATION_BATCH = 256
+OPTIMISERS = {"adamw": "AdamW", "sgd": "SGD, Nesterov momentum 0.9"}
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def train(
     if not all(bool(torch.isfinite(parameter).all()) for parameter in network.parameters()):
         raise InputError("the training diverged: a weight is not finite; try another seed or fewer epochs")
     if preset.method == "qcfs":
-        network = qcfs_to_spiking(network)
+        network = _converted(network, samples, preset, session)
         arguments["converted"] = True
     network.eval().requires_grad_(False)
     with _torch_threads(session.threads):
@@ -142,6 +144,25 @@ def _arguments(preset: Preset, dataset: Dataset) -> dict[str, Any]:
         return arguments | {"reset": preset.reset}
     tebn = {"timesteps": preset.timesteps} if preset.norm == "tebn" else {}
     return arguments | {"reset": preset.reset, "surrogate": preset.surrogate} | tebn
+
+
+def _converted(network: SpikingNetwork, samples: Split, preset: Preset, session: Session) -> SpikingNetwork:
+    """The network that spikes in the place of a QCFS network, its biases corrected if the preset says so."""
+    spiking = qcfs_to_spiking(network)
+    if preset.bias_samples:
+        x = torch.from_numpy(_spread_samples(samples, preset.bias_samples).x)
+        with _torch_threads(session.threads):
+            correct_biases(spiking, network, x, preset.timesteps)
+    return spiking
+
+
+def _spread_samples(split: Split, count: int) -> Split:
+    """So many samples, evenly from the whole split: files may come class by class."""
+    if count > len(split):
+        raise InputError(
+            f"{count} samples are wanted to correct biases, the training split has {len(split)}: take fewer"
+        )
+    return split.take(np.linspace(0, len(split) - 1, count).round().astype(np.int64))
 
 
 def _chosen_samples(split: Split, count: int | None) -> Split:
@@ -202,9 +223,12 @@ def _recipe(
         "rcs_alpha": preset.rcs_alpha,
         "train_samples": preset.train_samples or len(dataset.train),
         "augment": preset.augment,
+        "cutout": preset.cutout,
+        "label_smoothing": preset.label_smoothing,
+        "bias_samples": preset.bias_samples,
         "weight_bits": preset.weight_bits,
         "optimiser": {
-            "name": "AdamW",
+            "name": OPTIMISERS[preset.optimiser],
             "schedule": "one-cycle",
             "learning_rate": preset.learning_rate,
             "weight_decay": preset.weight_decay,

@@ -45,15 +45,14 @@ BODIES = {
         (Convolution(32), Convolution(32, stride=2), Convolution(64), Convolution(64, stride=2)), hidden=(128,)
     ),
     "strided": Body((Convolution(32, stride=2), Convolution(64), Convolution(64, stride=2)), hidden=(128,)),
-    "vgg7": Body(
+    "vgg6": Body(
         (
-            Convolution(32),
-            Convolution(64, pool=2),
+            Convolution(64),
             Convolution(64),
             Convolution(128, pool=2),
-            Convolution(128),
+            Convolution(160, pool=2),
+            Convolution(160),
             Convolution(192, pool=2),
-            Convolution(192),
         ),
         pool=4,
     ),
@@ -211,7 +210,7 @@ def build(
         small: conv 8 and 16, stride 2, 48 hidden neurons; below 50,000 parameters for 28 × 28.
         conv: conv 32, 32 stride 2, 64, 64 stride 2, 128 hidden neurons; for 28 × 28.
         strided: conv 32 stride 2, 64, 64 stride 2, 128 hidden neurons; for 28 × 28.
-        vgg7: conv 32, 64, 64, 128, 128, 192, 192, average pooling; 0.8 million parameters, for 32 × 32.
+        vgg6: conv 64, 64, 128, 160, 160, 192, average pooling; 0.8 million parameters, for 32 × 32.
         vgg: conv 64, 64, 128, 128, 256, 256, average pooling; for 32 × 32.
         vggsnn: conv 64, 128, 256, 256, 512, 512, 512, 512, average pooling (after Deng et al., ICLR 2022); for event
             frames of 48 × 48 or 32 × 32.

@@ -71,7 +71,7 @@ def card(name: str, size: int, recipe: dict[str, Any], data: Dataset, floats: An
         "",
         f"- Data: {data.name}, {recipe['train_samples']} training samples, {len(data.calibration)} held out for "
         f"calibration, {len(data.test)} for the test.{note}",
-        f"- Training: {METHODS[recipe['method']]}, {recipe['epochs']} epochs, AdamW, one-cycle to "
+        f"- Training: {METHODS[recipe['method']]}, {recipe['epochs']} epochs, {optimiser['name']}, one-cycle to "
         f"{optimiser['learning_rate']:g}, batches of {optimiser['batch_size']}, seed {recipe['seed']}, RCS "
         + (f"with α = {alpha:g}." if alpha else "off."),
         f"- Network: {recipe['arch']}, T = {horizon}, input {recipe['input']['encoding']}; {size:,} bytes, synapses as "

@@ -117,8 +117,11 @@ def measure(
     }
 
 
-def run_job(job: Job, data: Path | None, results: Path, states: Path, **changes: Any) -> Path:
-    """Train and measure, unless that is done; the result's file. changes: of the preset, for a trial."""
+def run_job(job: Job, data: Path | None, results: Path, states: Path, threads: int = 1, **changes: Any) -> Path:
+    """Train and measure, unless that is done; the result's file.
+
+    threads: of torch. changes: of the preset, for a trial.
+    """
     target = results / f"{job.name}.json"
     if target.is_file():
         return target
@@ -128,7 +131,7 @@ def run_job(job: Job, data: Path | None, results: Path, states: Path, **changes:
     states.mkdir(parents=True, exist_ok=True)
     results.mkdir(parents=True, exist_ok=True)
     state = states / f"{job.name}.training"
-    session = Session(state=state, resume=state.is_file(), precision=job.precision)
+    session = Session(state=state, resume=state.is_file(), precision=job.precision, threads=threads)
     trained = train(preset.method, dataset, seed=job.seed, preset=preset, session=session)
     save_checkpoint(states / f"{job.name}.safetensors", trained.network, trained.recipe)
     encoding = InputEncoding(**trained.recipe["input"])
@@ -257,7 +260,7 @@ def write_document() -> None:
     os.replace(partial, DOCUMENT)
 
 
-def run_jobs(jobs: list[Job], data: Path | None) -> None:
+def run_jobs(jobs: list[Job], data: Path | None, threads: int) -> None:
     """Run what is not finished. One run at a time; a job that cannot be run is named and left out."""
     STATES.mkdir(parents=True, exist_ok=True)
     with (STATES / "lock").open("w") as lock:
@@ -268,7 +271,7 @@ def run_jobs(jobs: list[Job], data: Path | None) -> None:
         for number, job in enumerate(jobs, 1):
             print(f"{number} of {len(jobs)}: {job.name}", flush=True)
             try:
-                run_job(job, data, RESULTS, STATES)
+                run_job(job, data, RESULTS, STATES, threads)
             except (Interrupted, KeyboardInterrupt):
                 sys.exit(f"{job.name}: interrupted; run it again to go on")
             except SpikecutError as error:
@@ -301,6 +304,7 @@ def main() -> None:
         one = commands.add_parser(command)
         one.add_argument("grid", choices=[*GRIDS, "all"])
         one.add_argument("--data", type=Path, help="folder of the image data sets; else SPIKECUT_DATA")
+        one.add_argument("--threads", type=int, default=1, help="of torch; other sums, so a slightly other network")
     commands.add_parser("table")
     given = parser.parse_args()
     if given.command == "start":
@@ -308,7 +312,8 @@ def main() -> None:
     elif given.command == "table":
         write_document()
     else:
-        run_jobs([job for grid, jobs in GRIDS.items() if given.grid in (grid, "all") for job in jobs], given.data)
+        jobs = [job for grid, jobs in GRIDS.items() if given.grid in (grid, "all") for job in jobs]
+        run_jobs(jobs, given.data, given.threads)
 
 
 if __name__ == "__main__":

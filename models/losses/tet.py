@@ -7,19 +7,22 @@ from torch import Tensor
 from spikecut.errors import InputError
 
 
-def tet_loss(outputs: Tensor, labels: Tensor, regulariser: float = 0.0, target: float = 1.0) -> Tensor:
+def tet_loss(
+    outputs: Tensor, labels: Tensor, regulariser: float = 0.0, target: float = 1.0, label_smoothing: float = 0.0
+) -> Tensor:
     """(1 - λ) · mean over t of cross entropy(outputs[t], labels) + λ · mean of (outputs - target)².
 
     Deng, Li, Zhang, Gu, "Temporal efficient training of spiking neural network via gradient re-weighting", ICLR 2022,
     equations 10 to 12.
 
     outputs: float [T, N, classes], logits at each timestep; labels: int64 [N]; regulariser: λ in [0, 1]; target: the
-    constant φ that the regulariser pulls every output to. Returns a scalar. InputError for a λ outside its range.
+    constant φ that the regulariser pulls every output to; label_smoothing: torch's. Returns a scalar. InputError for a λ outside its range.
     """
     if not 0 <= regulariser <= 1:
         raise InputError(f"TET regulariser {regulariser}: expected a number between 0 and 1")
     timesteps = outputs.shape[0]
-    cross_entropy = functional.cross_entropy(outputs.flatten(0, 1), labels.repeat(timesteps))
+    repeated = labels.repeat(timesteps)
+    cross_entropy = functional.cross_entropy(outputs.flatten(0, 1), repeated, label_smoothing=label_smoothing)
     if regulariser == 0:
         return cross_entropy
     return (1 - regulariser) * cross_entropy + regulariser * (outputs - target).square().mean()

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import TensorDataset
 
 from spikecut.errors import CheckpointError, InputError, Interrupted
 from spikecut.models import loop
@@ -132,3 +133,38 @@ def test_what_cannot_be_done_is_refused_in_one_line(few, tmp_path):
     vectors = Dataset("vectors", part, part, part, labels=("a", "b"))
     with pytest.raises(InputError, match="can be shifted and mirrored"):
         train("ce", vectors, preset=replace(preset, augment=True, arch="mlp-lif"))
+
+
+def test_cutout_hides_one_square_of_the_mean_colour_in_each_image():
+    random = torch.Generator().manual_seed(0)
+    x = 0.1 + torch.rand(40, 3, 16, 20, generator=random)
+    images = TensorDataset(x, torch.arange(40))
+    torch.manual_seed(1)
+    places = set()
+    for image, label in loop._Augmented(images, (16, 20), cutout=5):
+        hidden = (image == x.mean((0, 2, 3))[:, None, None]).all(0)
+        rows, columns = hidden.any(1).nonzero().flatten(), hidden.any(0).nonzero().flatten()
+        assert int(hidden.sum()) == 25 and len(rows) == len(columns) == 5
+        places.add((int(rows[0]), int(columns[0])))
+        if label == 39:
+            break
+    assert len(places) > 20
+    seen = [image for image, _ in (loop._Augmented(images, (16, 20), cutout=0)[position] for position in range(40))]
+    assert not any((image == x.mean((0, 2, 3))[:, None, None]).all(0).any() for image in seen)
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
+def test_only_synaptic_weights_decay(few, monkeypatch, optimiser):
+    """Where no gradient comes, weight decay alone moves what it acts on."""
+    kept = {}
+
+    def step(self, batch, batch_index):
+        kept["before"] = kept.get("before") or {n: p.detach().clone() for n, p in self.network.named_parameters()}
+        kept["after"] = dict(self.network.named_parameters())
+        return sum(parameter.sum() for parameter in self.network.parameters()) * 0
+
+    monkeypatch.setattr(loop._Training, "training_step", step)
+    preset = replace(PRESETS["digits-qcfs"], epochs=1, weight_decay=0.5, norm="batch", optimiser=optimiser)
+    train("qcfs", few, preset=preset)
+    moved = {name: not torch.equal(kept["before"][name], kept["after"][name]) for name in kept["before"]}
+    assert moved == {name: name.endswith("synapse.weight") for name in moved} and sum(moved.values()) == 3

@@ -107,3 +107,32 @@ def test_conversion_refuses_what_it_cannot_convert():
 def test_values_outside_their_range_are_refused(arguments):
     with pytest.raises(InputError, match="expected"):
         QCFS(*arguments)
+
+
+def by_elementary_operations(pre_activations, threshold, levels):
+    """The activation from operations that torch differentiates itself; the floor passes its gradient on."""
+    scaled = pre_activations * levels / threshold + 0.5
+    floored = scaled + (scaled.floor() - scaled).detach()
+    return threshold * (floored / levels).clamp(0, 1)
+
+
+@given(
+    levels=st.integers(1, 16),
+    threshold=st.floats(0.05, 8.0),
+    values=st.lists(st.floats(-10, 10), min_size=1, max_size=30),
+    seed=st.integers(0, 99),
+)
+def test_gradients_are_those_of_the_elementary_operations(levels, threshold, values, seed):
+    scaled = torch.tensor(values, dtype=torch.float64) * levels / threshold + 0.5
+    kinks = torch.tensor([0.0, levels + 1.0], dtype=torch.float64)
+    scaled = scaled[(scaled[:, None] - kinks).abs().min(1).values > 1e-9]  # at a kink each says another one-sided slope
+    outer = torch.randn(len(scaled), dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    found = []
+    for ours in (True, False):
+        activation = QCFS(levels, threshold).double()
+        inputs = ((scaled - 0.5) * threshold / levels).requires_grad_()
+        sent = activation(inputs) if ours else by_elementary_operations(inputs, activation.threshold, levels)
+        (sent * outer).sum().backward()
+        found.append((sent.detach(), inputs.grad, activation.threshold.grad))
+    for got, expected in zip(*found, strict=True):
+        assert torch.allclose(got, expected, rtol=1e-9, atol=1e-9)

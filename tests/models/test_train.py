@@ -221,7 +221,18 @@ def test_qcfs_is_refused_for_events():
 
 @pytest.mark.parametrize(
     "change",
-    [{"epochs": 0}, {"rcs_alpha": -0.1}, {"rcs_alpha": float("nan")}, {"learning_rate": 0.0}, {"train_samples": 0}],
+    [
+        {"epochs": 0},
+        {"rcs_alpha": -0.1},
+        {"rcs_alpha": float("nan")},
+        {"learning_rate": 0.0},
+        {"train_samples": 0},
+        {"optimiser": "lion"},
+        {"label_smoothing": 1.0},
+        {"label_smoothing": float("nan")},
+        {"cutout": -1},
+        {"cutout": 2},  # without augmentation
+    ],
 )
 def test_presets_check_themselves(change):
     with pytest.raises(InputError, match=next(iter(change))):
@@ -236,3 +247,33 @@ def test_a_subset_is_the_first_samples_of_the_split(digits):
     assert first.accuracy == again.accuracy and first.recipe["train_samples"] == 64
     with pytest.raises(InputError, match="900 training samples are wanted"):
         train("ce", digits, preset=replace(preset, train_samples=900))
+
+
+def test_biases_are_corrected_after_the_conversion_and_nothing_else_is(digits):
+    preset = replace(PRESETS["digits-qcfs"], epochs=3, timesteps=4, levels=4)
+    plain = train("qcfs", digits, preset=preset)
+    corrected = train("qcfs", digits, preset=replace(preset, bias_samples=200))
+    assert corrected.recipe["bias_samples"] == 200 and plain.recipe["bias_samples"] == 0
+    before = plain.network.state_dict()
+    after = corrected.network.state_dict()
+    moved = {name: float((tensor - before[name]).abs().max()) for name, tensor in after.items()}
+    assert all(name.endswith("synapse.bias") for name, distance in moved.items() if distance)
+    assert moved["stages.0.synapse.bias"] < 1e-5  # the first layer's currents are constant: nothing to correct
+    assert min(moved["stages.1.synapse.bias"], moved["stages.2.synapse.bias"]) > 1e-3
+    for change, message in (
+        ({"bias_samples": 900}, "the training split has 847"),
+        ({"method": "tet"}, "converts nothing"),
+    ):
+        with pytest.raises(InputError, match=message):
+            train("qcfs", digits, preset=replace(preset, **({"bias_samples": 1, "epochs": 1} | change)))
+
+
+def test_sgd_with_smoothed_labels_and_cutout_learns(digits):
+    preset = replace(PRESETS["digits-qcfs"], epochs=12, optimiser="sgd", learning_rate=0.1, norm="batch")
+    trained = train("qcfs", digits, preset=replace(preset, label_smoothing=0.1))
+    assert trained.accuracy[-1] >= 0.93
+    assert trained.recipe["optimiser"]["name"] == "SGD, Nesterov momentum 0.9"
+    hidden = replace(preset, augment=True, cutout=3, epochs=1)
+    assert train("qcfs", digits, preset=hidden).recipe["cutout"] == 3
+    with pytest.raises(InputError, match=r"cutout 8: the images are \(8, 8\)"):
+        train("qcfs", digits, preset=replace(hidden, cutout=8))
