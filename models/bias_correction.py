@@ -28,8 +28,8 @@ def correct_biases(spiking: SpikingNetwork, trained: SpikingNetwork, x: Tensor, 
     networks calibration", ICML 2021 (bias correction). A bias shifts the mean by less than itself, so each layer is
     measured and corrected three times.
 
-    spiking: what qcfs_to_spiking made of `trained`; changed in place. x: training samples [N, *shape], float32; labels are
-    not used. timesteps: the horizon T that it is corrected for.
+    spiking: what qcfs_to_spiking made of `trained`; changed in place. x: training samples [N, *shape], float32, without
+    their labels. timesteps: the horizon T that it is corrected for.
 
     InputError for a layer without a bias.
     """
@@ -52,7 +52,7 @@ def _means(network: SpikingNetwork, x: Tensor, timesteps: int) -> dict[str, Tens
     """Name of the stage → what each of its channels sends, mean over samples, places and timesteps, [C]."""
     sums: dict[str, Tensor] = {}
     with torch.no_grad(), _evaluation(network), _listening(network, sums):
-        for part in x.split(BATCH):
+        for part in torch.split(x, BATCH):
             network(part.expand(timesteps, *part.shape))
     return {name: total / (len(x) * timesteps) for name, total in sums.items()}
 

@@ -134,15 +134,15 @@ class _Training(lightning.LightningModule):
         return rcs_direct(responses, scores, labels)
 
     def configure_optimizers(self) -> Any:
-        """AdamW or SGD under a one-cycle schedule; only synaptic weights decay, not biases, norms and thresholds."""
-        preset = self.preset
-        parts = [[each for each in self.parameters() if (each.ndim > 1) is decays] for decays in (True, False)]
-        groups = [{"params": parts[0]}, {"params": parts[1], "weight_decay": 0.0}]
-        highest, decay, adam = preset.learning_rate, preset.weight_decay, preset.optimiser == "adamw"
+        """AdamW, or SGD, under a one-cycle schedule; under SGD biases, norms and thresholds do not decay."""
+        highest, decay, adam = self.preset.learning_rate, self.preset.weight_decay, self.preset.optimiser == "adamw"
         optimiser: torch.optim.Optimizer
         if adam:
-            optimiser = torch.optim.AdamW(groups, lr=highest, weight_decay=decay)
+            optimiser = torch.optim.AdamW(self.parameters(), lr=highest, weight_decay=decay)
         else:
+            weights = [parameter for parameter in self.parameters() if parameter.ndim > 1]
+            others = [parameter for parameter in self.parameters() if parameter.ndim <= 1]
+            groups: list[dict[str, Any]] = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
             optimiser = torch.optim.SGD(groups, lr=highest, weight_decay=decay, momentum=MOMENTUM, nesterov=True)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, highest, self.steps, cycle_momentum=adam)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -33,7 +33,7 @@ class Preset:
     arch, readout, norm, reset, surrogate: see zoo.build.
     timesteps: T. levels: L of the QCFS activations.
     optimiser: "adamw" or "sgd" (with Nesterov momentum of 0.9), both under a one-cycle schedule up to learning_rate.
-    weight_decay: of synaptic weights; biases, norms and thresholds do not decay.
+    weight_decay: with adamw of all parameters, with sgd of synaptic weights only.
     encoding: how samples enter; events enter as events whatever it says.
     logit_scale: of a firing output (see firing_rate_logits); without meaning where the output does not fire.
     rcs_alpha: weight α of the regulariser RCS, 0 for none.

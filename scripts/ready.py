@@ -56,6 +56,19 @@ def integers(name: str, network: SpikingNetwork, recipe: dict[str, Any], data: D
     }
 
 
+def regularisation(recipe: dict[str, Any]) -> str:
+    """What else the training did, as sentences."""
+    said = ""
+    if recipe["augment"]:
+        square = f", a square of {recipe['cutout']} × {recipe['cutout']} hidden" if recipe["cutout"] else ""
+        said += f" Images were shifted and mirrored at random{square}."
+    if recipe["label_smoothing"]:
+        said += f" Labels smoothed by {recipe['label_smoothing']:g}."
+    if recipe["bias_samples"]:
+        said += f" Biases corrected after the conversion on {recipe['bias_samples']} training samples."
+    return said
+
+
 def card(name: str, size: int, recipe: dict[str, Any], data: Dataset, floats: Any, found: dict[str, Any]) -> str:
     """The card, in Markdown."""
     horizon = recipe["horizon"]
@@ -73,7 +86,8 @@ def card(name: str, size: int, recipe: dict[str, Any], data: Dataset, floats: An
         f"calibration, {len(data.test)} for the test.{note}",
         f"- Training: {METHODS[recipe['method']]}, {recipe['epochs']} epochs, {optimiser['name']}, one-cycle to "
         f"{optimiser['learning_rate']:g}, batches of {optimiser['batch_size']}, seed {recipe['seed']}, RCS "
-        + (f"with α = {alpha:g}." if alpha else "off."),
+        + (f"with α = {alpha:g}." if alpha else "off.")
+        + regularisation(recipe),
         f"- Network: {recipe['arch']}, T = {horizon}, input {recipe['input']['encoding']}; {size:,} bytes, synapses as "
         "float16.",
         f"- Train it again: `{command} --out {name}.safetensors`, then `python scripts/ready.py {name} "

@@ -239,7 +239,8 @@ were not at hand and are not repeated here.
 
 - Networks and data are smaller: chains of three to seven layers on digits, Fashion-MNIST and CIFAR-10, T = 4, 8 or 16;
   the authors' scripts train ResNet-18 and others, and their data sets go up to Tiny-ImageNet and recorded events.
-- AdamW under a one-cycle schedule for few epochs; the authors' scripts: SGD under cosine annealing for 300.
+- AdamW (CIFAR-10: SGD) under a one-cycle schedule for few epochs; the authors' scripts: SGD under cosine annealing for
+  300. QCFS on CIFAR-10 has its biases corrected after the conversion (docs/decisions/0013).
 - Top-K thresholds are fitted to calibration samples that were never trained on; the authors' code fits them to training
   samples, over 100 bins.
 - CIFAR-10 is read from JPEG files, which are lossy.

@@ -30,9 +30,12 @@ class _ClipFloorShift(torch.autograd.Function):
         pre_activations, sent, threshold = ctx.saved_tensors
         value, levels = threshold.item(), ctx.levels
         low, high = -value / (2 * levels), value * (levels + 0.5) / levels
-        inside = torch.ops.aten.hardtanh_backward(gradients[0], pre_activations, low, high)
-        by_threshold = (gradients[0] * sent).addcmul_(inside, pre_activations, value=-1).sum() / value
-        return inside, by_threshold.to(threshold.dtype), None
+        inside = torch.ops.aten.hardtanh_backward(  # type: ignore[attr-defined]
+            gradients[0], pre_activations, low, high
+        )
+        parts = (gradients[0] * sent).addcmul_(inside, pre_activations, value=-1)
+        total = parts.sum(dtype=threshold.dtype if parts.dtype == torch.float16 else None)  # beyond float16's range
+        return inside, total.to(threshold.dtype) / value, None
 
 
 class QCFS(nn.Module):

@@ -16,7 +16,9 @@ def tet_loss(
     equations 10 to 12.
 
     outputs: float [T, N, classes], logits at each timestep; labels: int64 [N]; regulariser: λ in [0, 1]; target: the
-    constant φ that the regulariser pulls every output to; label_smoothing: torch's. Returns a scalar. InputError for a λ outside its range.
+    constant φ that the regulariser pulls every output to; label_smoothing: torch's. Returns a scalar.
+
+    InputError for a λ outside its range.
     """
     if not 0 <= regulariser <= 1:
         raise InputError(f"TET regulariser {regulariser}: expected a number between 0 and 1")
