@@ -86,6 +86,7 @@ def train(
     ] = None,
     accelerator: Annotated[str, typer.Option(help="cpu, gpu or auto.")] = "cpu",
     precision: Annotated[str, typer.Option(help="32-true, bf16-mixed or 16-mixed.")] = "32-true",
+    devices: Annotated[int, typer.Option(min=1, help="Devices that share each batch; on the CPU, processes.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
     as_json: Json = False,
 ) -> None:
@@ -117,6 +118,7 @@ def train(
         "logs": tuple(log or ()),
         "accelerator": accelerator,
         "precision": precision,
+        "devices": devices,
         "threads": threads,
     }
     report(train_checkpoint(out, dataset, method, preset, data, seed, changes, session, start), as_json)

@@ -82,7 +82,8 @@ def recipe_horizon(recipe: Mapping[str, Any]) -> int:
     horizon = recipe.get("horizon")
     if type(horizon) is not int or not 1 <= horizon <= MAXIMUM_HORIZON:
         raise CheckpointError(
-            f"the checkpoint's recipe gives horizon T = {horizon!r}, not 1 to {MAXIMUM_HORIZON}; train again"
+            f"horizon T = {horizon!r}: expected 1 to {MAXIMUM_HORIZON}; give a smaller --horizon or --timesteps; if "
+            "it is a checkpoint's own recipe that says so, train it again"
         )
     return horizon
 

@@ -14,20 +14,20 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import lightning.pytorch as lightning
-import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as functional
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.multiprocessing.spawn import ProcessRaisedException
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, TensorDataset
 from torchmetrics.classification import MulticlassAccuracy
 from torchvision.transforms.v2 import Compose, RandomCrop, RandomErasing, RandomHorizontalFlip
 
 from spikecut.errors import CheckpointError, InputError, Interrupted
 from spikecut.models.data import Split
+from spikecut.models.data.dataset import IntArray
 from spikecut.models.encoding import InputEncoding, frames
 from spikecut.models.losses.mean_output import mean_output_loss
 from spikecut.models.losses.rcs import rcs_conversion, rcs_direct
@@ -39,6 +39,8 @@ from spikecut.models.presets import Preset
 Log = Literal["csv", "tensorboard"]
 SHIFT = 4
 MOMENTUM = 0.9
+UNREADABLE = (pickle.UnpicklingError, RuntimeError, KeyError, EOFError, TypeError, ValueError, ProcessRaisedException)
+"""What reading the state of another training, or a broken one, raises."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class Session:
     logs, log_folder: "csv" and "tensorboard" write loss and training accuracy of each epoch below log_folder.
     patience: stop when the training loss has not fallen for so many epochs; None never does.
     accelerator, precision: Lightning's ("cpu", "gpu", "auto"; "32-true", "bf16-mixed", "16-mixed").
+    devices: that share each batch (Lightning's ddp_spawn; on the CPU, processes). Each normalises its own part, and RCS
+        looks for the worst sample of its own part, so more devices give another network.
     threads: of torch. On networks as small as the digits' a second one gains little, and on a busy machine two that
         wait for each other at every operation are ten times slower than one.
     progress: show a progress bar.
@@ -64,6 +68,7 @@ class Session:
     patience: int | None = None
     accelerator: str = "cpu"
     precision: str = "32-true"
+    devices: int = 1
     threads: int = 1
     progress: bool = False
 
@@ -71,7 +76,7 @@ class Session:
         for log in self.logs:
             if log not in get_args(Log):
                 raise InputError(f"log {log!r} is unknown: choose one of {', '.join(get_args(Log))}")
-        for name in ("patience", "threads"):
+        for name in ("patience", "threads", "devices"):
             number = getattr(self, name)
             if number is not None and number < 1:
                 raise InputError(f"{name} {number}: expected at least 1")
@@ -83,21 +88,41 @@ class _Training(lightning.LightningModule):
     """Steps, loss and optimiser. The methods share them but for the loss of a batch."""
 
     def __init__(
-        self, network: SpikingNetwork, encoding: InputEncoding, preset: Preset, seed: int, labels: npt.NDArray[np.int64]
+        self,
+        network: SpikingNetwork,
+        samples: Any,
+        labels: IntArray,
+        encoding: InputEncoding,
+        preset: Preset,
+        seed: int,
     ) -> None:
         super().__init__()
         self.network = network
+        self.samples = samples
         self.encoding = encoding
         self.preset = preset
+        self.seed = seed
         self.steps = preset.epochs * -(-len(labels) // preset.batch_size)
         begins = hashlib.sha256(labels.tobytes())
         for tensor in network.state_dict().values():  # another --from is another training
             begins.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         self.identity = repr((preset, encoding, seed, begins.hexdigest()))
-        self.random = torch.Generator().manual_seed(seed)
-        self.order = torch.Generator().manual_seed(seed)
         classes = list(network.chain())[-1].synapse.weight.shape[0]
         self.accuracy = MulticlassAccuracy(classes, average="micro")
+
+    def setup(self, stage: str) -> None:
+        """What each process makes for itself: generators cannot be sent to another, and each has its own loggers."""
+        _lightning_logger().setLevel(logging.ERROR)
+        self.random = torch.Generator().manual_seed(self.seed)
+        self.order = torch.Generator().manual_seed(self.seed)
+
+    def train_dataloader(self) -> Any:
+        """Batches in an order drawn from the seed; of several devices each takes its part of a batch."""
+        count, size = self.trainer.world_size, self.preset.batch_size
+        if count == 1:
+            return DataLoader(self.samples, batch_size=size, shuffle=True, generator=self.order)
+        sampler: Any = DistributedSampler(self.samples, count, self.trainer.global_rank, seed=self.seed)
+        return DataLoader(self.samples, batch_size=size // count, sampler=sampler)
 
     def training_step(self, batch: list[Tensor], batch_index: int) -> Tensor:
         """Loss of one batch: the method's, plus α times RCS."""
@@ -112,10 +137,10 @@ class _Training(lightning.LightningModule):
             loss = self._loss(sent, labels)
         if responses is not None:
             rcs = self._regulariser(responses, scores, labels)
-            self.log("rcs", rcs, on_step=False, on_epoch=True)
+            self.log("rcs", rcs, on_step=False, on_epoch=True, sync_dist=True)
             loss = loss + self.preset.rcs_alpha * rcs
         self.accuracy(scores[-1], labels)
-        self.log("loss", loss, on_step=False, on_epoch=True, prog_bar=True)
+        self.log("loss", loss, on_step=False, on_epoch=True, prog_bar=True, sync_dist=True)
         self.log("accuracy", self.accuracy, on_step=False, on_epoch=True, prog_bar=True)
         return loss
 
@@ -175,8 +200,9 @@ class _KeepState(Callback):
         """Called by Lightning."""
         partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
         try:
-            trainer.save_checkpoint(partial)
-            os.replace(partial, self.path)
+            trainer.save_checkpoint(partial)  # all processes take part, the first one writes
+            if trainer.is_global_zero:
+                os.replace(partial, self.path)
         except OSError as exc:
             raise InputError(f"{self.path}: the state cannot be written: {exc.strerror}") from exc
         finally:
@@ -216,7 +242,7 @@ def fit(
     ------
     Interrupted: Ctrl-C, where the state after the last epoch was kept.
     CheckpointError: the state to go on from is foreign, broken, or of another training.
-    InputError: samples cannot be augmented, or tensorboard is not installed.
+    InputError: samples cannot be augmented, devices cannot share a batch evenly, or tensorboard is not installed.
     """
     samples: Any = TensorDataset(torch.from_numpy(split.x), torch.from_numpy(split.y))
     if preset.augment:
@@ -225,12 +251,13 @@ def fit(
         if preset.cutout >= min(split.shape[1:]):
             raise InputError(f"cutout {preset.cutout}: the images are {split.shape[1:]}; take a smaller square")
         samples = _Augmented(samples, split.shape[1:], preset.cutout)
+    if preset.batch_size % session.devices:
+        raise InputError(f"{session.devices} devices cannot share batches of {preset.batch_size}: give --batch-size")
     if session.precision != "32-true":  # what the kernels of half the width are made for
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    training = _Training(network, encoding, preset, seed, split.y)
-    loader: Any = DataLoader(samples, batch_size=preset.batch_size, shuffle=True, generator=training.order)
+    training = _Training(network, samples, split.y, encoding, preset, seed)
     with _quiet_lightning(), _interrupts(session):
-        _run(_trainer(preset.epochs, session), training, loader, session)
+        _run(_trainer(preset.epochs, session), training, session)
     network.cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     if session.state is not None:
         session.state.unlink(missing_ok=True)
@@ -241,7 +268,8 @@ def _trainer(epochs: int, session: Session) -> lightning.Trainer:
     try:
         return lightning.Trainer(
             accelerator=session.accelerator,
-            devices=1,
+            devices=session.devices,
+            strategy="ddp_spawn" if session.devices > 1 else "auto",
             precision=session.precision,  # type: ignore[arg-type]
             max_epochs=epochs,
             logger=loggers or False,
@@ -257,17 +285,21 @@ def _trainer(epochs: int, session: Session) -> lightning.Trainer:
         ) from exc
 
 
-def _run(trainer: lightning.Trainer, training: _Training, loader: Any, session: Session) -> None:
-    if not session.resume:
-        trainer.fit(training, loader)
-        return
-    try:  # weights_only: torch reads tensors and plain data, and refuses code
-        trainer.fit(training, loader, ckpt_path=session.state, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, KeyError, EOFError, TypeError, ValueError) as exc:
-        raise CheckpointError(
-            f"{session.state}: not the state of this training ({type(exc).__name__}); give the same arguments, or "
-            "train anew without --resume"
-        ) from exc
+def _run(trainer: lightning.Trainer, training: _Training, session: Session) -> None:
+    try:
+        if session.resume:  # weights_only: torch reads tensors and plain data, and refuses code
+            trainer.fit(training, ckpt_path=session.state, weights_only=True)
+        else:
+            trainer.fit(training)
+    except UNREADABLE as exc:
+        if session.resume:
+            raise CheckpointError(
+                f"{session.state}: not the state of this training ({type(exc).__name__}); give the same arguments, or "
+                "train anew without --resume"
+            ) from exc
+        if isinstance(exc, ProcessRaisedException):
+            raise InputError(f"one of {session.devices} processes failed: {str(exc).strip().splitlines()[-1]}") from exc
+        raise
 
 
 def _callbacks(session: Session) -> list[Any]:
@@ -289,10 +321,14 @@ def _loggers(session: Session) -> list[Logger]:
         ) from exc
 
 
+def _lightning_logger() -> logging.Logger:
+    return logging.getLogger("lightning.pytorch")
+
+
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
     """Hold back Lightning's banner, and its advice about worker processes, which this small data does not need."""
-    logger = logging.getLogger("lightning.pytorch")
+    logger = _lightning_logger()
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:

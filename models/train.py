@@ -126,7 +126,10 @@ def train(
     network.eval().requires_grad_(False)
     with _torch_threads(session.threads):
         accuracy = accuracy_per_timestep(network, dataset.test, encoding, preset.timesteps, seed)
-    recipe = _recipe(dataset, arguments, preset, encoding, seed) | {"precision": session.precision}
+    recipe = _recipe(dataset, arguments, preset, encoding, seed) | {
+        "precision": session.precision,
+        "devices": session.devices,
+    }
     return TrainedNetwork(network, recipe, accuracy)
 
 

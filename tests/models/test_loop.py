@@ -167,3 +167,19 @@ def test_under_sgd_only_synaptic_weights_decay(few, monkeypatch):
     train("qcfs", few, preset=preset)
     moved = {name: not torch.equal(kept["before"][name], kept["after"][name]) for name in kept["before"]}
     assert moved == {name: name.endswith("synapse.weight") for name in moved} and sum(moved.values()) == 3
+
+
+def test_two_processes_share_each_batch(few, tmp_path):
+    preset = replace(PRESETS["digits-ce"], epochs=6)
+    session = Session(devices=2, state=tmp_path / "state", logs=("csv",), log_folder=tmp_path / "logs")
+    trained = train("ce", few, preset=preset, session=session)
+    assert trained.recipe["devices"] == 2 and [path.name for path in tmp_path.iterdir()] == ["logs"]
+    assert trained.accuracy[-1] >= 0.5
+    alone = train("ce", few, preset=preset)
+    weights = [network.state_dict()["stages.0.synapse.weight"] for network in (trained.network, alone.network)]
+    assert not torch.equal(*weights)  # each process normalises its own part
+    (path,) = (tmp_path / "logs").rglob("metrics.csv")
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    assert len(rows) == 6 and float(rows[-1]["loss"]) < float(rows[0]["loss"])  # one process writes
+    with pytest.raises(InputError, match="3 devices cannot share batches of 32"):
+        train("ce", few, preset=preset, session=Session(devices=3))
