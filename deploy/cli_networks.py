@@ -56,7 +56,7 @@ def train(
     batch_size: Annotated[int | None, typer.Option(min=1, help="Samples in a batch; by default the preset's.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Highest of the one-cycle schedule.")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="By default the preset's.")] = None,
-    optimiser: Annotated[str | None, typer.Option(help="adamw or sgd; by default the preset's.")] = None,
+    optimiser: Annotated[str | None, typer.Option(help="adamw or sgd; rate and decay stay the preset's.")] = None,
     weight_bits: Annotated[
         int | None, typer.Option(help="Round weights to 5 to 8 bits while training; export takes no wider ones.")
     ] = None,

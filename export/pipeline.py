@@ -24,13 +24,12 @@ from spikecut.export.quantise import LayerReport, Measure, quantise
 from spikecut.export.slayer import slayer_golden, slayer_integers
 from spikecut.export.trace import input_spec, spiking_form, trace
 from spikecut.models.network import SpikingNetwork
+from spikecut.models.presets import MAXIMUM_HORIZON
 from spikecut.models.quantisation import MAXIMUM_BITS, MINIMUM_BITS
 from spikecut.models.slayer import SlayerNetwork
 
 if TYPE_CHECKING:
     import torch
-
-MAXIMUM_HORIZON = 2**14
 
 
 def export_network(
@@ -80,11 +79,12 @@ def export_network(
 def recipe_horizon(recipe: Mapping[str, Any]) -> int:
     """T of a recipe; CheckpointError for what is none, or would ask for absurd memory."""
     horizon = recipe.get("horizon")
-    if type(horizon) is not int or not 1 <= horizon <= MAXIMUM_HORIZON:
+    if type(horizon) is not int or horizon < 1:
         raise CheckpointError(
-            f"horizon T = {horizon!r}: expected 1 to {MAXIMUM_HORIZON}; give a smaller --horizon or --timesteps; if "
-            "it is a checkpoint's own recipe that says so, train it again"
+            f"the checkpoint's recipe gives horizon T = {horizon!r}, not a number from 1; train again"
         )
+    if horizon > MAXIMUM_HORIZON:
+        raise CheckpointError(f"horizon T = {horizon}: at most {MAXIMUM_HORIZON} can be exported; take a smaller one")
     return horizon
 
 

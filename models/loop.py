@@ -20,14 +20,14 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from torch import Tensor
-from torch.multiprocessing.spawn import ProcessRaisedException
-from torch.utils.data import DataLoader, Dataset, DistributedSampler, TensorDataset
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 from torchmetrics.classification import MulticlassAccuracy
-from torchvision.transforms.v2 import Compose, RandomCrop, RandomErasing, RandomHorizontalFlip
 
 from spikecut.errors import CheckpointError, InputError, Interrupted
+from spikecut.models.augment import AugmentedImages
 from spikecut.models.data import Split
 from spikecut.models.data.dataset import IntArray
+from spikecut.models.devices import processes_ended, seed_of
 from spikecut.models.encoding import InputEncoding, frames
 from spikecut.models.losses.mean_output import mean_output_loss
 from spikecut.models.losses.rcs import rcs_conversion, rcs_direct
@@ -37,15 +37,14 @@ from spikecut.models.network import SpikingNetwork
 from spikecut.models.presets import Preset
 
 Log = Literal["csv", "tensorboard"]
-SHIFT = 4
 MOMENTUM = 0.9
-UNREADABLE = (pickle.UnpicklingError, RuntimeError, KeyError, EOFError, TypeError, ValueError, ProcessRaisedException)
-"""What reading the state of another training, or a broken one, raises."""
+LIGHTNING = "lightning.pytorch"
+FEW_WORKERS = ".*does not have many workers.*"
 
 
 @dataclass(frozen=True)
 class Session:
-    """How a training is run, without influence on what it should compute.
+    """How a training is run. What it computes is the same but for devices and precision, and rounding.
 
     Attributes
     ----------
@@ -55,7 +54,8 @@ class Session:
     patience: stop when the training loss has not fallen for so many epochs; None never does.
     accelerator, precision: Lightning's ("cpu", "gpu", "auto"; "32-true", "bf16-mixed", "16-mixed").
     devices: that share each batch (Lightning's ddp_spawn; on the CPU, processes). Each normalises its own part, and RCS
-        looks for the worst sample of its own part, so more devices give another network.
+        looks for the worst sample of its own part, so more devices give another network. A script that trains so needs
+        `if __name__ == "__main__"`.
     threads: of torch. On networks as small as the digits' a second one gains little, and on a busy machine two that
         wait for each other at every operation are ten times slower than one.
     progress: show a progress bar.
@@ -95,6 +95,7 @@ class _Training(lightning.LightningModule):
         encoding: InputEncoding,
         preset: Preset,
         seed: int,
+        session: Session,
     ) -> None:
         super().__init__()
         self.network = network
@@ -102,17 +103,21 @@ class _Training(lightning.LightningModule):
         self.encoding = encoding
         self.preset = preset
         self.seed = seed
+        self.threads = session.threads
         self.steps = preset.epochs * -(-len(labels) // preset.batch_size)
         begins = hashlib.sha256(labels.tobytes())
         for tensor in network.state_dict().values():  # another --from is another training
             begins.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        self.identity = repr((preset, encoding, seed, begins.hexdigest()))
+        self.identity = repr((preset, encoding, seed, session.devices, session.precision, begins.hexdigest()))
         classes = list(network.chain())[-1].synapse.weight.shape[0]
         self.accuracy = MulticlassAccuracy(classes, average="micro")
 
     def setup(self, stage: str) -> None:
-        """What each process makes for itself: generators cannot be sent to another, and each has its own loggers."""
-        _lightning_logger().setLevel(logging.ERROR)
+        """What each process makes for itself: generators cannot be sent to another, and settings are not."""
+        if self.trainer.world_size > 1:
+            torch.set_num_threads(self.threads)
+            logging.getLogger(LIGHTNING).setLevel(logging.ERROR)
+            warnings.filterwarnings("ignore", message=FEW_WORKERS)
         self.random = torch.Generator().manual_seed(self.seed)
         self.order = torch.Generator().manual_seed(self.seed)
 
@@ -121,8 +126,15 @@ class _Training(lightning.LightningModule):
         count, size = self.trainer.world_size, self.preset.batch_size
         if count == 1:
             return DataLoader(self.samples, batch_size=size, shuffle=True, generator=self.order)
-        sampler: Any = DistributedSampler(self.samples, count, self.trainer.global_rank, seed=self.seed)
+        sampler: Any = DistributedSampler(self.samples, count, self.trainer.global_rank, seed=seed_of(self.seed))
         return DataLoader(self.samples, batch_size=size // count, sampler=sampler)
+
+    def on_train_epoch_start(self) -> None:
+        """Spikes and augmentation of each device are drawn anew in each epoch: only one device's state is kept."""
+        if self.trainer.world_size > 1:
+            drawn = seed_of(self.seed, self.trainer.global_rank, self.current_epoch)
+            self.random.manual_seed(drawn)
+            torch.manual_seed(drawn)
 
     def training_step(self, batch: list[Tensor], batch_index: int) -> Tensor:
         """Loss of one batch: the method's, plus α times RCS."""
@@ -181,9 +193,7 @@ class _Training(lightning.LightningModule):
         checkpoint["random"] = [self.random.get_state(), self.order.get_state(), torch.get_rng_state()]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on drawing where the state was kept. ValueError for the state of another training."""
-        if checkpoint["training"] != self.identity:
-            raise ValueError("another training")
+        """Go on drawing where the state was kept."""
         spikes, order, everything_else = checkpoint["random"]
         self.random.set_state(spikes)
         self.order.set_state(order)
@@ -209,30 +219,6 @@ class _KeepState(Callback):
             partial.unlink(missing_ok=True)
 
 
-class _Augmented(Dataset[tuple[Tensor, ...]]):
-    """Images [N, C, H, W], each shifted by up to 4 pixels and mirrored or not, anew at each reading.
-
-    cutout: side of a square that is painted in the images' mean colour, anywhere; 0 for none. After DeVries and Taylor,
-    "Improved regularization of convolutional neural networks with cutout", 2017; here the square lies wholly inside.
-    """
-
-    def __init__(self, samples: TensorDataset, sides: tuple[int, ...], cutout: int) -> None:
-        self.samples = samples
-        changes: list[torch.nn.Module] = [RandomCrop(list(sides), padding=SHIFT), RandomHorizontalFlip()]
-        if cutout:
-            share = cutout**2 / (sides[0] * sides[1])
-            colour = samples.tensors[0].mean((0, 2, 3)).tolist()
-            changes.append(RandomErasing(1.0, scale=(share, share), ratio=(1.0, 1.0), value=colour))
-        self.change = Compose(changes)
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, position: int) -> tuple[Tensor, ...]:
-        x, label = self.samples[position]
-        return self.change(x), label
-
-
 def fit(
     network: SpikingNetwork, split: Split, encoding: InputEncoding, preset: Preset, seed: int, session: Session
 ) -> None:
@@ -250,12 +236,12 @@ def fit(
             raise InputError("only images [N, C, H, W] can be shifted and mirrored: train without augmentation")
         if preset.cutout >= min(split.shape[1:]):
             raise InputError(f"cutout {preset.cutout}: the images are {split.shape[1:]}; take a smaller square")
-        samples = _Augmented(samples, split.shape[1:], preset.cutout)
+        samples = AugmentedImages(samples, preset.cutout)
     if preset.batch_size % session.devices:
         raise InputError(f"{session.devices} devices cannot share batches of {preset.batch_size}: give --batch-size")
     if session.precision != "32-true":  # what the kernels of half the width are made for
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    training = _Training(network, samples, split.y, encoding, preset, seed)
+    training = _Training(network, samples, split.y, encoding, preset, seed, session)
     with _quiet_lightning(), _interrupts(session):
         _run(_trainer(preset.epochs, session), training, session)
     network.cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
@@ -286,20 +272,21 @@ def _trainer(epochs: int, session: Session) -> lightning.Trainer:
 
 
 def _run(trainer: lightning.Trainer, training: _Training, session: Session) -> None:
-    try:
-        if session.resume:  # weights_only: torch reads tensors and plain data, and refuses code
-            trainer.fit(training, ckpt_path=session.state, weights_only=True)
-        else:
+    if not session.resume:
+        with processes_ended(trainer, session.state):
             trainer.fit(training)
-    except UNREADABLE as exc:
-        if session.resume:
-            raise CheckpointError(
-                f"{session.state}: not the state of this training ({type(exc).__name__}); give the same arguments, or "
-                "train anew without --resume"
-            ) from exc
-        if isinstance(exc, ProcessRaisedException):
-            raise InputError(f"one of {session.devices} processes failed: {str(exc).strip().splitlines()[-1]}") from exc
-        raise
+        return
+    try:  # weights_only: torch reads tensors and plain data, and refuses code
+        state: Any = session.state
+        if torch.load(state, map_location="cpu", weights_only=True)["training"] != training.identity:
+            raise ValueError("another training")
+        with processes_ended(trainer, session.state):
+            trainer.fit(training, ckpt_path=state, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, KeyError, EOFError, TypeError, ValueError) as exc:
+        raise CheckpointError(
+            f"{session.state}: not the state of this training ({type(exc).__name__}); give the same arguments, or "
+            "train anew without --resume"
+        ) from exc
 
 
 def _callbacks(session: Session) -> list[Any]:
@@ -321,19 +308,15 @@ def _loggers(session: Session) -> list[Logger]:
         ) from exc
 
 
-def _lightning_logger() -> logging.Logger:
-    return logging.getLogger("lightning.pytorch")
-
-
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
     """Hold back Lightning's banner, and its advice about worker processes, which this small data does not need."""
-    logger = _lightning_logger()
+    logger = logging.getLogger(LIGHTNING)
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=FEW_WORKERS)
             yield
     finally:
         logger.setLevel(level)

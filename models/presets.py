@@ -17,6 +17,7 @@ NEURONS = {"qcfs": "qcfs", "slayer": "cuba"}
 """What the architectures of a method end in; \"lif\" for the others."""
 
 
+MAXIMUM_HORIZON = 2**14
 _FOUR_STEP_METHODS = tuple(method for method in METHODS if method != "slayer")
 
 
@@ -75,13 +76,15 @@ class Preset:
             number = getattr(self, name)
             if number is not None and number < 1:
                 raise InputError(f"{name} {number}: expected at least 1")
+        if self.timesteps > MAXIMUM_HORIZON:
+            raise InputError(f"timesteps {self.timesteps}: at most {MAXIMUM_HORIZON} can be exported")
         for name in ("rcs_alpha", "weight_decay", "cutout", "bias_samples"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"{name} {getattr(self, name)}: expected 0 or more")
         if not 0 <= self.label_smoothing < 1:
             raise InputError(f"label_smoothing {self.label_smoothing}: expected at least 0 and less than 1")
         if self.cutout and not self.augment:
-            raise InputError("cutout is a part of the augmentation: train with augmentation, or without cutout")
+            raise InputError("cutout is a part of the augmentation: give --cutout 0, or augment")
         if self.bias_samples and self.method != "qcfs":
             raise InputError(f"biases are corrected after a conversion, and {self.method} converts nothing")
         if not self.learning_rate > 0:

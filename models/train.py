@@ -104,7 +104,13 @@ def train(
         raise InputError("slayer's blocks take spikes, not floats: choose the encoding bernoulli, or events")
     if dataset.frames not in (None, preset.timesteps):
         raise InputError(f"{dataset.name} has {dataset.frames} frames, but T is {preset.timesteps}: make them equal")
+    if preset.weight_bits is not None and session.devices > 1:
+        raise InputError("--weight-bits: rounded weights cannot be sent to other processes; train on one device")
     samples = _chosen_samples(dataset.train, preset.train_samples)
+    if preset.bias_samples > len(samples):
+        raise InputError(
+            f"{preset.bias_samples} training samples are wanted to correct biases, there are {len(samples)}: take fewer"
+        )
     encoding = encoding_for(preset.encoding, samples, seed)
     arguments = _arguments(preset, dataset)
     with torch.random.fork_rng(devices=[]), _torch_threads(session.threads):
@@ -129,6 +135,7 @@ def train(
     recipe = _recipe(dataset, arguments, preset, encoding, seed) | {
         "precision": session.precision,
         "devices": session.devices,
+        "threads": session.threads,
     }
     return TrainedNetwork(network, recipe, accuracy)
 
@@ -161,10 +168,6 @@ def _converted(network: SpikingNetwork, samples: Split, preset: Preset, session:
 
 def _spread_samples(split: Split, count: int) -> Split:
     """So many samples, evenly from the whole split: files may come class by class."""
-    if count > len(split):
-        raise InputError(
-            f"{count} samples are wanted to correct biases, the training split has {len(split)}: take fewer"
-        )
     return split.take(np.linspace(0, len(split) - 1, count).round().astype(np.int64))
 
 
@@ -177,7 +180,10 @@ def _chosen_samples(split: Split, count: int | None) -> Split:
 
 
 def _begin_with(network: SpikingNetwork, start: SpikingNetwork) -> None:
-    """Take over the weights of a trained network, a converted one too: its thresholds are the λ that were trained."""
+    """Take over the weights of a trained network, a converted one too: its thresholds are the λ that were trained.
+
+    Biases that were corrected after a conversion stay corrected; training goes on from them.
+    """
     wanted = network.state_dict()
     given = {
         name: tensor

@@ -59,12 +59,13 @@ def integers(name: str, network: SpikingNetwork, recipe: dict[str, Any], data: D
 def regularisation(recipe: dict[str, Any]) -> str:
     """What else the training did, as sentences."""
     said = ""
+    side = recipe.get("cutout", 0)
     if recipe["augment"]:
-        square = f", a square of {recipe['cutout']} × {recipe['cutout']} hidden" if recipe["cutout"] else ""
+        square = f", a square of {side} × {side} hidden" if side else ""
         said += f" Images were shifted and mirrored at random{square}."
-    if recipe["label_smoothing"]:
+    if recipe.get("label_smoothing"):
         said += f" Labels smoothed by {recipe['label_smoothing']:g}."
-    if recipe["bias_samples"]:
+    if recipe.get("bias_samples"):
         said += f" Biases corrected after the conversion on {recipe['bias_samples']} training samples."
     return said
 
@@ -76,6 +77,8 @@ def card(name: str, size: int, recipe: dict[str, Any], data: Dataset, floats: An
     command = f"spikecut train --preset {recipe['preset']} --seed {recipe['seed']}"
     command += f" --rcs-alpha {alpha:g}" if alpha else ""
     command += f" --precision {recipe['precision']}" if recipe.get("precision", "32-true") != "32-true" else ""
+    command += f" --devices {recipe['devices']}" if recipe.get("devices", 1) != 1 else ""
+    command += f" --threads {recipe['threads']}" if recipe.get("threads", 1) != 1 else ""
     command += "" if recipe["dataset"] == "digits" else " --data FOLDER"
     rows = [("float", floats), ("exported integers", found["accuracy"])]
     note = f" {data.note}." if data.note else ""

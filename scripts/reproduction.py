@@ -261,7 +261,7 @@ def write_document() -> None:
     os.replace(partial, DOCUMENT)
 
 
-def run_jobs(jobs: list[Job], data: Path | None, threads: int) -> None:
+def run_jobs(jobs: list[Job], data: Path | None, threads: int = 1) -> None:
     """Run what is not finished. One run at a time; a job that cannot be run is named and left out."""
     STATES.mkdir(parents=True, exist_ok=True)
     with (STATES / "lock").open("w") as lock:

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from spikecut.errors import InputError
 
@@ -22,14 +23,15 @@ class _ClipFloorShift(torch.autograd.Function):
         sent = pre_activations * levels
         sent.div_(value).add_(0.5).floor_().clamp_(0, levels).div_(levels).mul_(value)
         ctx.save_for_backward(pre_activations, sent, threshold)
-        ctx.levels = levels
+        ctx.value, ctx.levels = value, levels
         return sent
 
     @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *gradients: Any) -> Any:
         pre_activations, sent, threshold = ctx.saved_tensors
-        value, levels = threshold.item(), ctx.levels
-        low, high = -value / (2 * levels), value * (levels + 0.5) / levels
+        value, levels = ctx.value, ctx.levels
+        low, high = sorted((-value / (2 * levels), value * (levels + 0.5) / levels))
         inside = torch.ops.aten.hardtanh_backward(  # type: ignore[attr-defined]
             gradients[0], pre_activations, low, high
         )

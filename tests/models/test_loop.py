@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import TensorDataset
 
 from spikecut.errors import CheckpointError, InputError, Interrupted
 from spikecut.models import loop
@@ -135,24 +134,6 @@ def test_what_cannot_be_done_is_refused_in_one_line(few, tmp_path):
         train("ce", vectors, preset=replace(preset, augment=True, arch="mlp-lif"))
 
 
-def test_cutout_hides_one_square_of_the_mean_colour_in_each_image():
-    random = torch.Generator().manual_seed(0)
-    x = 0.1 + torch.rand(40, 3, 16, 20, generator=random)
-    images = TensorDataset(x, torch.arange(40))
-    torch.manual_seed(1)
-    places = set()
-    for image, label in loop._Augmented(images, (16, 20), cutout=5):
-        hidden = (image == x.mean((0, 2, 3))[:, None, None]).all(0)
-        rows, columns = hidden.any(1).nonzero().flatten(), hidden.any(0).nonzero().flatten()
-        assert int(hidden.sum()) == 25 and len(rows) == len(columns) == 5
-        places.add((int(rows[0]), int(columns[0])))
-        if label == 39:
-            break
-    assert len(places) > 20
-    seen = [image for image, _ in (loop._Augmented(images, (16, 20), cutout=0)[position] for position in range(40))]
-    assert not any((image == x.mean((0, 2, 3))[:, None, None]).all(0).any() for image in seen)
-
-
 def test_under_sgd_only_synaptic_weights_decay(few, monkeypatch):
     """Where no gradient comes, weight decay alone moves what it acts on."""
     kept = {}
@@ -167,19 +148,3 @@ def test_under_sgd_only_synaptic_weights_decay(few, monkeypatch):
     train("qcfs", few, preset=preset)
     moved = {name: not torch.equal(kept["before"][name], kept["after"][name]) for name in kept["before"]}
     assert moved == {name: name.endswith("synapse.weight") for name in moved} and sum(moved.values()) == 3
-
-
-def test_two_processes_share_each_batch(few, tmp_path):
-    preset = replace(PRESETS["digits-ce"], epochs=6)
-    session = Session(devices=2, state=tmp_path / "state", logs=("csv",), log_folder=tmp_path / "logs")
-    trained = train("ce", few, preset=preset, session=session)
-    assert trained.recipe["devices"] == 2 and [path.name for path in tmp_path.iterdir()] == ["logs"]
-    assert trained.accuracy[-1] >= 0.5
-    alone = train("ce", few, preset=preset)
-    weights = [network.state_dict()["stages.0.synapse.weight"] for network in (trained.network, alone.network)]
-    assert not torch.equal(*weights)  # each process normalises its own part
-    (path,) = (tmp_path / "logs").rglob("metrics.csv")
-    rows = list(csv.DictReader(path.read_text().splitlines()))
-    assert len(rows) == 6 and float(rows[-1]["loss"]) < float(rows[0]["loss"])  # one process writes
-    with pytest.raises(InputError, match="3 devices cannot share batches of 32"):
-        train("ce", few, preset=preset, session=Session(devices=3))

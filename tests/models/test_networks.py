@@ -25,7 +25,7 @@ def test_every_architecture_takes_its_shapes(arch, shape):
 
 
 SHAPES = {"small": (1, 28, 28), "conv": (1, 28, 28), "vgg": (3, 32, 32), "vggsnn": (2, 32, 32), "resnet18": (3, 16, 16)}
-SHAPES |= {"strided": (1, 28, 28), "vgg7": (3, 32, 32), "digits": (1, 8, 8), "residual": (1, 8, 8), "mlp": (6,)}
+SHAPES |= {"strided": (1, 28, 28), "vgg6": (3, 32, 32), "digits": (1, 8, 8), "residual": (1, 8, 8), "mlp": (6,)}
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)

@@ -136,3 +136,40 @@ def test_gradients_are_those_of_the_elementary_operations(levels, threshold, val
         found.append((sent.detach(), inputs.grad, activation.threshold.grad))
     for got, expected in zip(*found, strict=True):
         assert torch.allclose(got, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_half_the_width_gives_the_same_activations_and_gradients(kind):
+    """Of numbers that both widths hold exactly, off the kinks; only the sum for λ is rounded."""
+    random = torch.Generator().manual_seed(0)
+    values = (2 * torch.randint(-24, 24, (16, 8, 20, 20), generator=random) + 1) / 16
+    outer = torch.randint(-8, 9, values.shape, generator=random) / 8
+    found = []
+    for width in (kind, torch.float64):
+        activation = QCFS(4, 2.0)  # λ stays float32, as under automatic mixed precision
+        inputs = values.to(width).contiguous(memory_format=torch.channels_last).requires_grad_()
+        sent = activation(inputs)
+        assert sent.dtype == width
+        sent.backward(outer.to(width))
+        found.append((sent.detach().double(), inputs.grad.double(), activation.threshold.grad.item()))
+    assert torch.equal(found[0][0], found[1][0]) and torch.equal(found[0][1], found[1][1])
+    assert found[0][2] == pytest.approx(found[1][2], rel=0.01)
+
+
+def test_a_large_sum_of_float16_gradients_is_not_infinite():
+    activation = QCFS(4, 2.0)
+    activation(torch.full((4000,), 9.0, dtype=torch.float16)).backward(torch.full((4000,), 30.0, dtype=torch.float16))
+    assert activation.threshold.grad.item() == 4000 * 30  # beyond float16's 65504
+
+
+def test_a_negative_threshold_has_gradients_still():
+    values = torch.tensor([-3.0, -1.2, -0.3, 0.1, 1.0], dtype=torch.float64)
+    found = []
+    for ours in (True, False):
+        activation = QCFS(4, 2.0).double()
+        activation.threshold.data.neg_()
+        inputs = values.clone().requires_grad_()
+        (activation(inputs) if ours else by_elementary_operations(inputs, activation.threshold, 4)).sum().backward()
+        found.append((inputs.grad, activation.threshold.grad))
+    assert torch.allclose(found[0][0], found[1][0]) and torch.allclose(found[0][1], found[1][1])
+    assert found[0][0].tolist() == [0, 1, 1, 1, 0]

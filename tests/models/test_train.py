@@ -232,6 +232,7 @@ def test_qcfs_is_refused_for_events():
         {"label_smoothing": float("nan")},
         {"cutout": -1},
         {"cutout": 2},  # without augmentation
+        {"timesteps": 2**14 + 1},
     ],
 )
 def test_presets_check_themselves(change):
@@ -260,12 +261,15 @@ def test_biases_are_corrected_after_the_conversion_and_nothing_else_is(digits):
     assert all(name.endswith("synapse.bias") for name, distance in moved.items() if distance)
     assert moved["stages.0.synapse.bias"] < 1e-5  # the first layer's currents are constant: nothing to correct
     assert min(moved["stages.1.synapse.bias"], moved["stages.2.synapse.bias"]) > 1e-3
-    for change, message in (
-        ({"bias_samples": 900}, "the training split has 847"),
-        ({"method": "tet"}, "converts nothing"),
-    ):
-        with pytest.raises(InputError, match=message):
-            train("qcfs", digits, preset=replace(preset, **({"bias_samples": 1, "epochs": 1} | change)))
+
+
+def test_biases_that_cannot_be_corrected_are_refused_before_the_training(digits, monkeypatch):
+    monkeypatch.setattr("spikecut.models.train.fit", lambda *_: pytest.fail("it was trained"))
+    preset = replace(PRESETS["digits-qcfs"], bias_samples=900)
+    with pytest.raises(InputError, match="900 training samples are wanted to correct biases, there are 847"):
+        train("qcfs", digits, preset=preset)
+    with pytest.raises(InputError, match="converts nothing"):
+        replace(preset, method="tet")
 
 
 def test_sgd_with_smoothed_labels_and_cutout_learns(digits):
