@@ -48,7 +48,7 @@ class Session:
 
     Attributes
     ----------
-    state: file that the state is kept in after every epoch, and that is removed at the end; None keeps none.
+    state: file that the state is kept in after every epoch; `train` removes it at its end. None keeps none.
     resume: go on from that file.
     logs, log_folder: "csv" and "tensorboard" write loss and training accuracy of each epoch below log_folder.
     patience: stop when the training loss has not fallen for so many epochs; None never does.
@@ -245,8 +245,6 @@ def fit(
     with _quiet_lightning(), _interrupts(session):
         _run(_trainer(preset.epochs, session), training, session)
     network.cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    if session.state is not None:
-        session.state.unlink(missing_ok=True)
 
 
 def _trainer(epochs: int, session: Session) -> lightning.Trainer:

@@ -137,6 +137,8 @@ def train(
         "devices": session.devices,
         "threads": session.threads,
     }
+    if session.state is not None:  # only now: converting and measuring may break off, too
+        session.state.unlink(missing_ok=True)
     return TrainedNetwork(network, recipe, accuracy)
 
 

@@ -79,9 +79,11 @@ def card(name: str, size: int, recipe: dict[str, Any], data: Dataset, floats: An
     command += f" --precision {recipe['precision']}" if recipe.get("precision", "32-true") != "32-true" else ""
     command += f" --devices {recipe['devices']}" if recipe.get("devices", 1) != 1 else ""
     command += f" --threads {recipe['threads']}" if recipe.get("threads", 1) != 1 else ""
-    command += "" if recipe["dataset"] == "digits" else " --data FOLDER"
+    source = "" if recipe["dataset"] == "digits" else " --data FOLDER"
     rows = [("float", floats), ("exported integers", found["accuracy"])]
-    note = f" {data.note}." if data.note else ""
+    note = f" {data.note[0].upper()}{data.note[1:]}." if data.note else ""
+    named = "" if recipe["preset"] == name.removesuffix("-rcs") else f" --preset {recipe['preset']}"
+    searched = recipe.get("searched", "were not searched")
     lines = [
         f"# {name}",
         "",
@@ -93,9 +95,8 @@ def card(name: str, size: int, recipe: dict[str, Any], data: Dataset, floats: An
         + regularisation(recipe),
         f"- Network: {recipe['arch']}, T = {horizon}, input {recipe['input']['encoding']}; {size:,} bytes, synapses as "
         "float16.",
-        f"- Train it again: `{command} --out {name}.safetensors`, then `python scripts/ready.py {name} "
-        f"{name}.safetensors{'' if recipe['dataset'] == 'digits' else ' --data FOLDER'}`. Another processor rounds "
-        "differently and gives a slightly different network.",
+        f"- Train it again: `{command}{source} --out {name}.safetensors`, then `python scripts/ready.py {name} "
+        f"{name}.safetensors{named}{source}`. Another processor rounds differently and gives a slightly different network.",
         "",
         "Test accuracy in %, read at each timestep:",
         "",
@@ -107,8 +108,8 @@ def card(name: str, size: int, recipe: dict[str, Any], data: Dataset, floats: An
         f"{found['timesteps']:.2f} of {horizon} timesteps on average (mean OCT, which needs the labels: "
         f"{found['oct']:.2f}).",
         "",
-        "What it is not: a record. It is small, trained once with one seed on a CPU, and its hyper-parameters were not "
-        "searched. It knows nothing but this data set, and has seen no noise, shift or attack.",
+        "What it is not: a record. It is small, trained once with one seed on a CPU, and its hyper-parameters "
+        f"{searched}. It knows nothing but this data set, and has seen no noise, shift or attack.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -119,11 +120,14 @@ def main() -> int:
     parser.add_argument("name")
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--preset", help="that it was trained with; by default NAME without -rcs")
+    parser.add_argument("--searched", help='how its hyper-parameters were found; by default "were not searched"')
     parser.add_argument("--data", type=Path)
     given = parser.parse_args()
     network, recipe = load_checkpoint(given.checkpoint)
     round_weights(network)
     recipe["preset"] = given.preset or given.name.removesuffix("-rcs")
+    if given.searched is not None:
+        recipe["searched"] = given.searched
     if given.data is not None:
         os.environ[FOLDER_VARIABLE] = str(given.data)
     data = load_dataset(recipe["dataset"])
