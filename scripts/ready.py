@@ -96,7 +96,8 @@ def card(name: str, size: int, recipe: dict[str, Any], data: Dataset, floats: An
         f"- Network: {recipe['arch']}, T = {horizon}, input {recipe['input']['encoding']}; {size:,} bytes, synapses as "
         "float16.",
         f"- Train it again: `{command}{source} --out {name}.safetensors`, then `python scripts/ready.py {name} "
-        f"{name}.safetensors{named}{source}`. Another processor rounds differently and gives a slightly different network.",
+        f"{name}.safetensors{named}{source}`. Another processor rounds differently and gives a "
+        "slightly different network.",
         "",
         "Test accuracy in %, read at each timestep:",
         "",
