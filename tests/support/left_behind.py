@@ -1,9 +1,11 @@
 """Who uses the machine's shared memory, and which processes belong to the tests: others may be at work beside them."""
 
 import os
+import re
 from pathlib import Path
 
 FOLDER = Path("/dev/shm")
+SEMAPHORE = re.compile(r"sem\.[a-z]+-(\d+)-")
 
 
 def entries():
@@ -23,9 +25,15 @@ def used_by(pids):
     return found
 
 
+def of_a_living_process(entry):
+    """Whether it is a semaphore named after a process that lives: semaphores show in no process's maps."""
+    named = SEMAPHORE.match(entry.name)
+    return named is not None and Path(f"/proc/{named[1]}").exists()
+
+
 def left_behind(before):
     """Entries that came after `before` and that no process uses any more."""
-    new = entries() - before
+    new = {entry for entry in entries() - before if not of_a_living_process(entry)}
     return new - used_by(path.name for path in Path("/proc").iterdir() if path.name.isdigit()) if new else new
 
 
