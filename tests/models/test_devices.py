@@ -1,6 +1,5 @@
 """Training shared by two processes: the same gradients, the same again, and no process left behind."""
 
-import contextlib
 import shutil
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from left_behind import children
 
 from spikecut.errors import CheckpointError, InputError
 from spikecut.models.data import load_dataset
@@ -77,15 +77,6 @@ def test_what_devices_cannot_do_is_refused(few, preset):
         train("qcfs", few, preset=replace(preset, weight_bits=6), session=Session(devices=2))
 
 
-def _children(parent):
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            if int(stat.read_text().rpartition(")")[2].split()[1]) == parent:
-                found.append(stat.parent)
-    return found
-
-
 def test_sigterm_ends_every_process_and_keeps_the_finished_epochs(tmp_path):
     out = tmp_path / "net.safetensors"
     arguments = ["train", "--preset", "digits-ce", "--epochs", "500", "--devices", "2", "--out", str(out)]
@@ -96,13 +87,13 @@ def test_sigterm_ends_every_process_and_keeps_the_finished_epochs(tmp_path):
         until = time.monotonic() + 120
         while not state.exists() and time.monotonic() < until and process.poll() is None:
             time.sleep(0.05)
-        children = _children(process.pid)
+        begun = [Path(f"/proc/{child}") for child in children(process.pid)]
         process.send_signal(signal.SIGTERM)
         until = time.monotonic() + 20
         said = process.communicate(timeout=60)[0]
     assert process.returncode == 130 and "the same command with --resume" in said, said
-    assert len(children) >= 2
-    while any(child.exists() for child in children) and time.monotonic() < until:
+    assert len(begun) >= 2
+    while any(child.exists() for child in begun) and time.monotonic() < until:
         time.sleep(0.05)  # until init has reaped them
-    assert not any(child.exists() for child in children)
+    assert not any(child.exists() for child in begun)
     assert [path.name for path in tmp_path.iterdir()] == [state.name]
