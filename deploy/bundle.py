@@ -7,13 +7,13 @@ from typing import Any
 
 from spikecut.deploy.cutoff.base import CutoffPolicy, policy_from_dict
 from spikecut.errors import BundleError, InputError
-from spikecut.export.files import replacing, sha256
 from spikecut.export.golden import Golden, read_golden
 from spikecut.export.graph import IntegerNetwork
 from spikecut.export.manifest import CUTOFF, GOLDEN, NETWORK, Manifest, read_manifest
 from spikecut.export.netx import beyond_netx, read_netx
 from spikecut.export.netx_foreign import read_any_netx
 from spikecut.export.nir_write import read_integers
+from spikecut.files import replacing, sha256
 
 
 @dataclass(frozen=True)

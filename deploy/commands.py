@@ -11,8 +11,8 @@ from rich.table import Table
 from spikecut.deploy.bundle import Bundle, open_bundle
 from spikecut.deploy.console import progress_bar, stderr
 from spikecut.errors import InputError
-from spikecut.export.files import sha256
 from spikecut.export.manifest import Manifest
+from spikecut.files import sha256
 from spikecut.models.data import Split
 
 if TYPE_CHECKING:

@@ -278,7 +278,7 @@ def _write_sweep(out: Path, result: Sweep, summary: dict[str, Any]) -> None:
     """Write summary.json and the figures, all of it or nothing."""
     from spikecut.deploy.report.plots import save
     from spikecut.deploy.report.sweep_plots import sweep_figures
-    from spikecut.export.files import replacing_folder
+    from spikecut.files import replacing_folder
 
     try:
         with replacing_folder(out) as folder:

@@ -19,8 +19,9 @@ from pydantic import BaseModel, ConfigDict
 
 from spikecut.deploy.trace import ExitReason, LayerEvents, RunTrace, joined
 from spikecut.errors import BundleError, InputError
-from spikecut.export.files import open_hdf5, read_array, replacing
 from spikecut.export.graph import IntegerNetwork
+from spikecut.export.hdf5 import open_hdf5, read_array
+from spikecut.files import replacing
 
 REQUEST = "request.json"
 SAMPLES_PER_FILE = 64

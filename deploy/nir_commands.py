@@ -9,10 +9,10 @@ from rich.table import Table
 from spikecut.deploy.bundle import open_bundle
 from spikecut.deploy.commands import Result, check_bundle_target, check_writable, manifest_tables
 from spikecut.errors import InputError
-from spikecut.export.files import sha256
 from spikecut.export.nir import Imported, read_nir
 from spikecut.export.nir_time import Discretisation
 from spikecut.export.nir_write import holds_integers, write_nir
+from spikecut.files import sha256
 
 
 def export_nir(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from spikecut.deploy.console import stderr
 from spikecut.errors import InputError
-from spikecut.export.files import sha256
+from spikecut.files import sha256
 from spikecut.models.ready import ready_checkpoint
 
 PREFIX = "zoo:"

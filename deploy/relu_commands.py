@@ -14,7 +14,7 @@ from spikecut.deploy.commands import Result, check_bundle_target, manifest_table
 from spikecut.deploy.console import progress_bar
 from spikecut.errors import InputError
 from spikecut.export.encode import encode
-from spikecut.export.files import sha256
+from spikecut.files import sha256
 
 if TYPE_CHECKING:
     from torch import nn

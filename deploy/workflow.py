@@ -27,11 +27,11 @@ from spikecut.deploy.run_folder import write_run
 from spikecut.deploy.trace import ExitReason, Mode, RunTrace, joined
 from spikecut.errors import DataError, InputError, Interrupted, SpikecutError
 from spikecut.export.encode import encode
-from spikecut.export.files import replacing
 from spikecut.export.graph import Floats, IntegerNetwork, Integers
 from spikecut.export.headroom import Ranges
 from spikecut.export.manifest import Manifest
 from spikecut.export.pipeline import export_network, recipe_horizon
+from spikecut.files import replacing
 from spikecut.models.data import Dataset, Split, load_dataset
 from spikecut.models.network import SpikingNetwork
 

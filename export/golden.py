@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from spikecut.errors import BundleError, DataError
 from spikecut.export.encode import encode_samples
-from spikecut.export.files import open_hdf5, read_array, read_dataset, subgroup
 from spikecut.export.graph import Floats, InputSpec, IntArray, Integers
+from spikecut.export.hdf5 import open_hdf5, read_array, read_dataset, subgroup
 
 if TYPE_CHECKING:
     import torch

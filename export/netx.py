@@ -14,7 +14,6 @@ import h5py
 import numpy as np
 
 from spikecut.errors import BundleError, ExportError, InputError, UnsupportedError
-from spikecut.export.files import MAXIMUM_ELEMENTS, open_hdf5, read_whole, replacing, subgroup
 from spikecut.export.graph import (
     InputSpec,
     IntArray,
@@ -26,9 +25,11 @@ from spikecut.export.graph import (
     conv_output_shape,
     size,
 )
+from spikecut.export.hdf5 import MAXIMUM_ELEMENTS, open_hdf5, read_whole, subgroup
 from spikecut.export.netx_neuron import read_neuron, read_text, write_neuron, write_text
 from spikecut.export.netx_synapse import SKIP, delays, read_skip, write_skip
 from spikecut.export.skip import skip_paths
+from spikecut.files import replacing
 
 FORMAT = 1
 WEIGHT_MINIMUM, WEIGHT_MAXIMUM = -256, 254

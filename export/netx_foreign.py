@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from spikecut.errors import BundleError, InputError
-from spikecut.export.files import open_hdf5, read_whole, subgroup
 from spikecut.export.graph import InputSpec, IntegerNetwork, Readout, Shape
+from spikecut.export.hdf5 import open_hdf5, read_whole, subgroup
 from spikecut.export.netx import read_netx
 from spikecut.export.netx_neuron import read_text
 

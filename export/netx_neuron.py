@@ -6,9 +6,9 @@ import h5py
 import numpy as np
 
 from spikecut.errors import BundleError, UnsupportedError
-from spikecut.export.files import read_dataset, read_whole, subgroup
 from spikecut.export.gain import GAIN_UNITY
 from spikecut.export.graph import IntArray, IntegerNeuron
+from spikecut.export.hdf5 import read_dataset, read_whole, subgroup
 
 NETX_TYPES = ("CUBA", "LOIHI")
 OWN_TYPE = "SPIKECUT"

@@ -11,8 +11,8 @@ import h5py
 import numpy as np
 
 from spikecut.errors import BundleError, ExportError
-from spikecut.export.files import read_whole, subgroup
 from spikecut.export.graph import InputSpec, IntArray, IntegerLayer, Pair, size
+from spikecut.export.hdf5 import read_whole, subgroup
 from spikecut.export.skip import INPUT, Skip
 
 SKIP = "skip"

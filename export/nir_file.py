@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.errors import BundleError
-from spikecut.export.files import open_hdf5, read_dataset, subgroup
+from spikecut.export.hdf5 import open_hdf5, read_dataset, subgroup
 
 Numbers = npt.NDArray[Any]
 

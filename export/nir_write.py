@@ -17,10 +17,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spikecut.errors import BundleError, ExportError, InputError, UnsupportedError
-from spikecut.export.files import replacing
 from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron, Shape, size
 from spikecut.export.nir_file import NirNode
 from spikecut.export.nir_probe import read_graph
+from spikecut.files import replacing
 
 FORMAT = 1
 ALIGNMENT = 64

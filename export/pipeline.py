@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spikecut.errors import CheckpointError
-from spikecut.export.files import replacing_folder, sha256
 from spikecut.export.golden import Golden, make_golden, write_golden
 from spikecut.export.graph import Floats, IntArray, IntegerNetwork
 from spikecut.export.manifest import (
@@ -23,6 +22,7 @@ from spikecut.export.netx import beyond_netx, write_netx
 from spikecut.export.quantise import LayerReport, Measure, quantise
 from spikecut.export.slayer import slayer_golden, slayer_integers
 from spikecut.export.trace import input_spec, spiking_form, trace
+from spikecut.files import replacing_folder, sha256
 from spikecut.models.network import SpikingNetwork
 from spikecut.models.presets import MAXIMUM_HORIZON
 from spikecut.models.quantisation import MAXIMUM_BITS, MINIMUM_BITS

@@ -81,7 +81,7 @@ def test_a_difference_exits_with_1(command, own_copy):
     manifest = json.loads((path / "manifest.json").read_text())
     from pathlib import Path
 
-    from spikecut.export.files import sha256
+    from spikecut.files import sha256
 
     manifest["files"]["golden.h5"] = sha256(Path(path / "golden.h5"))
     (path / "manifest.json").write_text(json.dumps(manifest))

@@ -12,8 +12,8 @@ from spikecut.deploy.bundle import open_bundle
 from spikecut.deploy.cli import app
 from spikecut.deploy.verify import verify
 from spikecut.errors import InputError
-from spikecut.export.files import sha256
 from spikecut.export.netx import write_netx
+from spikecut.files import sha256
 
 
 def tamper(path, depth, change):

@@ -1,0 +1,156 @@
+"""Files written whole and read as data: atomic writes, bounded reads of regular files, hashes, JSON.
+
+A file or folder is written under a temporary name beside its own, synchronised to the disk and renamed: it appears
+whole or not at all, also after a power cut. A file to read must be a regular one of bounded size: a pipe or a device
+would block or never end. The temporary names cannot be guessed.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from spikecut.errors import InputError, SpikecutError
+
+MAXIMUM_JSON_BYTES = 2**26
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path`, renamed to it at the end; removed if anything goes wrong. OSError: as raised."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_beside(path)
+    try:
+        # The system applies the umask; a link that somebody put there is not followed.
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        yield temporary
+        _synchronise(temporary)
+        os.replace(temporary, path)
+        _synchronise(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole; OSError as the system gives it."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a file whole, in UTF-8; OSError as the system gives it."""
+    write_bytes(path, content.encode("utf-8"))
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path` that takes its place at the end; removed if anything goes wrong."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_beside(path)
+    try:
+        temporary.mkdir()
+        yield temporary
+        for entry in (*temporary.rglob("*"), temporary):
+            _synchronise(entry)
+        if path.exists():
+            old = temporary_beside(path)
+            os.replace(path, old)
+            os.replace(temporary, path)
+            shutil.rmtree(old)
+        else:
+            os.replace(temporary, path)
+        _synchronise(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def temporary_beside(path: Path) -> Path:
+    """A hidden name in the folder of `path`, short enough for every file system, that nobody can guess."""
+    return path.with_name(f".spikecut.{secrets.token_hex(8)}.part")
+
+
+def _synchronise(path: Path) -> None:
+    """Have the system write a file, or a folder's entries, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def check_regular(path: Path, error: type[SpikecutError] = InputError, limit: int | None = None) -> int:
+    """Size in bytes of a regular file; `error` for one that is missing, no regular file, or larger than `limit`."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError) as cause:  # ValueError: a null byte in its name
+        raise error(f"{path}: {_reason(cause)}") from cause
+    _check(path, found, error, limit)
+    return found.st_size
+
+
+def read_bytes(path: Path, error: type[SpikecutError] = InputError, limit: int = MAXIMUM_JSON_BYTES) -> bytes:
+    """The content of a regular file of at most `limit` bytes; `error` otherwise."""
+    try:
+        # Without O_NONBLOCK the opening of a pipe waits for a writer.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(handle, "rb") as file:
+            _check(path, os.fstat(handle), error, limit)
+            content = file.read(limit + 1)
+    except (OSError, ValueError) as cause:
+        raise error(f"{path}: {_reason(cause)}") from cause
+    if len(content) > limit:  # it grew meanwhile
+        raise error(f"{path}: larger than {limit} bytes, which are read at most")
+    return content
+
+
+def read_text(path: Path, error: type[SpikecutError] = InputError, limit: int = MAXIMUM_JSON_BYTES) -> str:
+    """The content of a text file in UTF-8; `error` as for read_bytes, and for other bytes."""
+    try:
+        return read_bytes(path, error, limit).decode("utf-8")
+    except UnicodeDecodeError as cause:
+        raise error(f"{path}: not a text in UTF-8 ({cause.reason} at byte {cause.start})") from cause
+
+
+def read_json(path: Path, error: type[SpikecutError] = InputError, limit: int = MAXIMUM_JSON_BYTES) -> Any:
+    """The value of a JSON file; `error` as for read_text, and for what is no JSON or nested too deeply."""
+    text = read_text(path, error, limit)
+    try:
+        return json.loads(text)
+    except RecursionError as cause:
+        raise error(f"{path}: nested too deeply") from cause
+    except ValueError as cause:
+        raise error(f"{path}: not a JSON file ({cause})") from cause
+
+
+def sha256(path: Path, error: type[SpikecutError] = InputError) -> str:
+    """Hash of a regular file's bytes, as hexadecimal digits; `error` if it is missing or cannot be read."""
+    check_regular(path, error)
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as cause:
+        raise error(f"{path}: {_reason(cause)}") from cause
+    return digest.hexdigest()
+
+
+def _check(path: Path, found: os.stat_result, error: type[SpikecutError], limit: int | None) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        raise error(f"{path}: a folder, expected a file")
+    if not stat.S_ISREG(found.st_mode):
+        raise error(f"{path}: a pipe or a device, expected a regular file")
+    if limit is not None and found.st_size > limit:
+        raise error(f"{path}: {found.st_size} bytes, at most {limit} are read")
+
+
+def _reason(cause: OSError | ValueError) -> str:
+    if isinstance(cause, FileNotFoundError):
+        return "no such file"
+    return (cause.strerror if isinstance(cause, OSError) else None) or str(cause)
