@@ -18,6 +18,7 @@ def likely_cause(
     neuron: tuple[int, ...],
     found: int,
     around: Integers | None = None,
+    engine: str = "the engine",
 ) -> str:
     """A hint in words.
 
@@ -25,24 +26,25 @@ def likely_cause(
     ----------
     depth: of the layer that parts, 1 for the first. frames: what it receives from the twin in one sample, [T, *shape].
     timestep: of the first difference, from 1. neuron: index in the layer's output. found: the engine's value there.
-    around: what its skip takes, as `frames`.
+    around: what its skip takes, as `frames`. engine: whose value `found` is.
+
+    Who deviates is decided by the definition in plain integers (deploy/backends/plain.py), which is neither.
     """
     layer = network.layers[depth - 1]
     frames = frames[:timestep, None]
     around = None if around is None else around[:timestep, None]
     state = NeuronState.at_rest(layer, 1)
     plain = propagate_layer(layer, frames, state, around)[-1, 0][neuron]
+    if plain != found:
+        if _with_lead_in(layer, depth, frames, around)[neuron] == found:
+            steps = depth - 1
+            return f"lead-in: the layer integrated its bias for the {steps} steps before its first input reached it"
+        return f"{engine} errs: plain integer arithmetic gives {plain} for this file; please report it"
     if state.peak_u > LIMIT:
         return f"overflow: |u| reaches {state.peak_u:,} in this layer, beyond 2^23, and wraps; use fewer bits"
     if state.peak_v >= LIMIT:
         return f"clipping: |v| reaches {state.peak_v:,} in this layer, beyond 2^23, and is clipped; use fewer bits"
-    if plain != found and _with_lead_in(layer, depth, frames, around)[neuron] == found:
-        return f"lead-in: the layer integrated its bias for the {depth - 1} steps before its first input reached it"
-    if plain == found:
-        return (
-            "the file's integers give this: the twin's neurons, reset or order of inputs are other ones; export again"
-        )
-    return "neither overflow, clipping nor lead-in: the engine errs; please report it"
+    return "the file's integers give this: the twin's neurons, reset or order of inputs are other ones; export again"
 
 
 def _with_lead_in(layer: IntegerLayer, depth: int, frames: Integers, around: Integers | None) -> Integers:

@@ -169,7 +169,7 @@ def _explained(difference: Difference, network: IntegerNetwork, golden: Golden) 
     frames = points[-1][:, sample].astype(np.int32)
     path = skip_paths(network).get(depth)
     around = None if path is None else points[path.source][:, sample].astype(np.int32)
-    cause = likely_cause(network, depth, frames, difference.timestep, neuron, found, around)
+    cause = likely_cause(network, depth, frames, difference.timestep, neuron, found, around, difference.engine)
     return replace(difference, cause=cause)
 
 

@@ -169,7 +169,7 @@ def _block_chain(
                 from spikecut.deploy.processes.fast import FLOAT_KEY
 
                 block.synapse.proc_params[FLOAT_KEY] = types[depth]
-    config = _run_config(_stock_models() if types is None else _fast_models())
+    config = _run_config(_stock_models(network) if types is None else _fast_models())
     skips = connect_skips(network, blocks, fast=types is not None)
     return Chain(blocks[0].inp, blocks[-1].out, config, owner, skips)
 
@@ -253,13 +253,26 @@ def own_block(layer: IntegerLayer, message_bits: int) -> Any:
     )
 
 
-def _stock_models() -> dict[Any, Any]:
+def beyond_int8(synapse: Synapse) -> bool:
+    """Whether Lava's own Conv cannot hold the geometry of a synapse: it keeps and multiplies it in 8 bits."""
+    if synapse.kind != "conv":
+        return False
+    spans = (d * (k - 1) + 1 for d, k in zip(synapse.dilation, synapse.weight.shape[2:], strict=True))
+    return max(synapse.groups, *synapse.stride, *(2 * each for each in synapse.padding), *spans) > np.iinfo(np.int8).max
+
+
+def _stock_models(network: IntegerNetwork) -> dict[Any, Any]:
+    from lava.proc.conv.models import PyConvModelFixed
+    from lava.proc.conv.process import Conv
     from lava.proc.dense.process import DelayDense
     from lava.proc.lif.process import LIF
 
     from spikecut.deploy.processes import neurons, synapses
 
+    skips = [layer.skip for layer in network.layers if layer.skip is not None]
+    wide = any(beyond_int8(synapse) for synapse in (*network.layers, *skips))
     return {
+        Conv: synapses.WideConvModel if wide else PyConvModelFixed,
         LIF: neurons.ResettingLifModel,
         neurons.SoftResetLIF: neurons.PySoftResetLifModel,
         neurons.MembraneReadout: neurons.PyMembraneReadoutModel,

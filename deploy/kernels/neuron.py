@@ -45,9 +45,9 @@ def make_kernel(decay_u: int, decay_v: int, reset: int, wrap_sum: bool, bounded:
     gained: current and bias are multiplied by a gain, see export.gain.
 
     Returns kernel(current, shift, bias, u, v, keep_u, keep_v, threshold, gain, out): current float [rows, C] holding
-    integers, shifted left by `shift` into u's units; bias int32 [C]; u, v int32 [rows, C], changed in place (u is not
-    touched when all of it is lost); keep_u, keep_v 4096 - decay; threshold in v's units; gain int32 [slots], one for as
-    many rows each, read only where `gained`; out [rows, C] of any type.
+    integers, shifted left by `shift` into u's units: 6, or 7 of halved weights; bias int32 [C]; u, v int32 [rows, C],
+    changed in place (u is not touched when all of it is lost); keep_u, keep_v 4096 - decay; threshold in v's units;
+    gain int32 [slots], one for as many rows each, read only where `gained`; out [rows, C] of any type.
     """
 
     @njit(nogil=True, cache=True, fastmath=False, error_model="numpy")
@@ -67,6 +67,8 @@ def make_kernel(decay_u: int, decay_v: int, reset: int, wrap_sum: bool, bounded:
         top = np.int32(8388607)
         rows, columns = current.shape
         shift32 = np.int32(shift)
+        # Of halved weights the half wraps where the whole would: 2 (h wrapped at 23 bits) = 2h wrapped at 24.
+        edge = np.int64(8388608) >> (np.int64(shift) - ALIGNMENT)
         ku = np.int32(keep_u)
         kv = np.int32(keep_v)
         vth = np.int32(threshold)
@@ -78,7 +80,7 @@ def make_kernel(decay_u: int, decay_v: int, reset: int, wrap_sum: bool, bounded:
             for c in range(columns):
                 if wrap_sum:
                     whole = np.int64(current[r, c])
-                    total = np.int32(((whole + 8388608) & 16777215) - 8388608)
+                    total = np.int32(((whole + edge) & (2 * edge - 1)) - edge)
                 elif bounded:
                     total = np.int32(current[r, c])
                 else:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from lava.proc.conv.models import PyConvModelFixed
 from lava.proc.dense.models import PyDelayDenseModelBitAcc, PyDenseModelBitAcc
 from lava.utils.weightutils import clip_weights, determine_sign_mode, truncate_weights
 
@@ -18,6 +17,7 @@ from spikecut.deploy.processes.neurons import (
     PySoftResetLifModel,
     ResettingLifModel,
 )
+from spikecut.deploy.processes.synapses import WideConvModel
 from spikecut.deploy.processes.wave import Wave
 from spikecut.export.graph import Reset
 
@@ -25,7 +25,7 @@ from spikecut.export.graph import Reset
 FLOAT_KEY = "spikecut_float"
 
 
-class FastConvModel(PyConvModelFixed):
+class FastConvModel(WideConvModel):
     """Lava's Conv as one matrix product instead of one scipy convolution per pair of channels."""
 
     def __init__(self, proc_params: Any) -> None:

@@ -1,14 +1,28 @@
-"""Lava's own synapse models that hold something of a sample beyond the next step, under models that clear it."""
+"""Lava's own synapse models where they fall short: what they hold of a sample is cleared, wide geometries fit."""
 
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from lava.magma.core.decorator import implements, requires, tag
+from lava.magma.core.model.py.type import LavaPyType
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
+from lava.proc.conv.models import PyConvModelFixed
 from lava.proc.dense.models import AbstractPyDenseModelBitAcc, PyDelayDenseModelBitAcc
 from lava.proc.dense.process import Dense
 
 from spikecut.deploy.processes.wave import Wave
+
+
+class WideConvModel(PyConvModelFixed):
+    """Lava's Conv with its geometry in 32 bits; Lava's 8 make -128 of 128 groups, and nothing is computed."""
+
+    kernel_size: npt.NDArray[Any] = LavaPyType(np.ndarray, np.int32, precision=8)
+    stride: npt.NDArray[Any] = LavaPyType(np.ndarray, np.int32, precision=8)
+    padding: npt.NDArray[Any] = LavaPyType(np.ndarray, np.int32, precision=8)
+    dilation: npt.NDArray[Any] = LavaPyType(np.ndarray, np.int32, precision=8)
+    groups: npt.NDArray[Any] = LavaPyType(np.ndarray, np.int32, precision=8)
 
 
 class RecurrentSynapse(Dense):

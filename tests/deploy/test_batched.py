@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from fuzz_boundaries import BOUNDARIES, weights_at_a_boundary
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from networks import networks_with_inputs, random_inputs, random_network
@@ -13,6 +14,7 @@ from spikecut.deploy.backends.plain import measure_ranges, propagate, scores_of,
 from spikecut.deploy.cutoff.base import apply_policy
 from spikecut.deploy.cutoff.topk import TopK
 from spikecut.errors import BackendError, DataError, InputError
+from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
 from spikecut.export.headroom import worst_case
 
 
@@ -143,3 +145,40 @@ def test_policy_for_another_horizon_is_refused():
     network = random_network(1)
     with pytest.raises(InputError, match="T = 2"):
         spikecut.run(network, random_inputs(network, 2), policy=TopK((0, 0)))
+
+
+@pytest.mark.parametrize("precision", ["auto", "int8", "float32", "float64"])
+@pytest.mark.parametrize(("channels", "weight"), [(129, 254), (130, 254), (200, 254), (512, 64), (515, 64), (600, -64)])
+def test_a_convolution_wraps_its_whole_sum_at_24_bits_in_every_precision(channels, weight, precision):
+    """int8 products are of half the weights: what is wrapped must be the sum of all of them.
+
+    Without VNNI large weights are refused for int8, and the small ones show it.
+    """
+    reach = 255 * weight * channels
+    weight = np.full((1, channels, 1, 1), weight)
+    neuron = IntegerNeuron(threshold=100, bias_mantissa=np.zeros(1, dtype=np.int64), decay_u=4096, decay_v=4096)
+    layer = IntegerLayer("conv", "conv", weight, neuron, (channels, 1, 1), (1, 1, 1))
+    network = IntegerNetwork((layer,), InputSpec((channels, 1, 1), "events", bits=8), "count", 2)
+    inputs = np.full((2, 1, channels, 1, 1), 255, dtype=np.int32)
+    (expected,) = run_network(network, inputs)
+    assert bool(expected.all()) == (0 < reach < 2**23 or reach < -(2**23))  # a sum that wraps changes its sign
+    try:
+        found = run_batched(network, inputs, record="all", precision=precision)
+    except BackendError:
+        assert precision == "int8" and abs(reach) > 2**15 * channels
+        return
+    np.testing.assert_array_equal(found.spikes["conv"], expected)
+
+
+def test_the_fuzz_campaign_draws_sums_at_every_boundary():
+    """Each power of two at which the arithmetic changes: sums just below it and from it on."""
+    rng = np.random.default_rng(0)
+    for boundary in {*BOUNDARIES}:
+        seen = []
+        for largest in (255, 65535):
+            for _ in range(20):
+                weight = weights_at_a_boundary(rng, (4, 300), largest, [boundary])
+                seen.extend(np.abs(weight).sum(axis=1) * largest / boundary)
+                assert not (weight % 2).any() and np.abs(weight).max() <= 254
+        near = np.array([each for each in seen if 0.99 < each < 1.01])
+        assert near.min() < 1 <= near.max()

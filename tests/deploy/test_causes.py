@@ -30,7 +30,13 @@ def test_clipping():
     network = dense([254], bits=8, threshold=2**17 - 1)
     frames = np.full((6, 1), 255, dtype=np.int32)
     assert 254 * 255 * 64 < 2**23 < 3 * 254 * 255 * 64
-    assert likely_cause(network, 1, frames, 3, (0,), 0).startswith("clipping")
+    assert likely_cause(network, 1, frames, 3, (0,), 1).startswith("clipping")
+
+
+def test_an_engine_that_errs_is_blamed_even_where_the_layer_overflows():
+    network = dense([254] * 5, bits=8, threshold=100)
+    frames = np.full((6, 5), 255, dtype=np.int32)
+    assert likely_cause(network, 1, frames, 1, (0,), 0, engine="batched").startswith("batched errs")
 
 
 @pytest.fixture(scope="module")
@@ -63,4 +69,5 @@ def test_the_file_itself_or_the_engine(biased):
     unbiased = replace(network, layers=layers)
     value = int(propagate(unbiased, messages[0])[2][(2, 0, 0, 0, 0)])
     frames = propagate(unbiased, messages[0])[1][:, 0]
-    assert "engine errs" in likely_cause(unbiased, 2, frames, 3, (0, 0, 0), 1 - value)
+    said = likely_cause(unbiased, 2, frames, 3, (0, 0, 0), 1 - value, engine="lava")
+    assert said.startswith(f"lava errs: plain integer arithmetic gives {value}")

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from fuzz_networks import fuzz_cases
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from lava_steps import run_steps
@@ -121,6 +122,45 @@ def test_what_stock_lava_would_get_wrong_is_refused_by_name():
         for depth, (found, expected) in enumerate(zip(messages, reference, strict=True), start=1):
             for n, start in enumerate(starts):
                 np.testing.assert_array_equal(found[start - 1 + depth : start + 4 + depth], expected[:, n])
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel", "output", "geometry"),
+    [
+        ((128, 2, 1), (1, 1), (256, 2, 1), {"groups": 128}),
+        ((1, 300, 2), (140, 1), (2, 2, 2), {"stride": (150, 1)}),
+        ((1, 150, 2), (2, 1), (2, 10, 2), {"dilation": (140, 1)}),
+        ((1, 2, 3), (130, 1), (2, 1, 3), {"padding": (64, 0)}),
+    ],
+    ids=["groups", "stride", "dilation", "padding"],
+)
+def test_a_geometry_beyond_8_bits_is_computed_by_every_model(shape, kernel, output, geometry):
+    """Lava keeps groups, stride, padding and dilation in int8; of 128 groups its Conv computed 0."""
+    rng = np.random.default_rng(3)
+    weight = 2 * rng.integers(-20, 60, (output[0], shape[0] // geometry.get("groups", 1), *kernel))
+    neuron = IntegerNeuron(50, rng.integers(-9, 9, output[0]), decay_u=3000, decay_v=500)
+    conv = IntegerLayer("conv", "conv", weight, neuron, shape, output, **geometry)
+    features = int(np.prod(output))
+    last = IntegerNeuron(60, np.zeros(3, dtype=np.int64), decay_u=4096, decay_v=300)
+    dense = IntegerLayer("dense", "dense", 2 * rng.integers(-40, 60, (3, features)), last, output, (3,))
+    network = IntegerNetwork((conv, dense), InputSpec(shape, "events"), "count", 5)
+    inputs = (rng.random((5, 2, *shape)) < 0.5).astype(np.int32)
+    expected = propagate(network, inputs)[1]
+    assert expected.any()
+    check(network, inputs, [5, 5])
+    if "groups" in geometry:  # and in Lava's runtime
+        found = run_lava(network, inputs, record="all", models="stock").spikes["conv"]
+        np.testing.assert_array_equal(found, expected)
+
+
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
+@given(fuzz_cases(largest=24, samples=2, exportable=True, wide=True))
+def test_sums_at_the_edges_of_the_arithmetic(case):
+    network, inputs = case
+    try:
+        check(network, inputs, [network.horizon, network.horizon])
+    except (BackendError, UnsupportedError):  # named: no model of stock Lava is exact there
+        assume(False)
 
 
 def test_unknown_models_and_foreign_weights_are_refused():

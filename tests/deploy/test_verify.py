@@ -105,7 +105,7 @@ def test_an_engine_that_errs_is_found_with_both_values(bundle, monkeypatch, dept
     difference = found.difference
     assert (difference.engine, difference.layer, difference.timestep, difference.sample) == ("batched", name, 3, 3)
     assert {difference.expected, difference.found} == {0, 1}
-    assert "engine errs" in difference.cause and difference.cause in str(difference)
+    assert "batched errs" in difference.cause and difference.cause in str(difference)
     assert sum(check.mismatches for check in found.checks) == 1
 
 

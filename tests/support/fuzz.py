@@ -19,7 +19,7 @@ from lava_layers import LavaLayer
 
 from spikecut.deploy.backends.batched import run_batched
 from spikecut.deploy.backends.lava_cpu import run_lava
-from spikecut.deploy.backends.plain import scores_of
+from spikecut.deploy.backends.plain import scores_of, synapse, wrap32
 from spikecut.deploy.backends.slots import layer_slots
 from spikecut.deploy.cutoff.base import apply_policy
 from spikecut.deploy.cutoff.topk import TopK
@@ -56,6 +56,8 @@ def compare(network, inputs, precision, policy_gap, tally):
         _compare_steps(layer, slots, frames, around, runs)
         sent = np.stack([run.messages for run in runs], axis=1)
         _count(tally, network, depth, slots, runs, sent)
+        if depth == 0:
+            _count_sums(tally, layer, frames, slots)
         frames = _torch_order(sent, layer.output_shape)
         messages.append(frames)
         minimum, maximum = 0, 1
@@ -83,6 +85,7 @@ def _compare_steps(layer, slots, frames, around, runs):
         sums = given.astype(np.int64) * (2 if halved else 1)
         if layer.kind == "conv" and around is None:  # the engine wraps them on their way into u
             sums = (sums + LIMIT) % (2 * LIMIT) - LIMIT
+        sums = wrap32(sums)  # Lava's are int32, and the engine makes them so on the same way
         found = {"sums": sums, "messages": slots.fire(given), "v": slots.v}
         if len(slots.u):  # where all of u decays in each step, the engine keeps none: it is the sum
             found["u"] = slots.u
@@ -182,6 +185,20 @@ def _count(tally, network, depth, slots, runs, sent):
         has[f"decay of {key} between"] = 0 < decay < 4096
         has[f"decay of {key} 4096"] = decay == 4096
     tally.update({key: int(bool(value)) for key, value in has.items()})
+
+
+def _count_sums(tally, layer, frames, slots):
+    """Add how far the sums of a layer reach, before any wraps, whether it fires or not."""
+    sums = np.abs(synapse(layer, frames.reshape(-1, *layer.input_shape), wrap=False))
+    product = slots.plan.temporal or slots.plan.product
+    for power in (17, 23, 24, 25):
+        tally[f"sums beside 2^{power}"] += int((np.abs(sums - 2**power) < 2 ** (power - 8)).any())
+        tally[f"sums from 2^{power} on"] += int((sums >= 2**power).any())
+    tally["sums of a dense layer from 2^31 on"] += int((sums >= 2**31).any())
+    tally["sums of a convolution from 2^23 on by int8"] += int(
+        layer.kind == "conv" and getattr(product, "name", "") == "int8" and bool((sums >= LIMIT).any())
+    )
+    tally["groups of 128 or more"] += int(layer.kind == "conv" and layer.groups >= 128)
 
 
 def merged(tallies):

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+from fuzz_boundaries import BOUNDARIES, MANY_GROUPS, frames_near_the_top, weights_at_a_boundary, wide_inputs
 from hypothesis import strategies as st
 from networks import with_skip
 
@@ -16,18 +17,21 @@ PROBED_STEPS = 12
 
 
 @st.composite
-def fuzz_cases(draw, largest=400, samples=4, exportable=False):
+def fuzz_cases(draw, largest=400, samples=4, exportable=False, wide=None):
     """A network and encoded samples for it [T, N, *shape].
 
     largest: neurons of a dense layer, about, and of a channel in a convolution. exportable: only what a bundle may
-    hold, that is biases of 13 bits.
+    hold, that is biases of 13 bits. wide: whether its first layer is one of fuzz_boundaries; by default a third.
     """
     seed = draw(st.integers(0, 2**32 - 1))
     rng, gains = np.random.default_rng(seed), np.random.default_rng([seed, 1])
-    horizon = draw(st.integers(2, 48))
-    spec = draw(_inputs(largest))
-    rate = draw(st.sampled_from([0.05, 0.2, 0.5, 0.9]))
-    frames = _frames(rng, spec, horizon, samples, rate)
+    wide = draw(st.integers(0, 2)) == 0 if wide is None else wide
+    horizon = draw(st.integers(2, 8 if wide else 48))
+    spec = draw(wide_inputs() if wide else _inputs(largest))
+    if wide:
+        frames = frames_near_the_top(rng, spec, horizon, samples)
+    else:
+        frames = _frames(rng, spec, horizon, samples, draw(st.sampled_from([0.05, 0.2, 0.5, 0.9])))
     inputs, layers, shape = frames, [], spec.shape
     points = [("input", frames)]
     convolutions = draw(st.integers(1, 3)) if len(shape) == 3 else 0
@@ -39,11 +43,16 @@ def fuzz_cases(draw, largest=400, samples=4, exportable=False):
             layer = draw(_convolution(rng, f"conv{number + 1}", shape, largest))
         else:
             layer = draw(_dense(rng, f"dense{number + 1}", shape, largest, recurrent=not (last and membrane)))
+        if wide and not number:
+            layer = layer.with_weight(_at_a_boundary(rng, layer, spec))
         around = None
         if number and draw(st.integers(0, 2)) == 0:
             name, around = points[draw(st.integers(0, number - 1))]
             layer = with_skip(rng, layer, (name, around.shape[2:]), draw(st.sampled_from([2, 126])))
             around = None if layer.skip is None else around
+            if wide and name == "input" and layer.skip is not None:
+                weight = _at_a_boundary(rng, layer.skip, spec)
+                layer = replace(layer, skip=replace(layer.skip, weight=weight))
         neuron = draw(_neuron(rng, layer.output_shape[0], exportable))
         if gains.random() < 0.2:
             gain = [gains.integers(-600, 4097, horizon), gains.choice([4096, 2048, 0], horizon)][gains.integers(2)]
@@ -61,6 +70,12 @@ def fuzz_cases(draw, largest=400, samples=4, exportable=False):
         points.append((layer.name, frames))
         shape = layer.output_shape
     return IntegerNetwork(tuple(layers), spec, "membrane" if membrane else "count", horizon), inputs
+
+
+def _at_a_boundary(rng, synapse, spec):
+    """Weights for a synapse of the input; Lava's Conv casts its sums to 32 bits, so they stay within them."""
+    boundaries = BOUNDARIES if synapse.kind == "dense" else BOUNDARIES[:-1]
+    return weights_at_a_boundary(rng, synapse.weight.shape, spec.maximum, boundaries)
 
 
 @st.composite
@@ -96,12 +111,15 @@ def _weights(draw, rng, shape):
 
 @st.composite
 def _convolution(draw, rng, name, shape, largest):
-    groups = draw(st.sampled_from([g for g in (1, 1, 2, 3, shape[0]) if shape[0] % g == 0]))
+    wide = shape[0] >= MANY_GROUPS  # Lava's Conv takes its time over many channels, and padding keeps sums small
+    most_outputs, most_padding = (4, draw(st.sampled_from([0, 0, 3]))) if wide else (8, 3)
+    ones = (1,) * (8 if wide else 2)
+    groups = draw(st.sampled_from([g for g in (*ones, 2, 3, shape[0]) if shape[0] % g == 0]))
     room = max(1, largest // size(shape[1:]))
-    outputs = groups * draw(st.integers(1, max(1, min(8, 4 * room) // groups)))
+    outputs = groups * draw(st.integers(1, max(1, min(most_outputs, 4 * room) // groups)))
     geometry = {"kernel_size": [], "stride": [], "padding": [], "dilation": []}
     for length in shape[1:]:
-        padding, dilation = draw(st.integers(0, 3)), draw(st.integers(1, 3))
+        padding, dilation = draw(st.integers(0, most_padding)), draw(st.integers(1, 3))
         kernel = draw(st.integers(1, min(5, (length + 2 * padding - 1) // dilation + 1)))
         for key, value in zip(geometry, (kernel, draw(st.integers(1, 3)), padding, dilation), strict=True):
             geometry[key].append(value)

@@ -12,7 +12,7 @@ import numpy as np
 from lava_steps import Wire, make_model
 from oracle import gained
 
-from spikecut.deploy.backends.lava_blocks import own_block, require_lava
+from spikecut.deploy.backends.lava_blocks import beyond_int8, own_block, require_lava
 from spikecut.deploy.backends.lava_order import to_lava
 from spikecut.deploy.backends.lava_skips import skip_synapse
 from spikecut.export.headroom import LIMIT, keep
@@ -40,6 +40,8 @@ class LavaLayer:
 
     def __init__(self, layer, message_bits, input_bits=0):
         require_lava()
+        from lava.proc.conv.models import PyConvModelFixed
+        from lava.proc.conv.process import Conv
         from lava.proc.dense.models import PyDelayDenseModelBitAcc, PyDenseModelBitAcc
         from lava.proc.dense.process import DelayDense
         from lava.proc.lif.models import PyLifModelBitAcc
@@ -51,10 +53,12 @@ class LavaLayer:
             PySoftResetLifModel,
             SoftResetLIF,
         )
-        from spikecut.deploy.processes.synapses import RecurrentSynapse
+        from spikecut.deploy.processes.synapses import RecurrentSynapse, WideConvModel
         from spikecut.deploy.processes.wave import Wave, WaveParameters, new_ring
 
+        synapses = [layer] if layer.skip is None else [layer, layer.skip]
         models = {
+            Conv: WideConvModel if any(map(beyond_int8, synapses)) else PyConvModelFixed,
             LIF: PyLifModelBitAcc,
             SoftResetLIF: PySoftResetLifModel,
             MembraneReadout: PyMembraneReadoutModel,
