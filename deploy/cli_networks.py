@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from spikecut.deploy.cli_common import (
+    OWN,
     Data,
     Dataset,
     Dt,
@@ -37,7 +38,7 @@ def train(
         str | None,
         typer.Option(
             help="digits, mnist, fashion-mnist, cifar10, cifar100, emulated-NAME of one of these, n-mnist, "
-            "dvs128-gesture, cifar10-dvs, shd, or a PATH.npz or PATH.h5 with x and y; digits without a preset."
+            f"dvs128-gesture, cifar10-dvs, shd, or {OWN}; digits without a preset."
         ),
     ] = None,
     data: Data = None,

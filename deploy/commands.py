@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from spikecut.deploy.bundle import Bundle, open_bundle
-from spikecut.deploy.console import progress_bar, stderr
+from spikecut.deploy.console import progress_bar, say_split, stderr
 from spikecut.errors import InputError
 from spikecut.export.manifest import Manifest
 from spikecut.files import sha256
@@ -59,7 +59,7 @@ def train_checkpoint(
         raise InputError(f"--preset {preset} is {named[1].method} on {named[0]}: leave out --dataset and --method")
     check_writable(out, overwrite=True)
     frames = int(given.get("timesteps", DEFAULT_FRAMES))
-    samples = load_dataset(named[0] if named else dataset or "digits", folder=data, frames=frames)
+    samples = say_split(load_dataset(named[0] if named else dataset or "digits", folder=data, frames=frames))
     chosen = replace(named[1] if named else preset_for(method or "tet", samples), **given)
     begun = None if start is None else checkpoint_of(start)
     network, source = (None, {}) if begun is None else _to_begin_with(begun, chosen.method)
@@ -118,13 +118,14 @@ def export_slayer(
     from spikecut.deploy.foreign import foreign_recipe
     from spikecut.deploy.workflow import export_to_bundle
     from spikecut.models.slayer_import import load_slayer
-    from spikecut.models.slayer_spec import read_spec, read_state_dict
+    from spikecut.models.slayer_spec import read_spec
+    from spikecut.models.torch_files import read_tensors
 
     if dataset is None or horizon is None:
         raise InputError("a state dict names neither data nor horizon: give --dataset and --horizon")
     check_bundle_target(out, overwrite)
     build = read_spec(spec)
-    network = load_slayer(read_state_dict(state), build=build)
+    network = load_slayer(read_tensors(state), build=build)
     recipe, assumed = foreign_recipe("slayer", network, dataset, horizon, encoding, "bernoulli")
     source = {"file": state.name, "sha256": sha256(state), "spec": build.model_dump(), "assumed": [assumed]}
     manifest = export_to_bundle(network, {**recipe, "slayer": source}, out, dataset, out.name)
@@ -223,8 +224,10 @@ def run_command(
     policy = bundle.cutoff() if cutoff else None
     if out is not None:
         check_writable(out, overwrite)
-    split = first_samples(load_dataset(dataset, frames=bundle.network.horizon).test, samples)
-    done = run_bundle(bundle, split, dataset, policy, options, out, overwrite)
+    data = say_split(load_dataset(dataset, frames=bundle.network.horizon))
+    config = {"split": data.split} if data.split else {}
+    split = first_samples(data.test, samples)
+    done = run_bundle(bundle, split, dataset, policy, options, out, overwrite, config)
     return _shown_run(bundle, done, options.hardware, detail)
 
 
@@ -243,7 +246,8 @@ def resume_command(out: Path, detail: bool = False) -> Result:
     bundle = open_bundle(request.bundle)
     policy = None if request.policy is None else policy_from_dict(request.policy)
     check_writable(out, request.overwrite)
-    split = first_samples(load_dataset(request.dataset, frames=bundle.network.horizon).test, request.samples)
+    data = say_split(load_dataset(request.dataset, frames=bundle.network.horizon))
+    split = first_samples(data.test, request.samples)
     done = run_bundle(
         bundle, split, request.dataset, policy, options, out, request.overwrite, request.config, resume=True
     )
