@@ -15,7 +15,6 @@ from spikecut.deploy.console import progress_bar
 from spikecut.errors import InputError
 from spikecut.export.encode import encode
 from spikecut.files import sha256
-from spikecut.models.data import MAXIMUM_HORIZON
 
 if TYPE_CHECKING:
     from torch import nn
@@ -105,6 +104,7 @@ def _convert(
 ) -> Result:
     from spikecut.deploy.foreign import convert_to_bundle
     from spikecut.deploy.workflow import stills, write_summary
+    from spikecut.export.pipeline import MAXIMUM_HORIZON
     from spikecut.export.relu import convert_relu
 
     if not 1 <= timesteps <= MAXIMUM_HORIZON:
