@@ -11,7 +11,9 @@ import yaml
 from hostile_files import DISGUISES, torchscript
 from safetensors.torch import save_file
 
+from spikecut.deploy.cli_common import MOST_TIMESTEPS
 from spikecut.models.checkpoint import FORMAT
+from spikecut.models.data import MAXIMUM_HORIZON
 
 SLAYER = {
     "input_shape": [1, 8, 8],
@@ -125,6 +127,11 @@ def test_an_absurd_horizon(command, specs, horizon, door):
         del arguments[arguments.index("--horizon") : arguments.index("--horizon") + 2]
     for dataset in ("digits", "emulated-digits") if door == "train --resume" else ("digits",):
         refused(command, (*arguments, "--dataset", dataset, horizon, 10**9), "16384")
+
+
+def test_an_absurd_horizon_of_a_netx_file(command, workshop):
+    assert MOST_TIMESTEPS == MAXIMUM_HORIZON
+    refused(command, ("inspect", workshop / "lif" / "network.net", "--horizon", 10**9), "16384")
 
 
 def test_a_recipe_with_what_is_no_number(command, tmp_path):
