@@ -59,7 +59,7 @@ def train_checkpoint(
         raise InputError(f"--preset {preset} is {named[1].method} on {named[0]}: leave out --dataset and --method")
     check_writable(out, overwrite=True)
     frames = int(given.get("timesteps", DEFAULT_FRAMES))
-    samples = say_split(load_dataset(named[0] if named else dataset or "digits", folder=data, frames=frames))
+    samples = load_dataset(named[0] if named else dataset or "digits", folder=data, frames=frames)
     chosen = replace(named[1] if named else preset_for(method or "tet", samples), **given)
     begun = None if start is None else checkpoint_of(start)
     network, source = (None, {}) if begun is None else _to_begin_with(begun, chosen.method)
@@ -76,6 +76,7 @@ def train_checkpoint(
     accuracy = [float(value) for value in trained.accuracy]
     summary = {"checkpoint": str(out), "accuracy_per_timestep": accuracy, "recipe": recipe}
     write_summary(out.with_name(out.name + ".summary.json"), summary)
+    say_split(samples)
     table = Table("timestep", *(str(t) for t in range(1, len(accuracy) + 1)), title=f"{out}: test accuracy (float)")
     table.add_row("%", *(f"{100 * value:.1f}" for value in accuracy))
     return Result([table, *([f"{samples.name}: {samples.note}"] if samples.note else [])], summary)
@@ -224,10 +225,11 @@ def run_command(
     policy = bundle.cutoff() if cutoff else None
     if out is not None:
         check_writable(out, overwrite)
-    data = say_split(load_dataset(dataset, frames=bundle.network.horizon))
+    data = load_dataset(dataset, frames=bundle.network.horizon)
     config = {"split": data.split} if data.split else {}
     split = first_samples(data.test, samples)
     done = run_bundle(bundle, split, dataset, policy, options, out, overwrite, config)
+    say_split(data)
     return _shown_run(bundle, done, options.hardware, detail)
 
 
@@ -246,11 +248,12 @@ def resume_command(out: Path, detail: bool = False) -> Result:
     bundle = open_bundle(request.bundle)
     policy = None if request.policy is None else policy_from_dict(request.policy)
     check_writable(out, request.overwrite)
-    data = say_split(load_dataset(request.dataset, frames=bundle.network.horizon))
+    data = load_dataset(request.dataset, frames=bundle.network.horizon)
     split = first_samples(data.test, request.samples)
     done = run_bundle(
         bundle, split, request.dataset, policy, options, out, request.overwrite, request.config, resume=True
     )
+    say_split(data)
     return _shown_run(bundle, done, options.hardware, detail)
 
 

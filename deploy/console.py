@@ -27,11 +27,10 @@ def stderr() -> Console:
     return Console(markup=False, stderr=True)
 
 
-def say_split(data: "Dataset") -> "Dataset":
-    """The data set; if one set of samples was split into three for it, a line on stderr says so."""
+def say_split(data: "Dataset") -> None:
+    """A line on stderr beside a result, if one set of samples was split into three for it."""
     if data.split:
         stderr().print(f"spikecut: {data.split}", soft_wrap=True, highlight=False)
-    return data
 
 
 @contextmanager

@@ -46,8 +46,10 @@ def calibrate_policy(
     delta = 0.05 if delta is None else delta
 
     bundle = open_bundle(path)
-    split = say_split(load_dataset(dataset, frames=bundle.network.horizon)).calibration
+    data = load_dataset(dataset, frames=bundle.network.horizon)
+    split = data.calibration
     result = calibrate_split(bundle, split, dataset, policy, epsilon, delta if guarantee else None, minimum_count, seed)
+    say_split(data)
     return Result([_calibration_table(path, policy, result), *_calibration_lines(result)], result.to_dict())
 
 
@@ -144,7 +146,7 @@ def sweep_bundle(
     if out is not None:
         check_writable(out, overwrite)
         _check_sweep_folder(out)
-    data = say_split(load_dataset(dataset, frames=bundle.network.horizon))
+    data = load_dataset(dataset, frames=bundle.network.horizon)
     result = run_sweep(
         bundle,
         data.calibration,
@@ -167,6 +169,7 @@ def sweep_bundle(
     if out is not None:
         _write_sweep(out, result, summary)
         shown.append(f"written to {out}")
+    say_split(data)
     return Result(shown, summary)
 
 

@@ -103,7 +103,8 @@ def export_to_bundle(
     Raises DataError for samples that cannot be read, and what export_network raises.
     """
     chosen = dataset or str(recipe.get("dataset", ""))
-    split = say_split(load_dataset(chosen, frames=recipe_horizon(recipe))).calibration
+    data = load_dataset(chosen, frames=recipe_horizon(recipe))
+    split = data.calibration
     images, labels = split.x[:GOLDEN_SAMPLES], split.y[:GOLDEN_SAMPLES]
 
     def measure(integer: IntegerNetwork) -> dict[str, Ranges]:
@@ -113,6 +114,7 @@ def export_to_bundle(
         network, recipe, out, images, labels, name or str(recipe.get("method", "network")), measure, **imported
     )
     write_summary(out / "summary.json", manifest.model_dump())
+    say_split(data)
     return manifest
 
 
