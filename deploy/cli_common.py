@@ -33,8 +33,10 @@ def named_bundle(path: Path | None) -> Path | None:
     return bundle_of(path)
 
 
+MOST_TIMESTEPS = 2**14  # that export takes; a test holds the two together
+OWN = "a PATH.npz or PATH.h5 with x_train, y_train, x_calibration, y_calibration, x_test, y_test, or x and y to split"
 Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON instead of tables.")]
-Dataset = Annotated[str, typer.Option(help="digits, or a PATH.npz or PATH.h5 with x and y.")]
+Dataset = Annotated[str, typer.Option(help=f"digits, or another name as of train, or {OWN}.")]
 Samples = Annotated[int | None, typer.Option(min=1, help="Take only the first N samples.")]
 Hardware = Annotated[
     list[str] | None, typer.Option(help="A hardware file by name or path; may be repeated; all without.")

@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from spikecut.deploy.cli_common import (
+    MOST_TIMESTEPS,
+    OWN,
     Data,
     Dataset,
     Dt,
@@ -37,13 +39,15 @@ def train(
         str | None,
         typer.Option(
             help="digits, mnist, fashion-mnist, cifar10, cifar100, emulated-NAME of one of these, n-mnist, "
-            "dvs128-gesture, cifar10-dvs, shd, or a PATH.npz or PATH.h5 with x and y; digits without a preset."
+            f"dvs128-gesture, cifar10-dvs, shd, or {OWN}; digits without a preset."
         ),
     ] = None,
     data: Data = None,
     arch: Annotated[str | None, typer.Option(help="Architecture; by default one that fits method and data.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; by default the preset's.")] = None,
-    timesteps: Annotated[int | None, typer.Option(min=1, help="Horizon T; by default the preset's.")] = None,
+    timesteps: Annotated[
+        int | None, typer.Option(min=1, max=MOST_TIMESTEPS, help="Horizon T; by default the preset's.")
+    ] = None,
     levels: Annotated[int | None, typer.Option(min=1, help="qcfs: levels L; by default the preset's.")] = None,
     rcs_alpha: Annotated[
         float | None, typer.Option(help="Weight of the regulariser RCS, 0 or more; by default the preset's.")
@@ -133,7 +137,9 @@ def export(
     dataset: Annotated[str | None, typer.Option(help="Samples of the golden witness; by default the recipe's.")] = None,
     data: Data = None,
     to: Annotated[str | None, typer.Option(help="nir: write a bundle as a NIR file.")] = None,
-    horizon: Annotated[int | None, typer.Option(min=1, help="NIR, --slayer: timesteps per sample, T.")] = None,
+    horizon: Annotated[
+        int | None, typer.Option(min=1, max=MOST_TIMESTEPS, help="NIR, --slayer: timesteps per sample, T.")
+    ] = None,
     dt: Dt = None,
     framework: Framework = None,
     reset: Reset = None,
@@ -187,7 +193,7 @@ def convert(
     dataset: Dataset,
     data: Data = None,
     spec: Annotated[Path | None, typer.Option(help="Its layers, a JSON file; see docs/conversion.md.")] = None,
-    timesteps: Annotated[int, typer.Option(min=1, help="Horizon T.")] = 16,
+    timesteps: Annotated[int, typer.Option(min=1, max=MOST_TIMESTEPS, help="Horizon T.")] = 16,
     percentile: Annotated[
         float, typer.Option(help="Of positive activations, which becomes the threshold; 90 to 100.")
     ] = 99.0,
@@ -211,7 +217,9 @@ def inspect(
     data: Data = None,
     hardware: Hardware = None,
     hypothetical: Hypothetical = False,
-    horizon: Annotated[int | None, typer.Option(min=1, help="T of a .net file of lava-dl, or of a state dict.")] = None,
+    horizon: Annotated[
+        int | None, typer.Option(min=1, max=MOST_TIMESTEPS, help="T of a .net file of lava-dl, or of a state dict.")
+    ] = None,
     dataset: Annotated[str | None, typer.Option(help="Samples to export a checkpoint or state dict with.")] = None,
     slayer: Annotated[Path | None, typer.Option(help="The blocks of lava-dl that a state dict belongs to.")] = None,
     spec: Annotated[Path | None, typer.Option(help="The ReLU layers that a state dict belongs to.")] = None,

@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from spikecut.deploy.bundle import Bundle, open_bundle
-from spikecut.deploy.console import progress_bar, stderr
+from spikecut.deploy.console import progress_bar, say_split, stderr
 from spikecut.errors import InputError
 from spikecut.export.manifest import Manifest
 from spikecut.files import sha256
@@ -76,6 +76,7 @@ def train_checkpoint(
     accuracy = [float(value) for value in trained.accuracy]
     summary = {"checkpoint": str(out), "accuracy_per_timestep": accuracy, "recipe": recipe}
     write_summary(out.with_name(out.name + ".summary.json"), summary)
+    say_split(samples)
     table = Table("timestep", *(str(t) for t in range(1, len(accuracy) + 1)), title=f"{out}: test accuracy (float)")
     table.add_row("%", *(f"{100 * value:.1f}" for value in accuracy))
     return Result([table, *([f"{samples.name}: {samples.note}"] if samples.note else [])], summary)
@@ -118,13 +119,14 @@ def export_slayer(
     from spikecut.deploy.foreign import foreign_recipe
     from spikecut.deploy.workflow import export_to_bundle
     from spikecut.models.slayer_import import load_slayer
-    from spikecut.models.slayer_spec import read_spec, read_state_dict
+    from spikecut.models.slayer_spec import read_spec
+    from spikecut.models.torch_files import read_tensors
 
     if dataset is None or horizon is None:
         raise InputError("a state dict names neither data nor horizon: give --dataset and --horizon")
     check_bundle_target(out, overwrite)
     build = read_spec(spec)
-    network = load_slayer(read_state_dict(state), build=build)
+    network = load_slayer(read_tensors(state), build=build)
     recipe, assumed = foreign_recipe("slayer", network, dataset, horizon, encoding, "bernoulli")
     source = {"file": state.name, "sha256": sha256(state), "spec": build.model_dump(), "assumed": [assumed]}
     manifest = export_to_bundle(network, {**recipe, "slayer": source}, out, dataset, out.name)
@@ -223,8 +225,11 @@ def run_command(
     policy = bundle.cutoff() if cutoff else None
     if out is not None:
         check_writable(out, overwrite)
-    split = first_samples(load_dataset(dataset, frames=bundle.network.horizon).test, samples)
-    done = run_bundle(bundle, split, dataset, policy, options, out, overwrite)
+    data = load_dataset(dataset, frames=bundle.network.horizon)
+    config = {"split": data.split} if data.split else {}
+    split = first_samples(data.test, samples)
+    done = run_bundle(bundle, split, dataset, policy, options, out, overwrite, config)
+    say_split(data)
     return _shown_run(bundle, done, options.hardware, detail)
 
 
@@ -243,10 +248,12 @@ def resume_command(out: Path, detail: bool = False) -> Result:
     bundle = open_bundle(request.bundle)
     policy = None if request.policy is None else policy_from_dict(request.policy)
     check_writable(out, request.overwrite)
-    split = first_samples(load_dataset(request.dataset, frames=bundle.network.horizon).test, request.samples)
+    data = load_dataset(request.dataset, frames=bundle.network.horizon)
+    split = first_samples(data.test, request.samples)
     done = run_bundle(
         bundle, split, request.dataset, policy, options, out, request.overwrite, request.config, resume=True
     )
+    say_split(data)
     return _shown_run(bundle, done, options.hardware, detail)
 
 

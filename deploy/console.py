@@ -2,9 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from spikecut.models.data import Dataset
 
 Advance = Callable[[int], None]
 
@@ -21,6 +25,12 @@ def stdout() -> Console:
 def stderr() -> Console:
     """The console of progress and errors."""
     return Console(markup=False, stderr=True)
+
+
+def say_split(data: "Dataset") -> None:
+    """A line on stderr beside a result, if one set of samples was split into three for it."""
+    if data.split:
+        stderr().print(f"spikecut: {data.split}", soft_wrap=True, highlight=False)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from spikecut.deploy.bundle import Bundle, open_bundle
 from spikecut.deploy.commands import Result
-from spikecut.deploy.console import progress_bar
+from spikecut.deploy.console import progress_bar, say_split
 from spikecut.deploy.cutoff.base import LabelledScores, exit_timesteps
 from spikecut.deploy.cutoff.calibrate import Calibration, calibrate
 from spikecut.deploy.cutoff.sweep import EPSILONS, FORMAT, POLICIES, Sweep, SweepPoint, sweep, verdicts
@@ -46,8 +46,10 @@ def calibrate_policy(
     delta = 0.05 if delta is None else delta
 
     bundle = open_bundle(path)
-    split = load_dataset(dataset, frames=bundle.network.horizon).calibration
+    data = load_dataset(dataset, frames=bundle.network.horizon)
+    split = data.calibration
     result = calibrate_split(bundle, split, dataset, policy, epsilon, delta if guarantee else None, minimum_count, seed)
+    say_split(data)
     return Result([_calibration_table(path, policy, result), *_calibration_lines(result)], result.to_dict())
 
 
@@ -167,6 +169,7 @@ def sweep_bundle(
     if out is not None:
         _write_sweep(out, result, summary)
         shown.append(f"written to {out}")
+    say_split(data)
     return Result(shown, summary)
 
 

@@ -65,8 +65,9 @@ def convert_command(
     from spikecut.export.relu import read_relu
 
     check_bundle_target(out, overwrite)
-    source = {"file": weights.name, "sha256": sha256(weights) if weights.is_file() else ""}
-    return _convert(read_relu(weights, spec), out, dataset, timesteps, percentile, source)
+    network = read_relu(weights, spec)
+    source = {"file": weights.name, "sha256": sha256(weights)}
+    return _convert(network, out, dataset, timesteps, percentile, source)
 
 
 def convert(
@@ -103,10 +104,11 @@ def _convert(
 ) -> Result:
     from spikecut.deploy.foreign import convert_to_bundle
     from spikecut.deploy.workflow import stills, write_summary
+    from spikecut.export.pipeline import MAXIMUM_HORIZON
     from spikecut.export.relu import convert_relu
 
-    if timesteps < 1:
-        raise InputError(f"--timesteps {timesteps}: expected at least 1")
+    if not 1 <= timesteps <= MAXIMUM_HORIZON:
+        raise InputError(f"--timesteps {timesteps}: expected 1 to {MAXIMUM_HORIZON}")
     split = stills(dataset).calibration
     converted = convert_relu(network, split.x, split.y, percentile)
     manifest = convert_to_bundle(converted, out, dataset, timesteps, source)

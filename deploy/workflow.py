@@ -15,7 +15,7 @@ from spikecut.deploy.backends.base import LavaModels
 from spikecut.deploy.backends.batched import run_batched
 from spikecut.deploy.backends.plain import measure_ranges
 from spikecut.deploy.bundle import Bundle
-from spikecut.deploy.console import progress_bar
+from spikecut.deploy.console import progress_bar, say_split
 from spikecut.deploy.cost import as_chip
 from spikecut.deploy.cutoff.base import CutoffPolicy
 from spikecut.deploy.evaluate import Evaluation, jsonable, sample_table, summarise
@@ -103,7 +103,8 @@ def export_to_bundle(
     Raises DataError for samples that cannot be read, and what export_network raises.
     """
     chosen = dataset or str(recipe.get("dataset", ""))
-    split = load_dataset(chosen, frames=recipe_horizon(recipe)).calibration
+    data = load_dataset(chosen, frames=recipe_horizon(recipe))
+    split = data.calibration
     images, labels = split.x[:GOLDEN_SAMPLES], split.y[:GOLDEN_SAMPLES]
 
     def measure(integer: IntegerNetwork) -> dict[str, Ranges]:
@@ -113,6 +114,7 @@ def export_to_bundle(
         network, recipe, out, images, labels, name or str(recipe.get("method", "network")), measure, **imported
     )
     write_summary(out / "summary.json", manifest.model_dump())
+    say_split(data)
     return manifest
 
 

@@ -23,8 +23,8 @@ from spikecut.export.quantise import LayerReport, Measure, quantise
 from spikecut.export.slayer import slayer_golden, slayer_integers
 from spikecut.export.trace import input_spec, spiking_form, trace
 from spikecut.files import replacing_folder, sha256
+from spikecut.models.data import MAXIMUM_HORIZON as MAXIMUM_HORIZON
 from spikecut.models.network import SpikingNetwork
-from spikecut.models.presets import MAXIMUM_HORIZON
 from spikecut.models.quantisation import MAXIMUM_BITS, MINIMUM_BITS
 from spikecut.models.slayer import SlayerNetwork
 

@@ -1,7 +1,6 @@
 """Checkpoints: one safetensors file, its recipe as JSON in the metadata. Nothing is ever unpickled."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from spikecut.errors import CheckpointError, InputError
+from spikecut.files import check_regular, parse_json, write_bytes
 from spikecut.models.layers.qcfs import QCFS
 from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm
 from spikecut.models.network import SpikingNetwork
@@ -42,14 +42,10 @@ def save_checkpoint(path: str | Path, network: SpikingNetwork, recipe: Recipe, h
         text = json.dumps(recipe, allow_nan=False)
     except (TypeError, ValueError) as exc:
         raise CheckpointError(f"{path}: the recipe is not plain JSON: {exc}") from exc
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_bytes(save(tensors, metadata={"format": FORMAT, "recipe": text}))
-        os.replace(partial, path)
+        write_bytes(path, save(tensors, metadata={"format": FORMAT, "recipe": text}))
     except OSError as exc:
         raise CheckpointError(f"{path}: cannot be written: {exc.strerror}") from exc
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def round_weights(network: SpikingNetwork) -> None:
@@ -74,8 +70,7 @@ def load_checkpoint(path: str | Path) -> tuple[SpikingNetwork, Recipe]:
     that are missing, unexpected, of another shape or dtype, or not finite.
     """
     path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
+    check_regular(path, CheckpointError)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -96,10 +91,7 @@ def load_checkpoint(path: str | Path) -> tuple[SpikingNetwork, Recipe]:
 
 
 def _parse_recipe(path: Path, text: str) -> Recipe:
-    try:
-        recipe = json.loads(text)
-    except (ValueError, RecursionError) as exc:
-        raise CheckpointError(f"{path}: its recipe is not JSON") from exc
+    recipe = parse_json(text, f"{path}: its recipe", CheckpointError)
     if not isinstance(recipe, dict):
         raise CheckpointError(f"{path}: its recipe is not a JSON object")
     return recipe
@@ -108,6 +100,9 @@ def _parse_recipe(path: Path, text: str) -> Recipe:
 def _rebuild(recipe: Recipe) -> SpikingNetwork:
     arguments = dict(recipe["arch_arguments"])
     arguments["input_shape"] = tuple(arguments["input_shape"])
+    for number in (*arguments["input_shape"], arguments.get("classes", 1)):
+        if type(number) is not int:
+            raise ValueError(f"{number!r} in input_shape or classes is no whole number")
     return build(recipe["arch"], **arguments)
 
 

@@ -19,15 +19,15 @@ def seed_of(*numbers: int) -> int:
 
 
 @contextmanager
-def processes_ended(trainer: Any, state: Path | None) -> Iterator[None]:
-    """However the block ends, no process that the trainer has begun outlives it, nor a half-written `state`.
+def processes_ended(trainer: Any, partial: Path | None) -> Iterator[None]:
+    """However the block ends, no process that the trainer has begun outlives it, nor the half-written file `partial`.
 
     InputError for an expected error in one of them, or one that was killed.
     """
     try:
         yield
     except BaseException as exc:
-        _end(trainer, state)
+        _end(trainer, partial)
         if isinstance(exc, ProcessExitedException):
             raise InputError(
                 f"a process of the training was ended ({exc.signal_name or exc.exit_code}): there may be too little "
@@ -40,13 +40,12 @@ def processes_ended(trainer: Any, state: Path | None) -> Iterator[None]:
         raise
 
 
-def _end(trainer: Any, state: Path | None) -> None:
+def _end(trainer: Any, partial: Path | None) -> None:
     launcher = trainer.strategy.launcher
     if launcher is None:
         return
     launcher.kill(signal.SIGKILL)
     for process in launcher.procs:
         process.join()
-    if state is not None:
-        for partial in state.parent.glob(f".{state.name}.*.partial"):
-            partial.unlink(missing_ok=True)
+    if partial is not None:
+        partial.unlink(missing_ok=True)

@@ -8,24 +8,20 @@ type: a class of torch.nn, its arguments beside it. name: prefix of the layer's 
 number, as in nn.Sequential.
 """
 
-import json
 import math
-import pickle
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from spikecut.errors import CheckpointError, InputError
+from spikecut.files import parse_json, read_text
 from spikecut.models.relu import ReluNetwork
 from spikecut.models.relu_graph import ADVICE, NamedModule, refusal
+from spikecut.models.torch_files import read_tensors
 
-MAXIMUM_BYTES = 2**30
 MAXIMUM_SPEC_BYTES = 2**20
 MAXIMUM_LAYERS = 512
 MAXIMUM_NUMBER = 2**26
@@ -59,6 +55,8 @@ def load_relu_network(weights: Path, spec: Path) -> ReluNetwork:
     CheckpointError: a file of tensors that is missing, truncated, foreign, or holds more than tensors.
     InputError: a spec that is damaged or does not fit the tensors. UnsupportedError: see ReluNetwork.
     """
+    if weights.suffix not in SUFFIXES:
+        raise CheckpointError(f"{weights}: expected a file ending in {', '.join(SUFFIXES)}")
     input_shape, entries = read_spec(spec)
     layers = [_layer(spec, number, entry) for number, entry in enumerate(entries)]
     return assemble(layers, read_tensors(weights), input_shape, weights)
@@ -66,14 +64,7 @@ def load_relu_network(weights: Path, spec: Path) -> ReluNetwork:
 
 def read_spec(path: Path) -> tuple[tuple[int, ...], list[dict[str, Any]]]:
     """Input shape and layers of a spec, their types unchecked; InputError for a damaged one."""
-    try:
-        if path.stat().st_size > MAXIMUM_SPEC_BYTES:
-            raise InputError(f"{path}: larger than {MAXIMUM_SPEC_BYTES} bytes: not a layer spec")
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}: give the layer spec, a JSON file, by --spec") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a JSON file: {error}") from error
+    data = parse_json(read_text(path, limit=MAXIMUM_SPEC_BYTES), str(path))
     if not isinstance(data, dict) or set(data) != {"input_shape", "layers"}:
         raise InputError(f'{path}: expected an object with the keys "input_shape" and "layers"')
     shape, layers = data["input_shape"], data["layers"]
@@ -148,42 +139,3 @@ def assemble(
     if left:
         raise InputError(f"{source}: tensor {min(left)} belongs to no layer of the spec; name its layer there")
     return ReluNetwork(layers, input_shape)
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a state dict, by name, read without unpickling objects; CheckpointError, see load_relu_network."""
-    if path.suffix not in SUFFIXES:
-        raise CheckpointError(f"{path}: expected a file ending in {', '.join(SUFFIXES)}")
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
-    if path.stat().st_size > MAXIMUM_BYTES:
-        raise CheckpointError(f"{path}: larger than {MAXIMUM_BYTES} bytes, which are read at most")
-    if path.suffix != ".safetensors":
-        return _read_zip(path)
-    try:
-        return dict(load_file(path))
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path}: truncated or not a safetensors file") from error
-
-
-def _read_zip(path: Path) -> dict[str, Tensor]:
-    advice = "save the state_dict() alone, by torch.save or as safetensors"
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-        if sum(member.file_size for member in members) > MAXIMUM_BYTES:
-            raise CheckpointError(f"{path}: unpacks to more than {MAXIMUM_BYTES} bytes, which are read at most")
-        if any(member.filename.endswith("constants.pkl") for member in members):
-            raise CheckpointError(f"{path}: TorchScript, which is a program; {advice}")
-        data = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(f"{path}: holds pickled objects, which are not opened; {advice}") from error
-    except (zipfile.BadZipFile, OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError) as error:
-        raise CheckpointError(f"{path}: truncated, or not written by torch.save; {advice}") from error
-    if isinstance(data, Mapping) and isinstance(data.get("state_dict"), Mapping):
-        data = data["state_dict"]
-    if not isinstance(data, Mapping) or not all(
-        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in data.items()
-    ):
-        raise CheckpointError(f"{path}: not a state dict of tensors; {advice}")
-    return dict(data)

@@ -2,8 +2,6 @@
 
 import hashlib
 import logging
-import os
-import pickle
 import signal
 import threading
 import warnings
@@ -17,7 +15,7 @@ import lightning.pytorch as lightning
 import torch
 import torch.nn.functional as functional
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
@@ -35,6 +33,7 @@ from spikecut.models.losses.spike_rate import spike_rate_loss
 from spikecut.models.losses.tet import firing_rate_logits, tet_loss
 from spikecut.models.network import SpikingNetwork
 from spikecut.models.presets import Preset
+from spikecut.models.training_state import KeepState, StateFiles, read_state
 
 Log = Literal["csv", "tensorboard"]
 MOMENTUM = 0.9
@@ -200,25 +199,6 @@ class _Training(lightning.LightningModule):
         torch.set_rng_state(everything_else)
 
 
-class _KeepState(Callback):
-    """Writes the state after every epoch; the file appears whole or not at all."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Called by Lightning."""
-        partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
-        try:
-            trainer.save_checkpoint(partial)  # all processes take part, the first one writes
-            if trainer.is_global_zero:
-                os.replace(partial, self.path)
-        except OSError as exc:
-            raise InputError(f"{self.path}: the state cannot be written: {exc.strerror}") from exc
-        finally:
-            partial.unlink(missing_ok=True)
-
-
 def fit(
     network: SpikingNetwork, split: Split, encoding: InputEncoding, preset: Preset, seed: int, session: Session
 ) -> None:
@@ -243,11 +223,12 @@ def fit(
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     training = _Training(network, samples, split.y, encoding, preset, seed, session)
     with _quiet_lightning(), _interrupts(session):
-        _run(_trainer(preset.epochs, session), training, session)
+        files = None if session.state is None else StateFiles(session.state)
+        _run(_trainer(preset.epochs, session, files), training, session, files)
     network.cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
 
-def _trainer(epochs: int, session: Session) -> lightning.Trainer:
+def _trainer(epochs: int, session: Session, files: StateFiles | None) -> lightning.Trainer:
     loggers, callbacks = _loggers(session), _callbacks(session)
     try:
         return lightning.Trainer(
@@ -258,6 +239,7 @@ def _trainer(epochs: int, session: Session) -> lightning.Trainer:
             max_epochs=epochs,
             logger=loggers or False,
             callbacks=callbacks,
+            plugins=None if files is None else [files],
             log_every_n_steps=1,
             enable_checkpointing=False,
             enable_model_summary=False,
@@ -269,28 +251,32 @@ def _trainer(epochs: int, session: Session) -> lightning.Trainer:
         ) from exc
 
 
-def _run(trainer: lightning.Trainer, training: _Training, session: Session) -> None:
-    if not session.resume:
-        with processes_ended(trainer, session.state):
+def _run(trainer: lightning.Trainer, training: _Training, session: Session, files: StateFiles | None) -> None:
+    partial = None if files is None else files.partial
+    if not session.resume or session.state is None:
+        with processes_ended(trainer, partial):
             trainer.fit(training)
         return
-    try:  # weights_only: torch reads tensors and plain data, and refuses code
-        state: Any = session.state
-        if torch.load(state, map_location="cpu", weights_only=True)["training"] != training.identity:
-            raise ValueError("another training")
-        with processes_ended(trainer, session.state):
-            trainer.fit(training, ckpt_path=state, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, KeyError, EOFError, TypeError, ValueError) as exc:
-        raise CheckpointError(
-            f"{session.state}: not the state of this training ({type(exc).__name__}); give the same arguments, or "
-            "train anew without --resume"
-        ) from exc
+    another = f"{session.state}: not the state of this training"
+    remedy = "give the same arguments, or train anew without --resume"
+    try:
+        kept = read_state(session.state)
+    except CheckpointError as exc:
+        raise CheckpointError(f"{another} ({exc}); {remedy}") from exc
+    if kept.get("training") != training.identity:
+        raise CheckpointError(f"{another}; {remedy}")
+    del kept
+    try:
+        with processes_ended(trainer, partial):
+            trainer.fit(training, ckpt_path=session.state, weights_only=True)
+    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as exc:
+        raise CheckpointError(f"{another} ({type(exc).__name__}); {remedy}") from exc
 
 
 def _callbacks(session: Session) -> list[Any]:
     callbacks: list[Any] = []
     if session.state is not None:
-        callbacks.append(_KeepState(session.state))
+        callbacks.append(KeepState(session.state))
     if session.patience is not None:
         callbacks.append(EarlyStopping("loss", patience=session.patience, check_on_train_epoch_end=True))
     return callbacks

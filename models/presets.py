@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from spikecut.errors import InputError
-from spikecut.models.data import DEFAULT_FRAMES, EMULATED, Dataset
+from spikecut.models.data import DEFAULT_FRAMES, EMULATED, MAXIMUM_HORIZON, Dataset
 from spikecut.models.encoding import Encoding
 from spikecut.models.network import Readout
 from spikecut.models.neurons.leaky import Reset
@@ -17,7 +17,6 @@ NEURONS = {"qcfs": "qcfs", "slayer": "cuba"}
 """What the architectures of a method end in; \"lif\" for the others."""
 
 
-MAXIMUM_HORIZON = 2**14
 _FOUR_STEP_METHODS = tuple(method for method in METHODS if method != "slayer")
 
 

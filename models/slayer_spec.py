@@ -1,7 +1,5 @@
 """A spec of SLAYER blocks, from YAML or JSON, and the state dict that fills them: data only, nothing is unpickled."""
 
-import pickle
-import struct
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from torch import Tensor, nn
 
 from spikecut.errors import CheckpointError, InputError, UnsupportedError
+from spikecut.files import check_depth, read_text
 from spikecut.models.slayer import slayer_library
 
-MAXIMUM_NUMBERS = 2**28
 MAXIMUM_SPEC_BYTES = 2**20
 Pair = int | list[int]
 
@@ -46,10 +44,10 @@ class BlockSpec(_Strict):
 
     block: str
     neuron: NeuronSpec | None = None
-    in_neurons: int | None = None
-    out_neurons: int | None = None
-    in_features: int | None = None
-    out_features: int | None = None
+    in_neurons: int | None = Field(default=None, ge=1)
+    out_neurons: int | None = Field(default=None, ge=1)
+    in_features: int | None = Field(default=None, ge=1)
+    out_features: int | None = Field(default=None, ge=1)
     kernel_size: Pair | None = None
     stride: Pair = 1
     padding: Pair = 0
@@ -66,6 +64,9 @@ class BlockSpec(_Strict):
             for name in wanted:
                 if getattr(self, name) is None:
                     raise ValueError(f"{self.block} needs {name}")
+        for name in ("in_features", "out_features"):
+            if (getattr(self, name) or 0) % self.groups:
+                raise ValueError(f"groups {self.groups}: does not divide {name} {getattr(self, name)}")
         for name in ("kernel_size", "stride", "padding", "dilation"):
             value = getattr(self, name)
             if isinstance(value, list) and len(value) != 2:
@@ -103,12 +104,15 @@ class SlayerSpec(_Strict):
 
 def read_spec(path: Path) -> SlayerSpec:
     """Read a spec from YAML or JSON; InputError naming the key that is wrong."""
+    text = read_text(path, limit=MAXIMUM_SPEC_BYTES)
     try:
-        if path.stat().st_size > MAXIMUM_SPEC_BYTES:
-            raise InputError(f"{path}: {path.stat().st_size} bytes are too many for a spec of blocks")
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        data = yaml.safe_load(text)
+    except RecursionError as error:
+        raise InputError(f"{path}: nested too deeply") from error
+    # Beside YAMLError whatever int(), float() and datetime() raise for a damaged value.
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise InputError(f"{path}: cannot be read as YAML or JSON ({' '.join(str(error).split())[:200]})") from error
+    check_depth(data, str(path))
     return parse_spec(data, str(path))
 
 
@@ -120,34 +124,6 @@ def parse_spec(data: Any, name: str = "build") -> SlayerSpec:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the spec"
         raise InputError(f"{name}: {key}: {first['msg']}; see docs/slayer.md") from error
-
-
-# What torch and pickle raise for a damaged or foreign file.
-FOREIGN = (
-    pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError, OSError, AssertionError,
-    AttributeError, ArithmeticError, MemoryError, struct.error,
-)  # fmt: skip
-
-
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Tensors by name from a file of torch.save; CheckpointError if it holds anything else, or cannot be read."""
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except FOREIGN as error:
-        raise CheckpointError(
-            f"{path}: no state dict of plain tensors ({type(error).__name__}); write it by "
-            "torch.save(module.state_dict(), …)"
-        ) from error
-    if not isinstance(found, dict) or not found or not all(isinstance(name, str) for name in found):
-        raise CheckpointError(f"{path}: not a state dict; write it by torch.save(module.state_dict(), …)")
-    for name, tensor in found.items():
-        if not isinstance(tensor, Tensor):
-            raise CheckpointError(f"{path}: {name} is no tensor; write it by torch.save(module.state_dict(), …)")
-        if tensor.numel() > MAXIMUM_NUMBERS:
-            raise CheckpointError(f"{path}: {name} claims {tensor.numel()} numbers, at most {MAXIMUM_NUMBERS} are read")
-    return found
 
 
 def build_blocks(spec: SlayerSpec, state: Mapping[str, Tensor]) -> nn.ModuleList:
@@ -203,6 +179,8 @@ def _filled(block: BlockSpec, neuron: NeuronSpec | None, name: str, state: dict[
         if tensor.shape != expected[key].shape:
             shapes = tuple(tensor.shape), tuple(expected[key].shape)
             raise CheckpointError(f"the state dict's {name}{key} is of shape {shapes[0]}, expected {shapes[1]}")
+        if tensor.is_floating_point() != expected[key].is_floating_point():
+            raise CheckpointError(f"the state dict's {name}{key} is {tensor.dtype}, expected {expected[key].dtype}")
         if not bool(torch.isfinite(tensor).all()):
             raise CheckpointError(f"the state dict's {name}{key} holds a NaN or an infinity; train again")
     made.load_state_dict(state, strict=False)

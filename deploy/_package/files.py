@@ -7,6 +7,7 @@ would block or never end. The temporary names cannot be guessed.
 
 import hashlib
 import json
+import math
 import os
 import secrets
 import shutil
@@ -14,18 +15,22 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from spikecut.errors import InputError, SpikecutError
 
 MAXIMUM_JSON_BYTES = 2**26
+MAXIMUM_JSON_DEPTH = 100
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path`, renamed to it at the end; removed if anything goes wrong. OSError: as raised."""
+def replacing(path: Path, temporary: Path | None = None) -> Iterator[Path]:
+    """A temporary file beside `path`, renamed to it at the end; removed if anything goes wrong. OSError: as raised.
+
+    temporary: its name, of temporary_beside, for who must know it beforehand.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_beside(path)
+    temporary = temporary or temporary_beside(path)
     try:
         # The system applies the umask; a link that somebody put there is not followed.
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
@@ -94,16 +99,26 @@ def check_regular(path: Path, error: type[SpikecutError] = InputError, limit: in
     return found.st_size
 
 
-def read_bytes(path: Path, error: type[SpikecutError] = InputError, limit: int = MAXIMUM_JSON_BYTES) -> bytes:
-    """The content of a regular file of at most `limit` bytes; `error` otherwise."""
+@contextmanager
+def open_regular(path: Path, error: type[SpikecutError] = InputError, limit: int | None = None) -> Iterator[BinaryIO]:
+    """A regular file opened to read; `error` as for check_regular, told of the very file that was opened."""
     try:
         # Without O_NONBLOCK the opening of a pipe waits for a writer.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(handle, "rb") as file:
-            _check(path, os.fstat(handle), error, limit)
-            content = file.read(limit + 1)
     except (OSError, ValueError) as cause:
         raise error(f"{path}: {_reason(cause)}") from cause
+    with os.fdopen(handle, "rb") as file:
+        _check(path, os.fstat(handle), error, limit)
+        yield file
+
+
+def read_bytes(path: Path, error: type[SpikecutError] = InputError, limit: int = MAXIMUM_JSON_BYTES) -> bytes:
+    """The content of a regular file of at most `limit` bytes; `error` otherwise."""
+    with open_regular(path, error, limit) as file:
+        try:
+            content = file.read(limit + 1)
+        except OSError as cause:
+            raise error(f"{path}: {_reason(cause)}") from cause
     if len(content) > limit:  # it grew meanwhile
         raise error(f"{path}: larger than {limit} bytes, which are read at most")
     return content
@@ -119,13 +134,40 @@ def read_text(path: Path, error: type[SpikecutError] = InputError, limit: int = 
 
 def read_json(path: Path, error: type[SpikecutError] = InputError, limit: int = MAXIMUM_JSON_BYTES) -> Any:
     """The value of a JSON file; `error` as for read_text, and for what is no JSON or nested too deeply."""
-    text = read_text(path, error, limit)
+    return parse_json(read_text(path, error, limit), str(path), error)
+
+
+def parse_json(text: str, name: str, error: type[SpikecutError] = InputError) -> Any:
+    """The value of a JSON text; `error`, told with `name`, for what is no JSON, not finite or nested too deeply."""
     try:
-        return json.loads(text)
+        value = json.loads(text, parse_constant=_finite, parse_float=_finite)
     except RecursionError as cause:
-        raise error(f"{path}: nested too deeply") from cause
+        raise error(f"{name}: nested too deeply") from cause
     except ValueError as cause:
-        raise error(f"{path}: not a JSON file ({cause})") from cause
+        raise error(f"{name}: not a JSON file ({cause})") from cause
+    check_depth(value, name, error)
+    return value
+
+
+def _finite(text: str) -> float:
+    """A number of JSON; ValueError for NaN, infinities, and what float makes one."""
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text[:40]} is no finite number")
+    return number
+
+
+def check_depth(value: Any, name: str, error: type[SpikecutError] = InputError) -> None:
+    """`error` for lists and dictionaries nested deeper than anything that spikecut reads: recursion would not end."""
+    level = [value]
+    for _ in range(MAXIMUM_JSON_DEPTH):
+        inside: dict[int, Any] = {}  # by identity: what YAML names again counts once
+        for outer in level:
+            if isinstance(outer, list | dict):
+                inside.update((id(inner), inner) for inner in (outer.values() if isinstance(outer, dict) else outer))
+        level = list(inside.values())
+        if not level:
+            return
+    raise error(f"{name}: nested too deeply")
 
 
 def sha256(path: Path, error: type[SpikecutError] = InputError) -> str:

@@ -11,7 +11,7 @@ from spikecut.models.data.dataset import Dataset, Split
 from spikecut.models.data.digits import digits
 from spikecut.models.data.own import SUFFIXES, load_own, load_samples
 
-__all__ = ["DEFAULT_FRAMES", "FOLDER_VARIABLE", "Dataset", "Split", "load_dataset", "load_samples"]
+__all__ = ["DEFAULT_FRAMES", "FOLDER_VARIABLE", "MAXIMUM_HORIZON", "Dataset", "Split", "load_dataset", "load_samples"]
 
 EMBEDDED = {"digits": digits}
 VISION = ("cifar10", "cifar100", "fashion-mnist", "mnist")
@@ -19,6 +19,7 @@ RECORDED = ("cifar10-dvs", "dvs128-gesture", "n-mnist", "shd")
 EMULATED = tuple(f"emulated-{name}" for name in (*EMBEDDED, *VISION))
 FOLDER_VARIABLE = "SPIKECUT_DATA"
 DEFAULT_FRAMES = 10
+MAXIMUM_HORIZON = 2**14
 
 
 def load_dataset(
@@ -30,10 +31,12 @@ def load_dataset(
         cifar10-dvs, shd (see events.py); emulated-NAME of one of the images (see emulated.py); or a path (see own.py).
     seed: gives the order of the training samples; which sample belongs to which part never depends on it.
     folder: where the files are; None takes the environment variable SPIKECUT_DATA.
-    frames: number of frames that events are counted in.
+    frames: number of frames that events are counted in, the horizon T of a network that takes them.
 
     DataError for an unknown name, missing files, or files that do not fit.
     """
+    if not 1 <= frames <= MAXIMUM_HORIZON:
+        raise DataError(f"{frames} timesteps: expected 1 to {MAXIMUM_HORIZON}")
     dataset = _load(name_or_path, Path(folder) if folder is not None else _folder_of_environment(), frames)
     order = np.random.default_rng(seed).permutation(len(dataset.train))
     return replace(dataset, train=dataset.train.take(order))

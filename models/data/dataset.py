@@ -71,6 +71,7 @@ class Dataset:
 
     labels: the classes' names, in the order of y.
     note: what a reader of its figures should know of the source; may be empty.
+    split: a line on how one set of samples was split into three; empty where the source came in parts.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Dataset:
     test: Split
     labels: tuple[str, ...]
     note: str = ""
+    split: str = ""
 
     def __post_init__(self) -> None:
         for part in (self.calibration, self.test):

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from spikecut.errors import DataError
 from spikecut.models.data.dataset import Dataset, FloatArray, Split
-from spikecut.models.data.own import MAXIMUM_BYTES
+from spikecut.models.data.memory import check_memory
 
 PREFIX = "emulated-"
 CORNERS = ((0.0, 0.0), (2.0, 1.0), (0.0, 2.0))  # (down, right) in pixels; the path returns to the first
@@ -40,10 +40,7 @@ def emulate_events(images: npt.ArrayLike, frames: int, contrast: float = CONTRAS
         raise DataError("emulated events need images [N, H, W] with intensities from 0 to 1")
     if frames < 1:
         raise DataError(f"{frames} frames of emulated events: expected at least 1")
-    if 2 * intensities.size * frames > MAXIMUM_BYTES:
-        raise DataError(
-            f"{frames} frames of {len(intensities)} images need over {MAXIMUM_BYTES} bytes: take fewer frames"
-        )
+    check_memory(f"{len(intensities)} images in {frames} frames", 2 * intensities.size * frames)
     events = np.empty((len(intensities), frames, 2, *intensities.shape[1:]), dtype=np.uint8)
     for start in range(0, len(intensities), CHUNK):
         part = slice(start, start + CHUNK)

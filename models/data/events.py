@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from spikecut.errors import DataError
 from spikecut.models.data.dataset import Dataset, IntArray, Split
-from spikecut.models.data.own import FOREIGN, MAXIMUM_BYTES
+from spikecut.models.data.memory import check_memory
+from spikecut.models.data.own import FOREIGN
 from spikecut.models.data.vision import held_out
 
 TEST_TURN = 10  # CIFAR10-DVS has no test part: of each class every tenth recording is taken
@@ -97,8 +98,7 @@ def _open(tonic: Any, recording: Recording, folder: Path, name: str, train: bool
 
 def _read(name: str, recording: Recording, samples: Any, frames: int) -> tuple[npt.NDArray[np.uint8], IntArray]:
     size = len(samples) * frames * int(np.prod(recording.shape))
-    if size > MAXIMUM_BYTES:
-        raise DataError(f"{name}: its frames need {size} bytes, the limit is {MAXIMUM_BYTES}: take fewer frames")
+    check_memory(f"{name} in {frames} frames", size)
     x = np.empty((len(samples), frames, *recording.shape), dtype=np.uint8)
     y = np.empty(len(samples), dtype=np.int64)
     for place, (events, label) in enumerate(_each(samples)):

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.errors import DataError
-from spikecut.models.data.own import MAXIMUM_BYTES
+from spikecut.files import open_regular
+from spikecut.models.data.memory import check_memory
 
 UNSIGNED_BYTE = 0x08
 Bytes = npt.NDArray[np.uint8]
@@ -20,13 +21,13 @@ Bytes = npt.NDArray[np.uint8]
 def read_idx(path: Path, dimensions: int) -> Bytes:
     """The unsigned bytes of an IDX file of this many dimensions, plain or (named .gz) compressed.
 
-    DataError for a file that is foreign, truncated, longer than its header says, or beyond MAXIMUM_BYTES.
+    DataError for a file that is foreign, truncated, longer than its header says, or in need of too much memory.
     """
     try:
-        if path.suffix == ".gz":
-            with gzip.open(path, "rb") as packed:
-                return _read(path, packed, dimensions)
-        with path.open("rb") as file:
+        with open_regular(path, DataError) as file:
+            if path.suffix == ".gz":
+                with gzip.open(file, "rb") as packed:
+                    return _read(path, packed, dimensions)
             return _read(path, file, dimensions)
     except (OSError, EOFError, zlib.error, struct.error, MemoryError) as exc:
         raise DataError(f"{path}: truncated or not an IDX file ({type(exc).__name__})") from exc
@@ -38,8 +39,7 @@ def _read(path: Path, file: BinaryIO | gzip.GzipFile, dimensions: int) -> Bytes:
         raise DataError(f"{path}: not an IDX file of unsigned bytes with {dimensions} dimensions")
     shape = struct.unpack(f">{dimensions}I", file.read(4 * dimensions))
     size = math.prod(shape)
-    if size > MAXIMUM_BYTES:
-        raise DataError(f"{path}: its header claims {size} bytes, the limit is {MAXIMUM_BYTES}")
+    check_memory(path, 5 * size)  # the bytes, and float32 of each
     content = file.read(size + 1)
     if len(content) != size:
         raise DataError(f"{path}: truncated or too long: its header claims {size} bytes, it holds {len(content)}")

@@ -8,8 +8,9 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from spikecut.errors import DataError
+from spikecut.files import open_regular
 from spikecut.models.data.dataset import IntArray
-from spikecut.models.data.own import MAXIMUM_BYTES
+from spikecut.models.data.memory import check_memory
 
 FORMATS = ("BMP", "JPEG", "PNG", "PPM")
 LOSSY = (".jpg", ".jpeg")
@@ -25,9 +26,7 @@ def read_class_folders(folder: Path, size: tuple[int, int]) -> tuple[Bytes, IntA
         listing = ImageFolder(str(folder))
     except (FileNotFoundError, OSError) as exc:
         raise DataError(f"{folder}: expected one folder of images per class ({exc})") from exc
-    needed = len(listing.samples) * 3 * size[0] * size[1]
-    if needed > MAXIMUM_BYTES:
-        raise DataError(f"{folder}: its images need {needed} bytes, the limit is {MAXIMUM_BYTES}: give fewer")
+    check_memory(folder, len(listing.samples) * 3 * size[0] * size[1])
     images = np.empty((len(listing.samples), 3, *size), dtype=np.uint8)
     for place, (path, _) in enumerate(listing.samples):
         images[place] = _read_image(path, size)
@@ -38,7 +37,7 @@ def read_class_folders(folder: Path, size: tuple[int, int]) -> tuple[Bytes, IntA
 
 def _read_image(path: str, size: tuple[int, int]) -> Bytes:
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with open_regular(Path(path), DataError) as file, Image.open(file, formats=FORMATS) as image:
             if (image.height, image.width) != size:
                 raise DataError(f"{path}: {image.height} × {image.width}, expected {size[0]} × {size[1]}")
             pixels = np.asarray(image.convert("RGB"))

@@ -14,11 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.errors import DataError
+from spikecut.files import check_regular, open_regular
 from spikecut.models.data.dataset import Dataset, IntArray, Split
+from spikecut.models.data.memory import check_memory, check_stored
 
-MAXIMUM_BYTES = 8 * 2**30
 SUFFIXES = (".npz", ".h5", ".hdf5")
 PARTS = ("train", "calibration", "test")
+SPLIT = (
+    "{} holds x and y alone: split by class, in file order, into 60 % train, 20 % calibration and 20 % test; a network "
+    "trained elsewhere on these samples has seen the test: give x_train, y_train, x_calibration, …, y_test"
+)
 Array = npt.NDArray[Any]
 Reader = Callable[[Path, tuple[str, ...]], dict[str, Array]]
 _NPY_HEADERS: dict[tuple[int, int], Callable[[IO[bytes]], Any]] = {
@@ -44,6 +49,7 @@ def load_own(path: str | Path) -> Dataset:
     """
     path = Path(path)
     arrays = _read(path)
+    split = ""
     if all(f"{axis}_{part}" in arrays for axis in "xy" for part in PARTS):
         start = 0
         parts = {}
@@ -52,6 +58,7 @@ def load_own(path: str | Path) -> Dataset:
             start += len(parts[part])
     elif "x" in arrays and "y" in arrays:
         parts = _three_parts(path, _split(path, arrays, ""))
+        split = SPLIT.format(path.name)
     else:
         raise DataError(
             f"{path}: holds neither x and y nor x_train, y_train, x_calibration, y_calibration, x_test and y_test"
@@ -60,7 +67,7 @@ def load_own(path: str | Path) -> Dataset:
     labels = tuple(str(label) for label in range(classes))
     train = parts["train"]
     note = f"uint8 [N, T, …]: taken as events in {train.x.shape[1]} frames of {train.shape}" if train.events else ""
-    return Dataset(path.name, train, parts["calibration"], parts["test"], labels, note)
+    return Dataset(path.name, train, parts["calibration"], parts["test"], labels, note, split)
 
 
 def load_samples(path: str | Path) -> Split:
@@ -76,8 +83,7 @@ def load_samples(path: str | Path) -> Split:
 def _read(path: Path) -> dict[str, Array]:
     if path.suffix not in SUFFIXES:
         raise DataError(f"{path}: expected a file ending in {', '.join(SUFFIXES)}")
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
+    check_regular(path, DataError)
     read: Reader = _read_npz if path.suffix == ".npz" else _read_hdf5
     try:
         return read(path, KEYS)
@@ -87,10 +93,13 @@ def _read(path: Path) -> dict[str, Array]:
         raise DataError(f"{path}: truncated or not a {path.suffix} file ({type(exc).__name__})") from exc
 
 
-def _check_size(path: Path, sizes: Mapping[str, int]) -> None:
-    total = sum(sizes.values())
-    if total > MAXIMUM_BYTES:
-        raise DataError(f"{path}: its arrays need {total} bytes, the limit is {MAXIMUM_BYTES}: give fewer samples")
+def _check_size(path: Path, arrays: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> None:
+    """What the arrays need as they are stored, and as samples before and after they are split: float32, or events."""
+    needed = 0
+    for shape, dtype in arrays.values():
+        events = dtype == np.uint8 and len(shape) in (3, 5)
+        needed += math.prod(shape) * (dtype.itemsize + 2 * (1 if events else 4))
+    check_memory(path, needed)
 
 
 def _check_dtype(path: Path, key: str, dtype: np.dtype[Any]) -> None:
@@ -98,29 +107,33 @@ def _check_dtype(path: Path, key: str, dtype: np.dtype[Any]) -> None:
         raise DataError(f"{path}: {key} has dtype {dtype}, expected real numbers")
 
 
-def _npz_header(path: Path, key: str, member: IO[bytes]) -> int:
-    """Bytes that the array of this member claims to hold."""
+def _npz_header(path: Path, key: str, member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and dtype that the array of this member claims to have."""
     version = np.lib.format.read_magic(member)  # type: ignore[no-untyped-call]
     if version not in _NPY_HEADERS:
         raise DataError(f"{path}: {key} has npy format {version}, expected 1.0 or 2.0")
     shape, _, dtype = _NPY_HEADERS[version](member)
     _check_dtype(path, key, dtype)
-    return int(math.prod(shape) * dtype.itemsize)
+    return shape, dtype
 
 
 def _read_npz(path: Path, keys: tuple[str, ...]) -> dict[str, Array]:
-    with zipfile.ZipFile(path) as archive:
-        members = {name.removesuffix(".npy"): name for name in archive.namelist()}
-        present = {key: members[key] for key in keys if key in members}
-        sizes = {}
-        for key, name in present.items():
-            with archive.open(name) as member:
-                sizes[key] = _npz_header(path, key, member)
-                if sizes[key] != archive.getinfo(name).file_size - member.tell():
+    with open_regular(path, DataError) as file, zipfile.ZipFile(file) as archive:
+        names = set(archive.namelist())
+        present = {key: archive.getinfo(f"{key}.npy") for key in keys if f"{key}.npy" in names}
+        headers = {}
+        for key, info in present.items():
+            with archive.open(info) as member:
+                shape, dtype = headers[key] = _npz_header(path, key, member)
+                if math.prod(shape) * dtype.itemsize != info.file_size - member.tell():
                     raise DataError(f"{path}: {key} is truncated: its header and its length differ")
-        _check_size(path, sizes)
-    with np.load(path, allow_pickle=False) as archive:
-        return {key: archive[key] for key in present}
+            check_stored(f"{path}: {key}", info.file_size, info.compress_size)
+        _check_size(path, headers)
+        found = {}
+        for key, info in present.items():
+            with archive.open(info) as member:  # the very member whose header was checked, whatever else has its name
+                found[key] = np.lib.format.read_array(member, allow_pickle=False)  # type: ignore[no-untyped-call]
+    return found
 
 
 def _read_hdf5(path: Path, keys: tuple[str, ...]) -> dict[str, Array]:
@@ -133,8 +146,10 @@ def _read_hdf5(path: Path, keys: tuple[str, ...]) -> dict[str, Array]:
             if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
                 raise DataError(f"{path}: {key} is not a data set stored in this file")
             _check_dtype(path, key, dataset.dtype)
+            largest = max(math.prod(dataset.shape), math.prod(dataset.chunks or ()))  # a chunk is unpacked whole
+            check_stored(f"{path}: {key}", largest * dataset.dtype.itemsize, dataset.id.get_storage_size())
             present[key] = dataset
-        _check_size(path, {key: math.prod(d.shape) * d.dtype.itemsize for key, d in present.items()})
+        _check_size(path, {key: (dataset.shape, dataset.dtype) for key, dataset in present.items()})
         return {key: np.asarray(dataset[()]) for key, dataset in present.items()}
 
 
@@ -153,7 +168,7 @@ def _split(path: Path, arrays: dict[str, Array], suffix: str, start: int = 0) ->
             "height, width], or events [N, T, ...] counted in uint8: convert them"
         )
     with np.errstate(over="ignore"):  # beyond float32 becomes infinite, which Split refuses
-        samples = x if events else x.astype(np.float32)
+        samples = x if events else x.astype(np.float32, copy=False)
     try:
         return Split(samples, y.astype(np.int64), np.arange(start, start + len(y), dtype=np.int64))
     except DataError as exc:

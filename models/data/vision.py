@@ -7,15 +7,17 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.errors import DataError
+from spikecut.files import check_regular, read_text
 from spikecut.models.data.dataset import Dataset, IntArray, Split
 from spikecut.models.data.idx import read_idx
 from spikecut.models.data.images import read_class_folders
-from spikecut.models.data.own import MAXIMUM_BYTES
+from spikecut.models.data.memory import MAXIMUM_BYTES, check_memory
 
 Bytes = npt.NDArray[np.uint8]
 Part = tuple[Bytes, IntArray]
 
 CALIBRATION_TURN = 10  # of each class every tenth training sample, in the order of the files, is for calibration
+MAXIMUM_NAMES = 2**16
 WAYS = "give the folder by --data FOLDER or in the environment variable SPIKECUT_DATA"
 DIGITS = tuple("0123456789")
 CLOTHES = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
@@ -39,9 +41,7 @@ def load_vision(name: str, folder: Path | None) -> Dataset:
 
 
 def _dataset(name: str, train: Part, test: Part, labels: tuple[str, ...], note: str) -> Dataset:
-    total = 4 * (train[0].size + test[0].size)
-    if total > MAXIMUM_BYTES:
-        raise DataError(f"{name}: its images need {total} bytes, the limit is {MAXIMUM_BYTES}")
+    check_memory(name, 4 * (train[0].size + test[0].size))
     held = held_out(train[1])
     index = np.arange(len(train[1]), dtype=np.int64)
     everything = Split(_unit(train[0]), train[1], index)
@@ -134,7 +134,7 @@ def _cifar_binary(name: str, folder: Path) -> tuple[Part, Part, tuple[str, ...],
 def _names(path: Path, count: int) -> tuple[str, ...]:
     if not path.is_file():
         return tuple(str(label) for label in range(count))
-    names = tuple(path.read_text(encoding="ascii", errors="replace").split())
+    names = tuple(read_text(path, DataError, MAXIMUM_NAMES).split())
     if len(names) != count:
         raise DataError(f"{path}: holds {len(names)} names, expected {count}")
     return names
@@ -146,9 +146,7 @@ def _records(folder: Path, files: tuple[str, ...], label_bytes: int, classes: in
     parts = []
     for file in files:
         path = folder / file
-        if not path.is_file():
-            raise DataError(f"{path}: no such file")
-        length = path.stat().st_size
+        length = check_regular(path, DataError)
         if length == 0 or length % size or length > MAXIMUM_BYTES:
             raise DataError(f"{path}: its {length} bytes are not records of {size} bytes")
         parts.append(np.fromfile(path, dtype=np.uint8).reshape(-1, size))

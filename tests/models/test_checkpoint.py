@@ -86,7 +86,7 @@ def test_truncated_files_are_refused(saved):
 
 def test_missing_files_folders_and_other_safetensors_are_refused(tmp_path):
     for path in (tmp_path / "absent.safetensors", tmp_path):
-        with pytest.raises(CheckpointError, match="no such file"):
+        with pytest.raises(CheckpointError, match=r"no such file|a folder, expected a file"):
             load_checkpoint(path)
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(CheckpointError, match="but not a spikecut checkpoint"):
@@ -155,5 +155,14 @@ def test_what_cannot_be_saved_is_refused_and_leaves_nothing(tmp_path):
     with pytest.raises(CheckpointError, match="not plain JSON"):
         save_checkpoint(path, network, RECIPE | {"note": object()})
     with pytest.raises(CheckpointError, match="cannot be written"):
-        save_checkpoint(tmp_path / "absent" / "network.safetensors", network, RECIPE)
-    assert not list(tmp_path.iterdir())
+        (tmp_path / "file").touch()
+        save_checkpoint(tmp_path / "file" / "network.safetensors", network, RECIPE)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_link_under_a_guessed_temporary_name_is_not_written_through(tmp_path):
+    path, victim = tmp_path / "network.safetensors", tmp_path / "victim"
+    victim.write_text("kept")
+    (tmp_path / f".{path.name}.{os.getpid()}.partial").symlink_to(victim)
+    save_checkpoint(path, build("mlp-lif", input_shape=(6,), classes=3), RECIPE)
+    assert victim.read_text() == "kept" and path.is_file()

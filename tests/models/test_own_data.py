@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from spikecut.errors import DataError
-from spikecut.models.data import load_dataset, load_samples, own
+from spikecut.models.data import load_dataset, load_samples, memory
+from spikecut.models.data.idx import read_idx
+from spikecut.models.data.images import read_class_folders
 
 X = np.arange(60 * 3, dtype=np.float64).reshape(60, 3)
 Y = np.repeat(np.arange(4), 15)
@@ -126,7 +128,7 @@ def test_absurd_size_is_refused_before_allocation(tmp_path, monkeypatch):
         archive.writestr("y.npy", labels.getvalue())
     with pytest.raises(DataError, match="x is truncated"):
         load_dataset(str(path))
-    monkeypatch.setattr(own, "MAXIMUM_BYTES", X.nbytes + Y.nbytes - 1)
+    monkeypatch.setattr(memory, "MAXIMUM_BYTES", X.nbytes + Y.nbytes - 1)
     for suffix in (".npz", ".h5"):
         with pytest.raises(DataError, match="the limit is"):
             load_samples(write(tmp_path / f"large{suffix}", x=X, y=Y))
@@ -140,3 +142,48 @@ def test_hdf5_links_to_other_files_are_not_followed(tmp_path):
         file["x"] = h5py.ExternalLink(outside.name, "x")
     with pytest.raises(DataError, match="x is not a data set stored in this file"):
         load_samples(path)
+
+
+def test_the_limit_is_on_the_samples_as_they_are_held(tmp_path, monkeypatch):
+    """uint8 images become float32 and are split: nine bytes for each that is stored."""
+    path = write(tmp_path / "images.h5", x=np.zeros((600, 1, 8, 8), dtype=np.uint8), y=np.arange(600) % 2)
+    need = 600 * 64 * 9 + 600 * 16
+    monkeypatch.setattr(memory, "available_bytes", lambda: need - 1)
+    with pytest.raises(DataError, match=f"need {need} bytes, {need - 1} are free: give fewer samples"):
+        load_samples(path)
+    monkeypatch.setattr(memory, "available_bytes", lambda: need)
+    assert len(load_samples(path)) == 600
+
+
+def test_a_data_set_that_was_never_written_is_refused(tmp_path):
+    path = tmp_path / "samples.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("x", (7 * 2**26, 16), dtype="u1", chunks=(2**16, 16), compression="gzip")
+        file["y"] = np.zeros(5, dtype=np.int64)
+    assert path.stat().st_size < 60_000
+    with pytest.raises(DataError, match="x claims 7516192768 bytes, but 0 are stored"):
+        load_samples(path)
+    with h5py.File(path, "w") as file:
+        chunk = {"chunks": (10, 2**26), "maxshape": (10, None), "compression": "gzip"}
+        file.create_dataset("x", (10, 4), dtype="f4", **chunk)
+        file["y"] = np.zeros(10, dtype=np.int64)
+    with pytest.raises(DataError, match="x claims 2684354560 bytes"):
+        load_samples(path)
+
+
+def test_only_the_member_whose_header_was_checked_is_read(tmp_path):
+    """np.load would give the raw member x, whatever its size, in the place of x.npy."""
+    path = write(tmp_path / "samples.npz", x=X, y=Y)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x", bytes(2**20))
+    np.testing.assert_array_equal(load_samples(path).x, X.astype(np.float32))
+
+
+def test_images_and_idx_files_that_are_pipes(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="a pipe or a device"):
+        read_idx(tmp_path / "pipe", 3)
+    (tmp_path / "images" / "a").mkdir(parents=True)
+    os.mkfifo(tmp_path / "images" / "a" / "1.png")
+    with pytest.raises(DataError, match="a pipe or a device"):
+        read_class_folders(tmp_path / "images", (32, 32))

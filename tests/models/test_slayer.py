@@ -17,7 +17,8 @@ from spikecut.export.graph import InputSpec
 from spikecut.export.slayer import slayer_golden, slayer_integers
 from spikecut.models.slayer import slayer_library
 from spikecut.models.slayer_import import load_slayer
-from spikecut.models.slayer_spec import parse_spec, read_spec, read_state_dict
+from spikecut.models.slayer_spec import parse_spec, read_spec
+from spikecut.models.torch_files import read_tensors
 
 STEPS = 12
 pytestmark = pytest.mark.filterwarnings("ignore:torch.nn.utils.weight_norm is deprecated")
@@ -250,7 +251,7 @@ def saved(slayer, tmp_path):
 
 def test_a_state_dict_and_its_spec_are_the_module(saved):
     network, folder = saved
-    from_files = load_slayer(read_state_dict(folder / "state.pt"), build=read_spec(folder / "spec.yaml"))
+    from_files = load_slayer(read_tensors(folder / "state.pt"), build=read_spec(folder / "spec.yaml"))
     frames = (torch.rand(8, 6, 1, 5, 4) < 0.5).float()
     scores = load_slayer(network, (1, 5, 4)).scores(frames)
     assert scores.sum() > 10
@@ -279,7 +280,7 @@ def test_a_spec_that_does_not_fit_is_named(saved, old, new, error, message):
     assert old in SPEC
     (folder / "spec.yaml").write_text(SPEC.replace(old, new, 1))
     with pytest.raises(error, match=re.escape(message)):
-        load_slayer(read_state_dict(folder / "state.pt"), build=read_spec(folder / "spec.yaml"))
+        load_slayer(read_tensors(folder / "state.pt"), build=read_spec(folder / "spec.yaml"))
 
 
 def test_files_are_data(slayer, tmp_path):
@@ -289,7 +290,7 @@ def test_files_are_data(slayer, tmp_path):
     torch.save({"w": torch.zeros(1).expand(2**40)}, tmp_path / "absurd.pt")
     for name in ("pickle.pt", "text.pt", "list.pt", "absurd.pt", "missing.pt"):
         with pytest.raises(CheckpointError, match=name):
-            read_state_dict(tmp_path / name)
+            read_tensors(tmp_path / name)
     for text in ("{", "[1]", "blocks: !!python/object/apply:os.getcwd []"):
         (tmp_path / "spec.yaml").write_text(text)
         with pytest.raises(InputError, match=r"spec\.yaml"):

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from spikecut.errors import DataError
-from spikecut.models.data import FOLDER_VARIABLE, idx, load_dataset
+from spikecut.models.data import FOLDER_VARIABLE, load_dataset, memory
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, (60, 28, 28), dtype=np.uint8)
@@ -110,8 +110,8 @@ def test_damaged_gzip_and_labels_beyond_the_classes_are_refused(tmp_path):
 
 def test_a_size_beyond_the_limit_is_refused_before_it_is_read(tmp_path, monkeypatch):
     write_idx(tmp_path)
-    monkeypatch.setattr(idx, "MAXIMUM_BYTES", 40 * 784 - 1)
-    with pytest.raises(DataError, match="its header claims 31360 bytes, the limit is"):
+    monkeypatch.setattr(memory, "MAXIMUM_BYTES", 5 * 40 * 784 - 1)
+    with pytest.raises(DataError, match="need 156800 bytes, the limit is"):
         load_dataset("mnist", folder=tmp_path)
 
 
