@@ -269,8 +269,7 @@ def _stock_models(network: IntegerNetwork) -> dict[Any, Any]:
 
     from spikecut.deploy.processes import neurons, synapses
 
-    skips = [layer.skip for layer in network.layers if layer.skip is not None]
-    wide = any(beyond_int8(synapse) for synapse in (*network.layers, *skips))
+    wide = any(beyond_int8(layer) or (layer.skip is not None and beyond_int8(layer.skip)) for layer in network.layers)
     return {
         Conv: synapses.WideConvModel if wide else PyConvModelFixed,
         LIF: neurons.ResettingLifModel,
