@@ -1,10 +1,9 @@
 """The command line: wiring only. Heavy modules are imported inside the commands, so that --help is quick."""
 
 import os
-import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -175,8 +174,7 @@ def hardware(
 
 
 def main() -> None:
-    """Entry point: one line for an expected error, exit codes 0, 1, 2, and 130 after Ctrl-C."""
-    signal.signal(signal.SIGTERM, _terminate)
+    """Run the command: one line for an expected error, exit codes 0, 1, 2, and 130 after Ctrl-C."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]  # wherever it stands
     debug = len(arguments) < len(sys.argv) - 1
     try:
@@ -195,11 +193,6 @@ def main() -> None:
         sys.exit(INTERRUPTED)
     except Exception as error:
         _usage_or_crash(error, debug)
-
-
-def _terminate(*_: Any) -> None:
-    """SIGTERM ends a command as Ctrl-C does: cleanly."""
-    raise KeyboardInterrupt
 
 
 def _usage_or_crash(error: Exception, debug: bool) -> None:

@@ -14,6 +14,7 @@ Lava is imported when the first block is made, not before: that takes seconds.
 import contextlib
 import io
 import math
+import sys
 import warnings
 from types import ModuleType
 from typing import Any
@@ -34,7 +35,9 @@ INITIAL_SCALE = 3.0
 
 
 def slayer_library() -> ModuleType:
-    """lava.lib.dl.slayer, imported on demand. InputError with the remedy where it is not installed."""
+    """lava.lib.dl.slayer, imported on demand. InputError with the remedy where it cannot be."""
+    if sys.flags.optimize > 1:
+        raise InputError("lava-dl works with its docstrings, which python -OO leaves out: use python -O, or none")
     try:
         with (
             warnings.catch_warnings(),

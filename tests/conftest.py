@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from left_behind import entries, group, left_behind
+from left_behind import group
 
 from spikecut.deploy.backends.lava_blocks import require_lava
 
@@ -33,11 +33,10 @@ def lava_is_loaded_first():
 
 @pytest.fixture(scope="session", autouse=True)
 def nothing_is_left_behind():
-    """After the whole suite no orphan process and no new entry in shared memory is left."""
-    if not Path("/proc/self/stat").exists() or not Path("/dev/shm").is_dir():  # only Linux shows both
+    """After the whole suite no orphan process is left. Nor memory: what spikecut shares has no name to be left by."""
+    if not Path("/proc/self/stat").exists():  # only Linux shows processes so
         yield
         return
-    processes, memory = group(), entries()
+    processes = group()
     yield
     assert not group() - processes
-    assert not left_behind(memory)

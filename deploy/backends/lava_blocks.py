@@ -11,11 +11,11 @@ spikecut's Processes. Lava is imported on demand.
 """
 
 import contextlib
-import io
 import logging
 import multiprocessing
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -42,20 +42,48 @@ MODELS = get_args(LavaModels)
 STOCK_EXACT = 2**31
 
 
+class _Hushed:
+    """A stream that drops what one thread writes, until that thread has done; the rest passes.
+
+    Another thread may have kept this as the program's stream: it goes on working.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self.stream, self.thread = stream, threading.get_ident()
+
+    def write(self, text: str) -> int:
+        return len(text) if threading.get_ident() == self.thread else int(self.stream.write(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+_QUIET = threading.RLock()
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the import-time chatter of archived libraries off the terminal; errors still surface as exceptions."""
-    with (
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-    ):
+    """Keep the chatter of archived libraries in this thread off the terminal; errors still surface as exceptions."""
+    with _QUIET, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield
+        hushed = {name: _Hushed(getattr(sys, name)) for name in ("stdout", "stderr")}
+        for name, stream in hushed.items():
+            setattr(sys, name, stream)
+        try:
+            yield
+        finally:
+            for name, stream in hushed.items():
+                stream.thread = 0
+                if getattr(sys, name) is stream:  # not what another thread has put there meanwhile
+                    setattr(sys, name, stream.stream)
 
 
 def require_lava() -> None:
     """Import Lava, or raise BackendError with the remedy."""
+    if sys.flags.optimize > 1:
+        raise BackendError(
+            "lava-dl works with its docstrings, which python -OO leaves out: use python -O, or --backend batched"
+        )
     if "lava.magma.runtime.message_infrastructure.multiprocessing" not in sys.modules:
         # This module sets the start method at import, and fails if another library has asked for it before; packages
         # above it stay in sys.modules even then.

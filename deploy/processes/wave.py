@@ -6,8 +6,8 @@ included: that is what the torch network computes. R must exceed the depth. Lava
 when it looks for ProcessModels: keep them free of side effects.
 """
 
+import mmap
 from dataclasses import dataclass
-from multiprocessing import RawArray
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,16 @@ Int32 = npt.NDArray[np.int32]
 
 
 def shared_int64(count: int) -> Any:
-    """Shared memory for `count` int64, to be handed to a ProcessModel and opened by `as_int64`."""
-    return RawArray("q", count)
+    """Shared memory for `count` int64, to be handed to a ProcessModel and opened by `as_int64`.
+
+    It has no name: the system takes it back with the last process that has it.
+    """
+    return mmap.mmap(-1, 8 * count)
 
 
 def shared_int32(count: int) -> Any:
     """Shared memory for `count` int32."""
-    return RawArray("i", count)
+    return mmap.mmap(-1, 4 * count)
 
 
 def as_int64(memory: Any) -> Int64:

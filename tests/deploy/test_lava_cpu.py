@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from left_behind import entries, left_behind
+from left_behind import alive
 from networks import random_inputs, random_network
 from oracle import run_network
 
@@ -165,24 +165,15 @@ def test_stock_lava_gives_the_same_spikes_without_biases(tmp_path):
 
 
 def test_a_killed_child_is_noticed_and_nothing_is_left():
-    before = entries()
     network = random_network(1, dense_only=True)
     inputs = random_inputs(network, 2)
     graph = LavaGraph(network)
     with pytest.raises(BackendError, match="died"), graph:
         graph.play(inputs[:, :1])
-        actors = graph._monitor.runtime._messaging_infrastructure.actors
-        os.kill(actors[0].pid, signal.SIGKILL)
+        pids = [actor.pid for actor in graph._runtime.actors]
+        os.kill(pids[0], signal.SIGKILL)
         graph.play(inputs[:, 1:])
-    assert not any(actor.is_alive() for actor in actors)
-    assert not left_behind(before)
-
-
-def test_nothing_is_left_in_shared_memory():
-    before = entries()
-    network = random_network(1, dense_only=True)
-    run_lava(network, random_inputs(network, 2))
-    assert not left_behind(before)
+    assert len(pids) > 3 and not any(map(alive, pids))
 
 
 LATE_IMPORT = """

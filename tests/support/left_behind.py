@@ -1,20 +1,27 @@
-"""Who uses the machine's shared memory, and which processes belong to the tests: others may be at work beside them."""
+"""Which processes belong to a test and what they have in shared memory: others may be at work beside the tests."""
 
 import os
-import re
 from pathlib import Path
 
 FOLDER = Path("/dev/shm")
-SEMAPHORE = re.compile(r"sem\.[a-z]+-(\d+)-")
 
 
-def entries():
-    """Everything in shared memory."""
-    return set(FOLDER.iterdir())
+def state(pid):
+    """Fields of /proc/PID/stat from the state on; None if there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def alive(pid):
+    """Whether a process runs; one that only waits to be reaped does not."""
+    fields = state(pid)
+    return fields is not None and fields[0] != "Z"
 
 
 def used_by(pids):
-    """Entries that these processes have mapped."""
+    """Entries of the shared memory that these processes have mapped."""
     found = set()
     for pid in pids:
         try:
@@ -25,25 +32,23 @@ def used_by(pids):
     return found
 
 
-def of_a_living_process(entry):
-    """Whether it is a semaphore named after a process that lives: semaphores show in no process's maps."""
-    named = SEMAPHORE.match(entry.name)
-    return named is not None and Path(f"/proc/{named[1]}").exists()
-
-
-def left_behind(before):
-    """Entries that came after `before` and that no process uses any more."""
-    new = {entry for entry in entries() - before if not of_a_living_process(entry)}
-    return new - used_by(path.name for path in Path("/proc").iterdir() if path.name.isdigit()) if new else new
-
-
 def children(pid):
     """Processes that descend from a process, while it lives."""
     found = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, task.read_text().split()):
+        try:
+            direct = task.read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        for child in map(int, direct.split()):
             found += [child, *children(child)]
     return found
+
+
+def session(leader):
+    """Living processes of a session, whoever their parent is by now."""
+    pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+    return [pid for pid in pids if (fields := state(pid)) and fields[0] != "Z" and int(fields[3]) == leader]
 
 
 def group():
@@ -55,9 +60,8 @@ def group():
         try:
             same = os.getpgid(int(folder.name)) == os.getpgid(0)
             helper = b"resource_tracker" in (folder / "cmdline").read_bytes()
-            state = (folder / "stat").read_text().rsplit(")", 1)[1].split()[0]
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if same and not helper and state != "Z":
+        if same and not helper and alive(int(folder.name)):
             found.add(int(folder.name))
     return found

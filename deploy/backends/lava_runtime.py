@@ -1,0 +1,184 @@
+"""Lava's runtime with memory that has no name and processes that end with this one.
+
+Lava's own keeps its channels in named shared memory, so that whatever kills its processes leaves the memory behind, and
+waits for answers of processes that may have died. Here the system takes the memory back with the last process that has
+it; every process ends when its parent is gone; and a signal does not fall into a fork.
+
+Importing this module imports Lava: `lava_blocks.require_lava` comes first.
+"""
+
+import mmap
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from lava.magma.core.process.message_interface_enum import ActorType
+from lava.magma.core.run_conditions import RunSteps
+from lava.magma.runtime.message_infrastructure.multiprocessing import MultiProcessing, SystemProcess
+from lava.magma.runtime.mgmt_token_enums import MGMT_COMMAND, MGMT_RESPONSE, enum_equal
+from lava.magma.runtime.runtime import Runtime
+
+from spikecut.deploy.signals import ENDING, deferred
+
+# A pause on the last step of RunSteps(N) poisons Lava's runtime: N is far beyond any sample.
+ENDLESS = 2**30
+ORPHAN_POLL_S = 0.5
+GRACE_S = 5.0
+
+
+class Channels:
+    """Memory of Lava's channels, shared with the processes that are forked later. Lava asks for a manager of it."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    def create_shared_memory(self, size: int) -> "Memory":
+        """A new piece of `size` bytes; OSError if the system has none."""
+        self.bytes += size
+        return Memory(size)
+
+
+class Memory:
+    """Anonymous shared memory: gone with the last process that has it. Lava's ports read and write `buf`."""
+
+    def __init__(self, size: int) -> None:
+        self.buf = memoryview(mmap.mmap(-1, size))
+
+
+class Processes(MultiProcessing):
+    """Lava's processes, and the memory of their channels."""
+
+    def start(self) -> None:
+        """Take what the processes need."""
+        self._smm = Channels()
+
+    def build_actor(self, target_fn: Any, builder: Any, exception_q: Any = None) -> Any:
+        """Fork a process that builds a ProcessModel or a runtime service, and runs it; what it raises, it hands over.
+
+        Lava's own queue for what goes wrong while building would be waited for, even if the process died.
+        """
+        actor = SystemProcess(target=_work, args=(builder, os.getpid()), daemon=True)
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # in the new process, until it is ready for them
+        try:
+            actor.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        self._actors.append(actor)
+        return actor
+
+    def stop(self) -> None:
+        """Kill the processes, as many as were started; to stop them Lava would wait for some that may have died."""
+        living = [actor for actor in self._actors if lives(actor)]
+        for actor in living:
+            actor.kill()
+        for actor in self._actors:
+            if not actor._closed:
+                multiprocessing.Process.join(actor, GRACE_S)  # Lava's own join takes no timeout
+                if not actor.is_alive():
+                    actor.join()
+
+
+def _work(builder: Any, parent: int) -> None:
+    """What a process of the simulator does."""
+    for number in ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    warnings.simplefilter("ignore")
+    builder.build().start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process once its parent is gone, however that ended.
+
+    Linux can signal this (PR_SET_PDEATHSIG), but does so when the thread that forked ends, and a user's thread may end
+    long before the simulator is done.
+    """
+    while os.getppid() == parent:
+        time.sleep(ORPHAN_POLL_S)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def lives(actor: Any) -> bool:
+    """Whether a process runs; Lava closes those that it has found dead itself."""
+    return not actor._closed and actor.is_alive()
+
+
+class LavaRuntime(Runtime):
+    """Lava's runtime, which `stop` ends from whatever state it is in, and which never waits without being told how."""
+
+    def __init__(self, executable: Any) -> None:
+        super().__init__(executable, ActorType.MultiProcessing)
+        self._owner = os.getpid()
+        self._messaging_infrastructure: Processes | None = None
+        self.runtime_to_service: list[Any] = []
+        self.service_to_runtime: list[Any] = []
+        executable.assign_runtime_to_all_processes(self)
+
+    def __del__(self) -> None:
+        self.stop()
+
+    @property
+    def actors(self) -> list[Any]:
+        """The processes that were started."""
+        return [] if self._messaging_infrastructure is None else list(self._messaging_infrastructure.actors)
+
+    def initialize(self, node_cfg_idx: int = 0) -> None:
+        """Start the processes."""
+        with deferred():
+            self._build_watchdog_manager()
+            self._build_message_infrastructure()
+            self._build_channels()
+            self._build_sync_channels()
+            self._build_processes()
+            self._build_runtime_services()
+            self._start_ports()
+        self.exception_q.clear()
+        self._is_initialized = True
+
+    def _build_message_infrastructure(self) -> None:
+        processes = Processes()
+        processes.start()
+        self._messaging_infrastructure = processes
+
+    def run_until_pause(self, await_answers: Callable[[], None]) -> None:
+        """Run until a Process asks for a pause, and grant it. `await_answers` returns when `answered`, or raises.
+
+        RuntimeError: a Process has failed.
+        """
+        self.start(RunSteps(num_steps=ENDLESS, blocking=False))
+        await_answers()
+        self._take(MGMT_RESPONSE.REQ_PAUSE)
+        for port in self.runtime_to_service:
+            port.send(MGMT_COMMAND.PAUSE)
+        await_answers()
+        self._take(MGMT_RESPONSE.PAUSED)
+        self._is_running = False
+
+    def answered(self) -> bool:
+        """Whether every runtime service has said something."""
+        return all(port.probe() for port in self.service_to_runtime)
+
+    def _take(self, expected: Any) -> None:
+        for port in self.service_to_runtime:
+            answer = port.recv()
+            if not enum_equal(answer, expected):
+                raise RuntimeError(f"a runtime service answers {answer[0]:.0f}, not {expected[0]:.0f}")
+
+    def stop(self) -> None:
+        """End the processes, and the threads at this side of their channels; twice does no harm."""
+        if self._messaging_infrastructure is None or os.getpid() != self._owner:  # a copy in a forked process
+            return
+        with deferred():
+            self._messaging_infrastructure.stop()
+            self._messaging_infrastructure = None
+            self.join()
+            self._is_running = self._is_started = False
+            self.runtime_to_service, self.service_to_runtime = [], []
+            self._executable = None  # its channels' memory

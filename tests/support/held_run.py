@@ -1,0 +1,154 @@
+"""The command, held: a run that a test breaks off stands still after some samples, so that it cannot end before.
+
+`python held_run.py` imports Lava once. Each line that it reads, JSON of a `Request`, becomes a process and session of
+its own that runs the command; it prints the number of that process, and at its end the exit code.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+
+from left_behind import alive, session, used_by
+
+HELD = "held"
+OUTPUT = "output"
+GUARD_S = 120  # a test that waits longer than this waits in vain
+
+
+def hold_after(samples, folder):
+    """Let the cutoff's policy stand still after so many samples of a run on Lava."""
+    from spikecut.deploy.cutoff.topk import TopK
+
+    init, begun = TopK.init, []
+
+    def held(self, *arguments):
+        if len(begun) == samples:
+            (folder / HELD).touch()
+            Event().wait()
+        begun.append(1)
+        return init(self, *arguments)
+
+    TopK.init = held
+
+
+def serve():
+    import matplotlib.pyplot
+    import sklearn.datasets  # noqa: F401
+
+    import spikecut.deploy.workflow
+    from spikecut.__main__ import main
+    from spikecut.deploy.backends.lava_blocks import require_lava
+
+    require_lava()
+    for line in sys.stdin:
+        request = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            os.setsid()
+            folder = Path(request["folder"])
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            for stream in (1, 2):
+                os.dup2(os.open(folder / OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), stream)
+            hold_after(request["hold"], folder)
+            sys.argv = ["spikecut", *request["arguments"]]
+            main()
+            return
+        print(pid, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+
+
+def until(condition):
+    """Wait for a condition, which no machine takes GUARD_S for."""
+    since = time.monotonic()
+    while not condition():
+        assert time.monotonic() - since < GUARD_S
+        time.sleep(0.005)
+
+
+class Run:
+    """A held run under way.
+
+    named: what the run had in shared memory by name when `look` was called last. code: the exit code, after `end`.
+    """
+
+    def __init__(self, server, folder, hold, arguments):
+        self.server, self.folder, self.named, self.code = server, folder, set(), None
+        request = {"folder": str(folder), "hold": hold, "arguments": list(map(str, arguments))}
+        server.stdin.write(json.dumps(request) + "\n")
+        server.stdin.flush()
+        self.pid = int(server.stdout.readline())
+
+    @property
+    def held(self):
+        return (self.folder / HELD).exists()
+
+    @property
+    def alive(self):
+        return alive(self.pid)
+
+    @property
+    def processes(self):
+        """All of its processes but the command's own."""
+        return [pid for pid in session(self.pid) if pid != self.pid]
+
+    def reaches(self, state):
+        """Wait until `state()`, while the command goes on."""
+        until(lambda: state() or not self.alive)
+        assert self.alive, self.said
+        self.named |= used_by(session(self.pid))
+
+    def end(self):
+        """Wait until the command has ended; its exit code."""
+        until(lambda: not self.alive)
+        self.code = int(self.server.stdout.readline())
+        return self.code
+
+    @property
+    def said(self):
+        return (self.folder / OUTPUT).read_text()
+
+    def nothing_is_left(self):
+        """Wait until its processes are gone, and check its memory."""
+        until(lambda: not session(self.pid))
+        return not [entry for entry in self.named if entry.exists()]
+
+
+class Server:
+    """Held runs, one after the other."""
+
+    def __init__(self, process):
+        self.process = process
+
+    @contextmanager
+    def run(self, folder, arguments, hold=0):
+        """One run; whatever is left of it is killed."""
+        folder.mkdir(exist_ok=True)
+        run = Run(self.process, folder, hold, arguments)
+        try:
+            yield run
+        finally:
+            while left := session(run.pid):
+                for pid in left:
+                    os.kill(pid, 9)
+                time.sleep(0.01)
+            if run.code is None:
+                run.end()
+
+
+@contextmanager
+def server():
+    """A server of held runs."""
+    command = [sys.executable, __file__]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as process:
+        yield Server(process)
+        process.stdin.close()
+
+
+if __name__ == "__main__":
+    serve()
