@@ -29,6 +29,8 @@ from spikecut.deploy.signals import ENDING, deferred
 ENDLESS = 2**30
 ORPHAN_POLL_S = 0.5
 GRACE_S = 5.0
+CAUSE_S = 60.0
+POLL_S = 0.01
 
 
 class Channels:
@@ -168,8 +170,18 @@ class LavaRuntime(Runtime):
     def _take(self, expected: Any) -> None:
         for port in self.service_to_runtime:
             answer = port.recv()
+            if enum_equal(answer, MGMT_RESPONSE.ERROR):
+                self._await_cause()
             if not enum_equal(answer, expected):
                 raise RuntimeError(f"a runtime service answers {answer[0]:.0f}, not {expected[0]:.0f}")
+
+    def _await_cause(self) -> None:
+        """Wait for the exception that a runtime service has heard of; it comes when the process that raised it ends."""
+        since = time.monotonic()
+        while not any(actor.exception for actor in self.actors) and any(map(lives, self.actors)):
+            if time.monotonic() - since > CAUSE_S:
+                return
+            time.sleep(POLL_S)
 
     def stop(self) -> None:
         """End the processes, and the threads at this side of their channels; twice does no harm."""

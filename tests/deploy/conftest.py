@@ -3,6 +3,7 @@
 import shutil
 import sys
 
+import held_run
 import pytest
 
 from spikecut.deploy import cli
@@ -14,6 +15,13 @@ from spikecut.models.data import load_dataset
 from spikecut.models.train import train
 
 RECIPES = {"lif": ("tet", 3), "qcfs": ("qcfs", 4)}
+
+
+@pytest.fixture(scope="session")
+def server():
+    """Starts runs of the command that stand still, see held_run."""
+    with held_run.server() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

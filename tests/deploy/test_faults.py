@@ -4,16 +4,12 @@ import os
 import resource
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from left_behind import FOLDER, children, entries, left_behind, used_by
+from left_behind import children
 from networks import random_inputs, random_network
 
 from spikecut.deploy.backends.batched import run_batched
@@ -28,7 +24,7 @@ from spikecut.deploy.trace import joined
 from spikecut.deploy.workflow import RunOptions, keeping, run_bundle
 from spikecut.errors import BackendError, InputError, Interrupted
 
-SAMPLES = 260
+SAMPLES = 280
 
 
 class Raising(FixedTimestep):
@@ -47,64 +43,25 @@ class Raising(FixedTimestep):
         return cls.left
 
 
-def alive(pid):
-    try:
-        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def gone(pids, seconds=5):
-    """Whether all these processes end by themselves; Python's own resource tracker takes a moment."""
-    deadline = time.monotonic() + seconds
-    while any(map(alive, pids)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return not any(map(alive, pids))
-
-
-def command(*arguments):
-    return [sys.executable, "-m", "spikecut", *map(str, arguments)]
-
-
-@contextmanager
-def run_under_way(arguments, journal):
-    """A run on Lava in a process of its own, after more samples have come to disk: (process, its children)."""
-    kept = len(list(journal.glob("*-*.h5")))
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen(command(*arguments), text=True, start_new_session=True, **pipes)
-    try:
-        deadline = time.monotonic() + 90
-        while len(list(journal.glob("*-*.h5"))) == kept:
-            assert process.poll() is None, process.stderr.read()
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        yield process, children(process.pid)
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
-
-
-def test_a_run_that_breaks_off_three_times_ends_with_the_same_rows(workshop, digits, tmp_path):
-    before, out = entries(), tmp_path / "run"
+def test_a_run_that_breaks_off_three_times_ends_with_the_same_rows(server, workshop, digits, tmp_path):
+    out = tmp_path / "run"
     arguments = ("run", workshop / "lif", "--dataset", "digits", "--samples", SAMPLES, "--out", out)
     for fault, code in (("a killed child", 2), ("SIGTERM", 130), ("Ctrl-C, which reaches them all", 130)):
-        with run_under_way(arguments, partial_folder(out)) as (process, processes):
-            assert len(processes) > 3
+        with server.run(tmp_path / fault, arguments, hold=SAMPLES // 4) as run:
+            run.reaches(lambda run=run: run.held)
+            assert len(run.processes) > 3 and list(partial_folder(out).glob("*-*.h5"))
             if fault == "a killed child":
-                os.kill(processes[-1], signal.SIGKILL)
+                os.kill(run.processes[-1], signal.SIGKILL)
             elif fault == "SIGTERM":
-                process.terminate()
+                os.kill(run.pid, signal.SIGTERM)
             else:
-                os.killpg(process.pid, signal.SIGINT)
-            _, said = process.communicate(timeout=30)
-        assert process.returncode == code, said
-        assert f"spikecut run --resume {out}" in said and len(said.splitlines()) == 1
-        assert not out.exists() and gone(processes)
-        assert not left_behind(before)
+                os.killpg(run.pid, signal.SIGINT)
+            assert run.end() == code, run.said
+            assert f"spikecut run --resume {out}" in run.said and len(run.said.splitlines()) == 1
+            assert not out.exists() and run.nothing_is_left()
         arguments = ("run", "--resume", out)
-    done = subprocess.run(command(*arguments), capture_output=True, text=True, timeout=200, check=False)
-    assert done.returncode == 0, done.stderr
+    with server.run(tmp_path / "done", arguments, hold=SAMPLES) as run:
+        assert run.end() == 0, run.said
     assert not partial_folder(out).exists()
     whole = tmp_path / "whole"
     undisturbed = open_bundle(workshop / "lif")
@@ -115,20 +72,19 @@ def test_a_run_that_breaks_off_three_times_ends_with_the_same_rows(workshop, dig
 
 
 def test_an_exception_in_a_process_model_is_named_and_finished_samples_come_first():
-    before = entries()
+    before = set(children(os.getpid()))
     network = random_network(1, dense_only=True)
     inputs = random_inputs(network, 40)
     Raising.left = 40
-    parts, began = [], time.monotonic()
+    parts = []
     with pytest.raises(BackendError, match="ZeroDivisionError: a defect in the policy"):
         for part in lava_parts(network, inputs, Raising(3)):
             parts.append(part)
-    assert time.monotonic() - began < 30
     kept = joined(parts)
     whole = run_batched(network, inputs, FixedTimestep(3))
     assert 5 < kept.samples < 40
     np.testing.assert_array_equal(kept.scores, whole.scores[:, : kept.samples])
-    assert not left_behind(before)
+    assert set(children(os.getpid())) == before
 
 
 @contextmanager
@@ -197,28 +153,29 @@ def test_a_journal_is_checked(bundle, tmp_path, digits):
         run_bundle(bundle, digits.test, "digits", None, RunOptions("lava"), tmp_path / "run")
 
 
-def test_shared_memory_that_is_too_small_is_refused_before_anything_is_taken():
+def test_memory_that_is_too_small_is_refused_before_anything_is_taken():
+    before = set(children(os.getpid()))
     network = random_network(1, dense_only=True)
-    before, free = entries(), shutil.disk_usage(FOLDER).free
+    free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     frame = 4 * network.horizon * network.input_shape[0]
-    with pytest.raises(BackendError, match=r"shared memory.*fewer samples at once"):
+    with pytest.raises(BackendError, match=r"of memory.*fewer samples at once"):
         LavaGraph(network, capacity=free // frame + 1)
-    assert not left_behind(before)
+    assert set(children(os.getpid())) == before
 
 
 def test_nothing_is_left_after_a_policy_of_another_horizon():
-    before = entries()
+    before = set(children(os.getpid()))
     network = random_network(1)
     with pytest.raises(InputError):
         run_lava(network, random_inputs(network, 2), FixedTimestep(network.horizon + 1))
-    assert not left_behind(before)
+    assert set(children(os.getpid())) == before
 
 
 @pytest.mark.parametrize("models", ["stock", "fast", "fused"])
 @pytest.mark.parametrize("options", [{}, {"dense_only": True, "recurrent": True, "delays": True}])
-def test_the_need_of_shared_memory_is_known_exactly(models, options):
+def test_the_need_of_memory_is_known_exactly(models, options):
     network = random_network(1, **options)
     with LavaGraph(network, models=models) as graph:
         graph.play(random_inputs(network, 1))
-        taken = sum(path.stat().st_size for path in used_by(children(os.getpid())))
+        taken = graph._runtime._messaging_infrastructure.smm.bytes
     assert taken == channel_bytes(network, models)

@@ -9,7 +9,6 @@ import threading
 import warnings
 from pathlib import Path
 
-import held_run
 import numpy as np
 import pytest
 from held_run import until
@@ -21,12 +20,6 @@ from spikecut.deploy.backends.lava_blocks import quiet
 from spikecut.deploy.backends.lava_cpu import run_lava
 from spikecut.deploy.backends.lava_graph import LavaGraph
 from spikecut.deploy.signals import deferred
-
-
-@pytest.fixture(scope="module")
-def server():
-    with held_run.server() as server:
-        yield server
 
 
 @pytest.fixture
@@ -48,13 +41,11 @@ def to_one_process(run, number):
 
 STARTING = [
     (signal.SIGINT, to_the_command, 0),
-    (signal.SIGTERM, to_the_command, 1),
-    (signal.SIGINT, to_all, 2),
+    (signal.SIGTERM, to_all, 2),
     (signal.SIGTERM, to_one_process, 4),
     (signal.SIGINT, to_the_command, 6),
     (signal.SIGHUP, to_all, 8),
     (signal.SIGINT, to_all, "held"),
-    (signal.SIGHUP, to_the_command, "held"),
 ]
 
 
@@ -120,7 +111,7 @@ def test_a_signal_while_the_command_is_imported_ends_it(arguments, number, state
     assert process.returncode == 130 and said == "spikecut: interrupted; nothing half-written was left\n"
 
 
-def test_a_signal_that_is_ignored_stays_ignored(server, arguments, tmp_path):
+def test_a_signal_that_is_ignored_stays_ignored():
     """As under nohup."""
     command = [sys.executable, "-m", "spikecut", "version"]
     handler = signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -201,18 +192,7 @@ def test_quiet_hushes_its_own_thread_only_and_ends(capsys):
     assert (sys.stdout, sys.stderr) == streams and warnings.filters == filters
 
 
-STRIPPED = """
-from spikecut.deploy.backends.lava_blocks import require_lava
-from spikecut.errors import SpikecutError
-from spikecut.models.slayer import slayer_library
-for needs in (require_lava, slayer_library):
-    try:
-        needs()
-    except SpikecutError as error:
-        print(error)
-"""
-
-
 def test_python_without_docstrings_is_refused_by_name():
-    done = subprocess.run([sys.executable, "-OO", "-c", STRIPPED], capture_output=True, text=True, check=True)
-    assert done.stdout.count("python -OO") == 2 and done.stdout.count("\n") == 2
+    script = "from spikecut.deploy.backends.lava_blocks import require_lava; require_lava()"
+    done = subprocess.run([sys.executable, "-OO", "-c", script], capture_output=True, text=True, check=False)
+    assert "BackendError" in done.stderr.splitlines()[-1] and "python -OO" in done.stderr.splitlines()[-1]

@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import Event
 
 from left_behind import alive, session, used_by
+from networks import random_network
 
 HELD = "held"
 OUTPUT = "output"
@@ -37,14 +38,13 @@ def hold_after(samples, folder):
 
 
 def serve():
-    import matplotlib.pyplot
     import sklearn.datasets  # noqa: F401
 
-    import spikecut.deploy.workflow
     from spikecut.__main__ import main
-    from spikecut.deploy.backends.lava_blocks import require_lava
+    from spikecut.deploy.backends.lava_graph import LavaGraph
 
-    require_lava()
+    graph = LavaGraph(random_network(1))
+    graph._anchor.compile(graph._config)  # imports what the first compilation does
     for line in sys.stdin:
         request = json.loads(line)
         pid = os.fork()
