@@ -145,7 +145,8 @@ def server():
     """A server of held runs."""
     command = [sys.executable, __file__]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, text=True, **pipes) as process:
+    # In a session of its own, so that it does not count as left behind; it ends with its input.
+    with subprocess.Popen(command, text=True, start_new_session=True, **pipes) as process:
         yield Server(process)
         process.stdin.close()
 
