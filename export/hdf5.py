@@ -4,6 +4,7 @@ What a file claims is held against what it stores, and all its datasets together
 for a dataset that was never written, and next to nothing for zeros that are packed.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,8 @@ MAXIMUM_BYTES = NUMBER * MAXIMUM_ELEMENTS
 PACKED = 2048
 """How often a byte in the file may be claimed: gzip packs zeros 1032 to 1."""
 SMALL = 2**16
+MAXIMUM_CHUNK = 2**24
+"""Bytes of one chunk, which HDF5 unpacks as a whole, however little of it is claimed."""
 
 _left: dict[int, int] = {}
 """By HDF5's number of an open file: bytes that may still be read of it."""
@@ -122,14 +125,17 @@ def read_dataset(group: h5py.Group, key: str, path: Path) -> h5py.Dataset:
 def _take(dataset: h5py.Dataset, path: Path) -> None:
     if dataset.size is None or dataset.size > MAXIMUM_ELEMENTS:
         raise BundleError(f"{path}: {dataset.name} claims {dataset.size} elements, at most {MAXIMUM_ELEMENTS} are read")
+    itemsize = dataset.dtype.itemsize
+    if dataset.chunks is not None and math.prod(dataset.chunks) * itemsize > MAXIMUM_CHUNK:
+        raise BundleError(f"{path}: {dataset.name} is stored in chunks of an absurd size")
     stored = int(dataset.id.get_storage_size())
-    claimed = dataset.size * dataset.dtype.itemsize
+    claimed = dataset.size * itemsize
     if claimed and (not stored or claimed > SMALL + PACKED * stored):
         raise BundleError(
             f"{path}: {dataset.name} claims {claimed} bytes, of which the file stores {stored}; damaged or made to harm"
         )
     number = _number(dataset)
-    _left[number] -= dataset.size * max(NUMBER, dataset.dtype.itemsize)
+    _left[number] -= dataset.size * max(NUMBER, itemsize)
     if _left[number] < 0:
         raise BundleError(f"{path}: claims more than spikecut reads of one file, with {dataset.name}; split it")
 

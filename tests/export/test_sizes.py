@@ -71,7 +71,14 @@ def many_layers(file):
     del file["layer/shared"]
 
 
+def a_huge_chunk(file):
+    del file["layer/1/bias"]
+    options = {"maxshape": (None,), "chunks": (2**28,), "compression": "gzip"}
+    file["layer/1"].create_dataset("bias", shape=(4,), dtype="i1", **options)
+
+
 CLAIMS = {
+    "a huge chunk": (a_huge_chunk, "chunks of an absurd size"),
     "never written": (never_written, r"claims 33554432 bytes, of which the file stores 0"),
     "never written, in chunks": (never_written_in_chunks, "claims 8388608 bytes, of which the file stores 0"),
     "hardly written": (hardly_written, "claims 8388608 bytes, of which the file stores 64"),
