@@ -330,7 +330,8 @@ def test_a_busy_machine_does_not_make_a_sound_file_damaged(tmp_path, monkeypatch
     monkeypatch.setattr(nir_probe.sys, "executable", str(slow))
     monkeypatch.setattr(nir_probe, "SECONDS", 1.0)
     assert nir_probe.read_graph(path).kind == "NIRGraph"
-    monkeypatch.setattr(nir_probe, "PATIENCE", -1.9)
+    slow.write_text("#!/bin/sh\nexec sleep 60\n")
+    monkeypatch.setattr(nir_probe, "PATIENCE", -1.5)
     with pytest.raises(BundleError, match=r"a.nir: not read within 0 s: the machine is busy") as caught:
         nir_probe.read_graph(path)
     assert "damaged" not in str(caught.value)
