@@ -9,7 +9,7 @@ from spikecut.deploy.cutoff.base import CutoffPolicy, policy_from_dict
 from spikecut.errors import BundleError, InputError
 from spikecut.export.golden import Golden, read_golden
 from spikecut.export.graph import IntegerNetwork
-from spikecut.export.manifest import CUTOFF, GOLDEN, NETWORK, Manifest, read_manifest
+from spikecut.export.manifest import CUTOFF, GOLDEN, NETWORK, Manifest, own_file, read_manifest, read_part
 from spikecut.export.netx import beyond_netx, read_netx
 from spikecut.export.netx_foreign import read_any_netx
 from spikecut.export.nir_write import read_integers
@@ -41,7 +41,7 @@ class Bundle:
 
     def golden(self) -> Golden:
         """What torch said; BundleError if the file is damaged."""
-        return read_golden(self.path / GOLDEN)
+        return read_golden(own_file(self.path, GOLDEN))
 
     def cutoff(self) -> CutoffPolicy:
         """The calibrated policy.
@@ -51,14 +51,9 @@ class Bundle:
         BundleError: there is none, it is damaged, or it was calibrated for another network or horizon.
         """
         path = self.path / CUTOFF
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise BundleError(
-                f"{self.path}: not calibrated; run `spikecut calibrate {self.path} --dataset …`"
-            ) from None
-        except (OSError, ValueError) as error:
-            raise BundleError(f"{path}: cannot be read ({error}); calibrate again") from error
+        if not path.exists() and not path.is_symlink():
+            raise BundleError(f"{self.path}: not calibrated; run `spikecut calibrate {self.path} --dataset …`")
+        data = read_part(self.path, CUTOFF, "calibrate again")
         if not isinstance(data, dict) or data.get("network") != self.network_hash:
             raise BundleError(f"{path}: calibrated for another network; calibrate again")
         try:
@@ -92,10 +87,10 @@ def open_bundle(path: str | Path) -> Bundle:
     for name in (NETWORK, GOLDEN):
         if name not in manifest.files:
             raise BundleError(f"{folder}: the manifest holds no hash of {name}; export again")
-        file = folder / name
-        if not file.is_file():
+        file = own_file(folder, name)
+        if not file.exists():
             raise BundleError(f"{folder}: {name} is missing; export again")
-        if sha256(file) != manifest.files[name]:
+        if sha256(file, BundleError) != manifest.files[name]:
             raise BundleError(f"{file}: its hash does not match the manifest: changed or damaged; export again")
     network = read_netx(folder / NETWORK)
     loader = "spikecut" if beyond_netx(network) else "netx"

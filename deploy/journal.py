@@ -20,12 +20,14 @@ from pydantic import BaseModel, ConfigDict
 from spikecut.deploy.trace import ExitReason, LayerEvents, RunTrace, joined
 from spikecut.errors import BundleError, InputError
 from spikecut.export.graph import IntegerNetwork
-from spikecut.export.hdf5 import open_hdf5, read_array
-from spikecut.files import replacing
+from spikecut.export.hdf5 import MAXIMUM_BYTES, open_hdf5, read_array, read_floats
+from spikecut.files import read_bytes, replacing
 
 REQUEST = "request.json"
 SAMPLES_PER_FILE = 64
 SECONDS_PER_FILE = 5.0
+JOURNAL_BYTES = 4 * MAXIMUM_BYTES
+"""Of one file: the messages of all layers for so many samples are more than any network holds."""
 REASONS = tuple(ExitReason)
 ARRAYS = ("scores", "valid", "timesteps", "hardware_steps", "interval")
 
@@ -109,7 +111,7 @@ class Journal:
             if path.name != f"{what}-{following:08d}.h5":
                 break
             try:
-                with open_hdf5(path) as file:
+                with open_hdf5(path, JOURNAL_BYTES) as file:
                     parts.append(_read(file, path, self.network))
             except (BundleError, KeyError, ValueError, OSError) as error:
                 raise InputError(f"{path} is damaged ({error}): remove it and resume again") from error
@@ -149,10 +151,10 @@ def read_request(run: Path) -> RunRequest:
     """What was asked of a run that broke off; InputError if there is no such journal or it is damaged."""
     path = partial_folder(run) / REQUEST
     try:
-        return RunRequest.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise InputError(f"{run}: no run that broke off is there ({path} is missing)") from None
-    except (OSError, ValueError) as error:
+        if not path.exists():
+            raise InputError(f"{run}: no run that broke off is there ({path} is missing)")
+        return RunRequest.model_validate_json(read_bytes(path))
+    except ValueError as error:
         raise InputError(f"{path} cannot be read: remove {path.parent} and run again ({error})") from error
 
 
@@ -191,7 +193,7 @@ def _read(file: h5py.File, path: Path, network: IntegerNetwork) -> RunTrace:
         network=network,
         backend=str(file.attrs["backend"]),
         events=tuple(_events(file, path, network)),
-        wall_time_s=np.asarray(file["wall_time_s"], dtype=np.float64),
+        wall_time_s=read_floats(file, "wall_time_s", path),
         mode="streaming" if mode == "streaming" else "isolated",
         interval=arrays["interval"],
     )

@@ -28,7 +28,8 @@ from spikecut.deploy.partition import (
 )
 from spikecut.errors import CapabilityError, InputError
 from spikecut.export.connectivity import gather_index
-from spikecut.export.graph import MAXIMUM_DELAY, IntArray, IntegerLayer, IntegerNetwork, size
+from spikecut.export.graph import IntArray, IntegerLayer, IntegerNetwork, size
+from spikecut.export.ranges import MAXIMUM_DELAY
 from spikecut.export.skip import Synapse, skip_paths
 
 __all__ = [

@@ -20,13 +20,16 @@ GAIN_UNITY = 4096
 GAIN_SHIFT = 12
 
 
-def check_gain(gain: tuple[int, ...], decay_u: int) -> None:
-    """UnsupportedError unless a neuron may have this gain: whole numbers of 4096ths, and no synaptic memory."""
-    if not gain or any(int(value) != value or abs(value) > GAIN_UNITY for value in gain):
-        raise UnsupportedError(f"a gain per timestep {gain}: expected integers from {-GAIN_UNITY} to {GAIN_UNITY}")
+def check_gain(gain: tuple[int, ...], decay_u: int, where: str) -> None:
+    """UnsupportedError unless neurons may have this gain: 4096ths within [-1, 1], no synaptic memory; where: whose."""
+    if not gain:
+        raise UnsupportedError(f"{where}: a gain per timestep without a value")
+    outside = [value for value in gain if abs(value) > GAIN_UNITY]
+    if outside:
+        raise UnsupportedError(f"{where}: gain {outside[0]} lies outside {-GAIN_UNITY}..{GAIN_UNITY}")
     if decay_u != GAIN_UNITY:
         raise UnsupportedError(
-            f"a gain per timestep with a current that decays by {decay_u}/4096: no Process has both; use 4096"
+            f"{where}: a gain per timestep with a current that decays by {decay_u}/4096: no Process has both; use 4096"
         )
 
 

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from spikecut.errors import BundleError, DataError
 from spikecut.export.encode import encode_samples
 from spikecut.export.graph import Floats, InputSpec, IntArray, Integers
-from spikecut.export.hdf5 import open_hdf5, read_array, read_dataset, subgroup
+from spikecut.export.hdf5 import MAXIMUM_BYTES, NUMBER, open_hdf5, read_array, read_floats, subgroup
+from spikecut.export.ranges import check_name
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +29,7 @@ PER_LAYER = {
     "twin_gains": np.int16,
     "twin_skip_weights": np.int32,
 }
+WHOLE = ("images", "labels", "inputs", "float_scores", "twin_scores")
 OPTIONAL = {"twin_gains", "twin_skip_weights"}
 
 
@@ -124,9 +126,13 @@ def integers(values: "torch.Tensor") -> IntArray:
 
 
 def write_golden(golden: Golden, path: Path) -> None:
-    """Write golden.h5."""
+    """Write golden.h5; DataError for more than is read back."""
+    arrays = [getattr(golden, key) for key in WHOLE] + [v for key in PER_LAYER for v in getattr(golden, key).values()]
+    numbers = sum(array.size for array in arrays)
+    if NUMBER * numbers > MAXIMUM_BYTES:
+        raise DataError(f"{numbers} numbers of golden samples, at most {MAXIMUM_BYTES // NUMBER}; use fewer samples")
     with h5py.File(path, "w") as file:
-        for key in ("images", "labels", "inputs", "float_scores", "twin_scores"):
+        for key in WHOLE:
             file[key] = getattr(golden, key)
         for key, dtype in PER_LAYER.items():
             group = file.create_group(key)
@@ -134,21 +140,26 @@ def write_golden(golden: Golden, path: Path) -> None:
                 group.create_dataset(name, data=values.astype(dtype), compression="gzip")
 
 
+def _by_layer(group: h5py.Group, path: Path) -> dict[str, IntArray]:
+    for name in group:
+        check_name(name, f"{path}: layer")
+    return {name: read_array(group, name, path) for name in group}
+
+
 def read_golden(path: Path) -> Golden:
     """Read golden.h5; BundleError if it is damaged."""
     with open_hdf5(path) as file:
-        images = np.asarray(read_dataset(file, "images", path)[()], dtype=np.float64)
-        scores = np.asarray(read_dataset(file, "float_scores", path)[()], dtype=np.float64)
         groups = {key: subgroup(file, key, path) for key in PER_LAYER if key in file or key not in OPTIONAL}
         golden = Golden(
-            images=images,
+            images=read_floats(file, "images", path),
             labels=read_array(file, "labels", path),
             inputs=read_array(file, "inputs", path),
-            float_scores=scores,
+            float_scores=read_floats(file, "float_scores", path),
             twin_scores=read_array(file, "twin_scores", path),
-            **{key: {name: read_array(group, name, path) for name in group} for key, group in groups.items()},
+            **{key: _by_layer(group, path) for key, group in groups.items()},
         )
-    samples = len(golden.images)
-    if not len(golden.labels) == golden.inputs.shape[1] == golden.twin_scores.shape[1] == samples:
+    timed = (golden.inputs, golden.float_scores, golden.twin_scores)
+    samples = {array.shape[:1] for array in (golden.images, golden.labels)} | {array.shape[1:2] for array in timed}
+    if len(samples) != 1 or () in samples:
         raise BundleError(f"{path}: its arrays hold different numbers of samples; export again")
     return golden

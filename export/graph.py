@@ -13,6 +13,8 @@ A readout neuron (`reset` "none") never fires; its membrane is the output. `rese
 "before_leak" the reset waits for the next step, v[t+1] = (1 - decay_v) v[t] - threshold + ..., which no Process does.
 """
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,10 +22,11 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.errors import ExportError, InputError
-from spikecut.export.gain import check_gain
+from spikecut.export.geometry import MAXIMUM_ELEMENTS, check_geometry
+from spikecut.export.ranges import NEURON, check_layer, check_name, check_network, frozen_int, whole
 
 if TYPE_CHECKING:
-    from spikecut.export.skip import FloatSkip, Geometry, Skip
+    from spikecut.export.skip import FloatSkip, Skip
 
 Encoding = Literal["direct", "bernoulli", "latency", "events"]
 Readout = Literal["count", "membrane"]
@@ -37,27 +40,16 @@ Integers = npt.NDArray[np.integer[Any]]
 Floats = npt.NDArray[np.floating[Any]]
 Shape = tuple[int, ...]
 Pair = tuple[int, int]
-MAXIMUM_DELAY = 62
 
 
 def size(shape: Shape) -> int:
     """Number of elements of an array of this shape."""
-    return int(np.prod(shape, dtype=np.int64))
+    return math.prod(shape)
 
 
 def frozen_float(values: npt.ArrayLike) -> Array:
     """A read-only float64 copy."""
     array = np.array(values, dtype=np.float64)
-    array.setflags(write=False)
-    return array
-
-
-def frozen_int(values: npt.ArrayLike) -> IntArray:
-    """A read-only int64 copy; ExportError if a value is not integral."""
-    given = np.array(values)
-    array = given.astype(np.int64)
-    if given.dtype.kind not in "iub" and not np.array_equal(array, given):
-        raise ExportError("a value of the integer network is not an integer: quantise the network first")
     array.setflags(write=False)
     return array
 
@@ -76,7 +68,7 @@ class InputSpec:
     shape: (C, H, W) or (F,) of one frame.
     bits: width of a graded message's magnitude in bits; 0 means binary spikes.
     signed: whether graded messages may be negative.
-    labels: the classes' names, in the order of the output neurons.
+    labels: the classes' names, printable, in the order of the output neurons.
     """
 
     shape: Shape
@@ -88,8 +80,21 @@ class InputSpec:
     seed: int = 0
     labels: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> "InputSpec":
+        """From fields as a file holds them; InputError if one is unknown, missing or of another type."""
+        try:
+            return cls(**{**fields, "shape": tuple(fields["shape"]), "labels": tuple(fields["labels"])})
+        except (ExportError, KeyError, TypeError, ValueError) as error:
+            raise InputError(f"the input's description is damaged ({error})") from error
+
     def __post_init__(self) -> None:
-        if len(self.shape) not in (1, 3) or min(self.shape) < 1:
+        object.__setattr__(self, "shape", tuple(whole(side, "input shape") for side in self.shape))
+        for key in ("bits", "seed"):
+            object.__setattr__(self, key, whole(getattr(self, key), f"input {key}"))
+        for label in self.labels:
+            check_name(label, "label")
+        if len(self.shape) not in (1, 3) or min(self.shape) < 1 or size(self.shape) > MAXIMUM_ELEMENTS:
             raise InputError(f"input shape {self.shape}: expected (features,) or (channels, height, width)")
         if self.encoding not in ("direct", "bernoulli", "latency", "events"):
             raise InputError(f"input encoding {self.encoding!r}: expected direct, bernoulli, latency or events")
@@ -164,6 +169,7 @@ class FloatLayer:
     skip: "FloatSkip | None" = None
 
     def __post_init__(self) -> None:
+        check_name(self.name, "layer")
         object.__setattr__(self, "weight", frozen_float(self.weight))
         object.__setattr__(self, "bias", frozen_float(self.bias))
         check_geometry(self)
@@ -187,15 +193,15 @@ class FloatNetwork:
 
 @dataclass(frozen=True)
 class IntegerNeuron:
-    """A neuron in Loihi's integers.
+    """A neuron in Loihi's integers; its layer checks their ranges, see export/ranges.py.
 
     Attributes
     ----------
     decay_u, decay_v: 0..4096; u and v keep (4096 - decay)/4096 of their magnitude, rounded towards zero.
     threshold: 0..2^17-1; compared with v as `v > threshold << 6`.
-    bias_mantissa: one per output channel (conv) or neuron (dense); the bias is mantissa · 2^bias_exponent in v's units.
-        Without any bias the exponent is 6, netx's own.
-    v_init: v before the first step of a sample, in v's units.
+    bias_mantissa: -4096..4095, one per output channel (conv) or neuron (dense); the bias is mantissa · 2^bias_exponent
+        in v's units, with an exponent of 0..7. Without any bias the exponent is 6, netx's own.
+    v_init: v before the first step of a sample, in v's units, |v| < 2^23.
     gain: one per timestep of the horizon, in 4096ths, -4096..4096; needs decay_u 4096. None for 1. See export/gain.py.
     """
 
@@ -210,26 +216,27 @@ class IntegerNeuron:
     gain: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "bias_mantissa", frozen_int(self.bias_mantissa))
+        object.__setattr__(self, "bias_mantissa", frozen_int(self.bias_mantissa, "bias_mantissa"))
+        for key in NEURON:
+            object.__setattr__(self, key, whole(getattr(self, key), key))
         if self.gain is not None:
-            check_gain(self.gain, self.decay_u)
-        if not self.bias_mantissa.any():
+            object.__setattr__(self, "gain", tuple(whole(value, "gain") for value in self.gain))
+        lowest, highest, _ = NEURON["bias_exponent"]
+        if lowest <= self.bias_exponent <= highest and not self.bias_mantissa.any():
             object.__setattr__(self, "bias_exponent", 6)
 
     @property
     def bias(self) -> IntArray:
-        """Effective bias in v's units, int64, one per channel or neuron; Lava's mantissa wraps to 16 bits."""
-        mantissa = self.bias_mantissa.astype(np.int16).astype(np.int64)
-        if self.bias_exponent >= 0:
-            return mantissa << self.bias_exponent
-        return mantissa >> -self.bias_exponent
+        """Effective bias in v's units, int64, one per channel or neuron."""
+        return self.bias_mantissa << self.bias_exponent
 
 
 @dataclass(frozen=True)
 class IntegerLayer:
     """One synapse and its neurons in integers: weight int64 (O, I/groups, H, W) or (O, I), even, in [-256, 254].
 
-    The current is (Σ W s) · 2^weight_exponent, shifted left by 6 on its way into u (Loihi's alignment).
+    Every value is checked when the layer is made: RangeError, see export/ranges.py.
+    The current is Σ W s, shifted left by 6 on its way into u (Loihi's alignment).
     A dense layer behind a (C, H, W) layer flattens it in torch's order. A `skip` is a second synapse, from an earlier
     layer, whose sums are added: see export/skip.py. Only dense layers may have
 
@@ -252,13 +259,19 @@ class IntegerLayer:
     skip: "Skip | None" = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", frozen_int(self.weight))
+        check_name(self.name, "layer")
+        object.__setattr__(self, "weight", frozen_int(self.weight, f"layer {self.name}: weight"))
+        for key in ("stride", "padding", "dilation"):
+            rows, columns = getattr(self, key)
+            object.__setattr__(self, key, (whole(rows, key), whole(columns, key)))
+        object.__setattr__(self, "groups", whole(self.groups, "groups"))
         check_geometry(self)
         self._check_delay_and_recurrence()
         if self.neuron.bias_mantissa.shape != (self.output_shape[0],):
             raise ExportError(
                 f"layer {self.name}: bias of shape {self.neuron.bias_mantissa.shape}, expected {self.output_shape[:1]}"
             )
+        check_layer(self)
 
     def _check_delay_and_recurrence(self) -> None:
         outputs = self.output_shape[0]
@@ -266,13 +279,11 @@ class IntegerLayer:
             given = getattr(self, key)
             if given is None:
                 continue
-            object.__setattr__(self, key, frozen_int(given))
+            object.__setattr__(self, key, frozen_int(given, f"layer {self.name}: {key}"))
             if self.kind != "dense":
                 raise ExportError(f"layer {self.name}: {key} on a convolution has no Process; use a dense layer")
             if np.shape(given) != want:
                 raise ExportError(f"layer {self.name}: {key} of shape {np.shape(given)}, expected {want}")
-        if self.delay is not None and not (self.delay.min() >= 0 and self.delay.max() <= MAXIMUM_DELAY):
-            raise ExportError(f"layer {self.name}: a delay lies outside 0..{MAXIMUM_DELAY}, which Loihi 2 can hold")
 
     def with_weight(self, weight: npt.ArrayLike) -> "IntegerLayer":
         """The same layer with other weights."""
@@ -290,9 +301,9 @@ class IntegerNetwork:
     name: str = field(default="network")
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "horizon", whole(self.horizon, "horizon T"))
         check_chain(self.layers, self.input)
-        if self.horizon < 1:
-            raise InputError(f"horizon T = {self.horizon}: expected at least 1 timestep")
+        check_network(self)
         _check_gains(self.layers, self.horizon)
         last = self.layers[-1].neuron.reset
         if (self.readout == "membrane") != (last == "none"):
@@ -317,44 +328,6 @@ class IntegerNetwork:
     def classes(self) -> int:
         """Number of output neurons."""
         return size(self.layers[-1].output_shape)
-
-
-def conv_output_shape(layer: "Geometry") -> Shape:
-    """Shape that the convolution of this layer gives."""
-    return convolved_shape(layer.weight.shape, layer.input_shape, layer.stride, layer.padding, layer.dilation)
-
-
-def convolved_shape(weight: Shape, shape: Shape, stride: Pair, padding: Pair, dilation: Pair) -> Shape:
-    """Shape that a weight of shape (O, I/groups, H, W) makes of an input of shape (C, H, W)."""
-    spatial = tuple(
-        (n + 2 * p - d * (k - 1) - 1) // s + 1
-        for n, p, d, k, s in zip(shape[1:], padding, dilation, weight[2:], stride, strict=True)
-    )
-    return (weight[0], *spatial)
-
-
-def check_geometry(layer: "Geometry") -> None:
-    """Raise ExportError unless weight, shapes, stride, padding, dilation and groups fit each other."""
-    weight = layer.weight
-    if layer.kind == "dense":
-        want = (size(layer.output_shape), size(layer.input_shape))
-        if len(layer.output_shape) != 1 or weight.shape != want:
-            raise ExportError(f"layer {layer.name}: dense weight of shape {weight.shape}, expected {want}")
-        return
-    if layer.kind != "conv":
-        raise ExportError(f"layer {layer.name}: kind {layer.kind!r}, expected conv or dense")
-    if weight.ndim != 4 or len(layer.input_shape) != 3:
-        raise ExportError(f"layer {layer.name}: a convolution needs a 4-D weight and a (C, H, W) input")
-    if min(layer.stride) < 1 or min(layer.dilation) < 1 or min(layer.padding) < 0 or layer.groups < 1:
-        raise ExportError(f"layer {layer.name}: stride, dilation and groups must be positive, padding not negative")
-    channels = layer.input_shape[0]
-    if channels % layer.groups or weight.shape[0] % layer.groups or weight.shape[1] != channels // layer.groups:
-        raise ExportError(
-            f"layer {layer.name}: weight {weight.shape} does not fit {channels} channels, groups {layer.groups}"
-        )
-    shape = conv_output_shape(layer)
-    if min(shape) < 1 or shape != layer.output_shape:
-        raise ExportError(f"layer {layer.name}: the convolution gives {shape}, the layer says {layer.output_shape}")
 
 
 def check_chain(layers: tuple[FloatLayer, ...] | tuple[IntegerLayer, ...], spec: InputSpec) -> None:

@@ -8,7 +8,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from spikecut.errors import BundleError
+from spikecut.errors import BundleError, InputError
+from spikecut.export.graph import InputSpec
+from spikecut.export.ranges import check_texts
+from spikecut.files import read_json
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -86,19 +89,41 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 
+def read_part(folder: Path, name: str, remedy: str) -> Any:
+    """The content of a JSON file of a bundle; BundleError if it is damaged, or holds what would steer a terminal."""
+    path = own_file(folder, name)
+    try:
+        data = read_json(path, BundleError)
+        check_texts(data)
+    except BundleError as error:
+        raise BundleError(f"{error}; {remedy}") from error
+    except InputError as error:
+        raise BundleError(f"{path}: {error}; {remedy}") from error
+    return data
+
+
+def own_file(folder: Path, name: str) -> Path:
+    """A file in a bundle's folder; BundleError for a link, which may lead anywhere."""
+    path = folder / name
+    if path.is_symlink():
+        raise BundleError(f"{path}: a link; a bundle holds its own files: copy the file there")
+    return path
+
+
 def read_manifest(folder: Path) -> Manifest:
     """Read manifest.json; BundleError naming the key if it is damaged."""
     path = folder / MANIFEST
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BundleError(f"{folder}: no {MANIFEST}; this is not a bundle") from None
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{path}: cannot be read ({error}); export again") from error
+    if not path.exists() and not path.is_symlink():
+        raise BundleError(f"{folder}: no {MANIFEST}; this is not a bundle")
+    data = read_part(folder, MANIFEST, "export again")
     if isinstance(data, dict) and data.get("format") != FORMAT:
         raise BundleError(f"{path}: format {data.get('format')}, this spikecut reads {FORMAT}; export again")
     try:
-        return Manifest.model_validate(data)
+        found = Manifest.model_validate(data)
+        InputSpec.of(found.input)
+        return found
+    except InputError as error:
+        raise BundleError(f"{path}: {error}; export again") from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the file"

@@ -12,8 +12,10 @@ from typing import Any
 
 import h5py
 import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from spikecut.errors import BundleError, ExportError, InputError, UnsupportedError
+from spikecut.export.geometry import convolved_shape
 from spikecut.export.graph import (
     InputSpec,
     IntArray,
@@ -22,19 +24,32 @@ from spikecut.export.graph import (
     Pair,
     Readout,
     Shape,
-    conv_output_shape,
     size,
 )
-from spikecut.export.hdf5 import MAXIMUM_ELEMENTS, open_hdf5, read_whole, subgroup
+from spikecut.export.hdf5 import open_hdf5, read_whole, subgroup
 from spikecut.export.netx_neuron import read_neuron, read_text, write_neuron, write_text
 from spikecut.export.netx_synapse import SKIP, delays, read_skip, write_skip
+from spikecut.export.ranges import check_texts, passes_input
 from spikecut.export.skip import skip_paths
 from spikecut.files import replacing
 
 FORMAT = 1
-WEIGHT_MINIMUM, WEIGHT_MAXIMUM = -256, 254
 MAXIMUM_LAYERS = 4096
 INPUT_NEURONS = "input_neurons"
+MAXIMUM_INPUT_NEURONS = 2**13
+"""In a row, where their weights are a matrix."""
+
+
+class _Extras(BaseModel):
+    """What the group /spikecut says."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str
+    input: dict[str, Any]
+    readout: Readout
+    horizon: int
+    layers: list[str]
 
 
 def dense_weight_in_lava(weight: IntArray) -> IntArray:
@@ -103,30 +118,10 @@ def beyond_netx(network: IntegerNetwork) -> list[str]:
 
 
 def check_exportable(network: IntegerNetwork) -> None:
-    """Raise UnsupportedError for what neither netx nor spikecut's own Processes run exactly."""
-    for layer in network.layers:
-        neuron = layer.neuron
-        for weight in (layer.weight, layer.recurrent, None if layer.skip is None else layer.skip.weight):
-            if weight is not None:
-                _check_weight(layer, weight)
-        if neuron.reset_order != "after_leak":
-            raise UnsupportedError(f"layer {layer.name}: no Process resets before the leak")
-        if not 0 <= neuron.threshold < 2**17:
-            raise UnsupportedError(f"layer {layer.name}: threshold {neuron.threshold} does not fit 17 bits")
-        if not (0 <= neuron.decay_u <= 4096 and 0 <= neuron.decay_v <= 4096):
-            raise UnsupportedError(f"layer {layer.name}: a decay lies outside 0..4096")
-        mantissa = neuron.bias_mantissa
-        if mantissa.min() < -(2**12) or mantissa.max() >= 2**12 or not 0 <= neuron.bias_exponent <= 7:
-            raise UnsupportedError(f"layer {layer.name}: a bias does not fit a 13-bit mantissa and a 3-bit exponent")
-
-
-def _check_weight(layer: IntegerLayer, weight: IntArray) -> None:
-    if weight.min() < WEIGHT_MINIMUM or weight.max() > WEIGHT_MAXIMUM or np.any(weight % 2):
-        raise UnsupportedError(f"layer {layer.name}: a weight is odd or outside [-256, 254]; quantise it first")
-    if layer.kind == "dense" and not np.array_equal(_clip_and_truncate(weight, 8), weight):
+    """Raise UnsupportedError for what only the batched engine runs: netx's input neurons."""
+    if passes_input(network.layers[0]):
         raise UnsupportedError(
-            f"layer {layer.name}: Lava's Dense would change these weights, which all have one sign; "
-            "keep one weight of the other sign"
+            f"layer {network.layers[0].name}: input neurons run on the batched engine alone: use --backend batched"
         )
 
 
@@ -213,41 +208,40 @@ def read_netx(
     ------
     BundleError: missing, truncated or foreign files, wrong types, absurd shapes.
     UnsupportedError: a layer or neuron that spikecut does not know.
+    RangeError, ExportError: a value that the chip cannot hold, by layer and field; layers that do not fit each other.
     """
-    with open_hdf5(path) as file:
-        extras = _read_extras(file, path)
-        spec = spec or (_input_spec(extras["input"], path) if extras else None)
-        readout = readout or (extras["readout"] if extras else None)
-        horizon = horizon or (extras["horizon"] if extras else None)
-        if spec is None or readout is None or horizon is None:
-            raise InputError(f"{path}: not written by spikecut; its input, readout and horizon T must be given")
-        layers = _read_layers(file, path, spec, readout, extras["layers"] if extras else None)
-    name = str(extras["name"]) if extras else path.stem
-    return IntegerNetwork(tuple(layers), spec, readout, horizon, name)
+    try:
+        with open_hdf5(path) as file:
+            extras = _read_extras(file, path)
+            if extras is not None:
+                spec = spec or InputSpec.of(extras.input)
+                readout, horizon = readout or extras.readout, horizon or extras.horizon
+            if spec is None or readout is None or horizon is None:
+                raise InputError(f"{path}: not written by spikecut; its input, readout and horizon T must be given")
+            layers = _read_layers(file, path, spec, readout, extras.layers if extras else None)
+        return IntegerNetwork(tuple(layers), spec, readout, horizon, extras.name if extras else path.stem)
+    except (InputError, ExportError) as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise type(error)(f"{path}: {error}") from error
 
 
-def _read_extras(file: h5py.File, path: Path) -> dict[str, Any] | None:
+def _read_extras(file: h5py.File, path: Path) -> _Extras | None:
     if "spikecut" not in file:
         return None
     attributes = subgroup(file, "spikecut", path).attrs
-    if attributes.get("format") != FORMAT:
-        raise BundleError(f"{path}: format {attributes.get('format')}, this spikecut reads {FORMAT}; export again")
+    if "format" not in attributes or not np.array_equal(attributes["format"], FORMAT):
+        raise BundleError(f"{path}: not of format {FORMAT}, which this spikecut reads; export again")
     try:
-        extras = json.loads(attributes["network"])
-        if extras["readout"] not in ("count", "membrane") or not isinstance(extras["horizon"], int):
-            raise ValueError("readout or horizon")
-        if not isinstance(extras["layers"], list) or not isinstance(extras["input"], dict):
-            raise ValueError("layers or input")
-    except (KeyError, TypeError, ValueError) as error:
+        data = json.loads(attributes["network"])
+        check_texts(data)
+        return _Extras.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise BundleError(f"{path}: the group /spikecut is damaged: {key}: {first['msg']}; export again") from error
+    except (InputError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise BundleError(f"{path}: the group /spikecut is damaged ({error}); export again") from error
-    return dict(extras)
-
-
-def _input_spec(fields: dict[str, Any], path: Path) -> InputSpec:
-    try:
-        return InputSpec(**{**fields, "shape": tuple(fields["shape"]), "labels": tuple(fields["labels"])})
-    except (KeyError, TypeError) as error:
-        raise BundleError(f"{path}: the input's description is damaged ({error}); export again") from error
 
 
 def _read_layers(
@@ -273,7 +267,7 @@ def _read_layers(
             what = "a delay on a convolution" if kind == "conv" else f"type {kind!r}"
             raise UnsupportedError(f"{path}: layer {index}: {what} is not supported; netx would drop or refuse it")
         number = len(layers) + (not layers or layers[0].name != INPUT_NEURONS)
-        name = str(names[len(layers)]) if names and len(names) > len(layers) else f"{kind}{number}"
+        name = names[len(layers)] if names and len(names) > len(layers) else f"{kind}{number}"
         integrates = readout == "membrane" and index == len(groups) - 1 and kind == "dense"
         layer = _read_layer(group, name, kind, shape, path, integrates)
         layers.append(replace(layer, skip=read_skip(group, layer, layers, spec, path)) if SKIP in group else layer)
@@ -286,8 +280,8 @@ def _input_neurons(group: h5py.Group, spec: InputSpec, path: Path) -> IntegerLay
     shape = tuple(int(n) for n in read_whole(group, "shape", path).reshape(-1))
     if shape != spec.shape:
         raise BundleError(f"{path}: the input block is of shape {shape}, the input given of shape {spec.shape}")
-    if spec.maximum >= 2**15:
-        raise UnsupportedError(f"{path}: input neurons take messages of 15 bits, the input has {spec.bits}")
+    if len(shape) == 1 and shape[0] > MAXIMUM_INPUT_NEURONS:
+        raise UnsupportedError(f"{path}: {shape[0]} input neurons in a row, at most {MAXIMUM_INPUT_NEURONS} are read")
     neuron = read_neuron(group, "input", np.zeros(shape[0], dtype=np.int64), path)
     if len(shape) == 1:
         return IntegerLayer(INPUT_NEURONS, "dense", np.eye(shape[0], dtype=np.int64), neuron, shape, shape)
@@ -305,9 +299,11 @@ def _read_layer(group: h5py.Group, name: str, kind: str, shape: Shape, path: Pat
             raise BundleError(f"{path}: layer {name}: weight of shape {weight.shape}, expected 4 dimensions")
         for key in ("stride", "padding", "dilation"):
             geometry[key] = _pair(read_whole(group, key, path), key, path)
-        geometry["groups"] = int(read_whole(group, "groups", path).reshape(-1)[0])
+        geometry["groups"] = _pair(read_whole(group, "groups", path), "groups", path)[0]
     elif weight.ndim == 1:
         weight = weight.reshape(-1, size(shape)) if weight.size % size(shape) == 0 else weight
+    if kind != "conv" and weight.ndim != 2:
+        raise BundleError(f"{path}: layer {name}: weight of shape {weight.shape} does not fit an input of {shape}")
     if kind != "conv" and "delay" in group:
         geometry["delay"] = delays(read_whole(group, "delay", path), weight, name, path)
     if kind == "dense_rec":
@@ -317,9 +313,9 @@ def _read_layer(group: h5py.Group, name: str, kind: str, shape: Shape, path: Pat
     bias = read_whole(group, "bias", path) if "bias" in group else np.zeros(output, dtype=np.int64)
     layer_neuron = read_neuron(group, name, bias, path, integrates)
     if kind == "conv":
-        output = _conv_shape(weight, shape, geometry)
-        if size(output) > MAXIMUM_ELEMENTS:
-            raise BundleError(f"{path}: layer {name}: an output of {output} is absurdly large")
+        if len(shape) != 3 or min(geometry["stride"]) < 1:
+            raise BundleError(f"{path}: layer {name}: a convolution needs a (C, H, W) input and a positive stride")
+        output = convolved_shape(weight.shape, shape, geometry["stride"], geometry["padding"], geometry["dilation"])
     return IntegerLayer(
         name=name,
         kind="conv" if kind == "conv" else "dense",
@@ -329,19 +325,6 @@ def _read_layer(group: h5py.Group, name: str, kind: str, shape: Shape, path: Pat
         output_shape=output,
         **geometry,
     )
-
-
-def _conv_shape(weight: IntArray, shape: Shape, geometry: dict[str, Any]) -> Shape:
-    if len(shape) != 3 or min(geometry["stride"]) < 1:
-        raise BundleError("a convolution needs a (C, H, W) input and a positive stride")
-
-    class _Probe:
-        input_shape = shape
-        stride, padding, dilation = geometry["stride"], geometry["padding"], geometry["dilation"]
-
-    probe: Any = _Probe()
-    probe.weight = weight
-    return conv_output_shape(probe)
 
 
 def _pair(values: IntArray, key: str, path: Path) -> Pair:

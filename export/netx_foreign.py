@@ -2,19 +2,27 @@
 
 from pathlib import Path
 
-from spikecut.errors import BundleError, InputError
-from spikecut.export.graph import InputSpec, IntegerNetwork, Readout, Shape
+import h5py
+
+from spikecut.errors import BundleError, InputError, UnsupportedError
+from spikecut.export.graph import InputSpec, IntegerNetwork, Readout
 from spikecut.export.hdf5 import open_hdf5, read_whole, subgroup
 from spikecut.export.netx import read_netx
 from spikecut.export.netx_neuron import read_text
 
 MAXIMUM_SIDE = 2**20
+INPUT_BITS = 12
+TRANSFORM = {"weight": 64, "bias": 0}
+"""What netx takes where an input block with neurons does not say it."""
 
 
-def input_and_readout(path: Path) -> tuple[Shape, Readout] | None:
-    """Shape of one input frame by the file's first block, and the readout by its last; None for a file of spikecut.
+def input_and_readout(path: Path) -> tuple[InputSpec, Readout] | None:
+    """The input by the file's first block, and the readout by its last; None for a file of spikecut.
 
-    BundleError for a file that is missing, damaged or foreign.
+    Neurons in the input block take numbers x, the same at every timestep, as weight · x + bias of that block: they are
+    netx's `in_layer.transform`, which leaves applying it to its caller. Other inputs are taken as binary spikes.
+
+    BundleError for a file that is missing, damaged or foreign. UnsupportedError: a weight that is not positive.
     """
     with open_hdf5(path) as file:
         if "spikecut" in file:
@@ -26,13 +34,30 @@ def input_and_readout(path: Path) -> tuple[Shape, Readout] | None:
             shape = tuple(int(side) for side in read_whole(first, "shape", path).reshape(-1))
         else:
             shape = tuple(int(side) for side in read_whole(first, "inFeatures", path).reshape(-1))
-    if len(shape) not in (1, 3) or min(shape) < 1 or max(shape) > MAXIMUM_SIDE:
-        raise BundleError(f"{path}: its input is of shape {shape}, expected (features,) or (channels, height, width)")
-    return shape, readout
+        if len(shape) not in (1, 3) or min(shape) < 1 or max(shape) > MAXIMUM_SIDE:
+            raise BundleError(
+                f"{path}: its input is of shape {shape}, expected (features,) or (channels, height, width)"
+            )
+        if read_text(first, "type", path) != "input" or "neuron" not in first:
+            return InputSpec(shape, "events"), readout
+        weight, bias = (_transform(first, key, path) for key in ("weight", "bias"))
+    if weight < 1:
+        raise UnsupportedError(f"{path}: its input's weight is {weight}; only positive ones are read")
+    spec = InputSpec(shape, "direct", bits=INPUT_BITS, signed=True, scale=1 / weight, zero=-bias / weight)
+    return spec, readout
+
+
+def _transform(block: h5py.Group, key: str, path: Path) -> int:
+    if key not in block:
+        return TRANSFORM[key]
+    values = read_whole(block, key, path).reshape(-1)
+    if values.size != 1:
+        raise UnsupportedError(f"{path}: the input's {key} has {values.size} values, expected one for all neurons")
+    return int(values[0])
 
 
 def read_any_netx(path: Path, horizon: int | None = None) -> IntegerNetwork:
-    """A network of spikecut or of lava-dl; of the latter the input is taken as binary spikes.
+    """A network of spikecut or of lava-dl; for the input of the latter see input_and_readout.
 
     Its readout are counts, or the membrane where the last layer is dense and has no neuron.
 
@@ -45,8 +70,7 @@ def read_any_netx(path: Path, horizon: int | None = None) -> IntegerNetwork:
         if horizon is not None:
             raise InputError(f"{path} tells its horizon itself: leave out --horizon")
         return read_netx(path)
-    shape, readout = found
-    network = read_netx(path, InputSpec(shape, "events"), readout, horizon or 1)
+    network = read_netx(path, *found, horizon or 1)
     if horizon is None:
         raise InputError(
             f"{path} is of lava-dl and does not tell its horizon T: give --horizon, or load(path, horizon)"

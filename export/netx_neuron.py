@@ -6,13 +6,15 @@ import h5py
 import numpy as np
 
 from spikecut.errors import BundleError, UnsupportedError
-from spikecut.export.gain import GAIN_UNITY
 from spikecut.export.graph import IntArray, IntegerNeuron
 from spikecut.export.hdf5 import read_dataset, read_whole, subgroup
 
 NETX_TYPES = ("CUBA", "LOIHI")
 OWN_TYPE = "SPIKECUT"
+MAXIMUM_TEXT = 256
 MAXIMUM_GAINS = 2**20
+DROPPED = {"gradedSpike": 0, "messageBits": 0, "refDelay": 1, "wgtExp": 0}
+"""What netx and Lava would drop: a file may say it only with these values, which change nothing."""
 
 
 def write_neuron(group: h5py.Group, neuron: IntegerNeuron, own: bool) -> None:
@@ -62,6 +64,11 @@ def read_neuron(group: h5py.Group, name: str, bias: IntArray, path: Path, integr
             raise UnsupportedError(f"{path}: layer {name}: {key} per neuron is not supported yet")
         return int(values[0])
 
+    for key, harmless in DROPPED.items():
+        if key in neuron and (value := scalar(key)) != harmless:
+            raise UnsupportedError(
+                f"{path}: layer {name}: {key} {value}, which netx would drop without a word; export with {harmless}"
+            )
     reset = read_text(neuron, "reset", path) if own else "zero"
     if reset not in ("zero", "subtract", "none"):
         raise BundleError(f"{path}: layer {name}: reset {reset!r}, expected zero, subtract or none")
@@ -81,16 +88,13 @@ def _read_gain(neuron: h5py.Group, name: str, path: Path) -> tuple[int, ...]:
     claimed = read_dataset(neuron, "gain", path)
     if claimed.ndim != 1 or not 1 <= claimed.size <= MAXIMUM_GAINS:
         raise BundleError(f"{path}: layer {name}: gain of shape {claimed.shape}, expected one per timestep")
-    gain = read_whole(neuron, "gain", path)
-    if np.abs(gain).max() > GAIN_UNITY:
-        raise BundleError(f"{path}: layer {name}: a gain lies outside {-GAIN_UNITY}..{GAIN_UNITY}; export again")
-    return tuple(gain.tolist())
+    return tuple(read_whole(neuron, "gain", path).tolist())
 
 
 def read_text(group: h5py.Group, key: str, path: Path) -> str:
     """A text as write_text writes it; BundleError where it is none."""
     dataset = read_dataset(group, key, path)
     value = np.asarray(dataset[()]).reshape(-1) if dataset.dtype.kind in "SO" and dataset.size == 1 else None
-    if value is None or not isinstance(value[0], bytes) or not value[0].isascii():
-        raise BundleError(f"{path}: {group.name}/{key} is not a text; the file is damaged or foreign")
+    if value is None or not isinstance(value[0], bytes) or not value[0].isascii() or len(value[0]) > MAXIMUM_TEXT:
+        raise BundleError(f"{path}: {group.name}/{key} is not a short text; the file is damaged or foreign")
     return value[0].decode("ascii")

@@ -4,7 +4,6 @@ The `nir` package reads whatever it finds: it follows links, recurses without en
 are read here, without it; the tests compare what both see. Written after the sources of nir 1.0.8.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +22,6 @@ MAXIMUM_NUMBERS = 2**26  # of all parameters together, 512 MiB as float64
 MAXIMUM_NODES = 1024
 MAXIMUM_NESTING = 8
 MAXIMUM_TEXT = 256
-MAXIMUM_CHUNK = 2**24  # bytes of one HDF5 chunk, which is unpacked as a whole
 MAXIMUM_OWN_TEXT = 2**24
 
 _CONV = ({"weight", "stride", "padding", "dilation", "groups", "bias"}, {"input_shape"})
@@ -147,7 +145,7 @@ class _Reader:
         return tuple(self.node(subgroup(group, key, self.path), inside + key, around, nesting + 1) for key in group)
 
     def _edges(self, group: h5py.Group) -> tuple[tuple[str, str], ...]:
-        dataset = self._checked(group, "edges")
+        dataset = read_dataset(group, "edges", self.path)
         if dataset.size == 0:
             return ()
         if dataset.ndim != 2 or dataset.shape[1] != 2 or not _holds_text(dataset):
@@ -159,7 +157,7 @@ class _Reader:
         return tuple((self._decoded(row[0], dataset), self._decoded(row[1], dataset)) for row in rows)
 
     def _numbers(self, group: h5py.Group, key: str, where: str) -> Numbers:
-        dataset = self._checked(group, key)
+        dataset = read_dataset(group, key, self.path)
         if dataset.dtype.kind not in "fiub" or dataset.dtype.itemsize > 8:
             raise BundleError(f"{where}: {key} is of type {dataset.dtype}, expected numbers of at most 64 bits")
         self.numbers += dataset.size
@@ -183,10 +181,10 @@ class _Reader:
         return own
 
     def _is_text(self, group: h5py.Group, key: str) -> bool:
-        return key in group and _holds_text(self._checked(group, key))
+        return key in group and _holds_text(read_dataset(group, key, self.path))
 
     def _text(self, group: h5py.Group, key: str, maximum: int = MAXIMUM_TEXT) -> str:
-        dataset = self._checked(group, key)
+        dataset = read_dataset(group, key, self.path)
         if not _holds_text(dataset) or dataset.size != 1:
             raise BundleError(f"{self.path}: {dataset.name} is not a text")
         return self._decoded(np.asarray(dataset[()]).reshape(-1)[0], dataset, maximum)
@@ -198,12 +196,6 @@ class _Reader:
             return value.decode("utf-8")
         except UnicodeDecodeError as error:
             raise BundleError(f"{self.path}: {dataset.name} holds a text that is not UTF-8") from error
-
-    def _checked(self, group: h5py.Group, key: str) -> h5py.Dataset:
-        dataset = read_dataset(group, key, self.path)
-        if dataset.chunks is not None and math.prod(dataset.chunks) * dataset.dtype.itemsize > MAXIMUM_CHUNK:
-            raise BundleError(f"{self.path}: {dataset.name} is stored in chunks of an absurd size")
-        return dataset
 
 
 def _holds_text(dataset: h5py.Dataset) -> bool:

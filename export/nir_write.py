@@ -20,6 +20,7 @@ from spikecut.errors import BundleError, ExportError, InputError, UnsupportedErr
 from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron, Shape, size
 from spikecut.export.nir_file import NirNode
 from spikecut.export.nir_probe import read_graph
+from spikecut.export.ranges import check_texts
 from spikecut.files import replacing
 
 FORMAT = 1
@@ -34,13 +35,13 @@ class _Strict(BaseModel):
 
 
 class _Layer(_Strict):
-    name: str = Field(max_length=200)
-    decay_u: int = Field(ge=0, le=UNITY)
-    decay_v: int = Field(ge=0, le=UNITY)
-    threshold: int = Field(ge=0, lt=2**17)
+    name: str
+    decay_u: int
+    decay_v: int
+    threshold: int
     bias_mantissa: list[int]
-    bias_exponent: int = Field(ge=-16, le=16)
-    v_init: int = Field(gt=-(2**23), lt=2**23)
+    bias_exponent: int
+    v_init: int
     reset: Literal["zero", "subtract", "none"]
     reset_order: Literal["before_leak", "after_leak"]
 
@@ -50,7 +51,7 @@ class _Network(_Strict):
     name: str
     input: dict[str, Any]
     readout: Literal["count", "membrane"]
-    horizon: int = Field(ge=1, le=2**31)
+    horizon: int
     layers: list[_Layer] = Field(min_length=1, max_length=1024)
 
 
@@ -105,7 +106,9 @@ def read_integers(path: Path) -> IntegerNetwork:
             "BUNDLE --dataset … --horizon …`"
         )
     try:
-        described = _Network.model_validate(json.loads(graph.own["spikecut"]))
+        data = json.loads(graph.own["spikecut"])
+        check_texts(data)
+        described = _Network.model_validate(data)
         network = _network(described, {node.name: node for node in graph.nodes})
     except ValidationError as error:
         first = error.errors()[0]
@@ -213,8 +216,7 @@ def _neuron(layer: IntegerLayer, name: str) -> NirNode:
 
 
 def _network(described: _Network, nodes: Mapping[str, NirNode]) -> IntegerNetwork:
-    fields = described.input
-    spec = InputSpec(**{**fields, "shape": tuple(fields["shape"]), "labels": tuple(fields["labels"])})
+    spec = InputSpec.of(described.input)
     shape: Shape = spec.shape
     layers = []
     for index, entry in enumerate(described.layers):
@@ -236,7 +238,7 @@ def _network(described: _Network, nodes: Mapping[str, NirNode]) -> IntegerNetwor
             kind="conv" if synapse.kind == "Conv2d" else "dense",
             weight=synapse.numbers["weight"],
             neuron=IntegerNeuron(
-                bias_mantissa=np.array(entry.bias_mantissa, dtype=np.int64),
+                bias_mantissa=np.array(entry.bias_mantissa),
                 **{key: getattr(entry, key) for key in KEPT},
             ),
             input_shape=shape,

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.errors import ExportError
+from spikecut.export.geometry import check_geometry
 from spikecut.export.graph import (
     Array,
     BatchNorm,
@@ -24,10 +25,9 @@ from spikecut.export.graph import (
     Kind,
     Pair,
     Shape,
-    check_geometry,
     frozen_float,
-    frozen_int,
 )
+from spikecut.export.ranges import check_name, frozen_int
 
 if TYPE_CHECKING:
     from spikecut.export.graph import IntegerNetwork
@@ -118,7 +118,7 @@ class FloatSkip:
 
 @dataclass(frozen=True)
 class Skip:
-    """A skip in integers: weight int64, even, in [-256, 254], in the units of the layer's own; its bias is the layer's.
+    """A skip in integers: weight int64 of the range and units of the layer's own, which checks it; no bias of its own.
 
     source: name of an earlier layer, or "input"; it must lie before the layer that feeds this one directly.
     """
@@ -134,7 +134,8 @@ class Skip:
     groups: int = 1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", frozen_int(self.weight))
+        check_name(self.source, "source of a skip")
+        object.__setattr__(self, "weight", frozen_int(self.weight, f"weight of the {self.name}"))
         check_geometry(self)
 
     @property

@@ -10,6 +10,7 @@ import numpy as np
 
 from spikecut.errors import DataError, ExportError, RangeError, UnsupportedError
 from spikecut.export.encode import encode_samples
+from spikecut.export.geometry import convolved_shape
 from spikecut.export.golden import MINIMUM_SAMPLES, Golden, integers
 from spikecut.export.graph import (
     Floats,
@@ -20,7 +21,6 @@ from spikecut.export.graph import (
     IntegerNeuron,
     Pair,
     Shape,
-    convolved_shape,
 )
 from spikecut.export.headroom import UNITY, Ranges, worst_case
 from spikecut.export.quantise import LayerReport, Measure, measured_ranges, weight_bits

@@ -22,7 +22,8 @@ from spikecut.deploy.hardware import load_hardware
 from spikecut.deploy.placement import place
 from spikecut.deploy.trace import ExitReason, LayerEvents, RunTrace
 from spikecut.export.connectivity import fan_out
-from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron, Shape, conv_output_shape, size
+from spikecut.export.geometry import conv_output_shape
+from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron, Shape, size
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "cost_model.md"
 BEGIN = "<!-- validation: made by scripts/cost_validation.py, do not edit -->"

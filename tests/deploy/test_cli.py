@@ -1,6 +1,7 @@
 """The command line, each verb alone; and one clear line, exit code 2, for everything that can be wrong."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -152,12 +153,24 @@ def test_bad_input_is_one_line_and_exit_2(command, workshop, tmp_path, case):
     assert set(tmp_path.rglob("*")) == before
 
 
+def pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def linked(path, remove=False):
+    path.rename(path.with_suffix(".moved"))
+    path.symlink_to(path.with_suffix(".moved"))
+    if remove:
+        path.with_suffix(".moved").unlink()
+
+
 DAMAGE = {
     "hash of the network": (lambda b: (b / "network.net").write_bytes(b"x"), "hash does not match"),
     "truncated golden file": (lambda b: truncated(b / "golden.h5"), "hash does not match"),
     "network missing": (lambda b: (b / "network.net").unlink(), "missing"),
     "manifest missing": (lambda b: (b / "manifest.json").unlink(), "not a bundle"),
-    "manifest truncated": (lambda b: truncated(b / "manifest.json"), "cannot be read"),
+    "manifest truncated": (lambda b: truncated(b / "manifest.json"), "not a JSON file"),
     "manifest of another format": (lambda b: edited(b / "manifest.json", '"format": 1', '"format": 9'), "format 9"),
     "manifest with a foreign key": (lambda b: edited(b / "manifest.json", '"format"', '"x": 1, "format"'), "x"),
     "another horizon": (
@@ -169,7 +182,28 @@ DAMAGE = {
         lambda b: edited(b / "cutoff.json", '"network": "', '"network": "0'),
         "another network",
     ),
-    "cutoff truncated": (lambda b: truncated(b / "cutoff.json"), "cannot be read"),
+    "cutoff truncated": (lambda b: truncated(b / "cutoff.json"), "not a JSON file"),
+    "manifest a pipe": (lambda b: pipe(b / "manifest.json"), "a pipe or a device"),
+    "cutoff a pipe": (lambda b: pipe(b / "cutoff.json"), "a pipe or a device"),
+    "network a pipe": (lambda b: pipe(b / "network.net"), "a pipe or a device"),
+    "golden file a link": (lambda b: linked(b / "golden.h5"), "a link; a bundle holds its own files"),
+    "network a link": (lambda b: linked(b / "network.net"), "a link; a bundle holds its own files"),
+    "manifest a link to nowhere": (lambda b: linked(b / "manifest.json", remove=True), "a link"),
+    "manifest nested deep": (lambda b: (b / "manifest.json").write_text("[" * 100_000), "nested too deeply"),
+    "cutoff nested deep": (lambda b: (b / "cutoff.json").write_text("[" * 100_000), "nested too deeply"),
+    "manifest not UTF-8": (lambda b: (b / "manifest.json").write_bytes(b"\xff{}"), "UTF-8"),
+    "manifest that steers the terminal": (
+        lambda b: edited(b / "manifest.json", '"name": "', '"name": "\\u001b[2J'),
+        "holds a control character",
+    ),
+    "cutoff that steers the terminal": (
+        lambda b: edited(b / "cutoff.json", '"policy": {', '"policy": {"\\u001b[2J": 1,'),
+        "holds a control character",
+    ),
+    "manifest with a shape of floats": (
+        lambda b: edited(b / "manifest.json", '"shape": [\n      1,', '"shape": [\n      1.0,'),
+        "input shape 1.0: expected an integer",
+    ),
 }
 
 

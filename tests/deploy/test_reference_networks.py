@@ -36,7 +36,7 @@ from spikecut.deploy.backends.batched import run_batched
 from spikecut.deploy.backends.slots import layer_slots
 from spikecut.deploy.bundle import load
 from spikecut.deploy.kernels.product import channels_last
-from spikecut.errors import UnsupportedError
+from spikecut.errors import DataError, SpikecutError, UnsupportedError
 from spikecut.export.encode import encode
 from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
 from spikecut.export.netx import read_netx, write_netx
@@ -50,18 +50,13 @@ def folder():
     return Path(find_spec("lava.lib.dl.netx").submodule_search_locations[0]).parents[3] / "tests/lava/lib/dl/netx"
 
 
-def image_spec(shape, weight, bias):
-    """Pixels x as netx's input neurons get them: weight · x + bias."""
-    return InputSpec(shape, "direct", bits=8, scale=1 / weight, zero=-bias / weight)
-
-
 def test_tinynet(folder):
-    network = read_netx(folder / "tiny.net", image_spec((3, 16, 16), 36, 34), "count", 15)
+    network = load(folder / "tiny.net", 15)
     assert [layer.name for layer in network.layers] == ["input_neurons", "conv1", "conv2"]
     given = np.load(folder / "gts/tinynet/input_bias.npy").transpose(2, 1, 0)  # weight · x + bias already, (W, H, C)
     inputs = encode(((given - 34) / 36)[None], network)
     np.testing.assert_array_equal(inputs[0, 0], given)
-    trace = run_batched(network, inputs, record="all")
+    trace = spikecut.run(network, inputs, record="all")
     for layer, name in zip(network.layers, ("input", "layer1", "output"), strict=True):
         reference = np.moveaxis(np.load(folder / f"gts/tinynet/{name}.npy")[0], -1, 0)
         assert 0.05 < reference.mean() < 0.7
@@ -93,7 +88,7 @@ def in_torch_order(rows, shape):
 def pilotnet(folder):
     """The network, the trace of its image, and the folder of the reference."""
     folder = folder / "gts/pilotnet_lif"
-    network = read_netx(folder / "network.net", image_spec((3, 66, 200), 40, 36), "count", PERIOD)
+    network = load(folder / "network.net", PERIOD)
     image = np.load(folder / "image.npy").transpose(2, 1, 0)
     return network, run_batched(network, encode(((image - 36) / 40)[None], network), record="all"), folder
 
@@ -160,32 +155,91 @@ def test_ntidigits(folder, tmp_path):
     np.testing.assert_array_equal(trace.spikes["dense3"][:-late, 0].T, reference)
 
 
-@pytest.mark.filterwarnings("ignore::ImportWarning", "ignore::DeprecationWarning")  # networkx and lava-dl, when loading
-def test_mnist_in_netx_itself(folder):
-    """The engine gives the membranes that Lava's own blocks and LIF models give; no reference is in the wheel."""
-    steps = 16
-    network = read_netx(folder / "mnist.net", image_spec((784,), 76, 64), "membrane", steps)
-    assert load(folder / "mnist.net", horizon=steps).readout == "membrane"
-    inputs = encode(np.random.default_rng(5).random((1, 784)) ** 3, network)
-    trace = run_batched(network, inputs, record="all")
-    assert all(0.05 < trace.spikes[name].mean() < 0.9 for name in ("input_neurons", "dense1", "dense2"))
+def in_netx_itself(path, given, steps):
+    """What lava-dl's own Network does on Lava: spikes of each layer [T, *shape], torch's order, and v of the last one.
+
+    given: what netx sets as the bias of its input neurons, in torch's order. Each layer is reset as its first real
+    input comes.
+    """
     from lava.lib.dl.netx import hdf5  # imported here: it takes seconds
     from lava.magma.core.run_conditions import RunSteps
     from lava.magma.core.run_configs import Loihi2SimCfg
+    from lava.proc.io.sink import RingBuffer
 
-    lava = hdf5.Network(net_config=str(folder / "mnist.net"))
-    lava.in_layer.neuron.bias_mant.init = inputs[0, 0].astype(np.int32)
+    lava = hdf5.Network(net_config=str(path), reset_interval=1000)
+    lava.in_layer.neuron.bias_mant.init = given.transpose().astype(np.int32)
     late = len(lava) - 1  # a layer takes a spike one step after it is sent
+    sinks = [RingBuffer(shape=layer.out.shape, buffer=steps + late) for layer in lava.layers]
+    for layer, sink in zip(lava.layers, sinks, strict=True):
+        layer.out.connect(sink.a_in)
     membranes = []
     try:
         for _ in range(steps + late):
             lava.run(RunSteps(num_steps=1), Loihi2SimCfg(select_tag="fixed_pt"))
             membranes.append(lava.out_layer.neuron.v.get())
+        spikes = [sink.data.get().transpose().astype(np.int64) for sink in sinks]  # (W, H, C, time)
     finally:
         lava.stop()
+    return [found[depth:][:steps] for depth, found in enumerate(spikes)], np.array(membranes[late:], dtype=np.int64)
+
+
+@pytest.mark.filterwarnings("ignore::ImportWarning", "ignore::DeprecationWarning")  # networkx and lava-dl, when loading
+def test_tinynet_in_netx_itself(folder):
+    steps = 12
+    network = load(folder / "tiny.net", steps)
+    inputs = encode(np.random.default_rng(7).random((1, 3, 16, 16)), network)
+    trace = spikecut.run(network, inputs, record="all")
+    lava, _ = in_netx_itself(folder / "tiny.net", inputs[0, 0], steps)
+    for layer, expected in zip(network.layers, lava, strict=True):
+        assert expected.sum() > 50
+        np.testing.assert_array_equal(trace.spikes[layer.name][:, 0], expected)
+
+
+@pytest.mark.filterwarnings("ignore::ImportWarning", "ignore::DeprecationWarning")
+def test_mnist_in_netx_itself(folder):
+    """Spikes, and the last layer's membranes, as Lava's own blocks and LIF models give them; no recording is there."""
+    steps = 16
+    network = load(folder / "mnist.net", steps)
+    assert network.readout == "membrane"
+    inputs = encode(np.random.default_rng(5).random((1, 784)) ** 3, network)
+    trace = spikecut.run(network, inputs, record="all")
+    lava, membranes = in_netx_itself(folder / "mnist.net", inputs[0, 0], steps)
+    for layer, expected in zip(network.layers[:-1], lava, strict=False):
+        assert 0.05 < expected.mean() < 0.9
+        np.testing.assert_array_equal(trace.spikes[layer.name][:, 0], expected)
     found = trace.scores[:, 0].cumsum(axis=0)
     assert len(np.unique(found[-1])) == 10
-    np.testing.assert_array_equal(np.array(membranes[late:], dtype=np.int64), found)
+    np.testing.assert_array_equal(membranes, found)
+
+
+def test_the_inputs_transform_is_the_files(folder, tmp_path):
+    """Numbers x enter the input neurons as weight · x + bias of the input block, rounded to the nearest integer."""
+    network = load(folder / "tiny.net", 2)
+    assert (network.input.encoding, network.input.maximum, network.input.minimum) == ("direct", 4095, -4095)
+    values = np.linspace(-2, 2, 3 * 16 * 16).reshape(1, 3, 16, 16)
+    np.testing.assert_array_equal(encode(values, network)[0], np.rint(36 * values + 34))
+    with pytest.raises(DataError, match="outside the input range"):
+        encode(np.full((1, 3, 16, 16), 120.0), network)
+    path = tmp_path / "tiny.net"
+    path.write_bytes((folder / "tiny.net").read_bytes())
+    for key, value, message in (
+        ("weight", [-36.0], "its input's weight is -36"),
+        ("weight", [0.0], "its input's weight is 0"),
+        ("bias", [0.5], "does not hold integers"),
+        ("bias", [1.0, 2.0, 3.0], "the input's bias has 3 values"),
+    ):
+        with h5py.File(path, "r+") as file:
+            kept = file[f"layer/0/{key}"][()]
+            del file[f"layer/0/{key}"]
+            file[f"layer/0/{key}"] = value
+        with pytest.raises(SpikecutError, match=message):
+            load(path, 2)
+        with h5py.File(path, "r+") as file:
+            del file[f"layer/0/{key}"]
+            file[f"layer/0/{key}"] = kept
+    with h5py.File(path, "r+") as file:
+        del file["layer/0/weight"], file["layer/0/bias"]
+    assert (load(path, 2).input.scale, load(path, 2).input.zero) == (1 / 64, 0)  # netx's own defaults
 
 
 def test_inspect_says_in_a_line_what_is_missing_or_refused(folder, command):

@@ -27,10 +27,7 @@ def lava():
 @given(networks())
 def test_round_trip_is_the_identity(tmp_path_factory, network):
     path = tmp_path_factory.mktemp("netx") / "network.net"
-    try:
-        write_netx(network, path)
-    except UnsupportedError:  # a matrix of one sign, which Lava's Dense would change
-        assume(False)
+    write_netx(network, path)
     assert equal(read_netx(path), network)
 
 
@@ -92,7 +89,7 @@ def test_gains_that_do_not_fit_are_refused(tmp_path):
     path = tmp_path / "network.net"
     write_netx(network, path)
     for values, message in (
-        ([4096] * 5 + [-4097], "layer conv1: a gain lies outside -4096..4096"),
+        ([4096] * 5 + [-4097], "layer conv1: gain -4097 lies outside -4096..4096"),
         ([1] * 5, "layer conv1: a gain for each of 5 timesteps, but T = 6"),
         ([[1] * 6], r"layer conv1: gain of shape \(1, 6\)"),
         ([], r"layer conv1: gain of shape \(0,\)"),
@@ -102,31 +99,9 @@ def test_gains_that_do_not_fit_are_refused(tmp_path):
         with pytest.raises(SpikecutError, match=message):
             read_netx(path)
     layer = network.layers[0]
-    for changes, message in (({"decay_u": 2048}, "decays by 2048/4096"), ({"gain": (4097,) * 6}, "from -4096 to 4096")):
-        with pytest.raises(UnsupportedError, match=message):
-            replace(layer.neuron, **changes)
-
-
-def test_export_refuses_what_no_loader_runs_exactly(tmp_path):
-    network = random_network(1)
-    first, *rest = network.layers
-    broken = {
-        "odd": first.with_weight(first.weight + 1),
-        "outside": first.with_weight(np.full_like(first.weight, 256)),
-        "17 bits": replace(first, neuron=replace(first.neuron, threshold=2**17)),
-        "decay": replace(first, neuron=replace(first.neuron, decay_v=4097)),
-        "13-bit": replace(first, neuron=replace(first.neuron, bias_mantissa=first.neuron.bias_mantissa + 5000)),
-        "before the leak": replace(first, neuron=replace(first.neuron, reset_order="before_leak")),
-    }
-    for message, layer in broken.items():
-        with pytest.raises(UnsupportedError, match=f"conv1.*{message}"):
-            write_netx(replace(network, layers=(layer, *rest)), tmp_path / "network.net")
-    output = network.layers[-1]
-    ones = replace(network, layers=(*network.layers[:-1], output.with_weight(-np.abs(output.weight) - 2)))
-    one_sign = replace(ones.layers[-1], weight=np.full_like(output.weight, -256))
-    with pytest.raises(UnsupportedError, match="one sign"):
-        write_netx(replace(ones, layers=(*network.layers[:-1], one_sign)), tmp_path / "network.net")
-    assert list(tmp_path.iterdir()) == []
+    for changes, message in (({"decay_u": 2048}, "decays by 2048/4096"), ({"gain": (4097,) * 6}, "gain 4097 lies")):
+        with pytest.raises(UnsupportedError, match=f"layer conv1: .*{message}"):
+            replace(layer, neuron=replace(layer.neuron, **changes))
 
 
 def damage(key, value):

@@ -1,5 +1,6 @@
 """NIR files that are damaged, or made to harm: each ends in one clear line, soon and in little memory."""
 
+import os
 import struct
 import time
 import tracemalloc
@@ -60,11 +61,21 @@ def unallocated(file, shape=(2**20, 2**20), chunks=(64, 64)):
 
 
 def bomb(file):
-    """A gzip bomb: few kilobytes of zeros that unpack to gigabytes."""
-    for index in range(3):
-        group = file["node/nodes"].create_group(f"bomb{index}")
-        group["type"] = "Linear"
-        group.create_dataset("weight", shape=(2**15, 2**11), dtype="f8", chunks=(2**10, 2**11), compression="gzip")
+    """A gzip bomb: few kilobytes of zeros that unpack to hundreds of megabytes, and more from each name."""
+    group = file["node/nodes"].create_group("bomb")
+    group["type"] = "Linear"
+    zeros = np.zeros((2**13, 2**11), dtype=np.uint8)
+    group.create_dataset("weight", data=zeros, chunks=(2**13, 2**11), compression="gzip")
+    for index in range(4):
+        another = file["node/nodes"].create_group(f"bomb{index}")
+        another["type"], another["weight"] = "Linear", group["weight"]
+
+
+def nothing(file):
+    """A dataset that was never written."""
+    group = file["node/nodes"].create_group("nothing")
+    group["type"] = "Linear"
+    group.create_dataset("weight", shape=(2**10, 2**11), dtype="f8")
 
 
 def chunk(file):
@@ -177,6 +188,7 @@ CASES = {
     "time constant of zero": (put("node/nodes/n1/tau", 0.0), "positive time constant"),
     "absurd shape": (unallocated, "claims"),
     "gzip bomb": (bomb, "claims more than"),
+    "nothing stored": (nothing, "of which the file stores 0"),
     "huge chunk": (chunk, "absurd size"),
     "weights of one dimension": (put(WEIGHT, np.zeros(96)), "weight of shape"),
     "weights of no dimension": (put(WEIGHT, 1.0), "weight of shape"),
@@ -256,10 +268,10 @@ def test_one_clear_line(tmp_path, case):
             file["node/nodes/n1/v_treshold"] = 0.0
         change(file)
     tracemalloc.start()
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises((BundleError, UnsupportedError), match=message) as caught:
         read_nir(path, discretisation(dt=1.0)).checked()
-    took, (_, peak) = time.perf_counter() - start, tracemalloc.get_traced_memory()
+    took, (_, peak) = time.process_time() - start, tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 1000
     assert took < SECONDS and peak < BYTES
@@ -305,10 +317,32 @@ def test_where_hdf5_circles_for_ever(tmp_path):
     content[place + 8 : place + 16] = bytes(8)
     path = tmp_path / "circle.nir"
     path.write_bytes(content)
-    start = time.perf_counter()
-    with pytest.raises(BundleError, match=r"circle.nir: damaged: HDF5 did not get to its end within 4 s"):
+    with pytest.raises(BundleError, match=r"circle.nir: damaged: HDF5 did not get to its end within 5 s of the proc"):
         read_nir(path, discretisation(dt=1.0))
-    assert time.perf_counter() - start < SECONDS
+
+
+def test_a_busy_machine_does_not_make_a_sound_file_damaged(tmp_path, monkeypatch):
+    """Time passes while the other process waits for a processor: only what it computes tells a damaged file."""
+    path = good(tmp_path / "a.nir")
+    slow = tmp_path / "slow"
+    slow.write_text(f'#!/bin/sh\nsleep 2.5\nexec {nir_probe.sys.executable} "$@"\n')
+    slow.chmod(0o755)
+    monkeypatch.setattr(nir_probe.sys, "executable", str(slow))
+    monkeypatch.setattr(nir_probe, "SECONDS", 1.0)
+    assert nir_probe.read_graph(path).kind == "NIRGraph"
+    slow.write_text("#!/bin/sh\nexec sleep 60\n")
+    monkeypatch.setattr(nir_probe, "PATIENCE", -1.5)
+    with pytest.raises(BundleError, match=r"a.nir: not read within 0 s: the machine is busy") as caught:
+        nir_probe.read_graph(path)
+    assert "damaged" not in str(caught.value)
+
+
+def test_pipes_and_devices(tmp_path):
+    os.mkfifo(tmp_path / "pipe.nir")
+    (tmp_path / "zero.nir").symlink_to("/dev/zero")
+    for name in ("pipe.nir", "zero.nir"):
+        with pytest.raises(BundleError, match="a pipe or a device"):
+            load(tmp_path / name)
 
 
 def test_where_hdf5_crashes(tmp_path, monkeypatch):
@@ -339,8 +373,8 @@ def test_foreign_files(tmp_path, content):
 
 
 def test_missing_files_and_folders(tmp_path):
-    for path in (tmp_path / "none.nir", tmp_path):
-        with pytest.raises(BundleError, match="no such file"):
+    for path, message in ((tmp_path / "none.nir", "no such file"), (tmp_path, "a folder, expected a file")):
+        with pytest.raises(BundleError, match=message):
             read_nir(path, discretisation(dt=1.0))
 
 

@@ -17,11 +17,11 @@ PROBED_STEPS = 12
 
 
 @st.composite
-def fuzz_cases(draw, largest=400, samples=4, exportable=False, wide=None):
+def fuzz_cases(draw, largest=400, samples=4, wide=None):
     """A network and encoded samples for it [T, N, *shape].
 
-    largest: neurons of a dense layer, about, and of a channel in a convolution. exportable: only what a bundle may
-    hold, that is biases of 13 bits. wide: whether its first layer is one of fuzz_boundaries; by default a quarter.
+    largest: neurons of a dense layer, about, and of a channel in a convolution. wide: whether its first layer is one of
+    fuzz_boundaries; by default a quarter.
     """
     seed = draw(st.integers(0, 2**32 - 1))
     rng, gains = np.random.default_rng(seed), np.random.default_rng([seed, 1])
@@ -53,7 +53,7 @@ def fuzz_cases(draw, largest=400, samples=4, exportable=False, wide=None):
             if wide and name == "input" and layer.skip is not None:
                 weight = _at_a_boundary(rng, layer.skip, spec)
                 layer = replace(layer, skip=replace(layer.skip, weight=weight))
-        neuron = draw(_neuron(rng, layer.output_shape[0], exportable))
+        neuron = draw(_neuron(rng, layer.output_shape[0]))
         if gains.random() < 0.2:
             gain = [gains.integers(-600, 4097, horizon), gains.choice([4096, 2048, 0], horizon)][gains.integers(2)]
             neuron = replace(neuron, decay_u=4096, gain=tuple(gain.tolist()))
@@ -151,11 +151,10 @@ def _dense(draw, rng, name, shape, largest, recurrent):
 
 
 @st.composite
-def _neuron(draw, rng, channels, exportable):
-    """Any decays, biases (beyond int16 too, where Lava's mantissa wraps), v(0) and reset; the threshold comes later."""
+def _neuron(draw, rng, channels):
+    """Any decays, biases, v(0) and reset; the threshold comes later."""
     decays = st.one_of(st.sampled_from([0, 4096, 4095, 2048, 1]), st.integers(0, 4096))
-    widths = [0, 0, 6, 12] if exportable else [0, 0, 6, 12, 15, 17]
-    width = draw(st.sampled_from(widths))
+    width = draw(st.sampled_from([0, 0, 6, 12, 12]))
     low = draw(st.sampled_from([-(2**width), 0])) if width else 0
     return IntegerNeuron(
         threshold=0,

@@ -1,0 +1,69 @@
+"""Shapes of synapses: what a convolution makes of its input, and whether a layer fits together and into memory."""
+
+import math
+from typing import TYPE_CHECKING
+
+from spikecut.errors import ExportError
+
+if TYPE_CHECKING:
+    from spikecut.export.graph import Pair, Shape
+    from spikecut.export.skip import Geometry
+
+MAXIMUM_ELEMENTS = 2**28
+"""Most numbers that a layer, or all layers of a network, may need for one sample: 2 GiB as int64."""
+
+
+def conv_output_shape(layer: "Geometry") -> "Shape":
+    """Shape that the convolution of this layer gives."""
+    return convolved_shape(layer.weight.shape, layer.input_shape, layer.stride, layer.padding, layer.dilation)
+
+
+def convolved_shape(weight: "Shape", shape: "Shape", stride: "Pair", padding: "Pair", dilation: "Pair") -> "Shape":
+    """Shape that a weight of shape (O, I/groups, H, W) makes of an input of shape (C, H, W)."""
+    spatial = tuple(
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, p, d, k, s in zip(shape[1:], padding, dilation, weight[2:], stride, strict=True)
+    )
+    return (weight[0], *spatial)
+
+
+def check_geometry(layer: "Geometry") -> None:
+    """Raise ExportError unless weight, shapes, stride, padding, dilation and groups fit each other, and memory."""
+    weight = layer.weight
+    if layer.kind == "dense":
+        want = (math.prod(layer.output_shape), math.prod(layer.input_shape))
+        if len(layer.output_shape) != 1 or weight.shape != want:
+            raise ExportError(f"layer {layer.name}: dense weight of shape {weight.shape}, expected {want}")
+        if not weight.size:
+            raise ExportError(f"layer {layer.name}: a weight of shape {weight.shape} holds nothing")
+        return
+    if layer.kind != "conv":
+        raise ExportError(f"layer {layer.name}: kind {layer.kind!r}, expected conv or dense")
+    if weight.ndim != 4 or len(layer.input_shape) != 3:
+        raise ExportError(f"layer {layer.name}: a convolution needs a 4-D weight and a (C, H, W) input")
+    if min(layer.stride) < 1 or min(layer.dilation) < 1 or min(layer.padding) < 0 or layer.groups < 1:
+        raise ExportError(f"layer {layer.name}: stride, dilation and groups must be positive, padding not negative")
+    channels = layer.input_shape[0]
+    if channels % layer.groups or weight.shape[0] % layer.groups or weight.shape[1] != channels // layer.groups:
+        raise ExportError(
+            f"layer {layer.name}: weight {weight.shape} does not fit {channels} channels, groups {layer.groups}"
+        )
+    shape = conv_output_shape(layer)
+    if min(shape) < 1 or shape != layer.output_shape or not weight.size:
+        raise ExportError(f"layer {layer.name}: the convolution gives {shape}, the layer says {layer.output_shape}")
+    if elements(layer) > MAXIMUM_ELEMENTS:
+        raise ExportError(
+            f"layer {layer.name}: a convolution that needs {elements(layer)} numbers for one sample, at most "
+            f"{MAXIMUM_ELEMENTS} are held; use less padding, a larger stride or a smaller kernel"
+        )
+
+
+def elements(layer: "Geometry") -> int:
+    """Numbers that a layer needs for one sample: its neurons, its input with padding, the input under each tap."""
+    neurons = math.prod(layer.output_shape)
+    if layer.kind == "dense":
+        return neurons
+    channels, *sides = layer.input_shape
+    padded = channels * math.prod(side + 2 * padding for side, padding in zip(sides, layer.padding, strict=True))
+    under_taps = math.prod(layer.output_shape[1:]) * channels * math.prod(layer.weight.shape[2:])
+    return max(neurons, padded, under_taps)
