@@ -125,9 +125,16 @@ def attribute(trace: RunTrace, hardware: Hardware, placement: Placement | None =
     """
     chip = as_chip(hardware)
     check_events(trace)
-    cores = placed(trace, chip, placement)
-    walk = _Walk.over(trace, Pricer.of(trace, chip, cores))
-    pricer, steps = walk.pricer, trace.hardware_steps.mean()
+    walk = Walk.begun(trace, Pricer.of(trace, chip, placed(trace, chip, placement)))
+    for part, counts in walk.pricer.chunks(trace):
+        walk.add(part, counts)
+    return attribution(walk)
+
+
+def attribution(walk: "Walk") -> Attribution:
+    """The attribution of a run, all of whose samples have been added to the walk."""
+    pricer, trace = walk.pricer, walk.trace
+    chip, cores, steps = pricer.chip, pricer.placement, trace.hardware_steps.mean()
     order: tuple[Edge, ...] = ("value", "low", "high")
     per_step = {
         "barrier": [barrier_ns(chip.barrier, cores.tiles, edge) for edge in order],
@@ -190,8 +197,8 @@ def _difference(full: Shares, cut: Shares) -> dict[str, float]:
 
 
 @dataclass
-class _Walk:
-    """Sums over samples and steps, gathered chunk by chunk."""
+class Walk:
+    """Sums over samples and steps, gathered chunk by chunk; of the trace only the counts are used."""
 
     pricer: Pricer
     trace: RunTrace
@@ -202,10 +209,11 @@ class _Walk:
     fill_ns: float = field(default=0.0)
 
     @classmethod
-    def over(cls, trace: RunTrace, pricer: Pricer) -> "_Walk":
+    def begun(cls, trace: RunTrace, pricer: Pricer) -> "Walk":
+        """Nothing added yet."""
         layers, shape = len(pricer.routes), trace.events[0].spikes.shape
         path = CriticalPath(np.full(shape, -1), np.full(shape, -1), np.zeros(shape, dtype=bool), np.zeros(shape))
-        walk = cls(
+        return cls(
             pricer,
             trace,
             {edge: np.zeros((layers, len(EVENTS))) for edge in EDGES},
@@ -213,12 +221,13 @@ class _Walk:
             [np.zeros(len(placed.cores)) for placed in pricer.placement.layers],
             path,
         )
-        for part, counts in pricer.chunks(trace):
-            ran = np.arange(shape[1]) < trace.hardware_steps[part, None]
-            for edge in EDGES:
-                walk._time(edge, part, counts, ran)
-            walk._count(part, counts, ran)
-        return walk
+
+    def add(self, part: slice, counts: list[Counts]) -> None:
+        """Take the samples of one chunk."""
+        ran = np.arange(self.path.layer.shape[1]) < self.trace.hardware_steps[part, None]
+        for edge in EDGES:
+            self._time(edge, part, counts, ran)
+        self._count(part, counts, ran)
 
     def _time(self, edge: Edge, part: slice, counts: list[Counts], ran: npt.NDArray[np.bool_]) -> None:
         """The critical path at this edge: the slowest core of each step, and what its time is made of."""

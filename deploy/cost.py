@@ -20,12 +20,12 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.deploy.hardware import Chip, Edge, Hardware, OperationProfile, Quantity, load_hardware
+from spikecut.deploy.operations import input_skip_operations, own_operations
 from spikecut.deploy.placement import Placement, check_capabilities, place
-from spikecut.deploy.pricing import EDGES, EVENTS, Pricer, evidence, nulls, words
+from spikecut.deploy.pricing import EDGES, EVENTS, Gatherer, Pricer, evidence, nulls, words
 from spikecut.deploy.trace import ExitReason, RunTrace
-from spikecut.deploy.traffic import check_events
+from spikecut.deploy.traffic import Counts, check_events
 from spikecut.errors import CapabilityError, HardwareConfigError, InputError
-from spikecut.export.connectivity import fan_out, recurrent_fan_out
 from spikecut.export.graph import IntArray
 from spikecut.export.skip import skip_paths
 
@@ -145,14 +145,30 @@ def estimate(
     InputError: the trace holds no events, or events that contradict each other; a placement of another network.
     CapabilityError: the hardware lacks a feature, or the network does not fit on its cores.
     """
+    costs = costs_of(trace, hardware, hypothetical, placement)
+    costs.add(0, trace)
+    return costs.estimate()
+
+
+def costs_of(
+    trace: RunTrace,
+    hardware: str | Path | Hardware,
+    hypothetical: bool = False,
+    placement: Placement | None = None,
+) -> "ChipCosts | OperationCosts":
+    """What `estimate` sums up, to be given the run's messages part by part; the trace itself needs counts only.
+
+    Raises: see `estimate`.
+    """
     chip = hardware if isinstance(hardware, Hardware) else load_hardware(hardware)
     check_events(trace)
     missing = tuple(check_capabilities(trace.network, chip))
     if missing and not hypothetical:
         raise CapabilityError(f"cannot run here: {', '.join(missing)} ({chip.name})")
     if isinstance(chip, OperationProfile):
-        return _estimate_operations(trace, chip)
-    return _estimate_chip(trace, as_chip(chip), placed(trace, as_chip(chip), placement), missing)
+        return OperationCosts(trace, chip)
+    cores = placed(trace, as_chip(chip), placement)
+    return ChipCosts(trace, Pricer.of(trace, as_chip(chip), cores), missing)
 
 
 def as_chip(hardware: Hardware) -> Chip:
@@ -173,110 +189,110 @@ def placed(trace: RunTrace, chip: Chip, placement: Placement | None) -> Placemen
     return placement
 
 
-def _estimate_operations(trace: RunTrace, profile: OperationProfile) -> CostEstimate:
+class OperationCosts:
     """Synaptic operations alone: multiply-accumulates where the input is graded, accumulates everywhere else."""
-    own, assumption = _own_operations(trace)
-    around, more = _input_skip_operations(trace)
-    assumption += more
-    first = trace.events[1].synops.sum(axis=1) - own + around
-    others = own + sum(events.synops.sum(axis=1) for events in trace.events[2:]) - around
-    used = {"accumulate energy": profile.accumulate.energy_pJ}
-    if trace.network.input.bits > 0:
-        used["multiply-accumulate energy"] = profile.multiply_accumulate.energy_pJ
-    price = list(used.values())[-1]
-    energy = _band(
-        {edge: first * price.at(edge) + others * profile.accumulate.energy_pJ.at(edge) for edge in EDGES}, PICO
-    )
-    unknown = _band({edge: np.full(trace.samples, np.nan) for edge in EDGES}, PICO)
-    return CostEstimate(
-        hardware=profile.name,
-        title=profile.title,
-        steps=trace.hardware_steps,
-        latency_s=unknown,
-        dynamic_energy_j=energy,
-        static_energy_j=unknown,
-        energy_j=energy,
-        bare_latency_s=unknown.value,
-        bare_energy_j=energy.value,
-        unknown_time=("all of the time",),
-        unknown_dynamic=(*nulls(used), "memory", "neuron updates", "messages", HOST),
-        unknown_static=("static power",),
-        evidence_time=(),
-        evidence_dynamic=evidence(used),
-        evidence_static=(),
-        assumptions=("arithmetic only: one operation per synaptic event", *assumption),
-        hypothetical=(),
-        placement=None,
-        source=profile,
-    )
+
+    def __init__(self, trace: RunTrace, profile: OperationProfile) -> None:
+        self.trace, self.profile = trace, profile
+        self.binary = np.zeros(trace.samples, dtype=np.int64)
+        self.graded = np.zeros(trace.samples, dtype=np.int64)
+        self.assumptions: tuple[str, ...] = ()
+
+    def add(self, first: int, part: RunTrace) -> None:
+        """Take some samples with their messages, from sample `first` of the run on."""
+        own, assumption = own_operations(part)
+        around, more = input_skip_operations(part)
+        here = slice(first, first + part.samples)
+        self.graded[here] = part.events[1].synops.sum(axis=1) - own + around
+        self.binary[here] = own + sum(events.synops.sum(axis=1) for events in part.events[2:]) - around
+        self.assumptions = assumption + more
+
+    def estimate(self) -> CostEstimate:
+        """The estimate, once all samples have been added."""
+        accumulate = self.profile.accumulate.energy_pJ
+        used = {"accumulate energy": accumulate}
+        if self.trace.network.input.bits > 0:
+            used["multiply-accumulate energy"] = self.profile.multiply_accumulate.energy_pJ
+        price = list(used.values())[-1]
+        energy = _band({edge: self.graded * price.at(edge) + self.binary * accumulate.at(edge) for edge in EDGES}, PICO)
+        unknown = _band({edge: np.full(self.trace.samples, np.nan) for edge in EDGES}, PICO)
+        return CostEstimate(
+            hardware=self.profile.name,
+            title=self.profile.title,
+            steps=self.trace.hardware_steps,
+            latency_s=unknown,
+            dynamic_energy_j=energy,
+            static_energy_j=unknown,
+            energy_j=energy,
+            bare_latency_s=unknown.value,
+            bare_energy_j=energy.value,
+            unknown_time=("all of the time",),
+            unknown_dynamic=(*nulls(used), "memory", "neuron updates", "messages", HOST),
+            unknown_static=("static power",),
+            evidence_time=(),
+            evidence_dynamic=evidence(used),
+            evidence_static=(),
+            assumptions=("arithmetic only: one operation per synaptic event", *self.assumptions),
+            hypothetical=(),
+            placement=None,
+            source=self.profile,
+        )
 
 
-def _own_operations(trace: RunTrace) -> tuple[IntArray, tuple[str, ...]]:
-    """Synaptic operations that the first layer's own, binary spikes cause in it, int64 [N], and what was assumed."""
-    layer, events = trace.network.layers[0], trace.events[1]
-    if layer.recurrent is None:
-        return np.zeros(trace.samples, dtype=np.int64), ()
-    reached = recurrent_fan_out(layer)
-    if events.raster is not None:
-        return np.asarray(((events.raster != 0) @ reached).sum(axis=1), dtype=np.int64), ()
-    if (reached == reached[0]).all():
-        return events.spikes.sum(axis=1) * int(reached[0]), ()
-    assumption = f"layer {layer.name}: messages not recorded, its own spikes are charged like its input"
-    return np.zeros(trace.samples, dtype=np.int64), (assumption,)
+class ChipCosts:
+    """A run on a chip's cores, from its counts and, part by part, its messages.
 
-
-def _input_skip_operations(trace: RunTrace) -> tuple[IntArray, tuple[str, ...]]:
-    """Synaptic operations of skips that begin at the input, whose messages are graded where the input's are, int64 [N],
-    and what was assumed.
+    gatherers: whatever else is summed up over the same events per core.
     """
-    total, assumptions = np.zeros(trace.samples, dtype=np.int64), []
-    events, ran = trace.events[0], trace.hardware_steps[:, None]
-    for path in skip_paths(trace.network).values():
-        if path.source:
-            continue
-        reached = fan_out(path.skip)
-        arrives = np.arange(events.spikes.shape[1]) + path.steps < ran
-        if events.raster is not None:
-            total += ((events.raster != 0) @ reached * arrives).sum(axis=1)
-        elif (reached == reached[0]).all():
-            total += (events.spikes * arrives).sum(axis=1) * int(reached[0])
-        else:
-            name = trace.network.layers[path.target - 1].name
-            assumptions.append(f"layer {name}: messages not recorded, its {path.skip.name} is charged like spikes")
-    return total, tuple(assumptions)
 
+    def __init__(self, trace: RunTrace, pricer: Pricer, missing: tuple[str, ...]) -> None:
+        self.trace, self.pricer, self.missing = trace, pricer, missing
+        chip = pricer.chip
+        self.priced = self.bare = _Prices(trace, pricer)
+        self.gatherers: list[Gatherer] = [self.priced]
+        monitor = (*dict(chip.monitor).values(), chip.reset.energy_pJ_per_sample)
+        if any(quantity.value is not None for quantity in monitor):
+            self.bare = _Prices(trace, Pricer(_without_monitor(chip), pricer.placement, pricer.routes))
+            self.gatherers.append(self.bare)
+        self.uneven: tuple[str, ...] = ()
 
-def _estimate_chip(trace: RunTrace, chip: Chip, placement: Placement, missing: tuple[str, ...]) -> CostEstimate:
-    pricer = Pricer.of(trace, chip, placement)
-    terms = pricer.terms()
-    priced = _price(trace, pricer)
-    bare = priced
-    if any(quantity.value is not None for quantity in (*dict(chip.monitor).values(), chip.reset.energy_pJ_per_sample)):
-        bare = _price(trace, Pricer(_without_monitor(chip), placement, pricer.routes))
-    left_out = ((LINKS,) if placement.chips > 1 else ()) + (HOST,)
-    if _other_delay(trace, chip):
-        left_out = (DELAY, *left_out)
-    return CostEstimate(
-        hardware=chip.name,
-        title=chip.title,
-        steps=trace.hardware_steps,
-        latency_s=priced["latency"],
-        dynamic_energy_j=priced["dynamic"],
-        static_energy_j=priced["static"],
-        energy_j=priced["energy"],
-        bare_latency_s=bare["latency"].value,
-        bare_energy_j=bare["energy"].value,
-        unknown_time=(*nulls(terms.time), *left_out),
-        unknown_dynamic=(*nulls(terms.dynamic), *left_out),
-        unknown_static=(*nulls(terms.static), *left_out),
-        evidence_time=evidence(terms.time),
-        evidence_dynamic=evidence(terms.dynamic),
-        evidence_static=evidence(terms.static),
-        assumptions=_assumptions(trace, pricer),
-        hypothetical=missing,
-        placement=placement,
-        source=chip,
-    )
+    def add(self, first: int, part: RunTrace) -> None:
+        """Take some samples with their messages, from sample `first` of the run on."""
+        for chunk, counts in self.pricer.chunks(part):
+            for gatherer in self.gatherers:
+                gatherer.add(slice(first + chunk.start, first + chunk.stop), counts)
+        said = (route.assumption(part.events, index) for index, route in enumerate(self.pricer.routes))
+        self.uneven = tuple(line for line in said if line)
+
+    def estimate(self) -> CostEstimate:
+        """The estimate, once all samples have been added."""
+        trace, chip, placement, terms = self.trace, self.pricer.chip, self.pricer.placement, self.pricer.terms()
+        priced = self.priced.bands()
+        bare = priced if self.bare is self.priced else self.bare.bands()
+        left_out = ((LINKS,) if placement.chips > 1 else ()) + (HOST,)
+        if _other_delay(trace, chip):
+            left_out = (DELAY, *left_out)
+        return CostEstimate(
+            hardware=chip.name,
+            title=chip.title,
+            steps=trace.hardware_steps,
+            latency_s=priced["latency"],
+            dynamic_energy_j=priced["dynamic"],
+            static_energy_j=priced["static"],
+            energy_j=priced["energy"],
+            bare_latency_s=bare["latency"].value,
+            bare_energy_j=bare["energy"].value,
+            unknown_time=(*nulls(terms.time), *left_out),
+            unknown_dynamic=(*nulls(terms.dynamic), *left_out),
+            unknown_static=(*nulls(terms.static), *left_out),
+            evidence_time=evidence(terms.time),
+            evidence_dynamic=evidence(terms.dynamic),
+            evidence_static=evidence(terms.static),
+            assumptions=_assumptions(trace, self.pricer, self.uneven),
+            hypothetical=self.missing,
+            placement=placement,
+            source=chip,
+        )
 
 
 def _without_monitor(chip: Chip) -> Chip:
@@ -286,38 +302,46 @@ def _without_monitor(chip: Chip) -> Chip:
     return chip.model_copy(update={"monitor": monitor, "reset": reset})
 
 
-def _price(trace: RunTrace, pricer: Pricer) -> dict[str, Band]:
-    """Latency, dynamic, static and total energy of every sample."""
-    chip = pricer.chip
-    longest = trace.events[0].spikes.shape[1]
-    time_ns = {edge: np.zeros(trace.samples) for edge in EDGES}
-    counted = np.zeros((trace.samples, len(pricer.routes), len(EVENTS)))
-    for part, counts in pricer.chunks(trace):
-        ran = np.arange(longest) < trace.hardware_steps[part, None]
+class _Prices:
+    """Latency, dynamic, static and total energy of every sample, gathered chunk by chunk."""
+
+    def __init__(self, trace: RunTrace, pricer: Pricer) -> None:
+        self.steps, self.longest, self.pricer = trace.hardware_steps, trace.events[0].spikes.shape[1], pricer
+        self.time_ns = {edge: np.zeros(trace.samples) for edge in EDGES}
+        self.counted = np.zeros((trace.samples, len(pricer.routes), len(EVENTS)))
+
+    def add(self, part: slice, counts: list[Counts]) -> None:
+        """Take the samples of one chunk."""
+        pricer = self.pricer
+        ran = np.arange(self.longest) < self.steps[part, None]
         for edge in EDGES:
             slowest = np.zeros(ran.shape)
             for route, count in zip(pricer.routes, counts, strict=True):
                 for side in pricer.slowest_ns(edge, route, count):
                     np.maximum(slowest, side, out=slowest)
-            time_ns[edge][part] = np.where(ran, slowest + pricer.fixed_ns(edge), 0.0).sum(axis=1)
+            self.time_ns[edge][part] = np.where(ran, slowest + pricer.fixed_ns(edge), 0.0).sum(axis=1)
         for index, (route, count) in enumerate(zip(pricer.routes, counts, strict=True)):
-            counted[part, index] = pricer.events(count, route, ran).sum(axis=1)
-    dynamic_pj = {}
-    for edge in EDGES:
-        shared = chip.reset.energy_pJ_per_sample.at(edge) + trace.hardware_steps * pricer.step_pj(edge)
-        prices = np.stack([pricer.energy_pj(edge, route) for route in pricer.routes])
-        dynamic_pj[edge] = shared + (counted * prices).sum(axis=(1, 2))
-    if pricer.terms().no_time:
-        time_ns = {edge: np.full(trace.samples, np.nan) for edge in EDGES}
-    static_pj = static_energy_pj(chip, pricer.placement, time_ns)
-    known = not np.isnan(static_pj["value"]).any()
-    total_pj = {edge: dynamic_pj[edge] + (static_pj[edge] if known else 0) for edge in EDGES}
-    return {
-        "latency": _band(time_ns, NANO),
-        "dynamic": _band(dynamic_pj, PICO),
-        "static": _band(static_pj, PICO),
-        "energy": _band(total_pj, PICO),
-    }
+            self.counted[part, index] = pricer.events(count, route, ran).sum(axis=1)
+
+    def bands(self) -> dict[str, Band]:
+        """The sums, once all samples have been added."""
+        pricer, chip, time_ns = self.pricer, self.pricer.chip, self.time_ns
+        dynamic_pj = {}
+        for edge in EDGES:
+            shared = chip.reset.energy_pJ_per_sample.at(edge) + self.steps * pricer.step_pj(edge)
+            prices = np.stack([pricer.energy_pj(edge, route) for route in pricer.routes])
+            dynamic_pj[edge] = shared + (self.counted * prices).sum(axis=(1, 2))
+        if pricer.terms().no_time:
+            time_ns = {edge: np.full(len(self.steps), np.nan) for edge in EDGES}
+        static_pj = static_energy_pj(chip, pricer.placement, time_ns)
+        known = not np.isnan(static_pj["value"]).any()
+        total_pj = {edge: dynamic_pj[edge] + (static_pj[edge] if known else 0) for edge in EDGES}
+        return {
+            "latency": _band(time_ns, NANO),
+            "dynamic": _band(dynamic_pj, PICO),
+            "static": _band(static_pj, PICO),
+            "energy": _band(total_pj, PICO),
+        }
 
 
 def static_energy_pj(chip: Chip, placement: Placement, time_ns: Mapping[Edge, FloatArray]) -> dict[Edge, FloatArray]:
@@ -331,7 +355,7 @@ def _band(edges: dict[Edge, FloatArray], divisor: float) -> Band:
     return Band(edges["value"] / divisor, edges["low"] / divisor, edges["high"] / divisor)
 
 
-def _assumptions(trace: RunTrace, pricer: Pricer) -> tuple[str, ...]:
+def _assumptions(trace: RunTrace, pricer: Pricer, uneven: tuple[str, ...]) -> tuple[str, ...]:
     chip, placement = pricer.chip, pricer.placement
     lines = ["every neuron of a core in use is updated at every step", "messages take no time on the mesh"]
     if chip.management.time_ns_per_step.value == 0:
@@ -345,9 +369,7 @@ def _assumptions(trace: RunTrace, pricer: Pricer) -> tuple[str, ...]:
     if trace.mode == "streaming":
         lines.append("each sample of the stream is charged as if it ran alone")
     lines += [f"{words(name)} unknown, so not checked" for name in placement.unchecked]
-    for index, route in enumerate(pricer.routes):
-        line = route.assumption(trace.events, index)
-        lines += [line] if line else []
+    lines += uneven
     if _other_delay(trace, chip):
         lines.append(
             f"the run halted {sorted(_delays(trace))} steps after the verdict, this monitor takes "

@@ -157,6 +157,7 @@ def summarise(
     evaluation: Evaluation,
     *,
     full: RunTrace | None = None,
+    halted: bool = True,
     savings: object | None = None,
     details: Mapping[str, Mapping[str, Any]] | None = None,
     neurobench: Mapping[str, Any] | None = None,
@@ -170,6 +171,7 @@ def summarise(
     Parameters
     ----------
     full: the same samples run without cutoff; without it `accuracy_full` and `optimal_cutoff` are null.
+    halted: whether the run had a policy; without one `accuracy_cutoff` is null, and the run itself is the full one.
     savings: what `spikecut.deploy.savings.savings` gives, or a dictionary like it: "naive", "isolated" and "streaming",
         each {"steps": number} and per hardware {"latency" | "energy": number, or value with low and high, or None}.
     details: hardware name → all that is to be said of its estimate; without it the means and their bands.
@@ -190,7 +192,7 @@ def summarise(
         "samples": trace.samples,
         "class_names": evaluation.class_names,
         "accuracy_full": None,
-        "accuracy_cutoff": evaluation.correct.mean(),
+        "accuracy_cutoff": evaluation.correct.mean() if halted else None,
         "mean_timesteps": trace.timesteps.mean(),
         "timesteps_histogram": {str(t): int(count) for t, count in enumerate(counts, start=1)},
         "mean_hardware_steps": trace.hardware_steps.mean(),
@@ -204,8 +206,8 @@ def summarise(
         "hashes": hashes or {},
         "config": config or {},
     }
-    if full is not None:
-        summary |= _full_summary(evaluation, full)
+    if full is not None or not halted:
+        summary |= _full_summary(evaluation, full or trace)
     result: dict[str, Any] = jsonable(summary)
     return result
 

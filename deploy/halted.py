@@ -73,6 +73,11 @@ def estimate_halted(
         for delay in dict.fromkeys(delays_of(hardware))
     }
     low, value, high = (found[delay] for delay in delays_of(hardware))
+    return widened(low, value, high)
+
+
+def widened(low: CostEstimate, value: CostEstimate, high: CostEstimate) -> CostEstimate:
+    """An estimate whose bands reach to those of the estimates at the edges of the monitor's delay."""
     edges: dict[str, Any] = {}
     for name in BANDS:
         edges[name] = Band(getattr(value, name).value, getattr(low, name).low, getattr(high, name).high)

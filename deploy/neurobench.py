@@ -7,15 +7,12 @@ each of T steps, padding excluded. They say nothing about a chip, and no result 
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from spikecut.deploy.trace import RunTrace
 from spikecut.errors import InputError
 from spikecut.export.connectivity import fan_out, gather_index, recurrent_fan_out
 from spikecut.export.graph import IntArray, IntegerLayer, IntegerNetwork, size
 from spikecut.export.skip import Synapse, skip_paths
-
-BoolArray = npt.NDArray[np.bool_]
 
 WEIGHT_BYTES = 1
 STATE_BYTES = 3
@@ -63,48 +60,69 @@ def neurobench_metrics(trace: RunTrace) -> NeuroBenchMetrics:
 
     Raises InputError if the trace holds no messages.
     """
-    network = trace.network
-    sent = [_sent(trace, depth, trace.timesteps) for depth in range(network.depth + 1)]
-    steps = int(trace.timesteps.sum())
-    macs = acs = dense = 0
-    paths = skip_paths(network)
-    for depth, layer in enumerate(network.layers):
-        effective = int((sent[depth] @ fan_out(layer)).sum())
-        if depth == 0 and network.input.bits > 0:
-            macs += effective
+    counted = NeuroBenchCounts(trace.network)
+    counted.add(trace)
+    return counted.metrics()
+
+
+class NeuroBenchCounts:
+    """What the metrics are made of, gathered from parts of a run."""
+
+    def __init__(self, network: IntegerNetwork) -> None:
+        self.network = network
+        self.samples = self.steps = self.spikes = self.macs = self.acs = 0
+
+    def add(self, part: RunTrace) -> None:
+        """Take some samples with their messages; InputError if the part holds none."""
+        network = self.network
+        sent = [_sent(part, depth, part.timesteps) for depth in range(network.depth + 1)]
+        paths = skip_paths(network)
+        for depth, layer in enumerate(network.layers):
+            self._count(int(sent[depth] @ fan_out(layer)), depth == 0)
+            if layer.recurrent is not None:  # a spike of the last step used would arrive after it
+                self.acs += int(_sent(part, depth + 1, part.timesteps - 1) @ recurrent_fan_out(layer))
+            if depth + 1 in paths:
+                path = paths[depth + 1]
+                self._count(int(sent[path.source] @ fan_out(path.skip)), path.source == 0)
+        self.spikes += sum(int(each.sum()) for each, fires in zip(sent[1:], self._firing(), strict=True) if fires)
+        self.steps += int(part.timesteps.sum())
+        self.samples += part.samples
+
+    def _count(self, effective: int, from_input: bool) -> None:
+        if from_input and self.network.input.bits > 0:
+            self.macs += effective
         else:
-            acs += effective
-        if layer.recurrent is not None:  # a spike of the last step used would arrive after it
-            acs += int((_sent(trace, depth + 1, trace.timesteps - 1) @ recurrent_fan_out(layer)).sum())
-        dense += dense_operations(layer) * steps
-        if depth + 1 in paths:
-            path = paths[depth + 1]
-            effective = int((sent[path.source] @ fan_out(path.skip)).sum())
-            macs += 0 if path.source or not network.input.bits else effective
-            acs += effective if path.source or not network.input.bits else 0
-            dense += dense_operations(path.skip) * steps
-    firing = [layer.neuron.reset != "none" for layer in network.layers]
-    slots = steps * sum(size(layer.output_shape) * fires for layer, fires in zip(network.layers, firing, strict=True))
-    spikes = sum(int(each.sum()) * fires for each, fires in zip(sent[1:], firing, strict=True))
-    return NeuroBenchMetrics(
-        footprint=footprint(network),
-        connection_sparsity=connection_sparsity(network),
-        activation_sparsity=(slots - spikes) / slots if slots else None,
-        dense=dense / trace.samples,
-        effective_macs=macs / trace.samples,
-        effective_acs=acs / trace.samples,
-    )
+            self.acs += effective
+
+    def _firing(self) -> list[bool]:
+        return [layer.neuron.reset != "none" for layer in self.network.layers]
+
+    def metrics(self) -> NeuroBenchMetrics:
+        """The metrics, once all samples have been added."""
+        network = self.network
+        synapses: list[Synapse] = [*network.layers, *(path.skip for path in skip_paths(network).values())]
+        neurons = sum(
+            size(layer.output_shape) for layer, fires in zip(network.layers, self._firing(), strict=True) if fires
+        )
+        slots = self.steps * neurons
+        return NeuroBenchMetrics(
+            footprint=footprint(network),
+            connection_sparsity=connection_sparsity(network),
+            activation_sparsity=(slots - self.spikes) / slots if slots else None,
+            dense=self.steps * sum(dense_operations(each) for each in synapses) / self.samples,
+            effective_macs=self.macs / self.samples,
+            effective_acs=self.acs / self.samples,
+        )
 
 
-def _sent(trace: RunTrace, depth: int, timesteps: IntArray) -> BoolArray:
-    """Whether each neuron of a layer sent in its first algorithmic steps, bool [samples, hardware steps, neurons]."""
+def _sent(trace: RunTrace, depth: int, timesteps: IntArray) -> IntArray:
+    """How often each neuron of a layer sent in its first algorithmic steps, over all samples, int64 [neurons]."""
     raster = trace.events[depth].raster if trace.events else None
     if raster is None:
         raise InputError("this trace holds no spikes: run again with record='all'")
     step = np.arange(raster.shape[1])
     used = (step >= depth) & (step < depth + timesteps[:, None])
-    sent: BoolArray = (raster != 0) & used[..., None]
-    return sent
+    return np.asarray(np.count_nonzero(raster[used], axis=0), dtype=np.int64)
 
 
 def dense_operations(layer: Synapse) -> int:

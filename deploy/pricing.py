@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -57,9 +58,16 @@ class Terms:
         return all(quantity.value is None for quantity in self.time.values())
 
 
+class Gatherer(Protocol):
+    """What is summed up over the chunks of a run."""
+
+    def add(self, part: slice, counts: list[Counts]) -> None:
+        """Take the samples of one chunk, with their events per core for every layer."""
+
+
 @dataclass(frozen=True)
 class Pricer:
-    """A run on its cores, chunk by chunk."""
+    """A run, or a part of one, on its cores, chunk by chunk."""
 
     chip: Chip
     placement: Placement
@@ -85,10 +93,6 @@ class Pricer:
                     for i, route in enumerate(self.routes)
                 ],
             )
-
-    def own_counts(self, trace: RunTrace, part: slice, index: int) -> tuple[FloatArray, FloatArray] | None:
-        """Axons and synops that the layer at this position causes in itself, see Route.own_counts."""
-        return self.routes[index].own_counts(Messages(trace.events[index + 1], part))
 
     def generating_ns(self, edge: Edge, route: Route, count: Counts) -> dict[str, FloatArray]:
         """Per sort of event, the time of each core's neurons in each step; broadcasts to [samples, steps, cores]."""

@@ -4,14 +4,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from spikecut.deploy.attribution import Attribution, CutoffAttribution, attribute, attribute_cutoff
-from spikecut.deploy.cost import CostEstimate, estimate
-from spikecut.deploy.halted import delays_of, estimate_halted, halted
-from spikecut.deploy.hardware import Chip, Hardware, hardware_names, load_hardware
+import numpy as np
+
+from spikecut.deploy.attribution import Attribution, CutoffAttribution, Walk, attribute_cutoff, attribution
+from spikecut.deploy.cost import ChipCosts, CostEstimate, OperationCosts, costs_of
+from spikecut.deploy.halted import delays_of, halted, widened
+from spikecut.deploy.hardware import Hardware, hardware_names, load_hardware
 from spikecut.deploy.report.cost_tables import attribution_summary, cost_summary
 from spikecut.deploy.savings import Savings, savings
-from spikecut.deploy.trace import RunTrace
+from spikecut.deploy.streaming_cost import Stream
+from spikecut.deploy.trace import RunTrace, lengthened
 from spikecut.errors import CapabilityError
+
+Costs = ChipCosts | OperationCosts
 
 
 def chosen_hardware(names: Sequence[str] | None) -> dict[str, Hardware]:
@@ -45,40 +50,10 @@ class RunCosts:
         hypothetical: bool = False,
         detail: bool = True,
     ) -> "RunCosts":
-        """Estimate a run on every hardware.
-
-        Parameters
-        ----------
-        full: the same samples run to the horizon, if they were; `trace` itself where it was not cut. With it the steps
-            that a hardware's monitor takes from verdict to halt are charged.
-        detail: attribute time and energy to layers and events.
-
-        Raises InputError if the trace holds no events, or the two runs do not belong together.
-        """
-        estimates: dict[str, CostEstimate | str] = {}
-        pairs: dict[str, tuple[CostEstimate, CostEstimate]] = {}
-        attributions: dict[str, Attribution] = {}
-        cutoffs: dict[str, CutoffAttribution] = {}
-        for name, item in hardware.items():
-            ran = trace
-            try:
-                if full is not None and full is not trace and any(delays_of(item)):
-                    ran = halted(full, trace.timesteps, delays_of(item)[1])
-                    cost = estimate_halted(full, trace.timesteps, item, hypothetical)
-                else:
-                    cost = estimate(trace, item, hypothetical)
-            except CapabilityError as error:
-                estimates[name] = str(error)
-                continue
-            estimates[name] = cost
-            if full is not None:
-                pairs[name] = (estimate(full, item, hypothetical, cost.placement), cost)
-            if detail and isinstance(item, Chip):
-                attributions[name] = attribute(ran, item, cost.placement)
-                if full is not None and full is not trace:
-                    whole = attribute(full, item, cost.placement)
-                    cutoffs[name] = attribute_cutoff(whole, attributions[name])
-        return cls(estimates, attributions, cutoffs, None if full is None else savings(full, trace, pairs))
+        """Estimate a run that holds its messages on every hardware; see GatheredCosts."""
+        gathered = GatheredCosts(trace, full, hardware, hypothetical, detail)
+        gathered.add(0, trace, full)
+        return gathered.result()
 
     def summary(self) -> dict[str, dict[str, Any]]:
         """Per hardware, as data for JSON: bands, percentiles, evidence, unknown terms, placement, attribution."""
@@ -93,3 +68,121 @@ class RunCosts:
             if name in self.cutoffs:
                 found[name]["cutoff"] = self.cutoffs[name]
         return found
+
+
+class GatheredCosts:
+    """The costs of a run whose messages come part by part, so that they need not all be held at once.
+
+    Parameters
+    ----------
+    trace: the run, with its counts at least.
+    full: the same samples run to the horizon, if they were; `trace` itself where it was not cut. With it the steps
+        that a hardware's monitor takes from verdict to halt are charged.
+    detail: attribute time and energy to layers and events.
+
+    Raises InputError if a trace holds no events, or the two runs do not belong together.
+    """
+
+    def __init__(
+        self,
+        trace: RunTrace,
+        full: RunTrace | None,
+        hardware: Mapping[str, Hardware],
+        hypothetical: bool = False,
+        detail: bool = True,
+    ) -> None:
+        self.trace, self.full = trace, full
+        self.refusals: dict[str, str] = {}
+        self.parts: dict[str, _OnHardware] = {}
+        for name, item in hardware.items():
+            try:
+                self.parts[name] = _OnHardware(trace, full, item, hypothetical, detail)
+            except CapabilityError as error:
+                self.refusals[name] = str(error)
+        self.order = tuple(hardware)
+
+    def add(self, first: int, trace: RunTrace, full: RunTrace | None) -> None:
+        """Take some samples of both runs with their messages, from sample `first` on."""
+        for part in self.parts.values():
+            part.add(first, trace, full)
+
+    def result(self) -> RunCosts:
+        """The costs, once all samples have been added."""
+        estimates: dict[str, CostEstimate | str] = {
+            name: self.refusals[name] if name in self.refusals else self.parts[name].estimate() for name in self.order
+        }
+        attributions = {name: attribution(part.walk) for name, part in self.parts.items() if part.walk}
+        cutoffs = {
+            name: attribute_cutoff(attribution(part.whole), attributions[name])
+            for name, part in self.parts.items()
+            if part.whole
+        }
+        if self.full is None:
+            return RunCosts(estimates, attributions, cutoffs, None)
+        pairs, streams = {}, {}
+        for name, part in self.parts.items():
+            cost = estimates[name]
+            if part.full is not None and not isinstance(cost, str):
+                pairs[name] = (cost if part.full is part.value else part.full.estimate(), cost)
+                if part.streams:
+                    streams[name] = (part.streams[0].result(), part.streams[1].result())
+        return RunCosts(estimates, attributions, cutoffs, savings(self.full, self.trace, pairs, streams))
+
+
+class _OnHardware:
+    """What is summed up on one hardware, in one pass over the run's messages.
+
+    cut: the costs of the cut run by the delay from verdict to halt that is charged, None where it is charged as it
+    ran; value: those at the best figure. full: of the full run. walk, whole: the attributions of both. streams: of the
+    full and the cut run.
+    """
+
+    def __init__(
+        self, trace: RunTrace, full: RunTrace | None, item: Hardware, hypothetical: bool, detail: bool
+    ) -> None:
+        self.timesteps = trace.timesteps
+        self.cut: dict[int | None, Costs] = {}
+        late = full is not None and full is not trace and any(delays_of(item))
+        self.delays: tuple[int | None, int | None, int | None] = delays_of(item) if late else (None, None, None)
+        placement = None
+        for delay in dict.fromkeys(self.delays):
+            ran = trace if delay is None or full is None else halted(full, trace.timesteps, delay)
+            self.cut[delay] = costs_of(ran, item, hypothetical, placement)
+        self.value = self.cut[self.delays[1]]
+        self.full: Costs | None = None
+        self.walk: Walk | None = None
+        self.whole: Walk | None = None
+        self.streams: list[Stream] = []
+        if full is not None:
+            cores = self.value.pricer.placement if isinstance(self.value, ChipCosts) else None
+            self.full = self.value if full is trace else costs_of(full, item, hypothetical, cores)
+        if detail and isinstance(self.value, ChipCosts):
+            self.walk = self._walk(self.value)
+            self.whole = self._walk(self.full) if isinstance(self.full, ChipCosts) and full is not trace else None
+        if full is not None and isinstance(self.full, ChipCosts):
+            intervals = np.minimum(self.value.trace.hardware_steps, full.horizon)
+            for each in (np.full(full.samples, full.horizon), intervals):
+                self.streams.append(Stream(self.full.pricer, full.horizon + full.depth, each))
+            self.full.gatherers += self.streams
+
+    def _walk(self, costs: ChipCosts) -> Walk:
+        walk = Walk.begun(costs.trace, costs.pricer)
+        costs.gatherers.append(walk)
+        return walk
+
+    def add(self, first: int, trace: RunTrace, full: RunTrace | None) -> None:
+        """Take some samples."""
+        for delay, costs in self.cut.items():
+            part = trace
+            if delay is not None and full is not None:
+                part = halted(full, self.timesteps[first : first + full.samples], delay)
+                part = lengthened(part, costs.trace.events[0].spikes.shape[1])
+            costs.add(first, part)
+        if self.full is not None and self.full is not self.value and full is not None:
+            self.full.add(first, full)
+
+    def estimate(self) -> CostEstimate:
+        """The estimate of the cut run."""
+        found = {delay: costs.estimate() for delay, costs in self.cut.items()}
+        low, value, high = (found[delay] for delay in self.delays)
+        return value if len(found) == 1 else widened(low, value, high)

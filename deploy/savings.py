@@ -64,13 +64,17 @@ class Savings:
 
 
 def savings(
-    full: RunTrace, cut: RunTrace, costs: Mapping[str, tuple[CostEstimate, CostEstimate]] = MappingProxyType({})
+    full: RunTrace,
+    cut: RunTrace,
+    costs: Mapping[str, tuple[CostEstimate, CostEstimate]] = MappingProxyType({}),
+    streams: Mapping[str, tuple[StreamEstimate, StreamEstimate]] = MappingProxyType({}),
 ) -> Savings:
     """What the cutoff saved, from a full run and a cut run of the same samples.
 
     Parameters
     ----------
     costs: hardware name → the estimates of the full and of the cut run, in this order.
+    streams: hardware name → their streams, in the same order; put together from the full run's messages where missing.
 
     Raises
     ------
@@ -105,9 +109,11 @@ def savings(
         result.isolated[name] = {"latency": latency, "energy": energy}
         result.streaming[name] = {"latency": None, "energy": None}
         if isinstance(cut_cost.source, Chip) and cut_cost.placement is not None:
-            whole = np.full(full.samples, horizon)
             intervals = np.minimum(cut_cost.steps, horizon)
-            flows = [stream(full, cut_cost.source, cut_cost.placement, each) for each in (whole, intervals)]
+            flows = streams.get(name) or (
+                stream(full, cut_cost.source, cut_cost.placement, np.full(full.samples, horizon)),
+                stream(full, cut_cost.source, cut_cost.placement, intervals),
+            )
             if (intervals == horizon).all() and (streaming < horizon).any():
                 notes.append(f"{name}: with the delay of its monitor the cutoff saves no throughput")
             result.streaming[name], result.throughput[name] = _compare_streams(*flows)

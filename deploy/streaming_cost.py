@@ -15,6 +15,7 @@ from spikecut.deploy.hardware import Chip, Edge
 from spikecut.deploy.placement import Placement
 from spikecut.deploy.pricing import EDGES, EVENTS, Pricer
 from spikecut.deploy.trace import RunTrace
+from spikecut.deploy.traffic import Counts
 from spikecut.errors import InputError
 from spikecut.export.graph import IntArray
 
@@ -48,41 +49,57 @@ def stream(full: RunTrace, chip: Chip, placement: Placement, intervals: IntArray
         raise InputError("a stream is put together from full runs: run without a policy, and give an interval a sample")
     if intervals.min() < 1 or intervals.max() > full.horizon:
         raise InputError(f"an interval lies outside 1..{full.horizon}: samples follow each other after at most T steps")
-    pricer = Pricer.of(full, chip, placement)
-    steps = int(intervals.sum())
-    slowest = {edge: np.zeros(steps) for edge in EDGES}
-    counted = np.zeros((len(pricer.routes), len(EVENTS)))
-    met: dict[tuple[int, Edge], FloatArray] = {}  # of recurrent layers, by step and core
-    for part, counts in pricer.chunks(full):
-        first = int(intervals[: part.start].sum())
-        lay = _Lay(intervals[part], longest, first, steps)
-        for index, (route, count) in enumerate(zip(pricer.routes, counts, strict=True)):
-            own = pricer.own_counts(full, part, index)
+    gathered = Stream(Pricer.of(full, chip, placement), longest, intervals)
+    for part, counts in gathered.pricer.chunks(full):
+        gathered.add(part, counts)
+    return gathered.result()
+
+
+class Stream:
+    """A stream gathered chunk by chunk, in the order of the samples; see `stream`. longest: steps of a full run."""
+
+    def __init__(self, pricer: Pricer, longest: int, intervals: IntArray) -> None:
+        self.pricer, self.longest, self.intervals = pricer, longest, intervals
+        self.steps = int(intervals.sum())
+        self.starts = np.cumsum(intervals) - intervals
+        self.slowest = {edge: np.zeros(self.steps) for edge in EDGES}
+        self.counted = np.zeros((len(pricer.routes), len(EVENTS)))
+        self.met: dict[tuple[int, Edge], FloatArray] = {}  # of recurrent layers, by step and core
+
+    def add(self, part: slice, counts: list[Counts]) -> None:
+        """Lay these samples side by side in the stream."""
+        lay = _Lay(self.intervals[part], self.longest, int(self.starts[part.start]), self.steps)
+        ran = np.ones((len(lay.intervals), self.longest), dtype=bool)
+        for index, (route, count) in enumerate(zip(self.pricer.routes, counts, strict=True)):
+            own = count.own
             incoming = (
                 count if own is None else replace(count, axons=count.axons - own[0], synops=count.synops - own[1])
             )
             for edge in EDGES:
-                generating, receiving = pricer.slowest_ns(edge, route, incoming)
-                lay.raise_to(slowest[edge], generating, index + 1)
+                generating, receiving = self.pricer.slowest_ns(edge, route, incoming)
+                lay.raise_to(self.slowest[edge], generating, index + 1)
                 if own is None:
-                    lay.raise_to(slowest[edge], receiving, index)
+                    lay.raise_to(self.slowest[edge], receiving, index)
                 else:
                     # In a step of the stream meet what the layer before sends and what the layer itself sends.
                     added = replace(count, axons=own[0], synops=own[1])
                     for arriving, depth in ((incoming, index), (added, index + 1)):
-                        times = sum(pricer.receiving_ns(edge, route, arriving).values(), np.zeros(1))
-                        met.setdefault((index, edge), np.zeros((steps, times.shape[-1])))
-                        met[index, edge] += lay.cores(times, depth)
-            ran = np.ones((len(intervals[part]), longest), dtype=bool)
-            events = pricer.events(incoming, route, ran)
+                        times = sum(self.pricer.receiving_ns(edge, route, arriving).values(), np.zeros(1))
+                        self.met.setdefault((index, edge), np.zeros((self.steps, times.shape[-1])))
+                        lay.add_cores(self.met[index, edge], times, depth)
+            events = self.pricer.events(incoming, route, ran)
             sent, received = lay.window(index + 1), lay.window(index)
-            counted[index] += np.where(RECEIVED, events[received].sum(axis=0), events[sent].sum(axis=0))
+            self.counted[index] += np.where(RECEIVED, events[received].sum(axis=0), events[sent].sum(axis=0))
             if own is not None:
                 for name, caused in zip(("axon_in", "synapse"), own, strict=True):
-                    counted[index, EVENTS.index(name)] += caused[sent].sum()
-    for (_, edge), times in met.items():
-        np.maximum(slowest[edge], times.max(axis=1), out=slowest[edge])
-    return _priced(pricer, slowest, counted, steps, full.samples)
+                    self.counted[index, EVENTS.index(name)] += caused[sent].sum()
+
+    def result(self) -> StreamEstimate:
+        """What the stream costs, once all samples have been added."""
+        slowest = {edge: times.copy() for edge, times in self.slowest.items()}
+        for (_, edge), times in self.met.items():
+            np.maximum(slowest[edge], times.max(axis=1), out=slowest[edge])
+        return _priced(self.pricer, slowest, self.counted, self.steps, len(self.intervals))
 
 
 @dataclass(frozen=True)
@@ -110,13 +127,11 @@ class _Lay:
         laid = flat[: max(part.stop - part.start, 0)]
         slowest[part] = np.maximum(slowest[part], laid)
 
-    def cores(self, times: FloatArray, depth: int) -> FloatArray:
-        """Times of each core, broadcast to [n, longest, cores], by step of the stream: float64 [steps, cores]."""
+    def add_cores(self, met: FloatArray, times: FloatArray, depth: int) -> None:
+        """Add each core's times, which broadcast to [n, longest, cores], to its steps of the stream, [steps, cores]."""
         whole = np.broadcast_to(times, (len(self.intervals), self.longest, times.shape[-1]))[self.window(depth)]
-        found = np.zeros((self.steps, times.shape[-1]))
         part = slice(self.first + depth, min(self.first + depth + len(whole), self.steps))
-        found[part] = whole[: max(part.stop - part.start, 0)]
-        return found
+        met[part] += whole[: max(part.stop - part.start, 0)]
 
 
 def _priced(

@@ -157,12 +157,30 @@ def joined(parts: Sequence[RunTrace]) -> RunTrace:
 def _joined_events(parts: Sequence[LayerEvents]) -> LayerEvents:
     longest = max(part.spikes.shape[1] for part in parts)
     rasters = [part.raster for part in parts if part.raster is not None]
+    recorded = len(rasters) == len(parts)
     return LayerEvents(
         parts[0].name,
         parts[0].shape,
         np.concatenate([_longer(part.spikes, longest) for part in parts]),
         np.concatenate([_longer(part.synops, longest) for part in parts]),
-        np.concatenate([_longer(raster, longest) for raster in rasters]) if rasters else None,
+        np.concatenate([_longer(raster, longest) for raster in rasters]) if recorded else None,
+    )
+
+
+def lengthened(trace: RunTrace, longest: int) -> RunTrace:
+    """The same trace with its events in `longest` hardware steps, of which the last hold nothing."""
+    return replace(trace, events=tuple(_lengthened(layer, longest) for layer in trace.events))
+
+
+def _lengthened(layer: LayerEvents, longest: int) -> LayerEvents:
+    if layer.spikes.shape[1] == longest:
+        return layer
+    return LayerEvents(
+        layer.name,
+        layer.shape,
+        _longer(layer.spikes, longest),
+        _longer(layer.synops, longest),
+        None if layer.raster is None else _longer(layer.raster, longest),
     )
 
 

@@ -75,13 +75,17 @@ class Spread:
 
 @dataclass(frozen=True)
 class Counts:
-    """Events of one layer's cores, float64 [samples, steps, cores]; hops [samples, steps, 2] east-west, north-south."""
+    """Events of one layer's cores, float64 [samples, steps, cores]; hops [samples, steps, 2] east-west, north-south.
+
+    own: axons and synops that a recurrent layer's own messages cause, a part of these; None without any.
+    """
 
     fired: FloatArray
     messages: FloatArray
     axons: FloatArray
     synops: FloatArray
     hops: FloatArray
+    own: tuple[FloatArray, FloatArray] | None = None
 
 
 @dataclass(frozen=True)
@@ -150,10 +154,10 @@ class Route:
 
         around: what its skip's relay gives on, see `relayed`.
         """
-        spreads = self.spreads
+        spreads, own = self.spreads, self._own_counts(here)
         axons = spreads["axons"](before)
-        if "own axons" in spreads:
-            axons = axons + spreads["own axons"](here)
+        if own is not None:
+            axons = axons + own[0]
         if around is not None:
             axons = axons + spreads["skip axons"](around)
         return Counts(
@@ -162,12 +166,13 @@ class Route:
             axons=axons,
             synops=self._synops(before, here, around),
             hops=spreads["hops"](here),
+            own=own,
         )
 
-    def own_counts(self, here: Messages) -> tuple[FloatArray, FloatArray] | None:
+    def _own_counts(self, here: Messages) -> tuple[FloatArray, FloatArray] | None:
         """Axons and synops [samples, steps, cores] that a recurrent layer's own messages cause; None without any.
 
-        They are part of `counts`. Split evenly where the messages were not recorded and their synapses differ.
+        Split evenly where the messages were not recorded and their synapses differ.
         """
         if "own axons" not in self.spreads:
             return None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -21,8 +21,9 @@ from spikecut.deploy.cutoff.base import CutoffPolicy
 from spikecut.deploy.evaluate import Evaluation, jsonable, sample_table, summarise
 from spikecut.deploy.hardware import Hardware, file_stems
 from spikecut.deploy.journal import Journal, RunRequest, read_request
-from spikecut.deploy.neurobench import neurobench_metrics
-from spikecut.deploy.run_costs import RunCosts, chosen_hardware
+from spikecut.deploy.neurobench import NeuroBenchCounts
+from spikecut.deploy.replay import replayed, sample_with_messages
+from spikecut.deploy.run_costs import GatheredCosts, RunCosts, chosen_hardware
 from spikecut.deploy.run_folder import write_run
 from spikecut.deploy.trace import ExitReason, Mode, RunTrace, joined
 from spikecut.errors import DataError, InputError, Interrupted, SpikecutError
@@ -35,15 +36,15 @@ from spikecut.files import replacing
 from spikecut.models.data import Dataset, Split, load_dataset
 from spikecut.models.network import SpikingNetwork
 
-if TYPE_CHECKING:
-    pass
-
 GOLDEN_SAMPLES = 64
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: the trace with the cutoff, the full one if it was asked for, its costs and its summary."""
+    """A finished run: the trace with the cutoff, the full one if it ran, its costs and its summary.
+
+    The traces hold counts, no messages. Without a policy `full` is the trace itself.
+    """
 
     trace: RunTrace
     full: RunTrace | None
@@ -141,7 +142,7 @@ def data_hash(split: Split) -> str:
     digest = hashlib.sha256()
     for array in (split.x, split.y):
         digest.update(str((array.shape, array.dtype)).encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 
@@ -152,18 +153,15 @@ def run_traces(
     options: RunOptions,
     journal: Journal | None = None,
 ) -> tuple[RunTrace, RunTrace | None]:
-    """Run samples with the policy, and without it if `also_full`, recording every message.
+    """Run samples with the policy, and without it if `also_full`, counting all messages.
 
+    Without a policy the run is the full run, and both traces are the same.
     journal: keeps finished samples of a run on Lava, and holds those that an earlier try has finished.
     """
-    passes: dict[str, RunTrace] = {}
-    for name, what in (("cut", policy), ("full", None)):
-        if name == "full" and (policy is None or not options.also_full):
-            break
-        passes[name] = _run_once(bundle, inputs, what, options, journal, name)
-    if options.also_full and policy is None:
-        return passes["cut"], passes["cut"]
-    return passes["cut"], passes.get("full")
+    trace = _run_once(bundle, inputs, policy, options, journal, "cut")
+    if policy is None:
+        return trace, trace
+    return trace, _run_once(bundle, inputs, None, options, journal, "full") if options.also_full else None
 
 
 def _run_once(
@@ -177,7 +175,7 @@ def _run_once(
     what = "with the cutoff" if policy else "to the horizon"
     with progress_bar(f"{bundle.network.name} on {options.backend}, {what}", inputs.shape[1]) as advance:
         if options.backend == "batched":
-            return run_batched(bundle.network, inputs, policy, record="all", progress=advance)
+            return run_batched(bundle.network, inputs, policy, record="events", progress=advance)
         from spikecut.deploy.backends.lava_cpu import lava_parts
 
         earlier = [] if journal is None else journal.read(name)
@@ -187,7 +185,7 @@ def _run_once(
             bundle.network,
             inputs,
             policy,
-            record="all",
+            record="events",
             net_file=bundle.net_file,
             progress=advance,
             mode=options.mode,
@@ -240,14 +238,15 @@ def run_bundle(
             raise InputError(f"{out}: the bundle or the data have changed since the run broke off: run it again")
     with keeping(journal, out, len(split.y)):
         trace, full = run_traces(bundle, inputs, policy, options, journal)
-        costs = RunCosts.of(trace, full, hardware, options.hypothetical)
+        costs, counted = _costs(inputs, policy, trace, full, hardware, options.hypothetical)
         evaluation = Evaluation(trace, split.y, split.index, network.input.labels, costs.estimates)
         summary = summarise(
             evaluation,
             full=full,
+            halted=policy is not None,
             savings=costs.saved,
             details=costs.summary(),
-            neurobench=neurobench_metrics(trace).to_dict(),
+            neurobench=counted.metrics().to_dict(),
             seed=network.input.seed,
             hashes=hashes,
             config={"dataset": dataset, "policy": policy_data, **lava, **(config or {})},
@@ -255,7 +254,8 @@ def run_bundle(
         )
         folder = None
         if out is not None:
-            figures = _figures(trace, full, split, costs, hardware)
+            shown = sample_with_messages(inputs, trace, typical_sample(trace))
+            figures = _figures(trace, full, shown, split, costs, hardware)
             folder = write_run(out, sample_table(evaluation), summary, figures, overwrite=overwrite)
     if journal is not None:
         journal.remove()
@@ -281,8 +281,32 @@ def keeping(journal: Journal | None, out: Path | None, samples: int) -> Iterator
         raise type(error)(f"{error}; {left}") from error
 
 
+def _costs(
+    inputs: Integers,
+    policy: CutoffPolicy | None,
+    trace: RunTrace,
+    full: RunTrace | None,
+    hardware: Mapping[str, Hardware],
+    hypothetical: bool,
+) -> tuple[RunCosts, NeuroBenchCounts]:
+    """What the run costs, and NeuroBench's counts, in one pass over its messages, which are never held all at once."""
+    whole = None if policy is None else full
+    costs, counted = GatheredCosts(trace, whole, hardware, hypothetical), NeuroBenchCounts(trace.network)
+    with progress_bar("costs", trace.samples) as advance:
+        for part in replayed(inputs, policy, trace, whole):
+            costs.add(*part)
+            counted.add(part.trace)
+            advance(part.trace.samples)
+    return costs.result(), counted
+
+
 def _figures(
-    trace: RunTrace, full: RunTrace | None, split: Split, costs: RunCosts, hardware: Mapping[str, Hardware]
+    trace: RunTrace,
+    full: RunTrace | None,
+    shown: RunTrace,
+    split: Split,
+    costs: RunCosts,
+    hardware: Mapping[str, Hardware],
 ) -> dict[str, Any]:
     from spikecut.deploy.report.mesh_plot import mesh_figure
     from spikecut.deploy.report.plots import accuracy_figure, exit_histogram, spike_raster
@@ -290,8 +314,8 @@ def _figures(
     names = trace.network.input.labels
     figures = {"exits": exit_histogram(trace, split.y)}
     if full is not None:
-        figures["accuracy"] = accuracy_figure(full, split.y, trace)
-    figures["raster"] = spike_raster(trace, typical_sample(trace), names)
+        figures["accuracy"] = accuracy_figure(full, split.y, None if full is trace else trace)
+    figures["raster"] = spike_raster(shown, 0, names)
     stems = file_stems(list(hardware))
     for name, ran in costs.attributions.items():
         chip = as_chip(hardware[name])

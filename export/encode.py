@@ -7,10 +7,15 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.errors import DataError
-from spikecut.export.graph import InputSpec, IntegerNetwork
+from spikecut.export.graph import InputSpec, IntegerNetwork, size
+from spikecut.export.memory import check_memory
 
 Float = npt.NDArray[np.float64]
 Integers32 = npt.NDArray[np.int32]
+
+BLOCK_ELEMENTS = 2**21
+"""Messages encoded at once: their floats take a multiple of their own memory."""
+FEWER = "take fewer samples (--samples), or a shorter horizon"
 
 
 class HasNetwork(Protocol):
@@ -33,11 +38,13 @@ def encode(images: npt.ArrayLike, target: IntegerNetwork | HasNetwork) -> Intege
 
     Returns
     -------
-    int32 [T, N, *shape]: the messages of every timestep.
+    int32 [T, N, *shape]: the messages of every timestep. With the encoding "direct" all timesteps are one frame in
+    memory, and the array is read-only.
 
     Raises
     ------
     DataError: a shape does not fit, or a value lies outside the range that the network's InputSpec declares.
+    InputError: the messages do not fit into the memory.
     """
     network = target if isinstance(target, IntegerNetwork) else target.network
     return encode_samples(images, network.input, network.horizon)
@@ -52,15 +59,26 @@ def encode_samples(images: npt.ArrayLike, spec: InputSpec, horizon: int) -> Inte
         return _events(values, spec, horizon)
     if values.shape[1:] != spec.shape or values.ndim != len(spec.shape) + 1:
         raise DataError(f"samples of shape {values.shape} do not fit this network: expected (N, {_listed(spec.shape)})")
-    values = values.astype(np.float64)
+    frames = 1 if spec.encoding == "direct" else horizon
+    check_memory(4 * frames * values.size, f"{len(values):,} encoded samples of {frames:,} timesteps", FEWER)
+    messages = np.empty((frames, *values.shape), dtype=np.int32)
+    step = max(1, BLOCK_ELEMENTS // max(1, frames * size(spec.shape)))
+    for first in range(0, len(values), step):
+        messages[:, first : first + step] = _encode_block(values[first : first + step], spec, horizon)
+    return np.broadcast_to(messages, (horizon, *values.shape)) if spec.encoding == "direct" else messages
+
+
+def _encode_block(given: npt.NDArray[np.generic], spec: InputSpec, horizon: int) -> Integers32:
+    """A few samples: one frame of them for the encoding "direct", else `horizon`."""
+    values = given.astype(np.float64)
     if not np.isfinite(values).all():
         raise DataError("a sample holds NaN or infinity: clean the data")
     scaled = (values - spec.zero) / spec.scale
     if spec.encoding == "direct":
         rounded = np.rint(scaled)
         _check_range(values, (rounded < spec.minimum) | (rounded > spec.maximum), spec)
-        frames = rounded.astype(np.int32)
-        return np.broadcast_to(frames, (horizon, *frames.shape)).copy()
+        frames: Integers32 = rounded.astype(np.int32)[None]
+        return frames
     _check_range(values, (scaled < 0) | (scaled > 1), spec)
     if spec.encoding == "bernoulli":
         return _bernoulli(scaled, spec, horizon)

@@ -9,7 +9,8 @@ import numpy.typing as npt
 from spikecut.deploy.trace import LayerEvents
 from spikecut.errors import DataError
 from spikecut.export.connectivity import fan_out, recurrent_fan_out
-from spikecut.export.graph import IntArray, IntegerNetwork, Integers
+from spikecut.export.graph import IntArray, IntegerNetwork, Integers, size
+from spikecut.export.memory import check_memory
 from spikecut.export.skip import skip_paths
 
 Record = Literal["output", "events", "all"]
@@ -51,6 +52,28 @@ def _outside(inputs: Integers, minimum: int, maximum: int) -> bool:
     return bool((limits.min < minimum and inputs.min() < minimum) or (limits.max > maximum and inputs.max() > maximum))
 
 
+def raster_bytes(network: IntegerNetwork) -> int:
+    """Bytes of all messages of one sample: int32, every element of every layer in every hardware step."""
+    shapes = [network.input_shape, *(layer.output_shape for layer in network.layers)]
+    return 4 * (network.horizon + network.depth) * sum(size(shape) for shape in shapes)
+
+
+def check_run_memory(network: IntegerNetwork, samples: int, record: Record) -> None:
+    """InputError unless the results of so many samples fit into the memory."""
+    need = samples * network.horizon * (16 * network.classes + 1)
+    if record != "output":
+        need += samples * 32 * (network.depth + 1) * (network.horizon + network.depth)
+    if record == "all":
+        need += 2 * samples * raster_bytes(network)
+    what = {"output": "the scores", "events": "scores and event counts", "all": "all messages"}[record]
+    less = "" if record == "output" else ", or record='output'"
+    check_memory(
+        need,
+        f"{network.name}: {what} of {samples:,} samples over {network.horizon:,} timesteps",
+        f"take fewer samples (--samples){less}",
+    )
+
+
 def padded_scores(scores: IntArray, timesteps: IntArray) -> tuple[IntArray, npt.NDArray[np.bool_]]:
     """Scores with everything after the exit blanked, and the mask [T, N] of what is known."""
     valid = np.arange(scores.shape[0])[:, None] < timesteps[None, :]
@@ -65,6 +88,8 @@ def layer_events(
     counts: Sequence[tuple[IntArray, IntArray]] = (),
 ) -> tuple[LayerEvents, ...]:
     """Events per layer from rasters [N, H, elements] in hardware steps of each sample's own run, source first.
+
+    The rasters are kept, and blanked where a sample did not run.
 
     An engine that counted spikes and synaptic operations itself gives `counts` [N, H] instead. The operations of a skip
     belong to the step in which the relay gives the messages on.
@@ -87,7 +112,8 @@ def layer_events(
     arriving = np.zeros(ran.shape, dtype=np.int64)
     relayed = {depth: np.zeros(ran.shape, dtype=np.int64) for depth in range(len(names))}
     for depth, (name, shape) in enumerate(zip(names, shapes, strict=True)):
-        raster = np.where(ran[..., None], rasters[depth][:, :longest], 0)
+        raster = rasters[depth][:, :longest]
+        raster[~ran] = 0
         sent = raster != 0
         for path in skip_paths(network).values():
             if path.source == depth and path.steps < longest:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.backends.base import Record, check_inputs, layer_events, padded_scores
+from spikecut.deploy.backends.base import Record, check_inputs, check_run_memory, layer_events, padded_scores
 from spikecut.deploy.backends.slots import LayerPlan, LayerSlots, plan_network
 from spikecut.deploy.cutoff.base import CutoffPolicy
 from spikecut.deploy.kernels.product import Precision, torch_order
@@ -51,9 +51,11 @@ def run_batched(
 
     Raises
     ------
-    DataError: inputs that do not fit the network. InputError: a policy for another horizon, an unknown precision.
+    DataError: inputs that do not fit the network. InputError: a policy for another horizon, an unknown precision, or
+        results that do not fit into the memory.
     BackendError: the precision asked for is not exact for a layer.
     """
+    check_run_memory(network, inputs.shape[1] if inputs.ndim > 1 else 0, record)
     check_inputs(network, inputs)
     if policy is not None:
         policy.check_horizon(network.horizon)
@@ -130,7 +132,9 @@ class _Work:
         self.input_skips = any(path.source == 0 for path in self.paths.values())
         # Direct coding repeats one frame, and so one product of the first layer.
         spec = network.input
-        self.constant = spec.encoding == "direct" and all(np.array_equal(frame, inputs[0]) for frame in inputs[1:])
+        self.constant = spec.encoding == "direct" and (
+            inputs.strides[0] == 0 or all(np.array_equal(frame, inputs[0]) for frame in inputs[1:])
+        )
         channels = spec.shape[0] if len(spec.shape) == 3 else 1
         self.frames = inputs.reshape(self.horizon, self.samples, channels, -1)
         self.scores = np.zeros((self.horizon, self.samples, network.classes), dtype=np.int64)
@@ -164,7 +168,7 @@ class _Work:
         steps = self.timesteps + self.network.depth
         scores, valid = padded_scores(self.scores, self.timesteps)
         shapes = [self.network.input_shape, *(layer.output_shape for layer in self.network.layers)]
-        rasters = [torch_order(raster, shape) for raster, shape in zip(self.rasters, shapes, strict=False)]
+        rasters = [torch_order(self.rasters.pop(0), shape) for shape in shapes if self.rasters]
         reasons = np.array([ExitReason.HORIZON, ExitReason.CUTOFF], dtype=object)
         return RunTrace(
             scores=scores,

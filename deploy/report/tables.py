@@ -56,7 +56,8 @@ def _accuracy_rows(summaries: Sequence[Mapping[str, Any]]) -> Rows:
     """Samples and accuracies."""
     yield "samples", [f"{summary['samples']:,}" for summary in summaries]
     yield "accuracy at full T", [percent(summary["accuracy_full"], "not run") for summary in summaries]
-    yield "accuracy with cutoff", [percent(summary["accuracy_cutoff"]) for summary in summaries]
+    if any(summary["accuracy_cutoff"] is not None for summary in summaries):
+        yield "accuracy with cutoff", [percent(summary["accuracy_cutoff"], "no cutoff") for summary in summaries]
 
 
 def _time_rows(summaries: Sequence[Mapping[str, Any]]) -> Rows:
@@ -87,7 +88,9 @@ def _evidence(summaries: Sequence[Mapping[str, Any]], name: str, measure: str) -
 
 
 def _saving_rows(summaries: Sequence[Mapping[str, Any]]) -> Rows:
-    """The three ratios, as steps and, where any run gives them, as estimated time and energy."""
+    """The three ratios, as steps and, where any run gives them, as estimated time and energy; none without a cutoff."""
+    if all(summary["accuracy_cutoff"] is None for summary in summaries):
+        return
     for key, label in SAVINGS.items():
         given = [dict(_leaves((summary["savings"] or {}).get(key))) for summary in summaries]
         found = [name for leaves in given for name, value in leaves.items() if name != STEPS and value is not None]

@@ -1,0 +1,98 @@
+"""The messages of a run that kept only their counts: its samples run again on the batched engine, a few at a time.
+
+All messages of 10,000 samples are gigabytes, while whatever is made of them needs but a few samples at once. That the
+engine sends what Lava sent is tested, and checked here once more: its counts must be those of the run.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from spikecut.deploy.backends.base import raster_bytes
+from spikecut.deploy.backends.batched import run_batched
+from spikecut.deploy.cutoff.base import CutoffPolicy
+from spikecut.deploy.halted import halted
+from spikecut.deploy.trace import LayerEvents, RunTrace, lengthened
+from spikecut.errors import BackendError
+from spikecut.export.graph import IntegerNetwork, Integers
+
+PART_BYTES = 2**27
+"""What the messages of one part may take; several copies are made of them."""
+
+
+class Part(NamedTuple):
+    """Some samples of a run, and of its full run if it has one, with their messages; first: position of the first."""
+
+    first: int
+    trace: RunTrace
+    full: RunTrace | None
+
+
+def samples_at_once(network: IntegerNetwork) -> int:
+    """How many samples' messages are held at once."""
+    return max(1, PART_BYTES // raster_bytes(network))
+
+
+def replayed(inputs: Integers, policy: CutoffPolicy | None, trace: RunTrace, full: RunTrace | None) -> Iterator[Part]:
+    """All samples of a run, in their order, with their messages.
+
+    Parameters
+    ----------
+    inputs: encoded samples [T, N, *shape], those of the run. policy: that of the run.
+    trace, full: the run and the full run of the same samples, with their counts.
+
+    Raises BackendError where the engine counts other messages than the run.
+    """
+    network = trace.network
+    for first in range(0, trace.samples, samples_at_once(network)):
+        part = slice(first, min(first + samples_at_once(network), trace.samples))
+        again = run_batched(network, inputs[:, part], policy if full is None else None, record="all")
+        whole = None if full is None else _with_messages(full, part, again)
+        if full is not None:
+            again = halted(again, trace.timesteps[part])
+        yield Part(first, _with_messages(trace, part, again), whole)
+
+
+def _with_messages(run: RunTrace, part: slice, again: RunTrace) -> RunTrace:
+    """These samples of the run, with the messages that the engine sent."""
+    if not np.array_equal(again.hardware_steps, run.hardware_steps[part]):
+        raise _parted(run, "hardware steps")
+    longest = run.events[0].spikes.shape[1]
+    events = []
+    for depth, (counted, sent) in enumerate(zip(run.events, lengthened(again, longest).events, strict=True)):
+        raster = sent.raster
+        if run.mode == "streaming" and raster is not None:
+            # The next sample has begun: what a layer sends from then on is not this one's.
+            raster = raster * (np.arange(longest) < depth + run.interval[part, None])[..., None]
+        layer = LayerEvents(counted.name, counted.shape, counted.spikes[part], counted.synops[part], raster)
+        if raster is None or not np.array_equal(np.count_nonzero(raster, axis=2), layer.spikes):
+            raise _parted(run, f"spikes of {layer.name}")
+        if run.mode == "isolated" and not np.array_equal(sent.synops, layer.synops):
+            raise _parted(run, f"synaptic operations of {layer.name}")
+        events.append(layer)
+    return replace(
+        run,
+        scores=run.scores[:, part],
+        valid=run.valid[:, part],
+        timesteps=run.timesteps[part],
+        hardware_steps=run.hardware_steps[part],
+        reason=run.reason[part],
+        events=tuple(events),
+        wall_time_s=run.wall_time_s[part],
+        interval=run.interval[part],
+    )
+
+
+def _parted(run: RunTrace, what: str) -> BackendError:
+    return BackendError(
+        f"{what}: the batched engine differs from this run on {run.backend}: spikecut verify shows where they part"
+    )
+
+
+def sample_with_messages(inputs: Integers, trace: RunTrace, sample: int) -> RunTrace:
+    """One sample of a run as a run of its own, with its messages; BackendError as in `replayed`."""
+    one = slice(sample, sample + 1)
+    again = halted(run_batched(trace.network, inputs[:, one], record="all"), trace.timesteps[one])
+    return _with_messages(trace, one, again)
