@@ -1,6 +1,7 @@
 """A bundle read back and checked: hashes, manifest against network, cutoff."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from spikecut.export.manifest import CUTOFF, GOLDEN, NETWORK, Manifest, own_file
 from spikecut.export.netx import beyond_netx, read_netx
 from spikecut.export.netx_foreign import read_any_netx
 from spikecut.export.nir_write import read_integers
-from spikecut.files import replacing, sha256
+from spikecut.files import reason, sha256, write_text
+from spikecut.folders import earlier_of
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,9 @@ class Bundle:
         """Write cutoff.json; `calibration` holds the policy and how it was found, the network's hash is added."""
         text = json.dumps({**calibration, "network": self.network_hash}, indent=2, sort_keys=True, allow_nan=False)
         try:
-            with replacing(self.path / CUTOFF) as temporary:
-                temporary.write_text(text + "\n", encoding="utf-8")
+            write_text(self.path / CUTOFF, text + "\n")
         except OSError as error:
-            raise BundleError(f"{self.path}: cannot write {CUTOFF} ({error})") from error
+            raise BundleError(f"cannot write {self.path / CUTOFF}: {reason(error)}") from error
 
 
 def open_bundle(path: str | Path) -> Bundle:
@@ -82,7 +83,7 @@ def open_bundle(path: str | Path) -> Bundle:
     """
     folder = Path(path)
     if not folder.is_dir():
-        raise BundleError(f"{folder}: no such bundle (a folder made by `spikecut export`)")
+        raise BundleError(f"{folder}: no such bundle (a folder made by `spikecut export`){_set_aside(folder)}")
     manifest = read_manifest(folder)
     for name in (NETWORK, GOLDEN):
         if name not in manifest.files:
@@ -102,6 +103,13 @@ def open_bundle(path: str | Path) -> Bundle:
     ):
         raise BundleError(f"{folder}: the manifest contradicts {NETWORK}; export again")
     return Bundle(folder, manifest, network)
+
+
+def _set_aside(folder: Path) -> str:
+    """Where the bundle is if its replacement was killed halfway, in words."""
+    if not folder.name or not os.path.lexists(earlier_of(folder)):
+        return ""
+    return f"; the earlier one is whole in {earlier_of(folder)}: rename it, or export again"
 
 
 def load(path: str | Path, horizon: int | None = None) -> IntegerNetwork:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from spikecut.deploy.cli_common import (
     print_json,
     report,
 )
+from spikecut.deploy.console import finish_streams, prepare_streams, visible
 from spikecut.errors import InputError, SpikecutError
 
 INTERRUPTED = 130
@@ -175,24 +177,52 @@ def hardware(
 
 def main() -> None:
     """Run the command: one line for an expected error, exit codes 0, 1, 2, and 130 after Ctrl-C."""
+    _check_streams()
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]  # wherever it stands
     debug = len(arguments) < len(sys.argv) - 1
     try:
         code = app(arguments, standalone_mode=False) or 0
         if code == INTERRUPTED:  # Typer turns Ctrl-C inside a command into this code
             raise KeyboardInterrupt
+        sys.stdout.flush()
         sys.exit(code)
+    except SystemExit as stop:
+        # Typer and rich end a command whose reader has gone with 1, which here means that a check found a difference.
+        sys.exit(INTERRUPTED if isinstance(stop.__context__, BrokenPipeError) else stop.code)
     except SpikecutError as error:
         if debug:
             raise
-        _fail(" ".join(str(error).split()), error.exit_code)
+        _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         _fail("interrupted; nothing half-written was left", INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(INTERRUPTED)
+    except (MemoryError, OSError, RecursionError, UnicodeEncodeError) as error:
+        if debug:
+            raise
+        _fail(_unforeseen(error), 2)
     except Exception as error:
         _usage_or_crash(error, debug)
+
+
+def _check_streams() -> None:
+    """Refuse a closed standard output; where standard error is closed, no file may take its number."""
+    if sys.stderr is None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 (until the process ends)
+    if sys.stdout is None:
+        _fail("standard output is closed: send it to a file or to /dev/null", 2)
+    prepare_streams()
+
+
+def _unforeseen(error: Exception) -> str:
+    """What the machine could not do, where no command has put it in better words."""
+    if isinstance(error, MemoryError):
+        return f"out of memory{f' ({error})' if str(error) else ''}: take fewer --samples, or a machine with more"
+    if isinstance(error, RecursionError):
+        return "a file is nested too deeply to be read (--debug shows where)"
+    if isinstance(error, OSError):
+        what = "standard output or a file" if error.filename is None else os.fsdecode(error.filename)
+        return f"{what}: {error.strerror or error} (--debug shows where)"
+    return f"{error} (--debug shows where)"
 
 
 def _usage_or_crash(error: Exception, debug: bool) -> None:
@@ -204,5 +234,7 @@ def _usage_or_crash(error: Exception, debug: bool) -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    typer.echo(f"spikecut: {message}", err=True)
+    with suppress(OSError):
+        print(f"spikecut: {visible(' '.join(message.split()))}", file=sys.stderr, flush=True)
+    finish_streams()
     sys.exit(code)

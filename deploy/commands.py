@@ -1,6 +1,7 @@
 """What each command does: read files, take the steps, say what came out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,10 @@ from rich.table import Table
 
 from spikecut.deploy.bundle import Bundle, open_bundle
 from spikecut.deploy.console import progress_bar, say_split, stderr
-from spikecut.errors import InputError
-from spikecut.export.manifest import Manifest
-from spikecut.files import sha256
+from spikecut.errors import CheckpointError, InputError
+from spikecut.export.manifest import BUNDLE, CUTOFF, Manifest
+from spikecut.files import reason, sha256
+from spikecut.folders import check_folder
 from spikecut.models.data import Split
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ def train_checkpoint(
     named = preset_named(preset) if preset is not None else None
     if named is not None and (dataset not in (None, named[0]) or method not in (None, named[1].method)):
         raise InputError(f"--preset {preset} is {named[1].method} on {named[0]}: leave out --dataset and --method")
-    check_writable(out, overwrite=True)
+    check_file(out, "checkpoint", True, _is_checkpoint)
     frames = int(given.get("timesteps", DEFAULT_FRAMES))
     samples = load_dataset(named[0] if named else dataset or "digits", folder=data, frames=frames)
     chosen = replace(named[1] if named else preset_for(method or "tet", samples), **given)
@@ -82,6 +84,16 @@ def train_checkpoint(
     return Result([table, *([f"{samples.name}: {samples.note}"] if samples.note else [])], summary)
 
 
+def _is_checkpoint(path: Path) -> bool:
+    """Whether a file is a checkpoint of spikecut."""
+    from spikecut.models.checkpoint import load_checkpoint
+
+    with suppress(CheckpointError):
+        load_checkpoint(path)
+        return True
+    return False
+
+
 def _to_begin_with(checkpoint: Path, method: str) -> tuple["SpikingNetwork", dict[str, Any]]:
     """The network of a checkpoint, and what the recipe says of it; InputError for one of another method."""
     from spikecut.models.checkpoint import load_checkpoint
@@ -100,10 +112,11 @@ def export_checkpoint(checkpoint: Path, out: Path, dataset: str | None, overwrit
     from spikecut.deploy.workflow import export_to_bundle
     from spikecut.models.checkpoint import load_checkpoint
 
-    check_bundle_target(out, overwrite)
+    dropped = check_bundle_target(out, overwrite)
     network, recipe = load_checkpoint(checkpoint)
     manifest = export_to_bundle(network, recipe, out, dataset)
-    return Result([f"{out}: bundle written", *manifest_tables(manifest)], {"bundle": str(out), **manifest.model_dump()})
+    shown = [f"{out}: bundle written", *dropped, *manifest_tables(manifest)]
+    return Result(shown, {"bundle": str(out), **manifest.model_dump()})
 
 
 def export_slayer(
@@ -124,13 +137,13 @@ def export_slayer(
 
     if dataset is None or horizon is None:
         raise InputError("a state dict names neither data nor horizon: give --dataset and --horizon")
-    check_bundle_target(out, overwrite)
+    dropped = check_bundle_target(out, overwrite)
     build = read_spec(spec)
     network = load_slayer(read_tensors(state), build=build)
     recipe, assumed = foreign_recipe("slayer", network, dataset, horizon, encoding, "bernoulli")
     source = {"file": state.name, "sha256": sha256(state), "spec": build.model_dump(), "assumed": [assumed]}
     manifest = export_to_bundle(network, {**recipe, "slayer": source}, out, dataset, out.name)
-    shown = [f"{out}: bundle written; assumed: {assumed}", *manifest_tables(manifest)]
+    shown = [f"{out}: bundle written; assumed: {assumed}", *dropped, *manifest_tables(manifest)]
     return Result(shown, {"bundle": str(out), **manifest.model_dump()})
 
 
@@ -218,13 +231,14 @@ def run_command(
     detail: bool = False,
 ) -> Result:
     """Run the test split of a dataset on a bundle; detail: show where time and energy go, by layer and event."""
+    from spikecut.deploy.run_folder import RUN
     from spikecut.deploy.workflow import run_bundle
     from spikecut.models.data import load_dataset
 
     bundle = open_bundle(path)
     policy = bundle.cutoff() if cutoff else None
     if out is not None:
-        check_writable(out, overwrite)
+        check_folder(out, RUN, overwrite)
     data = load_dataset(dataset, frames=bundle.network.horizon)
     config = {"split": data.split} if data.split else {}
     split = first_samples(data.test, samples)
@@ -237,6 +251,7 @@ def resume_command(out: Path, detail: bool = False) -> Result:
     """Go on with a run that broke off, from its finished samples."""
     from spikecut.deploy.cutoff.base import policy_from_dict
     from spikecut.deploy.journal import partial_folder, read_request
+    from spikecut.deploy.run_folder import RUN
     from spikecut.deploy.workflow import RunOptions, run_bundle
     from spikecut.models.data import load_dataset
 
@@ -247,7 +262,7 @@ def resume_command(out: Path, detail: bool = False) -> Result:
         raise InputError(f"{partial_folder(out)} was begun by another version ({error}): run again") from error
     bundle = open_bundle(request.bundle)
     policy = None if request.policy is None else policy_from_dict(request.policy)
-    check_writable(out, request.overwrite)
+    check_folder(out, RUN, request.overwrite)
     data = load_dataset(request.dataset, frames=bundle.network.horizon)
     split = first_samples(data.test, request.samples)
     done = run_bundle(
@@ -278,19 +293,23 @@ def first_samples(split: Split, samples: int | None) -> Split:
     return replace(split, x=split.x[:samples], y=split.y[:samples], index=split.index[:samples])
 
 
-def check_writable(out: Path, overwrite: bool) -> None:
-    """Raise InputError early where the result could not be written at the end."""
-    if out.exists() and out.is_dir() != (out.suffix == ""):
-        raise InputError(f"{out} is {'a folder' if out.is_dir() else 'a file'}: choose another --out")
-    if out.is_dir() and any(out.iterdir()) and not overwrite:
-        raise InputError(f"{out} is not empty: choose another folder, or --overwrite")
+def check_file(out: Path, what: str, overwrite: bool, is_ours: Callable[[Path], bool]) -> None:
+    """Raise InputError where a file may not be written: only an earlier one of its kind is replaced."""
+    try:
+        there, name = out.exists(), out.resolve().name
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"cannot write {out}: {reason(error)}; choose another --out") from error
+    if not name or out.is_dir():
+        raise InputError(f"{out} is a folder: choose another --out")
+    if there and not overwrite:
+        raise InputError(f"{out} exists: choose another file, or --overwrite")
+    if there and not (out.is_file() and is_ours(out)):
+        raise InputError(f"{out} is no {what} that spikecut wrote: choose another --out, or remove it")
 
 
-def check_bundle_target(out: Path, overwrite: bool) -> None:
-    """Raise InputError unless a bundle may be written there."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    if not (out / "manifest.json").is_file():
-        raise InputError(f"{out} exists and is not a bundle: choose another folder")
-    if not overwrite:
-        raise InputError(f"{out} holds a bundle: choose another folder, or --overwrite")
+def check_bundle_target(out: Path, overwrite: bool) -> list[str]:
+    """Raise InputError unless a bundle may be written there; what goes with the earlier one, in words."""
+    target = check_folder(out, BUNDLE, overwrite)
+    if not (target / CUTOFF).exists():
+        return []
+    return [f"{out}: the earlier bundle's calibration ({CUTOFF}) went with it: calibrate again"]

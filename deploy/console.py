@@ -1,16 +1,54 @@
-"""Terminal output: progress bars on anything long, quiet where there is no terminal."""
+"""Terminal output: what the user's texts may do to it, what its encoding lacks, progress bars on anything long."""
 
-from collections.abc import Callable, Iterator
+import codecs
+import os
+import sys
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.segment import Segment
 
 if TYPE_CHECKING:
     from spikecut.models.data import Dataset
 
 Advance = Callable[[int], None]
+
+UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+"""Categories of characters that steer a terminal, turn its text round, or are no characters; the newline is kept."""
+
+SUBSTITUTES = str.maketrans(
+    {
+        **{"≥": ">=", "≤": "<=", "×": "x", "÷": "/", "µ": "u", "−": "-", "–": "-", "…": "...", "→": "->", "±": "+-"},
+        **{"ε": "epsilon", "δ": "delta", "β": "beta", "λ": "lambda", "τ": "tau", "Σ": "sum of ", "²": "^2", "·": "."},
+        **dict(zip("▁▂▃▄▅▆▇█", "12345678", strict=True)),
+    }
+)
+"""For terminals whose encoding lacks them."""
+
+
+def visible(text: str) -> str:
+    """A text with every character that a terminal would obey written out, as in \\x1b."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character.encode("unicode_escape").decode("ascii")
+        if character != "\n" and unicodedata.category(character) in UNSEEN
+        else character
+        for character in text
+    )
+
+
+class _Console(Console):
+    """A console that shows the control characters in file names, labels and the like instead of obeying them."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(visible(segment.text), segment.style)
 
 
 def stdout() -> Console:
@@ -18,13 +56,38 @@ def stdout() -> Console:
 
     Texts are shown as they are: file names, titles and sources may hold what looks like markup.
     """
-    console = Console(markup=False)
-    return console if console.is_terminal else Console(markup=False, width=max(console.width, 100))
+    console = _Console(markup=False)
+    return console if console.is_terminal else _Console(markup=False, width=max(console.width, 100))
 
 
 def stderr() -> Console:
     """The console of progress and errors."""
-    return Console(markup=False, stderr=True)
+    return _Console(markup=False, stderr=True)
+
+
+def prepare_streams() -> None:
+    """Let no character stop a command that this terminal's encoding lacks."""
+    codecs.register_error("spikecut", _substitute)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="spikecut")
+
+
+def finish_streams() -> None:
+    """Write out what waits; a stream that takes no more goes nowhere, so that Python's exit does not fail of it."""
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _substitute(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    replaced = text.translate(SUBSTITUTES)
+    return replaced.encode("ascii", "backslashreplace").decode("ascii"), error.end
 
 
 def say_split(data: "Dataset") -> None:
@@ -38,7 +101,7 @@ def progress_bar(what: str, total: int) -> Iterator[Advance]:
     """A progress bar on stderr; yields the function that advances it."""
     console = stderr()
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

@@ -19,9 +19,17 @@ from spikecut.deploy.evaluate import installed_versions, jsonable
 from spikecut.deploy.hardware import Hardware
 from spikecut.deploy.run_costs import chosen_hardware
 from spikecut.errors import InputError
+from spikecut.folders import FolderKind, check_folder, replacing_folder
 from spikecut.models.data import Split
 
 SUMMARY = "summary.json"
+FIGURES = ("accuracy-timesteps", "savings", "energy-accuracy-*")
+SWEEP = FolderKind(
+    "sweep",
+    SUMMARY,
+    lambda data: isinstance(data, dict) and data.get("format") == FORMAT,
+    (SUMMARY, "figures", *(f"figures/{name}.png" for name in FIGURES)),
+)
 
 
 def calibrate_policy(
@@ -139,13 +147,12 @@ def sweep_bundle(
 
     policies, epsilons, hardware: None for all policies and hardware files that come with spikecut, and 50 values of ε.
     """
-    from spikecut.deploy.commands import check_writable, first_samples
+    from spikecut.deploy.commands import first_samples
     from spikecut.models.data import load_dataset
 
     bundle = open_bundle(path)
     if out is not None:
-        check_writable(out, overwrite)
-        _check_sweep_folder(out)
+        check_folder(out, SWEEP, overwrite)
     data = load_dataset(dataset, frames=bundle.network.horizon)
     result = run_sweep(
         bundle,
@@ -167,7 +174,7 @@ def sweep_bundle(
     )
     shown: list[RenderableType] = [sweep_table(result, str(path)), *verdicts(result)]
     if out is not None:
-        _write_sweep(out, result, summary)
+        _write_sweep(out, result, summary, overwrite)
         shown.append(f"written to {out}")
     say_split(data)
     return Result(shown, summary)
@@ -265,30 +272,14 @@ def _cells(point: SweepPoint, result: Sweep) -> list[str]:
     ]
 
 
-def _check_sweep_folder(out: Path) -> None:
-    """Raise InputError if `out` holds something else than an earlier sweep."""
-    if not out.is_dir() or not any(out.iterdir()):
-        return
-    try:
-        earlier = json.loads((out / SUMMARY).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        earlier = None
-    if not isinstance(earlier, dict) or earlier.get("format") != FORMAT:
-        raise InputError(f"{out} is not empty and holds no sweep: choose another folder")
-
-
-def _write_sweep(out: Path, result: Sweep, summary: dict[str, Any]) -> None:
+def _write_sweep(out: Path, result: Sweep, summary: dict[str, Any], overwrite: bool) -> None:
     """Write summary.json and the figures, all of it or nothing."""
     from spikecut.deploy.report.plots import save
     from spikecut.deploy.report.sweep_plots import sweep_figures
-    from spikecut.files import replacing_folder
 
-    try:
-        with replacing_folder(out) as folder:
-            text = json.dumps(summary, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-            (folder / SUMMARY).write_text(text + "\n", encoding="utf-8")
-            (folder / "figures").mkdir()
-            for name, figure in sweep_figures(result).items():
-                save(figure, folder / "figures" / f"{name}.png")
-    except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror or error}; choose another --out") from error
+    with replacing_folder(out, SWEEP, overwrite) as folder:
+        text = json.dumps(summary, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        (folder / SUMMARY).write_text(text + "\n", encoding="utf-8")
+        (folder / "figures").mkdir()
+        for name, figure in sweep_figures(result).items():
+            save(figure, folder / "figures" / f"{name}.png")

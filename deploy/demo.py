@@ -12,15 +12,23 @@ from spikecut.deploy.bundle import open_bundle
 from spikecut.deploy.commands import verify_bundle
 from spikecut.deploy.console import stderr, stdout
 from spikecut.deploy.cutoff_commands import calibrate_split
+from spikecut.deploy.journal import JOURNAL
 from spikecut.deploy.report.tables import demo_table
+from spikecut.deploy.run_folder import RUN
 from spikecut.deploy.workflow import RunOptions, export_to_bundle, run_bundle, write_summary
 from spikecut.errors import InputError, SpikecutError
+from spikecut.export.manifest import BUNDLE
+from spikecut.folders import check_entries
 from spikecut.models.checkpoint import load_checkpoint, save_checkpoint
 from spikecut.models.data import Dataset, load_dataset
 from spikecut.models.train import train
 
 HARDWARE = ("loihi1", "loihi2")
 MARK = "demo.json"
+CHECKPOINT = "checkpoint.safetensors"
+FOLDERS = {"bundle": BUNDLE.entries, "run": RUN.entries, "run.partial": JOURNAL}
+ENTRIES = (CHECKPOINT, *FOLDERS, *(f"{folder}/{name}" for folder, names in FOLDERS.items() for name in names))
+"""Everything that an earlier demo may have left in the folder of one network."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +76,11 @@ def _prepare(out: Path) -> None:
     if out.is_dir() and any(out.iterdir()):
         if not (out / MARK).is_file():
             raise InputError(f"{out} is not empty and holds no earlier demo: choose another --out")
-        for recipe in RECIPES:
-            shutil.rmtree(out / recipe.name, ignore_errors=True)
+        earlier = [out / recipe.name for recipe in RECIPES if (out / recipe.name).is_dir()]
+        for folder in earlier:
+            check_entries(folder, ENTRIES, "demo")
+        for folder in earlier:
+            shutil.rmtree(folder)
     write_summary(out / MARK, {"networks": [recipe.name for recipe in RECIPES]})
 
 
@@ -81,7 +92,7 @@ def _one(folder: Path, recipe: Recipe, data: Dataset, seed: int, backend: str, c
 
     say(f"training ({recipe.method})")
     trained = train(recipe.method, data, seed=seed, progress=console.is_terminal)
-    checkpoint = folder / "checkpoint.safetensors"
+    checkpoint = folder / CHECKPOINT
     folder.mkdir(parents=True, exist_ok=True)
     save_checkpoint(checkpoint, trained.network, trained.recipe)
     say(f"exporting; the float network is right on {100 * float(trained.accuracy[-1]):.1f} % of the test split")

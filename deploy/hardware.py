@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from spikecut.errors import HardwareConfigError
+from spikecut.files import read_bytes
 
 Evidence = Literal["simulated", "fitted", "scaled", "inherited", "bound"]
 Edge = Literal["low", "value", "high"]
@@ -290,12 +291,7 @@ def load_hardware(name_or_path: str | Path) -> Hardware:
     text = str(name_or_path)
     if isinstance(name_or_path, Path) or text.endswith((".yaml", ".yml")):
         path = Path(name_or_path)
-        try:
-            with path.open("rb") as file:
-                raw = file.read(SIZE_LIMIT + 1)
-        except OSError as exc:
-            raise HardwareConfigError(f"{path}: cannot be read ({exc.strerror}): give a readable .yaml file") from exc
-        return _parse(path.stem, str(path), raw)
+        return _parse(path.stem, str(path), read_bytes(path, HardwareConfigError, SIZE_LIMIT))
     if text not in hardware_names():
         names = ", ".join(hardware_names())
         raise HardwareConfigError(f"hardware {text!r} is unknown: choose {names}, or give a path to a .yaml file")
@@ -303,8 +299,6 @@ def load_hardware(name_or_path: str | Path) -> Hardware:
 
 
 def _parse(name: str, file: str, raw: bytes) -> Hardware:
-    if len(raw) > SIZE_LIMIT:
-        raise HardwareConfigError(f"{file}: larger than {SIZE_LIMIT // 1024} KiB: this is no hardware file")
     try:
         data = yaml.load(raw.decode("utf-8"), Loader=_Loader)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as exc:

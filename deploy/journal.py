@@ -2,14 +2,18 @@
 
 A journal is a folder `RUN.partial` beside the run's own: `request.json`, what was asked for, and numbered HDF5 files,
 each some finished samples in their order. Files are written under a temporary name and renamed: a file that is there is
-whole. The folder goes when the run is done.
+whole. After an HDF5 file's own content comes a SHA-256 of the request, the file's name and that content, so that rows
+never mix with those of another request or with changed ones. The folder goes when the run is done: the last samples
+first and the request at the end, so that what a process leaves that is killed meanwhile is again a journal.
 """
 
-import shutil
+import hashlib
+import os
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from io import BytesIO
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +24,14 @@ from pydantic import BaseModel, ConfigDict
 from spikecut.deploy.trace import ExitReason, LayerEvents, RunTrace, joined
 from spikecut.errors import BundleError, InputError
 from spikecut.export.graph import IntegerNetwork
-from spikecut.export.hdf5 import MAXIMUM_BYTES, open_hdf5, read_array, read_floats
-from spikecut.files import read_bytes, replacing
+from spikecut.export.hdf5 import MAXIMUM_BYTES, open_hdf5, packed, read_array, read_floats
+from spikecut.files import read_bytes, reason, write_bytes, write_text
+from spikecut.folders import HALF_WRITTEN, check_entries
 
 REQUEST = "request.json"
+JOURNAL = (REQUEST, "cut-*.h5", "full-*.h5")
+"""Everything in a journal's folder."""
+DIGEST_BYTES = 32
 SAMPLES_PER_FILE = 64
 SECONDS_PER_FILE = 5.0
 JOURNAL_BYTES = 4 * MAXIMUM_BYTES
@@ -51,19 +59,24 @@ class Journal:
 
     def begin(self, request: "RunRequest", overwrite: bool) -> None:
         """Start anew; InputError if an earlier run's journal is there and may not be replaced, or on a full disk."""
-        if self.folder.exists():
-            if not overwrite or not (self.folder / REQUEST).is_file():
-                raise InputError(
-                    f"{self.folder} holds the finished samples of a run that broke off: spikecut run --resume "
-                    f"{self.folder.with_suffix('')}, or --overwrite"
-                )
+        if os.path.lexists(self.folder):
+            self._check_replaceable(overwrite)
             self.remove()
         try:
-            with replacing(self.folder / REQUEST) as temporary:
-                temporary.write_text(request.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            write_text(self.folder / REQUEST, request.model_dump_json(indent=2) + "\n")
         except OSError as error:
             self.remove()
-            raise InputError(f"cannot write {self.folder}: {error.strerror or error}; choose another --out") from error
+            raise InputError(f"cannot write {self.folder}: {reason(error)}; choose another --out") from error
+
+    def _check_replaceable(self, overwrite: bool) -> None:
+        if not self.folder.is_dir():
+            raise InputError(f"{self.folder} is a file, and finished samples are kept there: choose another --out")
+        check_entries(self.folder, JOURNAL, "run")
+        if not overwrite and any(self.folder.glob("*-*.h5")):
+            raise InputError(
+                f"{self.folder} holds the finished samples of a run that broke off: spikecut run --resume "
+                f"{self.folder.with_suffix('')}, or --overwrite"
+            )
 
     def keep(self, what: str, parts: Iterable[RunTrace], earlier: list[RunTrace]) -> RunTrace:
         """Gather the parts of a run, after those kept earlier, and put them on disk as they come; the whole run.
@@ -92,12 +105,21 @@ class Journal:
         return joined(gathered)
 
     def _write(self, what: str, first: int, part: RunTrace) -> None:
-        path = self.folder / f"{what}-{first:08d}.h5"
+        path = self._path(what, first)
+        content = packed(lambda file: _write(file, part))
         try:
-            with replacing(path) as temporary:
-                temporary.write_bytes(_packed(part))
+            write_bytes(path, content + self._digest(path, content))
         except OSError as error:
-            raise InputError(f"cannot write {path}: {error.strerror or error}; make room, then resume") from error
+            raise InputError(f"cannot write {path}: {reason(error)}; make room, then resume") from error
+
+    def _path(self, what: str, first: int) -> Path:
+        return self.folder / f"{what}-{first:08d}.h5"
+
+    def _digest(self, path: Path, content: bytes) -> bytes:
+        """What proves that a file's samples are those that this request gave at this place."""
+        digest = hashlib.sha256(read_bytes(self.folder / REQUEST))
+        digest.update(path.name.encode() + hashlib.sha256(content).digest())
+        return digest.digest()
 
     def samples(self, what: str) -> int:
         """How many samples of one pass ("cut", "full") are on disk."""
@@ -107,24 +129,39 @@ class Journal:
         """What is on disk of one pass, in order, up to the first gap; InputError if a file is damaged."""
         parts: list[RunTrace] = []
         following = 0
-        for path in sorted(self.folder.glob(f"{what}-*.h5")):
-            if path.name != f"{what}-{following:08d}.h5":
-                break
-            try:
-                with open_hdf5(path, JOURNAL_BYTES) as file:
-                    parts.append(_read(file, path, self.network))
-            except (BundleError, KeyError, ValueError, OSError) as error:
-                raise InputError(f"{path} is damaged ({error}): remove it and resume again") from error
+        while (path := self._path(what, following)).exists():
+            parts.append(self._part(path))
             following += parts[-1].samples
         return parts
 
+    def _part(self, path: Path) -> RunTrace:
+        whole = read_bytes(path, limit=JOURNAL_BYTES)
+        content, digest = whole[:-DIGEST_BYTES], whole[-DIGEST_BYTES:]
+        if digest != self._digest(path, content):
+            raise InputError(f"{path} is damaged: it or {REQUEST} was changed: remove it and resume again")
+        try:
+            with open_hdf5(path, JOURNAL_BYTES) as file:
+                part = _read(file, path, self.network)
+        except (BundleError, KeyError, ValueError, OSError) as error:
+            raise InputError(f"{path} is damaged ({error}): remove it and resume again") from error
+        if part.samples < 1:
+            raise InputError(f"{path} is damaged (no samples): remove it and resume again")
+        return part
+
     def remove(self) -> None:
-        """The run is done, or has kept nothing: the journal goes."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """The run is done, or has kept nothing: the journal goes, but for files that no run wrote."""
+        with suppress(OSError):
+            files = sorted(self.folder.iterdir(), key=lambda path: (path.name != REQUEST, path.name), reverse=True)
+            for path in files:
+                if any(fnmatchcase(path.name, pattern) for pattern in (*JOURNAL, HALF_WRITTEN)):
+                    path.unlink(missing_ok=True)
+            self.folder.rmdir()
 
 
 def partial_folder(run: Path) -> Path:
     """Where a run's finished samples lie until it is done."""
+    if not run.name:
+        raise InputError(f"{run} names no folder of a run: choose one below it")
     return run.with_name(run.name + ".partial")
 
 
@@ -150,20 +187,12 @@ class RunRequest(BaseModel):
 def read_request(run: Path) -> RunRequest:
     """What was asked of a run that broke off; InputError if there is no such journal or it is damaged."""
     path = partial_folder(run) / REQUEST
+    if not os.path.lexists(path):
+        raise InputError(f"{run}: no run that broke off is there ({path} is missing)")
     try:
-        if not path.exists():
-            raise InputError(f"{run}: no run that broke off is there ({path} is missing)")
         return RunRequest.model_validate_json(read_bytes(path))
-    except ValueError as error:
+    except (InputError, ValueError) as error:
         raise InputError(f"{path} cannot be read: remove {path.parent} and run again ({error})") from error
-
-
-def _packed(part: RunTrace) -> bytes:
-    """A part as the bytes of an HDF5 file, made in memory: the HDF5 library crashes on a disk that is full."""
-    memory = BytesIO()
-    with h5py.File(memory, "w") as file:
-        _write(file, part)
-    return memory.getvalue()
 
 
 def _write(file: h5py.File, part: RunTrace) -> None:

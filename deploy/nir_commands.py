@@ -1,5 +1,6 @@
 """NIR on the command line: others' networks in, with a line on every node, and bundles out again."""
 
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -7,8 +8,8 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from spikecut.deploy.bundle import open_bundle
-from spikecut.deploy.commands import Result, check_bundle_target, check_writable, manifest_tables
-from spikecut.errors import InputError
+from spikecut.deploy.commands import Result, check_bundle_target, check_file, manifest_tables
+from spikecut.errors import BundleError, InputError
 from spikecut.export.nir import Imported, read_nir
 from spikecut.export.nir_time import Discretisation
 from spikecut.export.nir_write import holds_integers, write_nir
@@ -35,14 +36,14 @@ def export_nir(
 
     if dataset is None or horizon is None:
         raise InputError("a NIR file names neither data nor horizon: give --dataset and --horizon")
-    check_bundle_target(out, overwrite)
+    dropped = check_bundle_target(out, overwrite)
     if holds_integers(path):
         raise InputError(f"{path} holds the integers that spikecut wrote, not floats; spikecut.load reads it as it is")
     imported = read_nir(path, time)
     imported.checked(strict)
     source = {"file": path.name, "sha256": sha256(path), "discretisation": asdict(time)}
     manifest, assumed = import_to_bundle(imported, out, dataset, horizon, encoding, source)
-    shown = [*nir_tables(path, imported, assumed), f"{out}: bundle written", *manifest_tables(manifest)]
+    shown = [*nir_tables(path, imported, assumed), f"{out}: bundle written", *dropped, *manifest_tables(manifest)]
     return Result(shown, {"bundle": str(out), **manifest.model_dump()})
 
 
@@ -50,9 +51,7 @@ def write_bundle_as_nir(bundle: Path, out: Path, overwrite: bool) -> Result:
     """Write a bundle's integers as NIR."""
     if out.suffix != ".nir":
         raise InputError(f"--out {out}: give a file that ends in .nir")
-    if out.exists() and not overwrite:
-        raise InputError(f"{out} exists: choose another file, or --overwrite")
-    check_writable(out, overwrite)
+    check_file(out, "NIR file", overwrite, _is_ours)
     network = open_bundle(bundle).network
     write_nir(network, out)
     beyond = [f"{layer.name}: soft reset" for layer in network.layers if layer.neuron.reset == "subtract"]
@@ -63,6 +62,13 @@ def write_bundle_as_nir(bundle: Path, out: Path, overwrite: bool) -> Result:
         [f"{out}: written, one timestep = 1; what NIR cannot say lies in its metadata ({said})"],
         {"nir": str(out), "metadata_only": beyond},
     )
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether spikecut wrote this NIR file."""
+    with suppress(BundleError):
+        return holds_integers(path)
+    return False
 
 
 def inspect_nir(path: Path, time: Discretisation) -> Result:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from spikecut.deploy.console import stderr
 from spikecut.errors import InputError
-from spikecut.files import sha256
+from spikecut.files import reason, sha256
 from spikecut.models.ready import ready_checkpoint
 
 PREFIX = "zoo:"
@@ -45,14 +45,14 @@ def bundle_of(path: Path) -> Path:
     try:
         cache.mkdir(parents=True, exist_ok=True)
         working = Path(tempfile.mkdtemp(prefix=f".{checkpoint.stem}-", dir=cache))
+        try:
+            _make(checkpoint, working / "bundle")
+            if not kept.is_dir():
+                os.replace(working / "bundle", kept)
+        finally:
+            shutil.rmtree(working, ignore_errors=True)
     except OSError as error:
-        raise InputError(f"{cache}: cannot be written ({error.strerror}); set XDG_CACHE_HOME, or export it") from error
-    try:
-        _make(checkpoint, working / "bundle")
-        if not kept.is_dir():
-            os.replace(working / "bundle", kept)
-    finally:
-        shutil.rmtree(working, ignore_errors=True)
+        raise InputError(f"{cache}: cannot be written ({reason(error)}); set XDG_CACHE_HOME, or export it") from error
     stderr().print(f"{path}: exported and calibrated (Top-K, ε = {EPSILON:g}) once, kept in {kept}", soft_wrap=True)
     return kept
 

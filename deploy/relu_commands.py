@@ -1,5 +1,6 @@
 """Plain ReLU networks on the command line and in Python: converted, exported, and what that lost."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,10 +65,10 @@ def convert_command(
     """
     from spikecut.export.relu import read_relu
 
-    check_bundle_target(out, overwrite)
+    dropped = check_bundle_target(out, overwrite)
     network = read_relu(weights, spec)
     source = {"file": weights.name, "sha256": sha256(weights)}
-    return _convert(network, out, dataset, timesteps, percentile, source)
+    return _convert(network, out, dataset, timesteps, percentile, source, dropped)
 
 
 def convert(
@@ -101,6 +102,7 @@ def _convert(
     timesteps: int,
     percentile: float,
     source: dict[str, str],
+    dropped: Sequence[str] = (),
 ) -> Result:
     from spikecut.deploy.foreign import convert_to_bundle
     from spikecut.deploy.workflow import stills, write_summary
@@ -126,7 +128,7 @@ def _convert(
     }
     summary = {"bundle": str(out), **manifest.model_dump(), "conversion": told}
     write_summary(out / "summary.json", summary)
-    shown = [*_tables(converted, loss), f"{out}: bundle written", *manifest_tables(manifest)]
+    shown = [*_tables(converted, loss), f"{out}: bundle written", *dropped, *manifest_tables(manifest)]
     return Result(shown, summary)
 
 

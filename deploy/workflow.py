@@ -32,7 +32,7 @@ from spikecut.export.graph import Floats, IntegerNetwork, Integers
 from spikecut.export.headroom import Ranges
 from spikecut.export.manifest import Manifest
 from spikecut.export.pipeline import export_network, recipe_horizon
-from spikecut.files import replacing
+from spikecut.files import reason, write_text
 from spikecut.models.data import Dataset, Split, load_dataset
 from spikecut.models.network import SpikingNetwork
 
@@ -111,10 +111,8 @@ def export_to_bundle(
     def measure(integer: IntegerNetwork) -> dict[str, Ranges]:
         return ranges(integer, split.x) if ranges else measure_ranges(integer, encode(split.x, integer))
 
-    manifest = export_network(
-        network, recipe, out, images, labels, name or str(recipe.get("method", "network")), measure, **imported
-    )
-    write_summary(out / "summary.json", manifest.model_dump())
+    name = name or str(recipe.get("method", "network"))
+    manifest = export_network(network, recipe, out, images, labels, name, measure, **imported)
     say_split(data)
     return manifest
 
@@ -128,13 +126,12 @@ def stills(dataset: str) -> Dataset:
 
 
 def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
-    """Write a summary as JSON, under a temporary name first."""
+    """Write a summary as JSON, whole or not at all."""
     text = json.dumps(jsonable(summary), indent=2, sort_keys=True, allow_nan=False)
     try:
-        with replacing(path) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")
+        write_text(path, text + "\n")
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}; choose another --out") from error
+        raise InputError(f"cannot write {path}: {reason(error)}; choose another --out") from error
 
 
 def data_hash(split: Split) -> str:

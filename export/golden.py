@@ -12,7 +12,7 @@ import numpy.typing as npt
 from spikecut.errors import BundleError, DataError
 from spikecut.export.encode import encode_samples
 from spikecut.export.graph import Floats, InputSpec, IntArray, Integers
-from spikecut.export.hdf5 import MAXIMUM_BYTES, NUMBER, open_hdf5, read_array, read_floats, subgroup
+from spikecut.export.hdf5 import MAXIMUM_BYTES, NUMBER, open_hdf5, packed, read_array, read_floats, subgroup
 from spikecut.export.ranges import check_name
 
 if TYPE_CHECKING:
@@ -125,19 +125,22 @@ def integers(values: "torch.Tensor") -> IntArray:
     return np.asarray(integers)
 
 
-def write_golden(golden: Golden, path: Path) -> None:
-    """Write golden.h5; DataError for more than is read back."""
+def golden_bytes(golden: Golden) -> bytes:
+    """The content of golden.h5; DataError for more than is read back."""
     arrays = [getattr(golden, key) for key in WHOLE] + [v for key in PER_LAYER for v in getattr(golden, key).values()]
     numbers = sum(array.size for array in arrays)
     if NUMBER * numbers > MAXIMUM_BYTES:
         raise DataError(f"{numbers} numbers of golden samples, at most {MAXIMUM_BYTES // NUMBER}; use fewer samples")
-    with h5py.File(path, "w") as file:
+
+    def write(file: h5py.File) -> None:
         for key in WHOLE:
             file[key] = getattr(golden, key)
         for key, dtype in PER_LAYER.items():
             group = file.create_group(key)
             for name, values in getattr(golden, key).items():
                 group.create_dataset(name, data=values.astype(dtype), compression="gzip")
+
+    return packed(write)
 
 
 def _by_layer(group: h5py.Group, path: Path) -> dict[str, IntArray]:

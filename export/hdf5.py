@@ -1,12 +1,13 @@
-"""HDF5 files read as data: links refused, types and sizes checked before anything is allocated.
+"""HDF5 files read as data: links refused, types and sizes checked before anything is allocated; written in memory.
 
 What a file claims is held against what it stores, and all its datasets together against one budget: HDF5 stores nothing
 for a dataset that was never written, and next to nothing for zeros that are packed.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import h5py
@@ -29,6 +30,14 @@ MAXIMUM_CHUNK = 2**24
 
 _left: dict[int, int] = {}
 """By HDF5's number of an open file: bytes that may still be read of it."""
+
+
+def packed(write: Callable[[h5py.File], None]) -> bytes:
+    """What `write` puts into a file, as its bytes, made in memory: the HDF5 library crashes on a disk that is full."""
+    memory = BytesIO()
+    with h5py.File(memory, "w") as file:
+        write(file)
+    return memory.getvalue()
 
 
 @contextmanager

@@ -12,12 +12,20 @@ from spikecut.errors import BundleError, InputError
 from spikecut.export.graph import InputSpec
 from spikecut.export.ranges import check_texts
 from spikecut.files import read_json
+from spikecut.folders import FolderKind
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 NETWORK = "network.net"
 GOLDEN = "golden.h5"
 CUTOFF = "cutoff.json"
+SUMMARY = "summary.json"
+BUNDLE = FolderKind(
+    "bundle",
+    MANIFEST,
+    lambda data: isinstance(data, dict) and {"format", "files", "layers"} <= data.keys(),
+    (MANIFEST, NETWORK, GOLDEN, CUTOFF, SUMMARY),
+)
 PACKAGES = ("spikecut", "numpy", "torch", "lava-nc", "lava-dl", "h5py")
 
 

@@ -26,12 +26,12 @@ from spikecut.export.graph import (
     Shape,
     size,
 )
-from spikecut.export.hdf5 import open_hdf5, read_whole, subgroup
+from spikecut.export.hdf5 import open_hdf5, packed, read_whole, subgroup
 from spikecut.export.netx_neuron import read_neuron, read_text, write_neuron, write_text
 from spikecut.export.netx_synapse import SKIP, delays, read_skip, write_skip
 from spikecut.export.ranges import check_texts, passes_input
 from spikecut.export.skip import skip_paths
-from spikecut.files import replacing
+from spikecut.files import reason, write_bytes
 
 FORMAT = 1
 MAXIMUM_LAYERS = 4096
@@ -126,42 +126,51 @@ def check_exportable(network: IntegerNetwork) -> None:
 
 
 def write_netx(network: IntegerNetwork, path: Path) -> None:
-    """Write a network as netx HDF5, under a temporary name first.
+    """Write a network as netx HDF5, whole or not at all.
 
     Raises
     ------
     UnsupportedError: something that no loader could run exactly.
     ExportError: the file cannot be written.
     """
-    check_exportable(network)
-    own = bool(beyond_netx(network))
+    content = netx_bytes(network)
     try:
-        with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-            layers = file.create_group("layer")
-            index = _write_input(layers, network.input)
-            paths = skip_paths(network)
-            for depth, layer in enumerate(network.layers, start=1):
-                if layer.kind == "dense" and len(layer.input_shape) == 3:
-                    group = layers.create_group(str(index))
-                    write_text(group, "type", "flatten")
-                    group["shape"] = np.array([size(layer.input_shape)], dtype=np.int64)
-                    index += 1
-                source = paths[depth].source if depth in paths else 0
-                _write_layer(layers.create_group(str(index)), layer, own, source)
-                index += 1
-            extras = file.create_group("spikecut")
-            extras.attrs["format"] = FORMAT
-            extras.attrs["network"] = json.dumps(
-                {
-                    "name": network.name,
-                    "input": asdict(network.input),
-                    "readout": network.readout,
-                    "horizon": network.horizon,
-                    "layers": [layer.name for layer in network.layers],
-                }
-            )
+        write_bytes(path, content)
     except OSError as error:
-        raise ExportError(f"cannot write {path}: {error}") from error
+        raise ExportError(f"cannot write {path}: {reason(error)}") from error
+
+
+def netx_bytes(network: IntegerNetwork) -> bytes:
+    """The content of a netx HDF5 file; UnsupportedError for something that no loader could run exactly."""
+    check_exportable(network)
+    return packed(lambda file: _write_network(file, network))
+
+
+def _write_network(file: h5py.File, network: IntegerNetwork) -> None:
+    own = bool(beyond_netx(network))
+    layers = file.create_group("layer")
+    index = _write_input(layers, network.input)
+    paths = skip_paths(network)
+    for depth, layer in enumerate(network.layers, start=1):
+        if layer.kind == "dense" and len(layer.input_shape) == 3:
+            group = layers.create_group(str(index))
+            write_text(group, "type", "flatten")
+            group["shape"] = np.array([size(layer.input_shape)], dtype=np.int64)
+            index += 1
+        source = paths[depth].source if depth in paths else 0
+        _write_layer(layers.create_group(str(index)), layer, own, source)
+        index += 1
+    extras = file.create_group("spikecut")
+    extras.attrs["format"] = FORMAT
+    extras.attrs["network"] = json.dumps(
+        {
+            "name": network.name,
+            "input": asdict(network.input),
+            "readout": network.readout,
+            "horizon": network.horizon,
+            "layers": [layer.name for layer in network.layers],
+        }
+    )
 
 
 def _write_input(layers: h5py.Group, spec: InputSpec) -> int:

@@ -10,6 +10,7 @@ metadata its delays ("spikecut_delay"). "No decay" beside one that decays is τ 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, Integ
 from spikecut.export.nir_file import NirNode
 from spikecut.export.nir_probe import read_graph
 from spikecut.export.ranges import check_texts
-from spikecut.files import replacing
+from spikecut.files import reason, write_bytes
 
 FORMAT = 1
 ALIGNMENT = 64
@@ -56,7 +57,7 @@ class _Network(_Strict):
 
 
 def write_nir(network: IntegerNetwork, path: Path) -> None:
-    """Write a network as NIR, with the package nir, under a temporary name first.
+    """Write a network as NIR, with the package nir, whole or not at all.
 
     `nir.read` (1.0.8) needs type_check=False for kernels that are not square and for groups: its check takes the
     kernel's height for its width, and the channels of one group for all.
@@ -82,12 +83,12 @@ def write_nir(network: IntegerNetwork, path: Path) -> None:
                 f"layer {layer.name}: NIR has no neuron with a gain per timestep; pass the bundle on, or train with "
                 "batch norm"
             )
-    graph = _as_package(graph_of(network), nir)
+    content = BytesIO()  # the HDF5 library crashes on a disk that is full
+    nir.write(content, _as_package(graph_of(network), nir))
     try:
-        with replacing(path) as temporary:
-            nir.write(temporary, graph)
+        write_bytes(path, content.getvalue())
     except OSError as error:
-        raise ExportError(f"cannot write {path}: {error}") from error
+        raise ExportError(f"cannot write {path}: {reason(error)}; choose another --out") from error
 
 
 def read_integers(path: Path) -> IntegerNetwork:

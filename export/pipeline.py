@@ -1,28 +1,33 @@
 """Checkpoint → bundle: trace, fold, quantise, write, and the golden witness, in one step."""
 
+import hashlib
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spikecut.errors import CheckpointError
-from spikecut.export.golden import Golden, make_golden, write_golden
+from spikecut.export.golden import Golden, golden_bytes, make_golden
 from spikecut.export.graph import Floats, IntArray, IntegerNetwork
 from spikecut.export.manifest import (
+    BUNDLE,
     FORMAT,
     GOLDEN,
+    MANIFEST,
     NETWORK,
+    SUMMARY,
     Agreement,
     LayerEntry,
     Manifest,
     versions,
     write_manifest,
 )
-from spikecut.export.netx import beyond_netx, write_netx
+from spikecut.export.netx import beyond_netx, netx_bytes
 from spikecut.export.quantise import LayerReport, Measure, quantise
 from spikecut.export.slayer import slayer_golden, slayer_integers
 from spikecut.export.trace import input_spec, spiking_form, trace
-from spikecut.files import replacing_folder, sha256
+from spikecut.folders import replacing_folder
 from spikecut.models.data import MAXIMUM_HORIZON as MAXIMUM_HORIZON
 from spikecut.models.network import SpikingNetwork
 from spikecut.models.quantisation import MAXIMUM_BITS, MINIMUM_BITS
@@ -56,7 +61,8 @@ def export_network(
 
     Raises
     ------
-    ExportError, CheckpointError, DataError: see the steps.
+    ExportError, CheckpointError, DataError: see the steps. InputError: `out` holds something else than a bundle, or
+        cannot be written.
     """
     spec = input_spec(recipe, tuple(network.input_shape))
     horizon = recipe_horizon(recipe)
@@ -68,11 +74,13 @@ def export_network(
         quantised = quantise(trace(spiking, spec, horizon), name, measure, rounding, wide, _weight_bits(recipe))
         integer, report = quantised.network, quantised.report
         golden = make_golden(spiking, quantised.plans, spec, horizon, images, labels, witness)
-    with replacing_folder(out) as folder:
-        write_netx(integer, folder / NETWORK)
-        write_golden(golden, folder / GOLDEN)
-        manifest = _manifest(integer, report, golden, recipe, folder)
+    files = {NETWORK: netx_bytes(integer), GOLDEN: golden_bytes(golden)}
+    manifest = _manifest(integer, report, golden, recipe, files)
+    with replacing_folder(out, BUNDLE, overwrite=True) as folder:
+        for file, content in files.items():
+            (folder / file).write_bytes(content)
         write_manifest(manifest, folder)
+        shutil.copyfile(folder / MANIFEST, folder / SUMMARY)
     return manifest
 
 
@@ -105,7 +113,7 @@ def _manifest(
     report: tuple[LayerReport, ...],
     golden: Golden,
     recipe: Mapping[str, Any],
-    folder: Path,
+    files: Mapping[str, bytes],
 ) -> Manifest:
     beyond = beyond_netx(network)
     return Manifest(
@@ -120,7 +128,7 @@ def _manifest(
         input={key: list(value) if isinstance(value, tuple) else value for key, value in asdict(network.input).items()},
         layers=[LayerEntry(**asdict(entry)) for entry in report],
         agreement=_agreement(golden),
-        files={file: sha256(folder / file) for file in (NETWORK, GOLDEN)},
+        files={file: hashlib.sha256(content).hexdigest() for file, content in files.items()},
         recipe=dict(recipe),
         versions=versions(),
     )

@@ -1,8 +1,8 @@
 """Files written whole and read as data: atomic writes, bounded reads of regular files, hashes, JSON.
 
-A file or folder is written under a temporary name beside its own, synchronised to the disk and renamed: it appears
-whole or not at all, also after a power cut. A file to read must be a regular one of bounded size: a pipe or a device
-would block or never end. The temporary names cannot be guessed.
+A file is written under a temporary name beside its own, synchronised to the disk and renamed: it appears whole or not
+at all, also after a power cut; folders: spikecut.folders. A file to read must be a regular one of bounded size: a pipe
+or a device would block or never end. The temporary names cannot be guessed.
 """
 
 import hashlib
@@ -10,7 +10,6 @@ import json
 import math
 import os
 import secrets
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,9 +34,9 @@ def replacing(path: Path, temporary: Path | None = None) -> Iterator[Path]:
         # The system applies the umask; a link that somebody put there is not followed.
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         yield temporary
-        _synchronise(temporary)
+        synchronise(temporary)
         os.replace(temporary, path)
-        _synchronise(path.parent)
+        synchronise(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -53,34 +52,12 @@ def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode("utf-8"))
 
 
-@contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder beside `path` that takes its place at the end; removed if anything goes wrong."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_beside(path)
-    try:
-        temporary.mkdir()
-        yield temporary
-        for entry in (*temporary.rglob("*"), temporary):
-            _synchronise(entry)
-        if path.exists():
-            old = temporary_beside(path)
-            os.replace(path, old)
-            os.replace(temporary, path)
-            shutil.rmtree(old)
-        else:
-            os.replace(temporary, path)
-        _synchronise(path.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
 def temporary_beside(path: Path) -> Path:
     """A hidden name in the folder of `path`, short enough for every file system, that nobody can guess."""
     return path.with_name(f".spikecut.{secrets.token_hex(8)}.part")
 
 
-def _synchronise(path: Path) -> None:
+def synchronise(path: Path) -> None:
     """Have the system write a file, or a folder's entries, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -94,7 +71,7 @@ def check_regular(path: Path, error: type[SpikecutError] = InputError, limit: in
     try:
         found = path.stat()
     except (OSError, ValueError) as cause:  # ValueError: a null byte in its name
-        raise error(f"{path}: {_reason(cause)}") from cause
+        raise error(f"{path}: {reason(cause)}") from cause
     _check(path, found, error, limit)
     return found.st_size
 
@@ -106,7 +83,7 @@ def open_regular(path: Path, error: type[SpikecutError] = InputError, limit: int
         # Without O_NONBLOCK the opening of a pipe waits for a writer.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as cause:
-        raise error(f"{path}: {_reason(cause)}") from cause
+        raise error(f"{path}: {reason(cause)}") from cause
     with os.fdopen(handle, "rb") as file:
         _check(path, os.fstat(handle), error, limit)
         yield file
@@ -115,12 +92,13 @@ def open_regular(path: Path, error: type[SpikecutError] = InputError, limit: int
 def read_bytes(path: Path, error: type[SpikecutError] = InputError, limit: int = MAXIMUM_JSON_BYTES) -> bytes:
     """The content of a regular file of at most `limit` bytes; `error` otherwise."""
     with open_regular(path, error, limit) as file:
+        size = os.fstat(file.fileno()).st_size
         try:
-            content = file.read(limit + 1)
+            content = file.read(size + 1)  # as much memory as is asked for here is taken
         except OSError as cause:
-            raise error(f"{path}: {_reason(cause)}") from cause
-    if len(content) > limit:  # it grew meanwhile
-        raise error(f"{path}: larger than {limit} bytes, which are read at most")
+            raise error(f"{path}: {reason(cause)}") from cause
+    if len(content) != size:
+        raise error(f"{path}: changed while it was read")
     return content
 
 
@@ -179,7 +157,7 @@ def sha256(path: Path, error: type[SpikecutError] = InputError) -> str:
             while block := file.read(1 << 20):
                 digest.update(block)
     except OSError as cause:
-        raise error(f"{path}: {_reason(cause)}") from cause
+        raise error(f"{path}: {reason(cause)}") from cause
     return digest.hexdigest()
 
 
@@ -192,7 +170,8 @@ def _check(path: Path, found: os.stat_result, error: type[SpikecutError], limit:
         raise error(f"{path}: {found.st_size} bytes, at most {limit} are read")
 
 
-def _reason(cause: OSError | ValueError) -> str:
+def reason(cause: Exception) -> str:
+    """What an operation on a file failed of, in few words."""
     if isinstance(cause, FileNotFoundError):
         return "no such file"
     return (cause.strerror if isinstance(cause, OSError) else None) or str(cause)

@@ -6,7 +6,6 @@ the colour-blind can tell apart.
 
 import io
 import os
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from spikecut.deploy.cutoff.oct import checked_labels
 from spikecut.deploy.trace import ExitReason, LayerEvents, RunTrace
 from spikecut.errors import InputError
+from spikecut.files import reason, write_bytes
 
 BLUE, ORANGE, VERMILION, SKY, GREY = "#0072B2", "#E69F00", "#D55E00", "#56B4E9", "#6B6B6B"
 RASTER_ROWS = 72
@@ -37,15 +37,10 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
         raise InputError(f"figure {target}: expected a file name that ends in .png")
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=150, facecolor="white", metadata={"Software": None})
-    part = target.with_name(f".spikecut.{uuid.uuid4().hex[:8]}.part")
     try:
-        part.write_bytes(content.getvalue())
-        part.replace(target)
-    except BaseException as exc:
-        part.unlink(missing_ok=True)
-        if isinstance(exc, OSError):
-            raise InputError(f"cannot write the figure {target}: {exc.strerror or exc}; choose another path") from exc
-        raise
+        write_bytes(target, content.getvalue())
+    except OSError as exc:
+        raise InputError(f"cannot write the figure {target}: {reason(exc)}; choose another path") from exc
     return target
 
 

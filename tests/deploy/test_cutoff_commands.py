@@ -106,7 +106,7 @@ def test_the_sweep_leaves_a_folder(workshop, tmp_path):
     assert len(json.loads((out / "summary.json").read_text())["points"]) == 1
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("mine")
-    with pytest.raises(InputError, match="holds no sweep"):
+    with pytest.raises(InputError, match="holds no spikecut sweep"):
         sweep_bundle(workshop / "lif", "digits", tmp_path / "other", overwrite=True)
 
 

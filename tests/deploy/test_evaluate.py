@@ -1,6 +1,7 @@
 """From a run to its table, its summary and its folder."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -306,14 +307,15 @@ def test_an_interruption_leaves_what_was_there(
     elif place == "figure":
         monkeypatch.setattr("spikecut.deploy.report.plots.save", stop)
     else:
-        rename: Callable[[Path, Path], Path] = Path.rename
+        rename: Callable[[Path, Path], None] = os.replace
 
-        def rename_but_not_the_part(path: Path, target: Path) -> Path:
-            if path.suffix == ".part":
+        def rename_but_no_folder(path: Path, target: Path) -> None:
+            if path.is_dir():
                 stop()
-            return rename(path, target)
+            rename(path, target)
 
-        monkeypatch.setattr(Path, "rename", rename_but_not_the_part)
+        monkeypatch.setattr("spikecut.folders._exchange", stop)
+        monkeypatch.setattr(os, "replace", rename_but_no_folder)
     expected = InputError if isinstance(exception, OSError) else KeyboardInterrupt
     for target, overwrite in ((earlier, True), (tmp_path / "deep" / "new", False)):
         stop.reached = False

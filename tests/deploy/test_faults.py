@@ -1,14 +1,12 @@
 """What can go wrong in the middle of a run: found out within seconds, finished samples kept, nothing left behind."""
 
 import os
-import resource
-import shutil
 import signal
-from contextlib import contextmanager
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from full_disk import files_of_at_most
 from left_behind import children
 from networks import random_inputs, random_network
 
@@ -19,10 +17,10 @@ from spikecut.deploy.backends.lava_simulation import channel_bytes
 from spikecut.deploy.bundle import open_bundle
 from spikecut.deploy.commands import first_samples
 from spikecut.deploy.cutoff.fixed import FixedTimestep
-from spikecut.deploy.journal import Journal, partial_folder, read_request
+from spikecut.deploy.journal import partial_folder
 from spikecut.deploy.trace import joined
-from spikecut.deploy.workflow import RunOptions, keeping, run_bundle
-from spikecut.errors import BackendError, InputError, Interrupted
+from spikecut.deploy.workflow import RunOptions, run_bundle
+from spikecut.errors import BackendError, InputError
 
 SAMPLES = 280
 
@@ -87,70 +85,12 @@ def test_an_exception_in_a_process_model_is_named_and_finished_samples_come_firs
     assert set(children(os.getpid())) == before
 
 
-@contextmanager
-def files_of_at_most(size):
-    """The operating system refuses to let any file grow beyond this, as a full disk does."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def test_a_disk_that_is_full_leaves_whole_files_only(tmp_path):
-    network = random_network(1, dense_only=True)
-    trace = run_batched(network, random_inputs(network, 30), FixedTimestep(2), record="all")
-    journal = Journal.of(tmp_path / "run", network)
-    journal.folder.mkdir()
-    journal.keep("cut", [trace], [])
-    with files_of_at_most(1024), pytest.raises(InputError, match=r"cannot write .*make room"):
-        journal.keep("cut", [trace], journal.read("cut"))
-    assert [path.name for path in journal.folder.iterdir()] == ["cut-00000000.h5"]
-    (kept,) = journal.read("cut")
-    assert kept.samples == 30 and kept.reason == trace.reason
-    for one, other in zip(kept.events, trace.events, strict=True):
-        np.testing.assert_array_equal(one.raster, other.raster)
-        np.testing.assert_array_equal(one.synops, other.synops)
-
-
-def test_a_resumed_run_that_breaks_off_at_once_loses_nothing(tmp_path):
-    network = random_network(1, dense_only=True)
-    journal = Journal.of(tmp_path / "run", network)
-    journal.folder.mkdir()
-    journal.keep("cut", [run_batched(network, random_inputs(network, 7), record="all")], [])
-    again = Journal.of(tmp_path / "run", network)
-    with pytest.raises(Interrupted, match="7 of 30 samples are kept"), keeping(again, tmp_path / "run", 30):
-        raise KeyboardInterrupt
-    assert again.samples("cut") == 7
-    shutil.rmtree(journal.folder)
-    journal.folder.mkdir()
-    with pytest.raises(KeyboardInterrupt), keeping(again, tmp_path / "run", 30):
-        raise KeyboardInterrupt
-    assert not journal.folder.exists()
-
-
 def test_a_disk_that_is_full_at_the_end_leaves_no_run(bundle, digits, tmp_path):
     options = RunOptions("batched", hardware=())
     run_bundle(bundle, first_samples(digits.test, 5), "digits", None, options)  # compiles and caches its kernels
     with files_of_at_most(1024), pytest.raises(InputError, match="cannot write the run"):
         run_bundle(bundle, first_samples(digits.test, 5), "digits", None, options, tmp_path / "run")
     assert not list(tmp_path.iterdir())
-
-
-def test_a_journal_is_checked(bundle, tmp_path, digits):
-    with pytest.raises(InputError, match="no run that broke off"):
-        read_request(tmp_path / "run")
-    folder = partial_folder(tmp_path / "run")
-    folder.mkdir()
-    (folder / "request.json").write_text("{}")
-    with pytest.raises(InputError, match="cannot be read"):
-        read_request(tmp_path / "run")
-    (folder / "cut-00000000.h5").write_bytes(b"half a file")
-    with pytest.raises(InputError, match="is damaged"):
-        Journal.of(tmp_path / "run", bundle.network).read("cut")
-    with pytest.raises(InputError, match="--resume"):
-        run_bundle(bundle, digits.test, "digits", None, RunOptions("lava"), tmp_path / "run")
 
 
 def test_memory_that_is_too_small_is_refused_before_anything_is_taken():

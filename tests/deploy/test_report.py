@@ -1,6 +1,7 @@
 """Figures draw what the traces hold; tables say what the summaries say."""
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -160,12 +161,12 @@ def test_save_is_repeatable_and_whole(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(InputError, match=r"\.png"):
         save(Figure(), tmp_path / "a.pdf")
     with pytest.raises(InputError, match="cannot write the figure"):
-        save(Figure(), tmp_path / "missing" / "a.png")
+        save(Figure(), tmp_path / "a.png" / "b.png")
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Path, "replace", interrupt)
+    monkeypatch.setattr(os, "replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
         save(Figure(), tmp_path / "c.png")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
