@@ -22,7 +22,7 @@ def integrate_fire_ranges(network: IntegerNetwork, images: Floats) -> dict[str, 
     peaks = {layer.name: [0, 0] for layer in network.layers}
     chosen = images[: max(1, SAMPLE_STEPS // network.horizon)]
     for start in range(0, len(chosen), BATCH):
-        frame = torch.from_numpy(encode_samples(chosen[start : start + BATCH], network.input, 1)[0])
+        frame = torch.from_numpy(encode_samples(chosen[start : start + BATCH], network.input, 1)[0].copy())  # writable
         _run(network, frame, peaks)
     return {name: Ranges(current, membrane) for name, (current, membrane) in peaks.items()}
 
