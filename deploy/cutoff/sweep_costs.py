@@ -13,16 +13,17 @@ from spikecut.deploy.backends.base import Record
 from spikecut.deploy.backends.batched import run_batched
 from spikecut.deploy.cost import Band, estimate
 from spikecut.deploy.cutoff.base import IntArray
-from spikecut.deploy.cutoff.sweep import MEASURES, ExitCosts, FloatArray
+from spikecut.deploy.cutoff.sweep import ExitCosts, FloatArray
 from spikecut.deploy.halted import delays_of, halted
 from spikecut.deploy.hardware import Chip, Hardware
-from spikecut.deploy.placement import Placement, place
-from spikecut.deploy.streaming_cost import stream
+from spikecut.deploy.placement import place
+from spikecut.deploy.pricing import Pricer
+from spikecut.deploy.replay import samples_at_once
+from spikecut.deploy.streaming_cost import Stream
 from spikecut.deploy.trace import RunTrace
+from spikecut.deploy.traffic import routes_of
 from spikecut.errors import CapabilityError, InputError
 from spikecut.export.graph import IntegerNetwork, Integers
-
-BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,10 @@ def measure(
     """
     scores, parts = [], []
     refusals: dict[str, str] = {}
-    for start in range(0, inputs.shape[1], BATCH):
+    batch = samples_at_once(network)
+    for start in range(0, inputs.shape[1], batch):
         record: Record = "all" if len(refusals) < len(hardware) else "output"
-        trace = run_batched(network, inputs[:, start : start + BATCH], record=record, progress=progress)
+        trace = run_batched(network, inputs[:, start : start + batch], record=record, progress=progress)
         scores.append(trace.scores)
         part: dict[str, ExitCosts] = {}
         for name, chip in hardware.items():
@@ -83,29 +85,36 @@ def stream_ratios(
     hardware: those on which the network can run; lists of operations without cores are left out.
     exits: policy → exits of these samples, int64 [N].
     """
-    chips = {name: (chip, place(network, chip)) for name, chip in hardware.items() if isinstance(chip, Chip)}
-    whole = np.full(inputs.shape[1], network.horizon, dtype=np.int64)
-    sums = {(policy, name): np.zeros((2, 2)) for policy in exits for name in chips}
-    for start in range(0, inputs.shape[1] if chips else 0, BATCH):
-        part = slice(start, start + BATCH)
-        trace = run_batched(network, inputs[:, part], record="all", progress=progress)
-        for name, (chip, placement) in chips.items():
-            full = _stream_sums(trace, chip, placement, whole[part])
-            for policy, exit in exits.items():
-                interval = np.minimum(exit + network.depth + delays_of(chip)[1], network.horizon)
-                cut = _stream_sums(trace, chip, placement, interval[part])
-                sums[policy, name] += np.stack([cut, full])
+    chips = {name: chip for name, chip in hardware.items() if isinstance(chip, Chip)}
+    flows = {name: _streams(network, chip, exits, inputs.shape[1]) for name, chip in chips.items()}
+    batch = samples_at_once(network)
+    for start in range(0, inputs.shape[1] if chips else 0, batch):
+        trace = run_batched(network, inputs[:, start : start + batch], record="all", progress=progress)
+        for full, cuts in flows.values():
+            for part, counts in full.pricer.chunks(trace):
+                for each in (full, *cuts.values()):
+                    each.add(slice(start + part.start, start + part.stop), counts)
     result: dict[str, dict[str, dict[str, float]]] = {policy: {} for policy in exits}
-    for (policy, name), (cut, full) in sums.items():
-        keys = zip(MEASURES, cut.tolist(), full.tolist(), strict=True)
-        result[policy][name] = {key: over / under for key, over, under in keys if under > 0}
+    for name, (full, cuts) in flows.items():
+        under = full.result()
+        for policy, cut in cuts.items():
+            over = cut.result()
+            pairs = {"latency_s": (over.time_s, under.time_s), "energy_j": (over.energy_j, under.energy_j)}
+            result[policy][name] = {key: top.value / low.value for key, (top, low) in pairs.items() if low.value > 0}
     return result
 
 
-def _stream_sums(trace: RunTrace, chip: Chip, placement: Placement, intervals: IntArray) -> FloatArray:
-    """Time and energy of a whole stream, float64 [2]; NaN where unknown."""
-    estimated = stream(trace, chip, placement, intervals)
-    return np.array([estimated.time_s.value, estimated.energy_j.value], dtype=np.float64) * float(trace.samples)
+def _streams(
+    network: IntegerNetwork, chip: Chip, exits: Mapping[str, IntArray], samples: int
+) -> tuple[Stream, dict[str, Stream]]:
+    """The full stream and that of each policy on one chip, with no sample in them yet."""
+    placement = place(network, chip)
+    pricer, longest = Pricer(chip, placement, routes_of(network, placement)), network.horizon + network.depth
+    cuts = {}
+    for policy, exit in exits.items():
+        intervals = np.minimum(exit + network.depth + delays_of(chip)[1], network.horizon)
+        cuts[policy] = Stream(pricer, longest, intervals)
+    return Stream(pricer, longest, np.full(samples, network.horizon, dtype=np.int64)), cuts
 
 
 def exit_costs(full: RunTrace, hardware: Hardware, hypothetical: bool = False) -> ExitCosts:

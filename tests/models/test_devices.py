@@ -85,16 +85,13 @@ def test_sigterm_ends_every_process_and_keeps_the_finished_epochs(tmp_path):
         [sys.executable, "-m", "spikecut", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         state = out.with_name("net.safetensors.training")
-        until = time.monotonic() + 120
-        while not state.exists() and time.monotonic() < until and process.poll() is None:
+        while not state.exists() and process.poll() is None:
             time.sleep(0.05)
         begun = [Path(f"/proc/{child}") for child in children(process.pid)]
         process.send_signal(signal.SIGTERM)
-        until = time.monotonic() + 20
-        said = process.communicate(timeout=60)[0]
+        said = process.communicate()[0]
     assert process.returncode == 130 and "the same command with --resume" in said, said
     assert len(begun) >= 2
-    while any(child.exists() for child in begun) and time.monotonic() < until:
+    while any(child.exists() for child in begun):
         time.sleep(0.05)  # until init has reaped them
-    assert not any(child.exists() for child in begun)
     assert [path.name for path in tmp_path.iterdir()] == [state.name]
