@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from threading import Event
 
@@ -38,7 +39,8 @@ def hold_after(samples, folder):
 
 
 def serve():
-    import sklearn.datasets  # noqa: F401
+    for name in ("matplotlib.pyplot", "sklearn.datasets", "spikecut.deploy.commands", "spikecut.deploy.workflow"):
+        import_module(name)
 
     from spikecut.__main__ import main
     from spikecut.deploy.backends.lava_graph import LavaGraph
