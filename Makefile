@@ -24,7 +24,7 @@ test: lint types ## everything that the continuous integration checks
 soak: setup ## 10,000 halted samples through one Lava graph, two networks, both ways: about six minutes
 	$(BIN)/python benchmarks/soak.py $(ARGS)
 
-fuzz: setup ## 10^8 slots of random networks against Lava's own models, about half an hour (ARGS="--slots 1e7")
+fuzz: setup ## 10^8 slots of random networks against Lava's own models, about an hour (ARGS="--slots 1e7")
 	$(BIN)/python scripts/fuzz.py $(ARGS)
 
 lint: setup ## style, formatting, and the direction of imports
