@@ -56,20 +56,27 @@ def encode_samples(images: npt.ArrayLike, spec: InputSpec, horizon: int) -> Inte
     if values.dtype.kind not in "fiub":
         raise DataError(f"samples are of type {values.dtype}: expected numbers")
     if spec.encoding == "events":
-        return _events(values, spec, horizon)
-    if values.shape[1:] != spec.shape or values.ndim != len(spec.shape) + 1:
+        if values.shape[1:] != (horizon, *spec.shape):
+            raise DataError(
+                f"samples of shape {values.shape} do not fit this network, which takes events: expected "
+                f"(N, {horizon}, {_listed(spec.shape)}), N samples of {horizon} frames"
+            )
+    elif values.shape[1:] != spec.shape or values.ndim != len(spec.shape) + 1:
         raise DataError(f"samples of shape {values.shape} do not fit this network: expected (N, {_listed(spec.shape)})")
-    frames = 1 if spec.encoding == "direct" else horizon
-    check_memory(4 * frames * values.size, f"{len(values):,} encoded samples of {frames:,} timesteps", FEWER)
-    messages = np.empty((frames, *values.shape), dtype=np.int32)
-    step = max(1, BLOCK_ELEMENTS // max(1, frames * size(spec.shape)))
-    for first in range(0, len(values), step):
+    frames, samples = 1 if spec.encoding == "direct" else horizon, len(values)
+    elements = frames * size(spec.shape)
+    check_memory(4 * samples * elements, f"{samples:,} encoded samples of {frames:,} timesteps", FEWER)
+    messages = np.empty((frames, samples, *spec.shape), dtype=np.int32)
+    step = max(1, BLOCK_ELEMENTS // elements)
+    for first in range(0, samples, step):
         messages[:, first : first + step] = _encode_block(values[first : first + step], spec, horizon)
-    return np.broadcast_to(messages, (horizon, *values.shape)) if spec.encoding == "direct" else messages
+    return np.broadcast_to(messages, (horizon, *messages.shape[1:])) if spec.encoding == "direct" else messages
 
 
 def _encode_block(given: npt.NDArray[np.generic], spec: InputSpec, horizon: int) -> Integers32:
     """A few samples: one frame of them for the encoding "direct", else `horizon`."""
+    if spec.encoding == "events":
+        return _events(given, spec)
     values = given.astype(np.float64)
     if not np.isfinite(values).all():
         raise DataError("a sample holds NaN or infinity: clean the data")
@@ -106,19 +113,14 @@ def _latency(scaled: Float, horizon: int) -> Integers32:
     return spikes
 
 
-def _events(values: npt.NDArray[np.generic], spec: InputSpec, horizon: int) -> Integers32:
+def _events(values: npt.NDArray[np.generic], spec: InputSpec) -> Integers32:
     """Check events [N, T, *shape], and put the timestep first."""
-    if values.shape[1:] != (horizon, *spec.shape):
-        raise DataError(
-            f"samples of shape {values.shape} do not fit this network, which takes events: expected "
-            f"(N, {horizon}, {_listed(spec.shape)}), N samples of {horizon} frames"
-        )
     with np.errstate(invalid="ignore"):  # what no int32 holds is refused below
         integers = values.astype(np.int32)
     if not np.array_equal(integers, values):
         raise DataError("events must be whole numbers of at most 32 bits")
     _check_range(values, (integers < spec.minimum) | (integers > spec.maximum), spec)
-    return np.ascontiguousarray(np.moveaxis(integers, 1, 0))
+    return np.moveaxis(integers, 1, 0)
 
 
 def _check_range(values: npt.NDArray[np.generic], outside: npt.NDArray[np.bool_], spec: InputSpec) -> None:

@@ -21,7 +21,7 @@ from spikecut.deploy.hardware import Steps, load_hardware
 from spikecut.deploy.journal import Journal, RunRequest
 from spikecut.deploy.neurobench import NeuroBenchCounts, neurobench_metrics
 from spikecut.deploy.run_costs import GatheredCosts, RunCosts
-from spikecut.deploy.trace import LayerEvents
+from spikecut.deploy.trace import LayerEvents, joined
 from spikecut.deploy.workflow import RunOptions, run_bundle, run_traces
 from spikecut.errors import BackendError, InputError
 from spikecut.export.encode import encode
@@ -66,8 +66,8 @@ def test_the_journal_of_a_run_on_lava_keeps_no_messages(workshop, digits, tmp_pa
     trace, _ = run_traces(bundle, inputs, bundle.cutoff(), RunOptions("lava"), journal)
     with h5py.File(journal.folder / "cut-00000000.h5") as file:
         assert [set(group) for group in file["events"].values()] == [{"spikes", "synops"}] * (trace.depth + 1)
-    kept = journal.read("cut")[0].events
-    for ours, theirs in zip(kept, trace.events, strict=True):
+    kept = joined(journal.read("cut"))
+    for ours, theirs in zip(kept.events, trace.events, strict=True):
         np.testing.assert_array_equal(ours.spikes, theirs.spikes)
 
 
@@ -192,4 +192,4 @@ def test_what_no_memory_holds_is_refused_before_it_is_allocated():
     with pytest.raises(InputError, match=r"take fewer samples \(--samples\), or record='output'"):
         run_batched(network, many, record="all")
     with pytest.raises(InputError, match=r"encoded samples .* GiB of memory, .* GiB are available: take fewer samples"):
-        encode(np.broadcast_to(np.zeros(network.input_shape), (10**11, *network.input_shape)), network)
+        encode(np.broadcast_to(np.moveaxis(inputs, 1, 0), (10**11, network.horizon, *network.input_shape)), network)
