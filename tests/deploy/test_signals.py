@@ -22,6 +22,14 @@ from spikecut.deploy.backends.lava_graph import LavaGraph
 from spikecut.deploy.signals import deferred
 
 
+@pytest.fixture(autouse=True)
+def hangups_are_heeded():
+    """Even where the tests themselves run under nohup, which their processes would inherit."""
+    handler = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, handler)
+
+
 @pytest.fixture
 def arguments(workshop):
     return ["run", workshop / "qcfs", "--dataset", "digits", "--samples", 3, "--hardware", "loihi2"]
