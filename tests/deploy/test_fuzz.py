@@ -11,7 +11,11 @@ from networks import random_inputs, random_network
 
 SLOTS = 1_000_000
 # Too seldom for a million slots; the long campaign asks for them, too.
-RARE = {"sums of a convolution from 2^23 on by int8", "sums of a dense layer from 2^31 on"}
+RARE = {
+    "groups of 128 or more",
+    "sums of a convolution from 2^23 on by int8",
+    "sums of a dense layer from 2^31 on",
+}
 
 
 def test_a_million_slots():

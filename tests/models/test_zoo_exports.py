@@ -61,7 +61,7 @@ def test_integers_equal_the_twin(case):
 
     quantised = quantise(trace(spiking, spec, 4), measure=measure)
     inputs = encode(samples.numpy(), quantised.network)
-    twin = quantised_twin(spiking, quantised.plans).record(torch.from_numpy(inputs))
+    twin = quantised_twin(spiking, quantised.plans).record(torch.from_numpy(inputs.copy()))
     run = run_batched(quantised.network, inputs, record="all")
     for name, sent in list(twin.items())[:-1]:
         assert np.array_equal(run.spikes[name], sent.numpy())
