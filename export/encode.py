@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from spikecut.errors import DataError
 from spikecut.export.graph import InputSpec, IntegerNetwork, size
-from spikecut.export.memory import check_memory
+from spikecut.memory import check_memory
 
 Float = npt.NDArray[np.float64]
 Integers32 = npt.NDArray[np.int32]

@@ -10,8 +10,8 @@ from spikecut.deploy.trace import LayerEvents
 from spikecut.errors import DataError
 from spikecut.export.connectivity import fan_out, recurrent_fan_out
 from spikecut.export.graph import IntArray, IntegerNetwork, Integers, size
-from spikecut.export.memory import check_memory
 from spikecut.export.skip import skip_paths
+from spikecut.memory import check_memory
 
 Record = Literal["output", "events", "all"]
 RECORDS = ("output", "events", "all")

@@ -11,7 +11,7 @@ from spikecut.deploy.backends.base import LavaModels
 from spikecut.deploy.backends.lava_blocks import build_chain
 from spikecut.deploy.backends.lava_blocks import require_lava as require_lava
 from spikecut.deploy.backends.lava_order import from_lava, lava_shape, to_lava
-from spikecut.deploy.backends.lava_simulation import Simulation, check_memory
+from spikecut.deploy.backends.lava_simulation import Simulation, check_graph_memory
 from spikecut.deploy.cutoff.base import CutoffPolicy
 from spikecut.errors import BackendError
 from spikecut.export.graph import IntArray, IntegerNetwork, Integers, size
@@ -75,7 +75,7 @@ class LavaGraph(Simulation):
         self._rows = capacity * network.horizon + 2 * network.depth + 1
         recorded = self._rows * sum(size(layer.output_shape) for layer in network.layers) if record else 0
         frames = capacity * self._frames_each * size(network.input_shape)
-        check_memory(4 * (frames + recorded) + 8 * capacity * network.horizon * network.classes, network, models)
+        check_graph_memory(4 * (frames + recorded) + 8 * capacity * network.horizon * network.classes, network, models)
         self._ring = wave.new_ring(network.depth)
         self._control = wave.shared_int64(source.CONTROL_WORDS)
         self._frames = wave.shared_int32(frames)

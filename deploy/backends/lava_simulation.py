@@ -2,7 +2,6 @@
 
 import time
 from abc import ABC, abstractmethod
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from spikecut.deploy.signals import ENDING
 from spikecut.errors import BackendError
 from spikecut.export.graph import IntegerNetwork, size
 from spikecut.export.skip import skip_paths
+from spikecut.memory import check_memory
 
 if TYPE_CHECKING:
     from spikecut.deploy.backends.lava_runtime import LavaRuntime
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 POLL_S = 0.0002
 LIVENESS_S = 0.5
 PATIENCE_S = 60.0
-MEMORY = Path("/proc/meminfo")
 # Lava gives every connection a ring of 64 messages of 4 bytes an element, and every Process two rings of 64 words of
 # 8 bytes to the runtime, which has two itself.
 MESSAGE_BYTES = 64 * 4
@@ -43,20 +42,13 @@ def channel_bytes(network: IntegerNetwork, models: LavaModels) -> int:
     return MESSAGE_BYTES * elements + SYNCHRONISATION_BYTES * (2 * processes + 2)
 
 
-def check_memory(own: int, network: IntegerNetwork, models: LavaModels) -> None:
+def check_graph_memory(own: int, network: IntegerNetwork, models: LavaModels) -> None:
     """BackendError unless the machine has memory for `own` bytes and Lava's channels.
 
-    Beyond it the system would kill the process at the first touch, without a word. Only Linux says what it has.
+    Beyond it the system would kill the process at the first touch, without a word.
     """
-    if not MEMORY.is_file():
-        return
-    lines = dict(line.split(":") for line in MEMORY.read_text().splitlines())
-    need, free = own + channel_bytes(network, models), 1024 * int(lines["MemAvailable"].split()[0])
-    if need > free:
-        raise BackendError(
-            f"this run needs {need / 2**20:,.0f} MiB of memory, {free / 2**20:,.0f} MiB are available: "
-            "take fewer samples at once (--mode isolated)"
-        )
+    need, remedy = own + channel_bytes(network, models), "take fewer samples at once (--mode isolated)"
+    check_memory(need, "Lava's processes for these samples", remedy, BackendError)
 
 
 class Simulation(ABC):

@@ -8,7 +8,7 @@ import numpy as np
 from spikecut.deploy.backends.base import LavaModels, check_frames
 from spikecut.deploy.backends.lava_blocks import build_chain, require_lava
 from spikecut.deploy.backends.lava_order import lava_shape, to_lava
-from spikecut.deploy.backends.lava_simulation import Simulation, check_memory
+from spikecut.deploy.backends.lava_simulation import Simulation, check_graph_memory
 from spikecut.deploy.cutoff.stream import NOTHING, StreamCutoff, StreamRun, StreamSettings, check_stream
 from spikecut.errors import DataError
 from spikecut.export.graph import IntArray, IntegerNetwork, Integers, size
@@ -49,7 +49,7 @@ class LavaStream(Simulation):
 
         self.network, self.capacity, self.step = network, capacity, 0
         elements = capacity * size(network.input_shape)
-        check_memory(4 * elements + 8 * capacity * stream.VERDICT_COLUMNS, network, models)
+        check_graph_memory(4 * elements + 8 * capacity * stream.VERDICT_COLUMNS, network, models)
         self._frames = wave.shared_int32(elements)
         self._verdicts = wave.shared_int64(capacity * stream.VERDICT_COLUMNS)
         self._control = wave.shared_int64(stream.CONTROL_WORDS)
