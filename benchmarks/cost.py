@@ -11,12 +11,12 @@ import time
 
 import numpy as np
 
-from spikecut.deploy.cost import estimate
-from spikecut.deploy.hardware import load_hardware
-from spikecut.deploy.placement import place
-from spikecut.deploy.trace import ExitReason, LayerEvents, RunTrace
-from spikecut.export.connectivity import fan_out
-from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron, Shape, size
+from spikecut.deploy.cost.estimate import estimate
+from spikecut.deploy.placement.hardware import load_hardware
+from spikecut.deploy.placement.place import place
+from spikecut.deploy.run_trace import ExitReason, LayerEvents, RunTrace
+from spikecut.export.network.connectivity import fan_out
+from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron, Shape, size
 
 STEPS = 20
 

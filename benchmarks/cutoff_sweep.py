@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from spikecut.deploy.bundle import open_bundle
+from spikecut.deploy.cli.cutoff import run_sweep, scores_of_split
 from spikecut.deploy.cutoff.base import LabelledScores, exit_timesteps
-from spikecut.deploy.cutoff.calibrate import calibrate
-from spikecut.deploy.cutoff.sweep import EPSILONS, POLICIES, ExitCosts, Sweep, sweep
-from spikecut.deploy.cutoff_commands import run_sweep, scores_of_split
+from spikecut.deploy.cutoff.calibration.calibrate import calibrate
+from spikecut.deploy.sweep.sweep import EPSILONS, POLICIES, ExitCosts, Sweep, sweep
 from spikecut.models.data import load_dataset
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "cutoff.md"

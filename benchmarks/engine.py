@@ -23,12 +23,12 @@ from engine_networks import CONVNET, MLP, NAMES, VGG, network, spikes
 from engine_profile import profile
 from engine_rivals import rivals
 
-from spikecut.deploy.backends.batched import run_batched
-from spikecut.deploy.backends.lava_graph import LavaGraph
-from spikecut.deploy.backends.slots import plan_network
+from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.backends.batched.slots import plan_network
+from spikecut.deploy.backends.lava.graph import LavaGraph
 from spikecut.deploy.cutoff.base import apply_policy
 from spikecut.deploy.cutoff.topk import TopK
-from spikecut.export.graph import IntArray, IntegerNetwork, size
+from spikecut.export.network.layers import IntArray, IntegerNetwork, size
 
 Row = dict[str, Any]
 ARCHITECTURES = {"mlp": MLP, "convnet": CONVNET, "vgg": VGG}

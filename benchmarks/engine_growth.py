@@ -9,9 +9,9 @@ import numpy as np
 from engine_measure import alternate, spread, summary, written
 from engine_networks import NAMES, build, network, spikes
 
-from spikecut.deploy.backends.batched import run_batched
+from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.export.encode import encode, encode_samples
-from spikecut.export.graph import InputSpec, IntegerNetwork, Integers
+from spikecut.export.network.layers import InputSpec, IntegerNetwork, Integers
 
 Row = dict[str, Any]
 EVENT_BATCH = {"mlp": 4096, "convnet": 1024, "vgg": 64}
@@ -31,7 +31,7 @@ def _uncounted(net: IntegerNetwork, inputs: Integers) -> Callable[[], None]:
     """The steps that counting needs (the pipeline runs on after T), without the counting."""
 
     def task() -> None:
-        with patch("spikecut.deploy.backends.batched.count_events", lambda *arguments: None):
+        with patch("spikecut.deploy.backends.batched.engine.count_events", lambda *arguments: None):
             run_batched(net, inputs, record="events")
 
     return task

@@ -5,8 +5,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from spikecut.deploy.backends.plain import NeuronState, propagate_layer
-from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron, Integers, Shape, size
+from spikecut.deploy.backends.kernels.reference import NeuronState, propagate_layer
+from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron, Integers, Shape, size
 
 RATE = 0.1
 NAMES = ("mlp", "convnet", "vgg")

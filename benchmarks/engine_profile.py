@@ -8,9 +8,9 @@ import torch
 from engine_measure import spread, written
 from engine_networks import NAMES, network, spikes
 
-from spikecut.deploy.backends.batched import run_batched
-from spikecut.deploy.backends.slots import LayerSlots, layer_slots
-from spikecut.export.graph import size
+from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.backends.batched.slots import LayerSlots, layer_slots
+from spikecut.export.network.layers import size
 
 SLOTS = {"mlp": 256, "convnet": 32, "vgg": 8}
 STEPS = 30

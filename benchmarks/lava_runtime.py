@@ -25,10 +25,10 @@ import numpy as np
 from engine_networks import NAMES, network, spikes
 
 from spikecut.deploy.backends.base import LavaModels
-from spikecut.deploy.backends.lava_graph import LavaGraph
-from spikecut.deploy.backends.plain import propagate
+from spikecut.deploy.backends.kernels.reference import propagate
+from spikecut.deploy.backends.lava.graph import LavaGraph
 from spikecut.deploy.cutoff.topk import TopK
-from spikecut.export.graph import IntegerNetwork
+from spikecut.export.network.layers import IntegerNetwork
 
 MODELS: tuple[LavaModels, ...] = get_args(LavaModels)
 SAMPLES = {"mlp": 32, "convnet": 16, "vgg": 8}
@@ -111,8 +111,8 @@ def rebuild(whole: IntegerNetwork, models: LavaModels, per_sample: list[float]) 
 
 def passive_sink() -> Any:
     """A model of the monitor's Process that only receives, and pauses the run when all samples have gone through."""
-    from spikecut.deploy.processes.cutoff_monitor import VERDICT_STEP, PyCutoffMonitorModel
-    from spikecut.deploy.processes.source import SAMPLES as COUNT
+    from spikecut.deploy.backends.lava.processes.cutoff_monitor import VERDICT_STEP, PyCutoffMonitorModel
+    from spikecut.deploy.backends.lava.processes.source import SAMPLES as COUNT
 
     class PassiveSink(PyCutoffMonitorModel):  # type: ignore[misc]
         steps = 0
@@ -144,7 +144,7 @@ def timed(model: Any) -> tuple[Any, Any]:
 
 def monitor_cost(name: str, repetitions: int) -> dict[str, Any]:
     """Per stock step: wall seconds, and processor seconds of the monitor judging every step and of a passive sink."""
-    from spikecut.deploy.processes.cutoff_monitor import CutoffMonitor, PyCutoffMonitorModel
+    from spikecut.deploy.backends.lava.processes.cutoff_monitor import CutoffMonitor, PyCutoffMonitorModel
 
     whole = network(name)
     inputs = spikes((whole.horizon, SAMPLES[name] // 2, *whole.input_shape))

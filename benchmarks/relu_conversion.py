@@ -17,12 +17,12 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
-from spikecut.deploy.backends.batched import run_batched
+from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.bundle import open_bundle
-from spikecut.deploy.cutoff_commands import calibrate_split
-from spikecut.deploy.relu_commands import convert_command
+from spikecut.deploy.cli.cutoff import calibrate_split
+from spikecut.deploy.pipeline.convert import convert_command
 from spikecut.export.encode import encode
-from spikecut.export.relu import read_relu
+from spikecut.export.importers.relu import read_relu
 from spikecut.models.data import FOLDER_VARIABLE, Split, load_dataset
 
 EPOCHS, BATCH, LEARNING_RATE, SEED = 6, 100, 4e-3, 0

@@ -22,11 +22,11 @@ from typing import Any, ClassVar
 import numpy as np
 from engine_networks import network, spikes
 
-from spikecut.deploy.backends.batched import run_batched
-from spikecut.deploy.backends.lava_cpu import MODES
-from spikecut.deploy.backends.lava_graph import LavaGraph, Played
+from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.backends.lava.cpu import MODES
+from spikecut.deploy.backends.lava.graph import LavaGraph, Played
 from spikecut.deploy.cutoff.base import BoolArray, CutoffPolicy, IntArray, State
-from spikecut.export.graph import Integers
+from spikecut.export.network.layers import Integers
 
 POOL = 200
 STREAM = 50

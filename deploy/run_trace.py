@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.errors import InputError
-from spikecut.export.graph import IntegerNetwork
+from spikecut.export.network.layers import IntegerNetwork
 
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]

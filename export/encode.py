@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.errors import DataError
-from spikecut.export.graph import InputSpec, IntegerNetwork, size
+from spikecut.export.network.layers import InputSpec, IntegerNetwork, size
 from spikecut.memory import check_memory
 
 Float = npt.NDArray[np.float64]

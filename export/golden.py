@@ -11,15 +11,15 @@ import numpy.typing as npt
 
 from spikecut.errors import BundleError, DataError
 from spikecut.export.encode import encode_samples
-from spikecut.export.graph import Floats, InputSpec, IntArray, Integers
 from spikecut.export.hdf5 import MAXIMUM_BYTES, NUMBER, open_hdf5, packed, read_array, read_floats, subgroup
-from spikecut.export.ranges import check_name
+from spikecut.export.network.layers import Floats, InputSpec, IntArray, Integers
+from spikecut.export.network.ranges import check_name
 
 if TYPE_CHECKING:
     import torch
 
     from spikecut.models.network import SpikingNetwork, Stage
-    from spikecut.models.quantisation import StagePlan
+    from spikecut.models.twin import StagePlan
 
 MINIMUM_SAMPLES = 32
 PER_LAYER = {
@@ -81,7 +81,7 @@ def make_golden(
     """
     import torch  # only making a witness needs torch; reading one does not
 
-    from spikecut.models.quantisation import quantised_twin
+    from spikecut.models.twin import quantised_twin
 
     if len(images) < MINIMUM_SAMPLES:
         raise DataError(f"{len(images)} golden samples: at least {MINIMUM_SAMPLES} are needed")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from spikecut.errors import CheckpointError
 from spikecut.export.golden import Golden, golden_bytes, make_golden
-from spikecut.export.graph import Floats, IntArray, IntegerNetwork
+from spikecut.export.importers.slayer import slayer_golden, slayer_integers
+from spikecut.export.importers.torch_network import input_spec, spiking_form, trace
 from spikecut.export.manifest import (
     BUNDLE,
     FORMAT,
@@ -23,15 +24,14 @@ from spikecut.export.manifest import (
     versions,
     write_manifest,
 )
-from spikecut.export.netx import beyond_netx, netx_bytes
-from spikecut.export.quantise import LayerReport, Measure, quantise
-from spikecut.export.slayer import slayer_golden, slayer_integers
-from spikecut.export.trace import input_spec, spiking_form, trace
+from spikecut.export.network.layers import Floats, IntArray, IntegerNetwork
+from spikecut.export.netx.read import beyond_netx, netx_bytes
+from spikecut.export.quantise.integers import LayerReport, Measure, quantise
 from spikecut.folders import replacing_folder
 from spikecut.models.data import MAXIMUM_HORIZON as MAXIMUM_HORIZON
 from spikecut.models.network import SpikingNetwork
-from spikecut.models.quantisation import MAXIMUM_BITS, MINIMUM_BITS
-from spikecut.models.slayer import SlayerNetwork
+from spikecut.models.slayer.network import SlayerNetwork
+from spikecut.models.twin import MAXIMUM_BITS, MINIMUM_BITS
 
 if TYPE_CHECKING:
     import torch

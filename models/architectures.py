@@ -179,7 +179,7 @@ def _residual(groups: tuple[tuple[int, int], ...], style: _Style, shape: Shape, 
 def _slayer(
     body: Body, shape: Shape, classes: int, readout: Readout | None, norm: Normalisation | None, reset: Reset
 ) -> SpikingNetwork:
-    from spikecut.models.slayer import build_slayer  # which imports Lava
+    from spikecut.models.slayer.network import build_slayer  # which imports Lava
 
     if readout not in (None, "count") or norm not in (None, "none") or reset != "hard":
         raise InputError("slayer's neurons fire, reset to zero and have no norm: leave out --reset and other readouts")

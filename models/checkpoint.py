@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from spikecut.errors import CheckpointError, InputError
 from spikecut.files import check_regular, parse_json, write_bytes
+from spikecut.models.architectures import build
 from spikecut.models.layers.qcfs import QCFS
 from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm
 from spikecut.models.network import SpikingNetwork
 from spikecut.models.neurons.integrate_fire import IntegrateFire
-from spikecut.models.zoo import build
 
 FORMAT = "spikecut checkpoint 1"
 Recipe = dict[str, Any]

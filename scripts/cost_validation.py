@@ -4,7 +4,7 @@
     python scripts/cost_validation.py --check   exit 1 if it is not current
 
 No constant of a hardware file was chosen after looking at the published figures. Networks and reference spikes of
-PilotNet-LIF and NTIDIGITS ship in lava-dl's wheel, among its tests. They are read here and not by export/netx.py: one
+PilotNet-LIF and NTIDIGITS ship in lava-dl's wheel, among its tests. They are read here and not by export/netx: one
 begins with a layer of neurons without synapses, the other ends in an average, which spikecut's networks lack.
 """
 
@@ -16,14 +16,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from spikecut.deploy.backends.plain import NeuronState
-from spikecut.deploy.cost import Figure, estimate
-from spikecut.deploy.hardware import load_hardware
-from spikecut.deploy.placement import place
-from spikecut.deploy.trace import ExitReason, LayerEvents, RunTrace
-from spikecut.export.connectivity import fan_out
-from spikecut.export.geometry import conv_output_shape
-from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron, Shape, size
+from spikecut.deploy.backends.kernels.reference import NeuronState
+from spikecut.deploy.cost.estimate import Figure, estimate
+from spikecut.deploy.placement.hardware import load_hardware
+from spikecut.deploy.placement.place import place
+from spikecut.deploy.run_trace import ExitReason, LayerEvents, RunTrace
+from spikecut.export.network.connectivity import fan_out
+from spikecut.export.network.geometry import conv_output_shape
+from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron, Shape, size
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "cost_model.md"
 BEGIN = "<!-- validation: made by scripts/cost_validation.py, do not edit -->"

@@ -17,7 +17,7 @@ from neurobench.metrics.workload import ActivationSparsity, SynapticOperations
 from neurobench.models import TorchModel
 from torch import nn
 
-from spikecut.export.graph import IntegerLayer, IntegerNetwork, size
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork, size
 
 TARGET = Path(__file__).resolve().parent.parent / "tests" / "golden" / "neurobench.json"
 

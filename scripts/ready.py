@@ -14,20 +14,20 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from spikecut.deploy.backends.batched import run_batched
+from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.bundle import open_bundle
+from spikecut.deploy.cli.cutoff import calibrate_split
 from spikecut.deploy.cutoff.base import LabelledScores, exit_timesteps
-from spikecut.deploy.cutoff.oct import optimal_cutoff
-from spikecut.deploy.cutoff_commands import calibrate_split
-from spikecut.deploy.ready import EPSILON
-from spikecut.deploy.workflow import export_to_bundle
+from spikecut.deploy.cutoff.calibration.oct import optimal_cutoff
+from spikecut.deploy.pipeline.pretrained import EPSILON
+from spikecut.deploy.pipeline.run import export_to_bundle
 from spikecut.export.encode import encode
 from spikecut.models.checkpoint import load_checkpoint, round_weights, save_checkpoint
 from spikecut.models.data import FOLDER_VARIABLE, Dataset, load_dataset
-from spikecut.models.encoding import InputEncoding
 from spikecut.models.network import SpikingNetwork
-from spikecut.models.ready import FOLDER
-from spikecut.models.train import accuracy_per_timestep
+from spikecut.models.pretrained import FOLDER
+from spikecut.models.training.encoding import InputEncoding
+from spikecut.models.training.train import accuracy_per_timestep
 
 LARGEST = 2 * 1024 * 1024
 METHODS = {
@@ -116,7 +116,7 @@ def card(name: str, size: int, recipe: dict[str, Any], data: Dataset, floats: An
 
 
 def main() -> int:
-    """Write models/ready/NAME.safetensors and its card."""
+    """Write models/pretrained/NAME.safetensors and its card."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name")
     parser.add_argument("checkpoint", type=Path)

@@ -24,15 +24,15 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.deploy.cutoff.base import LabelledScores, exit_timesteps
-from spikecut.deploy.cutoff.calibrate import calibrate
-from spikecut.deploy.cutoff.oct import optimal_cutoff
+from spikecut.deploy.cutoff.calibration.calibrate import calibrate
+from spikecut.deploy.cutoff.calibration.oct import optimal_cutoff
 from spikecut.errors import Interrupted, SpikecutError
 from spikecut.models.checkpoint import save_checkpoint
 from spikecut.models.data import load_dataset
-from spikecut.models.encoding import InputEncoding
-from spikecut.models.loop import Session
-from spikecut.models.presets import preset_named
-from spikecut.models.train import scores_per_timestep, train
+from spikecut.models.training.encoding import InputEncoding
+from spikecut.models.training.presets import preset_named
+from spikecut.models.training.train import scores_per_timestep, train
+from spikecut.models.training.trainer import Session
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "reproduction"

@@ -1,8 +1,8 @@
-"""Write docs/supported.md from the registry in export/nir_support.py."""
+"""Write docs/supported.md from the registry in export/nir/support.py."""
 
 from pathlib import Path
 
-from spikecut.export.nir_support import matrix
+from spikecut.export.nir.support import matrix
 
 if __name__ == "__main__":
     (Path(__file__).resolve().parent.parent / "docs" / "supported.md").write_text(matrix(), encoding="utf-8")

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from spikecut.deploy.backends import run
     from spikecut.deploy.bundle import load
-    from spikecut.deploy.cost import estimate
-    from spikecut.deploy.cutoff.calibrate import calibrate
-    from spikecut.deploy.cutoff.oct import optimal_cutoff_timestep
-    from spikecut.deploy.relu_commands import convert
+    from spikecut.deploy.cost.estimate import estimate
+    from spikecut.deploy.cutoff.calibration.calibrate import calibrate
+    from spikecut.deploy.cutoff.calibration.oct import optimal_cutoff_timestep
+    from spikecut.deploy.pipeline.convert import convert
     from spikecut.export.encode import encode
 
 __version__ = "0.1.0"
@@ -27,12 +27,12 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "calibrate", "convert", "encode", "estimate", "load", "optimal_cutoff_timestep", "run"]
 
 _HOMES = {
-    "calibrate": "spikecut.deploy.cutoff.calibrate",
-    "convert": "spikecut.deploy.relu_commands",
+    "calibrate": "spikecut.deploy.cutoff.calibration.calibrate",
+    "convert": "spikecut.deploy.pipeline.convert",
     "encode": "spikecut.export.encode",
-    "estimate": "spikecut.deploy.cost",
+    "estimate": "spikecut.deploy.cost.estimate",
     "load": "spikecut.deploy.bundle",
-    "optimal_cutoff_timestep": "spikecut.deploy.cutoff.oct",
+    "optimal_cutoff_timestep": "spikecut.deploy.cutoff.calibration.oct",
     "run": "spikecut.deploy.backends",
 }
 

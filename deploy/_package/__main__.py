@@ -4,7 +4,7 @@ import signal
 import sys
 from typing import Any
 
-from spikecut.deploy.signals import ENDING
+from spikecut.signals import ENDING
 
 
 def main() -> None:
@@ -14,7 +14,7 @@ def main() -> None:
         signal.signal(number, _interrupt)
     try:
         try:
-            from spikecut.deploy.cli import main as command  # takes a moment
+            from spikecut.deploy.cli.main import main as command  # takes a moment
 
             command()
         finally:

@@ -4,10 +4,10 @@ from typing import Literal
 
 from spikecut.deploy.backends.base import RECORDS, LavaModels, Record
 from spikecut.deploy.cutoff.base import CutoffPolicy
-from spikecut.deploy.cutoff.calibrate import Calibration
-from spikecut.deploy.trace import Mode, RunTrace
+from spikecut.deploy.cutoff.calibration.calibrate import Calibration
+from spikecut.deploy.run_trace import Mode, RunTrace
 from spikecut.errors import InputError
-from spikecut.export.graph import IntegerNetwork, Integers
+from spikecut.export.network.layers import IntegerNetwork, Integers
 
 Backend = Literal["batched", "lava"]
 
@@ -46,11 +46,11 @@ def run(
     if backend == "batched":
         if (mode, lava_models) != ("isolated", "fast"):
             raise InputError("mode and lava_models are of backend='lava': the batched engine has no choice of either")
-        from spikecut.deploy.backends.batched import run_batched
+        from spikecut.deploy.backends.batched.engine import run_batched
 
         return run_batched(network, inputs, policy, record)
     if backend == "lava":
-        from spikecut.deploy.backends.lava_cpu import run_lava
+        from spikecut.deploy.backends.lava.cpu import run_lava
 
         return run_lava(network, inputs, policy, record, mode=mode, models=lava_models)
     raise InputError(f"backend {backend!r}: expected batched or lava")

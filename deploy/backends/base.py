@@ -6,11 +6,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.trace import LayerEvents
+from spikecut.deploy.run_trace import LayerEvents
 from spikecut.errors import DataError
-from spikecut.export.connectivity import fan_out, recurrent_fan_out
-from spikecut.export.graph import IntArray, IntegerNetwork, Integers, size
-from spikecut.export.skip import skip_paths
+from spikecut.export.network.connectivity import fan_out, recurrent_fan_out
+from spikecut.export.network.layers import IntArray, IntegerNetwork, Integers, size
+from spikecut.export.network.skip import skip_paths
 from spikecut.memory import check_memory
 
 Record = Literal["output", "events", "all"]

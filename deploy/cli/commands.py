@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from spikecut.deploy.bundle import Bundle, open_bundle
-from spikecut.deploy.console import progress_bar, say_split, stderr
+from spikecut.deploy.cli.output import progress_bar, say_split, stderr
 from spikecut.errors import CheckpointError, InputError
 from spikecut.export.manifest import BUNDLE, CUTOFF, Manifest
 from spikecut.files import reason, sha256
@@ -18,7 +18,7 @@ from spikecut.folders import check_folder
 from spikecut.models.data import Split
 
 if TYPE_CHECKING:
-    from spikecut.deploy.workflow import Run, RunOptions
+    from spikecut.deploy.pipeline.run import Run, RunOptions
     from spikecut.models.network import SpikingNetwork
 
 
@@ -47,13 +47,13 @@ def train_checkpoint(
     changes: fields of the preset, session: fields of models.loop.Session; None leaves what the preset says.
     start: a checkpoint, or zoo:NAME, whose weights are trained further.
     """
-    from spikecut.deploy.ready import checkpoint_of
-    from spikecut.deploy.workflow import write_summary
+    from spikecut.deploy.pipeline.pretrained import checkpoint_of
+    from spikecut.deploy.pipeline.run import write_summary
     from spikecut.models.checkpoint import save_checkpoint
     from spikecut.models.data import DEFAULT_FRAMES, load_dataset
-    from spikecut.models.loop import Session
-    from spikecut.models.presets import preset_for, preset_named
-    from spikecut.models.train import train
+    from spikecut.models.training.presets import preset_for, preset_named
+    from spikecut.models.training.train import train
+    from spikecut.models.training.trainer import Session
 
     given = {name: value for name, value in changes.items() if value is not None}
     named = preset_named(preset) if preset is not None else None
@@ -109,7 +109,7 @@ def _to_begin_with(checkpoint: Path, method: str) -> tuple["SpikingNetwork", dic
 
 def export_checkpoint(checkpoint: Path, out: Path, dataset: str | None, overwrite: bool) -> Result:
     """Write the bundle of a checkpoint."""
-    from spikecut.deploy.workflow import export_to_bundle
+    from spikecut.deploy.pipeline.run import export_to_bundle
     from spikecut.models.checkpoint import load_checkpoint
 
     dropped = check_bundle_target(out, overwrite)
@@ -129,10 +129,10 @@ def export_slayer(
     overwrite: bool,
 ) -> Result:
     """Write the bundle of a state dict of lava-dl's SLAYER blocks, which the spec describes."""
-    from spikecut.deploy.foreign import foreign_recipe
-    from spikecut.deploy.workflow import export_to_bundle
-    from spikecut.models.slayer_import import load_slayer
-    from spikecut.models.slayer_spec import read_spec
+    from spikecut.deploy.pipeline.export import foreign_recipe
+    from spikecut.deploy.pipeline.run import export_to_bundle
+    from spikecut.models.slayer.spec import read_spec
+    from spikecut.models.slayer.state_dict import load_slayer
     from spikecut.models.torch_files import read_tensors
 
     if dataset is None or horizon is None:
@@ -197,7 +197,7 @@ def manifest_tables(manifest: Manifest) -> list[RenderableType]:
 
 def verify_bundle(path: Path, samples: int | None, backend: str) -> tuple[Result, bool]:
     """Compare the engines with the golden twin; the table, and whether all integers are equal."""
-    from spikecut.deploy.verify import verify
+    from spikecut.deploy.verify.compare import verify
 
     if backend not in ("lava", "batched"):
         raise InputError(f"backend {backend!r}: expected lava or batched")
@@ -231,8 +231,8 @@ def run_command(
     detail: bool = False,
 ) -> Result:
     """Run the test split of a dataset on a bundle; detail: show where time and energy go, by layer and event."""
-    from spikecut.deploy.run_folder import RUN
-    from spikecut.deploy.workflow import run_bundle
+    from spikecut.deploy.pipeline.run import run_bundle
+    from spikecut.deploy.run.folder import RUN
     from spikecut.models.data import load_dataset
 
     bundle = open_bundle(path)
@@ -250,9 +250,9 @@ def run_command(
 def resume_command(out: Path, detail: bool = False) -> Result:
     """Go on with a run that broke off, from its finished samples."""
     from spikecut.deploy.cutoff.base import policy_from_dict
-    from spikecut.deploy.journal import partial_folder, read_request
-    from spikecut.deploy.run_folder import RUN
-    from spikecut.deploy.workflow import RunOptions, run_bundle
+    from spikecut.deploy.pipeline.run import RunOptions, run_bundle
+    from spikecut.deploy.run.folder import RUN
+    from spikecut.deploy.run.journal import partial_folder, read_request
     from spikecut.models.data import load_dataset
 
     request = read_request(out)
@@ -274,9 +274,9 @@ def resume_command(out: Path, detail: bool = False) -> Result:
 
 def _shown_run(bundle: Bundle, done: "Run", hardware: Sequence[str] | None, detail: bool) -> Result:
     """A run as tables: what came out, where it was placed, and what it would cost."""
-    from spikecut.deploy.cost_commands import show_costs, show_placements
+    from spikecut.deploy.cli.cost import show_costs, show_placements
+    from spikecut.deploy.cost.summary import chosen_hardware
     from spikecut.deploy.report.tables import demo_table
-    from spikecut.deploy.run_costs import chosen_hardware
 
     placements = show_placements(bundle.network, chosen_hardware(hardware))
     shown: list[RenderableType] = [demo_table([{**done.summary, "hardware": {}}])]

@@ -8,17 +8,17 @@ from typing import Any
 from rich.console import RenderableType
 from rich.table import Table
 
-from spikecut.deploy.backends.batched import run_batched
+from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.bundle import Bundle, load, open_bundle
-from spikecut.deploy.commands import Result
-from spikecut.deploy.hardware import Chip, Hardware, OperationProfile, hardware_names, load_hardware
-from spikecut.deploy.mesh import busy_at_rates_ns, mesh_text
-from spikecut.deploy.placement import LIMITED, Placement, check_capabilities, place
+from spikecut.deploy.cli.commands import Result
+from spikecut.deploy.cost.summary import RunCosts, chosen_hardware
+from spikecut.deploy.placement.hardware import Chip, Hardware, OperationProfile, hardware_names, load_hardware
+from spikecut.deploy.placement.mesh import busy_at_rates_ns, mesh_text
+from spikecut.deploy.placement.place import LIMITED, Placement, check_capabilities, place
 from spikecut.deploy.report.cost_tables import attribution_table, cost_table, cutoff_table, placement_summary
-from spikecut.deploy.run_costs import RunCosts, chosen_hardware
-from spikecut.deploy.trace import RunTrace
+from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import BundleError, CapabilityError
-from spikecut.export.graph import IntegerNetwork
+from spikecut.export.network.layers import IntegerNetwork
 
 
 @dataclass
@@ -89,7 +89,7 @@ def inspect_cost(
     horizon: T of a .net file of lava-dl, which does not tell it.
     The golden samples run to the horizon, and with the cutoff where the bundle is calibrated.
     """
-    from spikecut.deploy.evaluate import jsonable
+    from spikecut.deploy.run.summary import jsonable
 
     hardware = chosen_hardware(names)
     bundle = open_bundle(target) if target.is_dir() else None

@@ -10,14 +10,14 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from spikecut.deploy.bundle import Bundle, open_bundle
-from spikecut.deploy.commands import Result
-from spikecut.deploy.console import progress_bar, say_split
+from spikecut.deploy.cli.commands import Result
+from spikecut.deploy.cli.output import progress_bar, say_split
+from spikecut.deploy.cost.summary import chosen_hardware
 from spikecut.deploy.cutoff.base import LabelledScores, exit_timesteps
-from spikecut.deploy.cutoff.calibrate import Calibration, calibrate
-from spikecut.deploy.cutoff.sweep import EPSILONS, FORMAT, POLICIES, Sweep, SweepPoint, sweep, verdicts
-from spikecut.deploy.evaluate import installed_versions, jsonable
-from spikecut.deploy.hardware import Hardware
-from spikecut.deploy.run_costs import chosen_hardware
+from spikecut.deploy.cutoff.calibration.calibrate import Calibration, calibrate
+from spikecut.deploy.placement.hardware import Hardware
+from spikecut.deploy.run.summary import installed_versions, jsonable
+from spikecut.deploy.sweep.sweep import EPSILONS, FORMAT, POLICIES, Sweep, SweepPoint, sweep, verdicts
 from spikecut.errors import InputError
 from spikecut.folders import FolderKind, check_folder, replacing_folder
 from spikecut.models.data import Split
@@ -72,7 +72,7 @@ def calibrate_split(
     seed: int = 0,
 ) -> Calibration:
     """Calibrate on a held-out split with the batched engine, and write cutoff.json into the bundle."""
-    from spikecut.deploy.workflow import data_hash
+    from spikecut.deploy.pipeline.run import data_hash
 
     scores = scores_of_split(bundle, split, "scores of the calibration split")
     result = calibrate(scores, split.y, policy, epsilon, minimum_count, delta, seed)
@@ -82,8 +82,8 @@ def calibrate_split(
 
 def scores_of_split(bundle: Bundle, split: Split, what: str) -> Any:
     """Full-horizon scores int64 [T, N, classes] of a split."""
-    from spikecut.deploy.backends.batched import run_batched
-    from spikecut.deploy.workflow import check_labels
+    from spikecut.deploy.backends.batched.engine import run_batched
+    from spikecut.deploy.pipeline.run import check_labels
     from spikecut.export.encode import encode
 
     check_labels(bundle.network, split)
@@ -147,7 +147,7 @@ def sweep_bundle(
 
     policies, epsilons, hardware: None for all policies and hardware files that come with spikecut, and 50 values of ε.
     """
-    from spikecut.deploy.commands import first_samples
+    from spikecut.deploy.cli.commands import first_samples
     from spikecut.models.data import load_dataset
 
     bundle = open_bundle(path)
@@ -190,8 +190,8 @@ def run_sweep(
     hypothetical: bool = False,
 ) -> Sweep:
     """Run both splits to the horizon, and sweep over their scores."""
-    from spikecut.deploy.cutoff.sweep_costs import measure, stream_ratios
-    from spikecut.deploy.workflow import check_labels
+    from spikecut.deploy.pipeline.run import check_labels
+    from spikecut.deploy.sweep.costs import measure, stream_ratios
     from spikecut.export.encode import encode
 
     network = bundle.network

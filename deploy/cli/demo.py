@@ -9,19 +9,19 @@ from typing import Any
 from rich.console import Console
 
 from spikecut.deploy.bundle import open_bundle
-from spikecut.deploy.commands import verify_bundle
-from spikecut.deploy.console import stderr, stdout
-from spikecut.deploy.cutoff_commands import calibrate_split
-from spikecut.deploy.journal import JOURNAL
+from spikecut.deploy.cli.commands import verify_bundle
+from spikecut.deploy.cli.cutoff import calibrate_split
+from spikecut.deploy.cli.output import stderr, stdout
+from spikecut.deploy.pipeline.run import RunOptions, export_to_bundle, run_bundle, write_summary
 from spikecut.deploy.report.tables import demo_table
-from spikecut.deploy.run_folder import RUN
-from spikecut.deploy.workflow import RunOptions, export_to_bundle, run_bundle, write_summary
+from spikecut.deploy.run.folder import RUN
+from spikecut.deploy.run.journal import JOURNAL
 from spikecut.errors import InputError, SpikecutError
 from spikecut.export.manifest import BUNDLE
 from spikecut.folders import check_entries
 from spikecut.models.checkpoint import load_checkpoint, save_checkpoint
 from spikecut.models.data import Dataset, load_dataset
-from spikecut.models.train import train
+from spikecut.models.training.train import train
 
 HARDWARE = ("loihi1", "loihi2")
 MARK = "demo.json"

@@ -12,12 +12,12 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from spikecut.deploy.bundle import load, open_bundle
-from spikecut.deploy.commands import Result, export_checkpoint, export_slayer, manifest_tables
-from spikecut.deploy.cost_commands import inspect_cost
+from spikecut.deploy.cli.commands import Result, export_checkpoint, export_slayer, manifest_tables
+from spikecut.deploy.cli.cost import inspect_cost
 from spikecut.errors import InputError
-from spikecut.export.connectivity import fan_out, recurrent_fan_out
-from spikecut.export.gain import GAIN_UNITY
-from spikecut.export.graph import IntegerNetwork
+from spikecut.export.network.connectivity import fan_out, recurrent_fan_out
+from spikecut.export.network.gain import GAIN_UNITY
+from spikecut.export.network.layers import IntegerNetwork
 
 SHOWN_GAINS = 8
 CHECKPOINTS = (".safetensors", ".pt", ".pth")
@@ -62,7 +62,7 @@ def _exported(
         if slayer is not None:
             export_slayer(target, slayer, bundle, dataset, horizon, None, False)
         elif spec is not None:
-            from spikecut.deploy.relu_commands import TIMESTEPS, convert_command
+            from spikecut.deploy.pipeline.convert import TIMESTEPS, convert_command
 
             if dataset is None:
                 raise InputError("a ReLU network is balanced on samples: give --dataset")

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-import spikecut.deploy.cli_networks  # noqa: F401 (adds its commands)
-from spikecut.deploy.cli_common import (
+import spikecut.deploy.cli.networks  # noqa: F401 (adds its commands)
+from spikecut.deploy.cli.options import (
     Bundle,
     Data,
     Dataset,
@@ -23,7 +23,7 @@ from spikecut.deploy.cli_common import (
     print_json,
     report,
 )
-from spikecut.deploy.console import finish_streams, prepare_streams, visible
+from spikecut.deploy.cli.output import finish_streams, prepare_streams, visible
 from spikecut.errors import InputError, SpikecutError
 
 INTERRUPTED = 130
@@ -50,7 +50,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Train, export, verify, calibrate and run two networks on handwritten digits, on Lava's simulator."""
-    from spikecut.deploy.demo import run_demo
+    from spikecut.deploy.cli.demo import run_demo
 
     summaries = run_demo(out, seed, backend, quiet=as_json)
     if as_json:
@@ -66,7 +66,7 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Compare the golden twin, the batched engine and Lava, integer by integer; exit 1 where they part."""
-    from spikecut.deploy.commands import verify_bundle
+    from spikecut.deploy.cli.commands import verify_bundle
 
     result, passed = verify_bundle(bundle, samples, backend)
     report(result, as_json)
@@ -90,7 +90,7 @@ def calibrate(
     as_json: Json = False,
 ) -> None:
     """Find the cutoff's thresholds on the calibration split, and write cutoff.json into the bundle."""
-    from spikecut.deploy.cutoff_commands import calibrate_policy
+    from spikecut.deploy.cli.cutoff import calibrate_policy
 
     result = calibrate_policy(bundle, dataset, policy, epsilon, guarantee, delta, minimum_count, seed)
     report(result, as_json)
@@ -116,8 +116,8 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run the test split, halted by the cutoff; estimate latency and energy per sample."""
-    from spikecut.deploy.commands import resume_command, run_command
-    from spikecut.deploy.workflow import RunOptions
+    from spikecut.deploy.cli.commands import resume_command, run_command
+    from spikecut.deploy.pipeline.run import RunOptions
 
     if resume is not None:
         if bundle is not None or dataset is not None or out is not None:
@@ -148,7 +148,7 @@ def sweep(
     as_json: Json = False,
 ) -> None:
     """Every cutoff policy over ε: fitted on the calibration split, measured on the test split."""
-    from spikecut.deploy.cutoff_commands import sweep_bundle
+    from spikecut.deploy.cli.cutoff import sweep_bundle
 
     result = sweep_bundle(bundle, dataset, out, policy, epsilon, hardware, hypothetical, samples, overwrite)
     report(result, as_json)
@@ -157,7 +157,7 @@ def sweep(
 @app.command()
 def zoo(name: Annotated[str | None, typer.Argument(help="One of the names; all without.")] = None) -> None:
     """List the ready checkpoints, or show the card of one."""
-    from spikecut.models.ready import ready_card, ready_names
+    from spikecut.models.pretrained import ready_card, ready_names
 
     typer.echo(
         "\n".join(f"zoo:{each}" for each in ready_names()) if name is None else ready_card(name.removeprefix("zoo:"))
@@ -170,7 +170,7 @@ def hardware(
     as_json: Json = False,
 ) -> None:
     """List the hardware files, or explain one: every number with its source."""
-    from spikecut.deploy.cost_commands import describe_hardware
+    from spikecut.deploy.cli.cost import describe_hardware
 
     report(describe_hardware(name), as_json)
 

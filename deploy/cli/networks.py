@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from spikecut.deploy.cli_common import (
+from spikecut.deploy.cli.options import (
     MOST_TIMESTEPS,
     OWN,
     Data,
@@ -95,7 +95,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a network and write its checkpoint."""
-    from spikecut.deploy.commands import train_checkpoint
+    from spikecut.deploy.cli.commands import train_checkpoint
 
     changes = {
         "arch": arch,
@@ -156,7 +156,7 @@ def export(
     if slayer is not None:
         if strict or any(value is not None for value in (to, dt, framework, reset, reset_order)):
             raise InputError("--slayer goes with --dataset, --horizon and --encoding; it is exact as it is")
-        from spikecut.deploy.commands import export_slayer
+        from spikecut.deploy.cli.commands import export_slayer
 
         report(export_slayer(source, slayer, out, dataset, horizon, encoding, overwrite), as_json)
         return
@@ -169,19 +169,19 @@ def export(
     if to is not None:
         if to != "nir":
             raise InputError(f"--to {to!r}: expected nir")
-        from spikecut.deploy.nir_commands import write_bundle_as_nir
+        from spikecut.deploy.cli.nir import write_bundle_as_nir
 
         report(write_bundle_as_nir(source, out, overwrite), as_json)
         return
     if source.suffix == ".nir":
-        from spikecut.deploy.nir_commands import export_nir
-        from spikecut.export.nir_time import discretisation
+        from spikecut.deploy.cli.nir import export_nir
+        from spikecut.export.nir.discretisation import discretisation
 
         time = discretisation(framework, dt, reset, reset_order)
         report(export_nir(source, out, dataset, horizon, time, encoding, strict, overwrite), as_json)
         return
-    from spikecut.deploy.commands import export_checkpoint
-    from spikecut.deploy.ready import checkpoint_of
+    from spikecut.deploy.cli.commands import export_checkpoint
+    from spikecut.deploy.pipeline.pretrained import checkpoint_of
 
     report(export_checkpoint(checkpoint_of(source), out, dataset, overwrite), as_json)
 
@@ -201,7 +201,7 @@ def convert(
     as_json: Json = False,
 ) -> None:
     """Turn a plain ReLU network into a spiking one by threshold balancing, and write its bundle."""
-    from spikecut.deploy.relu_commands import convert_command
+    from spikecut.deploy.pipeline.convert import convert_command
 
     report(convert_command(weights, spec, out, dataset, timesteps, percentile, overwrite), as_json)
 
@@ -234,7 +234,7 @@ def inspect(
     A checkpoint or a state dict is exported into a temporary folder for it: what export refuses is refused here.
     """
     if target.suffix == ".nir":
-        from spikecut.export.nir_write import holds_integers
+        from spikecut.export.nir.write import holds_integers
 
         if not holds_integers(target):
             if hypothetical or any(given is not None for given in (hardware, horizon, dataset, slayer, spec)):
@@ -242,13 +242,13 @@ def inspect(
                     "a .nir file of another tool is shown node by node: leave out --hardware, --hypothetical, "
                     "--horizon, --dataset, --slayer and --spec"
                 )
-            from spikecut.deploy.nir_commands import inspect_nir
-            from spikecut.export.nir_time import discretisation
+            from spikecut.deploy.cli.nir import inspect_nir
+            from spikecut.export.nir.discretisation import discretisation
 
             report(inspect_nir(target, discretisation(framework, dt, reset, reset_order)), as_json)
             return
     if any(given is not None for given in (dt, framework, reset, reset_order)):
         raise InputError("--dt, --framework, --reset and --reset-order are of .nir files that another tool wrote")
-    from spikecut.deploy.inspect_commands import inspect_target
+    from spikecut.deploy.cli.inspect import inspect_target
 
     report(inspect_target(target, hardware, hypothetical, horizon, dataset, slayer, spec), as_json)

@@ -8,11 +8,11 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from spikecut.deploy.bundle import open_bundle
-from spikecut.deploy.commands import Result, check_bundle_target, check_file, manifest_tables
+from spikecut.deploy.cli.commands import Result, check_bundle_target, check_file, manifest_tables
 from spikecut.errors import BundleError, InputError
-from spikecut.export.nir import Imported, read_nir
-from spikecut.export.nir_time import Discretisation
-from spikecut.export.nir_write import holds_integers, write_nir
+from spikecut.export.nir.discretisation import Discretisation
+from spikecut.export.nir.read import Imported, read_nir
+from spikecut.export.nir.write import holds_integers, write_nir
 from spikecut.files import sha256
 
 
@@ -32,7 +32,7 @@ def export_nir(
     ------
     InputError: no dataset or horizon. ExportError: a node is refused, or, with strict, approximated.
     """
-    from spikecut.deploy.foreign import import_to_bundle
+    from spikecut.deploy.pipeline.export import import_to_bundle
 
     if dataset is None or horizon is None:
         raise InputError("a NIR file names neither data nor horizon: give --dataset and --horizon")

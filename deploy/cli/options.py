@@ -28,7 +28,7 @@ def named_bundle(path: Path | None) -> Path | None:
     """A bundle as it is named, or that of zoo:NAME."""
     if path is None or not str(path).startswith("zoo:"):
         return path
-    from spikecut.deploy.ready import bundle_of
+    from spikecut.deploy.pipeline.pretrained import bundle_of
 
     return bundle_of(path)
 
@@ -70,7 +70,7 @@ def report(result: Any, as_json: bool) -> None:
     if as_json:
         print_json(result.data)
         return
-    from spikecut.deploy.console import stdout
+    from spikecut.deploy.cli.output import stdout
 
     console = stdout()
     for part in result.shown:

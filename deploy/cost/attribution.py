@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.cost import NANO, PICO, as_chip, placed, static_energy_pj
-from spikecut.deploy.hardware import Edge, Hardware
-from spikecut.deploy.placement import Placement
-from spikecut.deploy.pricing import EDGES, EVENTS, Pricer, barrier_ns, evidence, nulls
-from spikecut.deploy.trace import RunTrace
-from spikecut.deploy.traffic import Counts, check_events
+from spikecut.deploy.cost.estimate import NANO, PICO, as_chip, placed, static_energy_pj
+from spikecut.deploy.cost.pricing import EDGES, EVENTS, Pricer, barrier_ns, evidence, nulls
+from spikecut.deploy.cost.traffic import Counts, check_events
+from spikecut.deploy.placement.hardware import Edge, Hardware
+from spikecut.deploy.placement.place import Placement
+from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import InputError
-from spikecut.export.graph import IntArray
+from spikecut.export.network.layers import IntArray
 
 FloatArray = npt.NDArray[np.float64]
 PHASES = ("lead-in", "used", "overrun")

@@ -19,15 +19,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.hardware import Chip, Edge, Hardware, OperationProfile, Quantity, load_hardware
-from spikecut.deploy.operations import input_skip_operations, own_operations
-from spikecut.deploy.placement import Placement, check_capabilities, place
-from spikecut.deploy.pricing import EDGES, EVENTS, Gatherer, Pricer, evidence, nulls, words
-from spikecut.deploy.trace import ExitReason, RunTrace
-from spikecut.deploy.traffic import Counts, check_events
+from spikecut.deploy.cost.operations import input_skip_operations, own_operations
+from spikecut.deploy.cost.pricing import EDGES, EVENTS, Gatherer, Pricer, evidence, nulls, words
+from spikecut.deploy.cost.traffic import Counts, check_events
+from spikecut.deploy.placement.hardware import Chip, Edge, Hardware, OperationProfile, Quantity, load_hardware
+from spikecut.deploy.placement.place import Placement, check_capabilities, place
+from spikecut.deploy.run_trace import ExitReason, RunTrace
 from spikecut.errors import CapabilityError, HardwareConfigError, InputError
-from spikecut.export.graph import IntArray
-from spikecut.export.skip import skip_paths
+from spikecut.export.network.layers import IntArray
+from spikecut.export.network.skip import skip_paths
 
 FloatArray = npt.NDArray[np.float64]
 PICO = 1e12

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from spikecut.deploy.cost import Band, CostEstimate, estimate
-from spikecut.deploy.hardware import Chip, Hardware
-from spikecut.deploy.placement import Placement
-from spikecut.deploy.trace import ExitReason, RunTrace
+from spikecut.deploy.cost.estimate import Band, CostEstimate, estimate
+from spikecut.deploy.placement.hardware import Chip, Hardware
+from spikecut.deploy.placement.place import Placement
+from spikecut.deploy.run_trace import ExitReason, RunTrace
 from spikecut.errors import InputError
-from spikecut.export.graph import IntArray
+from spikecut.export.network.layers import IntArray
 
 BANDS = ("latency_s", "dynamic_energy_j", "static_energy_j", "energy_j")
 

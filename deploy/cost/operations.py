@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from spikecut.deploy.trace import RunTrace
-from spikecut.export.connectivity import fan_out, recurrent_fan_out
-from spikecut.export.graph import IntArray
-from spikecut.export.skip import skip_paths
+from spikecut.deploy.run_trace import RunTrace
+from spikecut.export.network.connectivity import fan_out, recurrent_fan_out
+from spikecut.export.network.layers import IntArray
+from spikecut.export.network.skip import skip_paths
 
 
 def own_operations(trace: RunTrace) -> tuple[IntArray, tuple[str, ...]]:

@@ -7,10 +7,10 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.hardware import Barrier, Chip, Edge, Quantity
-from spikecut.deploy.placement import Placement
-from spikecut.deploy.trace import RunTrace
-from spikecut.deploy.traffic import Counts, Messages, Route, relayed, routes_of
+from spikecut.deploy.cost.traffic import Counts, Messages, Route, relayed, routes_of
+from spikecut.deploy.placement.hardware import Barrier, Chip, Edge, Quantity
+from spikecut.deploy.placement.place import Placement
+from spikecut.deploy.run_trace import RunTrace
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]

@@ -6,14 +6,14 @@ from types import MappingProxyType
 
 import numpy as np
 
-from spikecut.deploy.cost import NANO, PICO, Band, CostEstimate
-from spikecut.deploy.halted import delays_of
-from spikecut.deploy.hardware import Chip
-from spikecut.deploy.pricing import EDGES
-from spikecut.deploy.streaming_cost import StreamEstimate, stream
-from spikecut.deploy.trace import RunTrace
+from spikecut.deploy.cost.estimate import NANO, PICO, Band, CostEstimate
+from spikecut.deploy.cost.halted import delays_of
+from spikecut.deploy.cost.pricing import EDGES
+from spikecut.deploy.cost.streaming import StreamEstimate, stream
+from spikecut.deploy.placement.hardware import Chip
+from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import InputError
-from spikecut.export.graph import IntArray
+from spikecut.export.network.layers import IntArray
 
 SHOWN = 10
 """Samples that a note names; `dearer` holds all."""

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.cost import NANO, PICO, Figure, static_energy_pj
-from spikecut.deploy.hardware import Chip, Edge
-from spikecut.deploy.placement import Placement
-from spikecut.deploy.pricing import EDGES, EVENTS, Pricer
-from spikecut.deploy.trace import RunTrace
-from spikecut.deploy.traffic import Counts
+from spikecut.deploy.cost.estimate import NANO, PICO, Figure, static_energy_pj
+from spikecut.deploy.cost.pricing import EDGES, EVENTS, Pricer
+from spikecut.deploy.cost.traffic import Counts
+from spikecut.deploy.placement.hardware import Chip, Edge
+from spikecut.deploy.placement.place import Placement
+from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import InputError
-from spikecut.export.graph import IntArray
+from spikecut.export.network.layers import IntArray
 
 FloatArray = npt.NDArray[np.float64]
 RECEIVED = np.array([name in ("axon_in", "synapse") for name in EVENTS])

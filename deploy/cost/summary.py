@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from spikecut.deploy.attribution import Attribution, CutoffAttribution, Walk, attribute_cutoff, attribution
-from spikecut.deploy.cost import ChipCosts, CostEstimate, OperationCosts, costs_of
-from spikecut.deploy.halted import delays_of, halted, widened
-from spikecut.deploy.hardware import Hardware, hardware_names, load_hardware
+from spikecut.deploy.cost.attribution import Attribution, CutoffAttribution, Walk, attribute_cutoff, attribution
+from spikecut.deploy.cost.estimate import ChipCosts, CostEstimate, OperationCosts, costs_of
+from spikecut.deploy.cost.halted import delays_of, halted, widened
+from spikecut.deploy.cost.savings import Savings, savings
+from spikecut.deploy.cost.streaming import Stream
+from spikecut.deploy.placement.hardware import Hardware, hardware_names, load_hardware
 from spikecut.deploy.report.cost_tables import attribution_summary, cost_summary
-from spikecut.deploy.savings import Savings, savings
-from spikecut.deploy.streaming_cost import Stream
-from spikecut.deploy.trace import RunTrace, lengthened
+from spikecut.deploy.run_trace import RunTrace, lengthened
 from spikecut.errors import CapabilityError
 
 Costs = ChipCosts | OperationCosts

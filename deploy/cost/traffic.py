@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from spikecut.deploy.partition import synapse_format
-from spikecut.deploy.placement import LayerPlacement, Placement, fan_out_per_core, recurrent_fan_out_per_core
-from spikecut.deploy.trace import LayerEvents, RunTrace
+from spikecut.deploy.placement.partition import synapse_format
+from spikecut.deploy.placement.place import LayerPlacement, Placement, fan_out_per_core, recurrent_fan_out_per_core
+from spikecut.deploy.run_trace import LayerEvents, RunTrace
 from spikecut.errors import InputError
-from spikecut.export.graph import IntArray, IntegerLayer, IntegerNetwork
-from spikecut.export.skip import Path, Skip, skip_paths
+from spikecut.export.network.layers import IntArray, IntegerLayer, IntegerNetwork
+from spikecut.export.network.skip import Path, Skip, skip_paths
 
 FloatArray = npt.NDArray[np.float64]
 

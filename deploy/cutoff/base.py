@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.trace import ExitReason
+from spikecut.deploy.run_trace import ExitReason
 from spikecut.errors import InputError
 
 IntArray = npt.NDArray[np.int64]

@@ -18,7 +18,7 @@ import numpy as np
 
 from spikecut.deploy.cutoff.base import BoolArray, CutoffPolicy, IntArray
 from spikecut.errors import InputError
-from spikecut.export.graph import IntegerNetwork
+from spikecut.export.network.layers import IntegerNetwork
 
 NOTHING = -1
 """The announced class before there is one."""

@@ -9,10 +9,10 @@ import numpy as np
 from rich.console import RenderableType
 from rich.table import Table
 
-from spikecut.deploy.backends.batched import run_batched
+from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.bundle import open_bundle
-from spikecut.deploy.commands import Result, check_bundle_target, manifest_tables
-from spikecut.deploy.console import progress_bar
+from spikecut.deploy.cli.commands import Result, check_bundle_target, manifest_tables
+from spikecut.deploy.cli.output import progress_bar
 from spikecut.errors import InputError
 from spikecut.export.encode import encode
 from spikecut.files import sha256
@@ -20,8 +20,8 @@ from spikecut.files import sha256
 if TYPE_CHECKING:
     from torch import nn
 
-    from spikecut.export.relu import Converted
-    from spikecut.models.relu import ReluNetwork
+    from spikecut.export.importers.relu import Converted
+    from spikecut.models.relu.network import ReluNetwork
 
 PERCENTILE = 99.0
 TIMESTEPS = 16
@@ -63,7 +63,7 @@ def convert_command(
     ------
     InputError, ExportError: files, layers or samples that do not fit; see export.relu.
     """
-    from spikecut.export.relu import read_relu
+    from spikecut.export.importers.relu import read_relu
 
     dropped = check_bundle_target(out, overwrite)
     network = read_relu(weights, spec)
@@ -104,10 +104,10 @@ def _convert(
     source: dict[str, str],
     dropped: Sequence[str] = (),
 ) -> Result:
-    from spikecut.deploy.foreign import convert_to_bundle
-    from spikecut.deploy.workflow import stills, write_summary
-    from spikecut.export.pipeline import MAXIMUM_HORIZON
-    from spikecut.export.relu import convert_relu
+    from spikecut.deploy.pipeline.export import convert_to_bundle
+    from spikecut.deploy.pipeline.run import stills, write_summary
+    from spikecut.export.importers.relu import convert_relu
+    from spikecut.export.write_bundle import MAXIMUM_HORIZON
 
     if not 1 <= timesteps <= MAXIMUM_HORIZON:
         raise InputError(f"--timesteps {timesteps}: expected 1 to {MAXIMUM_HORIZON}")

@@ -5,17 +5,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spikecut.deploy.evaluate import jsonable
-from spikecut.deploy.workflow import export_to_bundle, stills
+from spikecut.deploy.pipeline.run import export_to_bundle, stills
+from spikecut.deploy.run.summary import jsonable
 from spikecut.errors import DataError, InputError
 from spikecut.export.manifest import Manifest
 from spikecut.models.data import Dataset, load_dataset
-from spikecut.models.encoding import encoding_for
 from spikecut.models.network import SpikingNetwork
+from spikecut.models.training.encoding import encoding_for
 
 if TYPE_CHECKING:
-    from spikecut.export.nir import Imported
-    from spikecut.export.relu import Converted
+    from spikecut.export.importers.relu import Converted
+    from spikecut.export.nir.read import Imported
 
 
 def import_to_bundle(
@@ -100,7 +100,7 @@ def convert_to_bundle(
 
     Raises DataError for samples or classes that do not fit the network, and what export_network raises.
     """
-    from spikecut.export.measure import integrate_fire_ranges
+    from spikecut.export.quantise.measure import integrate_fire_ranges
 
     data = matching_data(stills(dataset), dataset, converted.network)
     fields = asdict(encoding_for("direct", data.train, 0))

@@ -5,10 +5,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from spikecut.deploy.console import stderr
+from spikecut.deploy.cli.output import stderr
 from spikecut.errors import InputError
 from spikecut.files import reason, sha256
-from spikecut.models.ready import ready_checkpoint
+from spikecut.models.pretrained import ready_checkpoint
 
 PREFIX = "zoo:"
 EPSILON = 0.01
@@ -59,8 +59,8 @@ def bundle_of(path: Path) -> Path:
 
 def _make(checkpoint: Path, bundle: Path) -> None:
     from spikecut.deploy.bundle import open_bundle
-    from spikecut.deploy.cutoff_commands import calibrate_split
-    from spikecut.deploy.workflow import export_to_bundle
+    from spikecut.deploy.cli.cutoff import calibrate_split
+    from spikecut.deploy.pipeline.run import export_to_bundle
     from spikecut.models.checkpoint import load_checkpoint
     from spikecut.models.data import load_dataset
 

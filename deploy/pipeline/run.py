@@ -10,28 +10,28 @@ from typing import Any, get_args
 
 import numpy as np
 
-from spikecut.deploy.backends import loihi2
 from spikecut.deploy.backends.base import LavaModels
-from spikecut.deploy.backends.batched import run_batched
-from spikecut.deploy.backends.plain import measure_ranges
+from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.backends.kernels.reference import measure_ranges
+from spikecut.deploy.backends.lava import loihi2
 from spikecut.deploy.bundle import Bundle
-from spikecut.deploy.console import progress_bar, say_split
-from spikecut.deploy.cost import as_chip
+from spikecut.deploy.cli.output import progress_bar, say_split
+from spikecut.deploy.cost.estimate import as_chip
+from spikecut.deploy.cost.summary import GatheredCosts, RunCosts, chosen_hardware
 from spikecut.deploy.cutoff.base import CutoffPolicy
-from spikecut.deploy.evaluate import Evaluation, jsonable, sample_table, summarise
-from spikecut.deploy.hardware import Hardware, file_stems
-from spikecut.deploy.journal import Journal, RunRequest, read_request
-from spikecut.deploy.neurobench import NeuroBenchCounts
-from spikecut.deploy.replay import replayed, sample_with_messages
-from spikecut.deploy.run_costs import GatheredCosts, RunCosts, chosen_hardware
-from spikecut.deploy.run_folder import write_run
-from spikecut.deploy.trace import ExitReason, Mode, RunTrace, joined
+from spikecut.deploy.placement.hardware import Hardware, file_stems
+from spikecut.deploy.run.folder import write_run
+from spikecut.deploy.run.journal import Journal, RunRequest, read_request
+from spikecut.deploy.run.neurobench import NeuroBenchCounts
+from spikecut.deploy.run.replay import replayed, sample_with_messages
+from spikecut.deploy.run.summary import Evaluation, jsonable, sample_table, summarise
+from spikecut.deploy.run_trace import ExitReason, Mode, RunTrace, joined
 from spikecut.errors import DataError, InputError, Interrupted, SpikecutError
 from spikecut.export.encode import encode
-from spikecut.export.graph import Floats, IntegerNetwork, Integers
-from spikecut.export.headroom import Ranges
 from spikecut.export.manifest import Manifest
-from spikecut.export.pipeline import export_network, recipe_horizon
+from spikecut.export.network.layers import Floats, IntegerNetwork, Integers
+from spikecut.export.quantise.headroom import Ranges
+from spikecut.export.write_bundle import export_network, recipe_horizon
 from spikecut.files import reason, write_text
 from spikecut.models.data import Dataset, Split, load_dataset
 from spikecut.models.network import SpikingNetwork
@@ -173,7 +173,7 @@ def _run_once(
     with progress_bar(f"{bundle.network.name} on {options.backend}, {what}", inputs.shape[1]) as advance:
         if options.backend == "batched":
             return run_batched(bundle.network, inputs, policy, record="events", progress=advance)
-        from spikecut.deploy.backends.lava_cpu import lava_parts
+        from spikecut.deploy.backends.lava.cpu import lava_parts
 
         earlier = [] if journal is None else journal.read(name)
         done = sum(part.samples for part in earlier)

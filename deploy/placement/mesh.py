@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spikecut.deploy.hardware import Chip
-from spikecut.deploy.partition import mean_load, worst_load
-from spikecut.deploy.placement import FloatArray, Placement, Rates, fan_out_per_core
-from spikecut.export.graph import IntegerNetwork
-from spikecut.export.skip import Synapse, skip_paths
+from spikecut.deploy.placement.hardware import Chip
+from spikecut.deploy.placement.partition import mean_load, worst_load
+from spikecut.deploy.placement.place import FloatArray, Placement, Rates, fan_out_per_core
+from spikecut.export.network.layers import IntegerNetwork
+from spikecut.export.network.skip import Synapse, skip_paths
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 IDLE = "·"

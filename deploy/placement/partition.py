@@ -12,11 +12,11 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.hardware import Chip, Count, Limits
+from spikecut.deploy.placement.hardware import Chip, Count, Limits
 from spikecut.errors import CapabilityError
-from spikecut.export.connectivity import gather_index
-from spikecut.export.graph import IntArray, IntegerLayer, size
-from spikecut.export.skip import Synapse
+from spikecut.export.network.connectivity import gather_index
+from spikecut.export.network.layers import IntArray, IntegerLayer, size
+from spikecut.export.network.skip import Synapse
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.hardware import Chip, Hardware, Limits
-from spikecut.deploy.partition import (
+from spikecut.deploy.placement.hardware import Chip, Hardware, Limits
+from spikecut.deploy.placement.partition import (
     BISECTIONS,
     LIMITED,
     TOLERANCE,
@@ -27,10 +27,10 @@ from spikecut.deploy.partition import (
     worst_load,
 )
 from spikecut.errors import CapabilityError, InputError
-from spikecut.export.connectivity import gather_index
-from spikecut.export.graph import IntArray, IntegerLayer, IntegerNetwork, size
-from spikecut.export.ranges import MAXIMUM_DELAY
-from spikecut.export.skip import Synapse, skip_paths
+from spikecut.export.network.connectivity import gather_index
+from spikecut.export.network.layers import IntArray, IntegerLayer, IntegerNetwork, size
+from spikecut.export.network.ranges import MAXIMUM_DELAY
+from spikecut.export.network.skip import Synapse, skip_paths
 
 __all__ = [
     "LIMITED",

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from spikecut.deploy.attribution import Attribution, CutoffAttribution, Shares
-from spikecut.deploy.cost import Band, CostEstimate, Figure
-from spikecut.deploy.placement import FloatArray, Placement
-from spikecut.deploy.pricing import EVENTS, words
+from spikecut.deploy.cost.attribution import Attribution, CutoffAttribution, Shares
+from spikecut.deploy.cost.estimate import Band, CostEstimate, Figure
+from spikecut.deploy.cost.pricing import EVENTS, words
+from spikecut.deploy.placement.place import FloatArray, Placement
 from spikecut.deploy.report.tables import UNKNOWN, band_text, quantity
 
 MEASURES = (

@@ -16,8 +16,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from spikecut.deploy.cutoff.oct import checked_labels
-from spikecut.deploy.trace import ExitReason, LayerEvents, RunTrace
+from spikecut.deploy.cutoff.calibration.oct import checked_labels
+from spikecut.deploy.run_trace import ExitReason, LayerEvents, RunTrace
 from spikecut.errors import InputError
 from spikecut.files import reason, write_bytes
 

@@ -5,9 +5,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from spikecut.deploy.cutoff.sweep import MEASURES, Sweep, SweepPoint
-from spikecut.deploy.hardware import file_stems
+from spikecut.deploy.placement.hardware import file_stems
 from spikecut.deploy.report.plots import BLUE, GREY, ORANGE, SKY, VERMILION
+from spikecut.deploy.sweep.sweep import MEASURES, Sweep, SweepPoint
 from spikecut.errors import InputError
 
 GREEN, PURPLE = "#009E73", "#CC79A7"

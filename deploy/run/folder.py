@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from spikecut.deploy.evaluate import FORMAT, jsonable
+from spikecut.deploy.run.summary import FORMAT, jsonable
 from spikecut.errors import InputError
 from spikecut.folders import FolderKind, replacing_folder
 

@@ -21,10 +21,10 @@ import h5py
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from spikecut.deploy.trace import ExitReason, LayerEvents, RunTrace, joined
+from spikecut.deploy.run_trace import ExitReason, LayerEvents, RunTrace, joined
 from spikecut.errors import BundleError, InputError
-from spikecut.export.graph import IntegerNetwork
 from spikecut.export.hdf5 import MAXIMUM_BYTES, open_hdf5, packed, read_array, read_floats
+from spikecut.export.network.layers import IntegerNetwork
 from spikecut.files import read_bytes, reason, write_bytes, write_text
 from spikecut.folders import HALF_WRITTEN, check_entries
 

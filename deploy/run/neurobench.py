@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spikecut.deploy.trace import RunTrace
+from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import InputError
-from spikecut.export.connectivity import fan_out, gather_index, recurrent_fan_out
-from spikecut.export.graph import IntArray, IntegerLayer, IntegerNetwork, size
-from spikecut.export.skip import Synapse, skip_paths
+from spikecut.export.network.connectivity import fan_out, gather_index, recurrent_fan_out
+from spikecut.export.network.layers import IntArray, IntegerLayer, IntegerNetwork, size
+from spikecut.export.network.skip import Synapse, skip_paths
 
 WEIGHT_BYTES = 1
 STATE_BYTES = 3

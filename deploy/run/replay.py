@@ -11,12 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from spikecut.deploy.backends.base import raster_bytes
-from spikecut.deploy.backends.batched import run_batched
+from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.cost.halted import halted
 from spikecut.deploy.cutoff.base import CutoffPolicy
-from spikecut.deploy.halted import halted
-from spikecut.deploy.trace import LayerEvents, RunTrace, lengthened
+from spikecut.deploy.run_trace import LayerEvents, RunTrace, lengthened
 from spikecut.errors import BackendError
-from spikecut.export.graph import IntegerNetwork, Integers
+from spikecut.export.network.layers import IntegerNetwork, Integers
 
 PART_BYTES = 2**27
 """What the messages of one part may take; several copies are made of them."""

@@ -1,6 +1,6 @@
 """From a run to its table and its summary.
 
-Latency and energy come from `deploy/cost.py` and are estimates; this module only sets them beside what the run counted.
+Latency and energy come from deploy/cost/ and are estimates; this module only sets them beside what the run counted.
 """
 
 import json
@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from spikecut.deploy.cutoff.oct import checked_labels, optimal_cutoff_timestep
-from spikecut.deploy.trace import ExitReason, RunTrace
+from spikecut.deploy.cutoff.calibration.oct import checked_labels, optimal_cutoff_timestep
+from spikecut.deploy.run_trace import ExitReason, RunTrace
 from spikecut.errors import InputError
 
 IntArray = npt.NDArray[np.int64]
@@ -47,7 +47,7 @@ class Band(Protocol):
 
 
 class Estimate(Protocol):
-    """What deploy/cost.py says of N samples on one hardware."""
+    """What deploy/cost/estimate.py says of N samples on one hardware."""
 
     @property
     def latency_s(self) -> Band:
@@ -172,7 +172,7 @@ def summarise(
     ----------
     full: the same samples run without cutoff; without it `accuracy_full` and `optimal_cutoff` are null.
     halted: whether the run had a policy; without one `accuracy_cutoff` is null, and the run itself is the full one.
-    savings: what `spikecut.deploy.savings.savings` gives, or a dictionary like it: "naive", "isolated" and "streaming",
+    savings: what deploy/cost/savings.py gives, or a dictionary like it: "naive", "isolated" and "streaming",
         each {"steps": number} and per hardware {"latency" | "energy": number, or value with low and high, or None}.
     details: hardware name → all that is to be said of its estimate; without it the means and their bands.
     neurobench: NeuroBench's metrics under their own keys.

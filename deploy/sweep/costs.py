@@ -10,20 +10,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from spikecut.deploy.backends.base import Record
-from spikecut.deploy.backends.batched import run_batched
-from spikecut.deploy.cost import Band, estimate
+from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.cost.estimate import Band, estimate
+from spikecut.deploy.cost.halted import delays_of, halted
+from spikecut.deploy.cost.pricing import Pricer
+from spikecut.deploy.cost.streaming import Stream
+from spikecut.deploy.cost.traffic import routes_of
 from spikecut.deploy.cutoff.base import IntArray
-from spikecut.deploy.cutoff.sweep import ExitCosts, FloatArray
-from spikecut.deploy.halted import delays_of, halted
-from spikecut.deploy.hardware import Chip, Hardware
-from spikecut.deploy.placement import place
-from spikecut.deploy.pricing import Pricer
-from spikecut.deploy.replay import samples_at_once
-from spikecut.deploy.streaming_cost import Stream
-from spikecut.deploy.trace import RunTrace
-from spikecut.deploy.traffic import routes_of
+from spikecut.deploy.placement.hardware import Chip, Hardware
+from spikecut.deploy.placement.place import place
+from spikecut.deploy.run.replay import samples_at_once
+from spikecut.deploy.run_trace import RunTrace
+from spikecut.deploy.sweep.sweep import ExitCosts, FloatArray
 from spikecut.errors import CapabilityError, InputError
-from spikecut.export.graph import IntegerNetwork, Integers
+from spikecut.export.network.layers import IntegerNetwork, Integers
 
 
 @dataclass(frozen=True)

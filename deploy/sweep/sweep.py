@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.deploy.cutoff.base import CutoffPolicy, IntArray, LabelledScores, policy_class
-from spikecut.deploy.cutoff.intervals import share_interval
-from spikecut.deploy.cutoff.oct import Distance, OptimalCutoff, optimal_cutoff
+from spikecut.deploy.cutoff.calibration.intervals import share_interval
+from spikecut.deploy.cutoff.calibration.oct import Distance, OptimalCutoff, optimal_cutoff
 from spikecut.deploy.cutoff.threshold import all_exit_timesteps
 from spikecut.errors import InputError
 

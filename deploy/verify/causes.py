@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from spikecut.deploy.backends.plain import NeuronState, propagate_layer
-from spikecut.export.graph import IntegerLayer, IntegerNetwork, Integers
-from spikecut.export.headroom import LIMIT
+from spikecut.deploy.backends.kernels.reference import NeuronState, propagate_layer
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork, Integers
+from spikecut.export.quantise.headroom import LIMIT
 
 EXPORT = "the file was changed after its export, or belongs to another checkpoint: export again"
 ENCODING = "the input's scale, zero, encoding or seed is not the one of the export: export again"
@@ -28,7 +28,7 @@ def likely_cause(
     timestep: of the first difference, from 1. neuron: index in the layer's output. found: the engine's value there.
     around: what its skip takes, as `frames`. engine: whose value `found` is.
 
-    Who deviates is decided by the definition in plain integers (deploy/backends/plain.py), which is neither.
+    Who deviates is decided by the definition in plain integers (backends/kernels/reference.py), which is neither.
     """
     layer = network.layers[depth - 1]
     frames = frames[:timestep, None]

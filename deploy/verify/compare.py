@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.backends.batched import run_batched
+from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.bundle import Bundle
-from spikecut.deploy.causes import ENCODING, EXPORT, likely_cause
-from spikecut.deploy.trace import RunTrace
+from spikecut.deploy.run_trace import RunTrace
+from spikecut.deploy.verify.causes import ENCODING, EXPORT, likely_cause
 from spikecut.errors import BundleError, InputError
 from spikecut.export.encode import encode_samples
-from spikecut.export.gain import GAIN_UNITY
 from spikecut.export.golden import Golden
-from spikecut.export.graph import Floats, IntegerNetwork, Integers
-from spikecut.export.skip import skip_paths
+from spikecut.export.network.gain import GAIN_UNITY
+from spikecut.export.network.layers import Floats, IntegerNetwork, Integers
+from spikecut.export.network.skip import skip_paths
 
 Progress = Callable[[int], None]
 
@@ -176,7 +176,7 @@ def _explained(difference: Difference, network: IntegerNetwork, golden: Golden) 
 def _run(engine: str, bundle: Bundle, inputs: Integers, progress: Progress | None) -> RunTrace:
     if engine == "batched":
         return run_batched(bundle.network, inputs, record="all")
-    from spikecut.deploy.backends.lava_cpu import run_lava
+    from spikecut.deploy.backends.lava.cpu import run_lava
 
     # The proof is of Lava's own arithmetic.
     return run_lava(bundle.network, inputs, record="all", net_file=bundle.net_file, progress=progress, models="stock")

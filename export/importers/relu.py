@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from spikecut.errors import BundleError, InputError, UnsupportedError
-from spikecut.export.graph import Array, Floats, IntArray, Shape
-from spikecut.export.nir import synapse_module
-from spikecut.export.nir_file import NirNode
-from spikecut.export.nir_synapses import Synapse, after, as_dense
-from spikecut.models.layer_spec import load_relu_network
+from spikecut.export.network.layers import Array, Floats, IntArray, Shape
+from spikecut.export.nir.file import NirNode
+from spikecut.export.nir.read import synapse_module
+from spikecut.export.nir.synapses import Synapse, after, as_dense
 from spikecut.models.network import SpikingNetwork, Stage
 from spikecut.models.neurons.integrate_fire import IntegrateFire, MembraneReadout
-from spikecut.models.relu import ReluLayer, ReluNetwork, SpikingWitness
+from spikecut.models.relu.network import ReluLayer, ReluNetwork, SpikingWitness
+from spikecut.models.relu.spec import load_relu_network
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import numpy as np
 
 from spikecut.errors import DataError, ExportError, RangeError, UnsupportedError
 from spikecut.export.encode import encode_samples
-from spikecut.export.geometry import convolved_shape
 from spikecut.export.golden import MINIMUM_SAMPLES, Golden, integers
-from spikecut.export.graph import (
+from spikecut.export.network.geometry import convolved_shape
+from spikecut.export.network.layers import (
     Floats,
     InputSpec,
     IntArray,
@@ -22,11 +22,11 @@ from spikecut.export.graph import (
     Pair,
     Shape,
 )
-from spikecut.export.headroom import UNITY, Ranges, worst_case
-from spikecut.export.quantise import LayerReport, Measure, measured_ranges, weight_bits
+from spikecut.export.quantise.headroom import UNITY, Ranges, worst_case
+from spikecut.export.quantise.integers import LayerReport, Measure, measured_ranges, weight_bits
 
 if TYPE_CHECKING:
-    from spikecut.models.slayer import SlayerNetwork, SlayerStage
+    from spikecut.models.slayer.network import SlayerNetwork, SlayerStage
 
 LOIHI_BIAS_EXPONENT = 6
 
@@ -98,7 +98,7 @@ def slayer_golden(network: "SlayerNetwork", spec: InputSpec, horizon: int, image
 
 
 def _stages(network: "SlayerNetwork") -> "list[SlayerStage]":
-    from spikecut.models.slayer import SlayerStage
+    from spikecut.models.slayer.network import SlayerStage
 
     return [stage for stage in network.chain() if isinstance(stage, SlayerStage)]
 

@@ -9,9 +9,18 @@ import torch
 from torch import nn
 
 from spikecut.errors import CheckpointError, UnsupportedError
-from spikecut.export.graph import BatchNorm, FloatLayer, FloatNetwork, FloatNeuron, InputSpec, Pair, Reset, Shape
-from spikecut.export.skip import INPUT, FloatSkip
-from spikecut.models.convert import fold_pooling, qcfs_to_spiking
+from spikecut.export.network.layers import (
+    BatchNorm,
+    FloatLayer,
+    FloatNetwork,
+    FloatNeuron,
+    InputSpec,
+    Pair,
+    Reset,
+    Shape,
+)
+from spikecut.export.network.skip import INPUT, FloatSkip
+from spikecut.models.conversion import fold_pooling, qcfs_to_spiking
 from spikecut.models.layers.qcfs import QCFS
 from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm
 from spikecut.models.network import ResidualStage, SpikingNetwork, Stage

@@ -4,8 +4,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from spikecut.export.graph import IntArray, IntegerLayer, Pair, Shape, size
-from spikecut.export.skip import Synapse
+from spikecut.export.network.layers import IntArray, IntegerLayer, Pair, Shape, size
+from spikecut.export.network.skip import Synapse
 
 
 @lru_cache(maxsize=64)

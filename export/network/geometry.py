@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from spikecut.errors import ExportError
 
 if TYPE_CHECKING:
-    from spikecut.export.graph import Pair, Shape
-    from spikecut.export.skip import Geometry
+    from spikecut.export.network.layers import Pair, Shape
+    from spikecut.export.network.skip import Geometry
 
 MAXIMUM_ELEMENTS = 2**28
 """Most numbers that a layer, or all layers of a network, may need for one sample: 2 GiB as int64."""

@@ -8,7 +8,7 @@ Shapes are torch's: (channels, height, width) or (features,). Neurons follow, pe
     v[t] ← 0                  where s[t], reset "zero"      (hard reset)
     v[t] ← v[t] - threshold   where s[t], reset "subtract"  (soft reset)
 
-With a gain per timestep, gain[t] (u[t] + b) enters v in the place of u[t] + b, see export/gain.py.
+With a gain per timestep, gain[t] (u[t] + b) enters v in the place of u[t] + b, see export/network/gain.py.
 A readout neuron (`reset` "none") never fires; its membrane is the output. `reset_order` "after_leak" is this one; with
 "before_leak" the reset waits for the next step, v[t+1] = (1 - decay_v) v[t] - threshold + ..., which no Process does.
 """
@@ -22,11 +22,11 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.errors import ExportError, InputError
-from spikecut.export.geometry import MAXIMUM_ELEMENTS, check_geometry
-from spikecut.export.ranges import NEURON, check_layer, check_name, check_network, frozen_int, whole
+from spikecut.export.network.geometry import MAXIMUM_ELEMENTS, check_geometry
+from spikecut.export.network.ranges import NEURON, check_layer, check_name, check_network, frozen_int, whole
 
 if TYPE_CHECKING:
-    from spikecut.export.skip import FloatSkip, Skip
+    from spikecut.export.network.skip import FloatSkip, Skip
 
 Encoding = Literal["direct", "bernoulli", "latency", "events"]
 Readout = Literal["count", "membrane"]
@@ -193,7 +193,7 @@ class FloatNetwork:
 
 @dataclass(frozen=True)
 class IntegerNeuron:
-    """A neuron in Loihi's integers; its layer checks their ranges, see export/ranges.py.
+    """A neuron in Loihi's integers; its layer checks their ranges, see export/network/ranges.py.
 
     Attributes
     ----------
@@ -202,7 +202,7 @@ class IntegerNeuron:
     bias_mantissa: -4096..4095, one per output channel (conv) or neuron (dense); the bias is mantissa · 2^bias_exponent
         in v's units, with an exponent of 0..7. Without any bias the exponent is 6, netx's own.
     v_init: v before the first step of a sample, in v's units, |v| < 2^23.
-    gain: one per timestep of the horizon, in 4096ths, -4096..4096; needs decay_u 4096. None for 1. See export/gain.py.
+    gain: one per timestep of the horizon, in 4096ths, -4096..4096; needs decay_u 4096. None for 1. See gain.py.
     """
 
     threshold: int
@@ -235,10 +235,10 @@ class IntegerNeuron:
 class IntegerLayer:
     """One synapse and its neurons in integers: weight int64 (O, I/groups, H, W) or (O, I), even, in [-256, 254].
 
-    Every value is checked when the layer is made: RangeError, see export/ranges.py.
+    Every value is checked when the layer is made: RangeError, see export/network/ranges.py.
     The current is Σ W s, shifted left by 6 on its way into u (Loihi's alignment).
     A dense layer behind a (C, H, W) layer flattens it in torch's order. A `skip` is a second synapse, from an earlier
-    layer, whose sums are added: see export/skip.py. Only dense layers may have
+    layer, whose sums are added: see export/network/skip.py. Only dense layers may have
 
     delay: 0..62 per synapse, int64 (O, I): a message of step t arrives at step t + delay;
     recurrent: weights (O, O) from the layer's spikes of step t - 1, same units and range as `weight`.

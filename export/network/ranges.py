@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.errors import ExportError, InputError, RangeError, UnsupportedError
-from spikecut.export.gain import check_gain
-from spikecut.export.geometry import MAXIMUM_ELEMENTS, elements
+from spikecut.export.network.gain import check_gain
+from spikecut.export.network.geometry import MAXIMUM_ELEMENTS, elements
 
 if TYPE_CHECKING:
-    from spikecut.export.graph import IntegerLayer, IntegerNetwork, IntegerNeuron
+    from spikecut.export.network.layers import IntegerLayer, IntegerNetwork, IntegerNeuron
 
 WEIGHT_MINIMUM, WEIGHT_MAXIMUM = -256, 254
 BIAS_MINIMUM, BIAS_MAXIMUM = -(2**12), 2**12 - 1

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.errors import ExportError
-from spikecut.export.geometry import check_geometry
-from spikecut.export.graph import (
+from spikecut.export.network.geometry import check_geometry
+from spikecut.export.network.layers import (
     Array,
     BatchNorm,
     FloatLayer,
@@ -27,10 +27,10 @@ from spikecut.export.graph import (
     Shape,
     frozen_float,
 )
-from spikecut.export.ranges import check_name, frozen_int
+from spikecut.export.network.ranges import check_name, frozen_int
 
 if TYPE_CHECKING:
-    from spikecut.export.graph import IntegerNetwork
+    from spikecut.export.network.layers import IntegerNetwork
 
 INPUT = "input"
 """The source of a skip that begins at the network's input."""

@@ -5,10 +5,10 @@ from pathlib import Path
 import h5py
 
 from spikecut.errors import BundleError, InputError, UnsupportedError
-from spikecut.export.graph import InputSpec, IntegerNetwork, Readout
 from spikecut.export.hdf5 import open_hdf5, read_whole, subgroup
-from spikecut.export.netx import read_netx
-from spikecut.export.netx_neuron import read_text
+from spikecut.export.network.layers import InputSpec, IntegerNetwork, Readout
+from spikecut.export.netx.neuron import read_text
+from spikecut.export.netx.read import read_netx
 
 MAXIMUM_SIDE = 2**20
 INPUT_BITS = 12

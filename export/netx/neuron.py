@@ -6,8 +6,8 @@ import h5py
 import numpy as np
 
 from spikecut.errors import BundleError, UnsupportedError
-from spikecut.export.graph import IntArray, IntegerNeuron
 from spikecut.export.hdf5 import read_dataset, read_whole, subgroup
+from spikecut.export.network.layers import IntArray, IntegerNeuron
 
 NETX_TYPES = ("CUBA", "LOIHI")
 OWN_TYPE = "SPIKECUT"

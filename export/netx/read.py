@@ -15,8 +15,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from spikecut.errors import BundleError, ExportError, InputError, UnsupportedError
-from spikecut.export.geometry import convolved_shape
-from spikecut.export.graph import (
+from spikecut.export.hdf5 import open_hdf5, packed, read_whole, subgroup
+from spikecut.export.network.geometry import convolved_shape
+from spikecut.export.network.layers import (
     InputSpec,
     IntArray,
     IntegerLayer,
@@ -26,11 +27,10 @@ from spikecut.export.graph import (
     Shape,
     size,
 )
-from spikecut.export.hdf5 import open_hdf5, packed, read_whole, subgroup
-from spikecut.export.netx_neuron import read_neuron, read_text, write_neuron, write_text
-from spikecut.export.netx_synapse import SKIP, delays, read_skip, write_skip
-from spikecut.export.ranges import check_texts, passes_input
-from spikecut.export.skip import skip_paths
+from spikecut.export.network.ranges import check_texts, passes_input
+from spikecut.export.network.skip import skip_paths
+from spikecut.export.netx.neuron import read_neuron, read_text, write_neuron, write_text
+from spikecut.export.netx.synapse import SKIP, delays, read_skip, write_skip
 from spikecut.files import reason, write_bytes
 
 FORMAT = 1

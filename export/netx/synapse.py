@@ -11,9 +11,9 @@ import h5py
 import numpy as np
 
 from spikecut.errors import BundleError, ExportError
-from spikecut.export.graph import InputSpec, IntArray, IntegerLayer, Pair, size
 from spikecut.export.hdf5 import read_whole, subgroup
-from spikecut.export.skip import INPUT, Skip
+from spikecut.export.network.layers import InputSpec, IntArray, IntegerLayer, Pair, size
+from spikecut.export.network.skip import INPUT, Skip
 
 SKIP = "skip"
 PAIRS = ("stride", "padding", "dilation")

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from spikecut.errors import BundleError, UnsupportedError
-from spikecut.export.nir_file import NirNode
+from spikecut.export.nir.file import NirNode
 
 
 def ordered(graph: NirNode) -> list[NirNode]:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from spikecut.errors import BundleError, InputError, UnsupportedError
-from spikecut.export.graph import Shape, size
-from spikecut.export.nir_file import NirNode
-from spikecut.export.nir_time import Discretisation
+from spikecut.export.network.layers import Shape, size
+from spikecut.export.nir.discretisation import Discretisation
+from spikecut.export.nir.file import NirNode
 
 NEURONS = ("Threshold", "I", "IF", "LI", "LIF", "CubaLI", "CubaLIF")
 UNITY = 4096

@@ -13,14 +13,14 @@ import torch
 from torch import nn
 
 from spikecut.errors import BundleError, ExportError, InputError, SpikecutError, UnsupportedError
-from spikecut.export.graph import Shape, size
-from spikecut.export.nir_chain import ordered
-from spikecut.export.nir_file import MAXIMUM_NUMBERS, NirNode
-from spikecut.export.nir_neurons import NEURONS, StepNeuron, step_neuron
-from spikecut.export.nir_probe import read_graph
-from spikecut.export.nir_synapses import SYNAPSES, Synapse, after, as_dense, identity
-from spikecut.export.nir_time import Discretisation
-from spikecut.export.nir_witness import NirWitness
+from spikecut.export.network.layers import Shape, size
+from spikecut.export.nir.chain import ordered
+from spikecut.export.nir.discretisation import Discretisation
+from spikecut.export.nir.file import MAXIMUM_NUMBERS, NirNode
+from spikecut.export.nir.neurons import NEURONS, StepNeuron, step_neuron
+from spikecut.export.nir.sandbox import read_graph
+from spikecut.export.nir.synapses import SYNAPSES, Synapse, after, as_dense, identity
+from spikecut.export.nir.witness import NirWitness
 from spikecut.models.network import Readout, SpikingNetwork, Stage
 from spikecut.models.neurons.current_based import CurrentBased
 from spikecut.models.neurons.integrate_fire import MembraneReadout

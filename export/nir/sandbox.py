@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from spikecut.errors import BundleError
-from spikecut.export.nir_file import NirNode, parse_graph
+from spikecut.export.nir.file import NirNode, parse_graph
 from spikecut.files import check_regular
 
 SECONDS = 4.0  # of the processor, beside those for Python's own start
@@ -32,7 +32,7 @@ def read_graph(path: Path) -> NirNode:
     """
     limit = math.ceil(SECONDS + check_regular(path, BundleError) / BYTES_PER_SECOND)
     patience = PATIENCE + limit
-    command = [sys.executable, "-m", "spikecut.export.nir_probe", str(path.absolute()), str(limit)]
+    command = [sys.executable, "-m", "spikecut.export.nir.sandbox", str(path.absolute()), str(limit)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=patience, check=False)
     except subprocess.TimeoutExpired:

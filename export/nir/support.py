@@ -6,7 +6,7 @@ The tests read an example of every row, and compare what becomes of it with what
 from dataclasses import dataclass
 from typing import Literal
 
-from spikecut.export.nir_time import FRAMEWORKS, PLAIN, Discretisation
+from spikecut.export.nir.discretisation import FRAMEWORKS, PLAIN, Discretisation
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spikecut.export.graph import Shape
-from spikecut.export.nir_file import NirNode
-from spikecut.export.nir_neurons import NEURONS
-from spikecut.export.nir_time import Discretisation
+from spikecut.export.network.layers import Shape
+from spikecut.export.nir.discretisation import Discretisation
+from spikecut.export.nir.file import NirNode
+from spikecut.export.nir.neurons import NEURONS
 
 
 class NirWitness(nn.Module):

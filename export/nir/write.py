@@ -18,10 +18,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spikecut.errors import BundleError, ExportError, InputError, UnsupportedError
-from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron, Shape, size
-from spikecut.export.nir_file import NirNode
-from spikecut.export.nir_probe import read_graph
-from spikecut.export.ranges import check_texts
+from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron, Shape, size
+from spikecut.export.network.ranges import check_texts
+from spikecut.export.nir.file import NirNode
+from spikecut.export.nir.sandbox import read_graph
 from spikecut.files import reason, write_bytes
 
 FORMAT = 1

@@ -6,8 +6,8 @@ from typing import TypeVar
 import numpy as np
 
 from spikecut.errors import UnsupportedError
-from spikecut.export.graph import Array, FloatLayer, FloatNetwork, InputSpec
-from spikecut.export.skip import INPUT, FloatSkip, source_of
+from spikecut.export.network.layers import Array, FloatLayer, FloatNetwork, InputSpec
+from spikecut.export.network.skip import INPUT, FloatSkip, source_of
 
 Folding = TypeVar("Folding", FloatLayer, FloatSkip)
 

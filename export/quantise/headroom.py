@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spikecut.export.gain import gain_at, multiplied
-from spikecut.export.graph import IntArray, IntegerLayer
-from spikecut.export.skip import Synapse
+from spikecut.export.network.gain import gain_at, multiplied
+from spikecut.export.network.layers import IntArray, IntegerLayer
+from spikecut.export.network.skip import Synapse
 
 LIMIT = 2**23
 ALIGNMENT = 6

@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from spikecut.errors import InputError, RangeError, UnsupportedError
-from spikecut.export.fold import fold, input_factor, skip_factor
-from spikecut.export.graph import (
+from spikecut.export.network.layers import (
     FloatLayer,
     FloatNetwork,
     FloatNeuron,
@@ -17,9 +16,10 @@ from spikecut.export.graph import (
     IntegerNetwork,
     IntegerNeuron,
 )
-from spikecut.export.headroom import UNITY, Ranges, worst_case
-from spikecut.export.skip import FloatSkip, Skip, message_range
-from spikecut.models.quantisation import (
+from spikecut.export.network.skip import FloatSkip, Skip, message_range
+from spikecut.export.quantise.fold import fold, input_factor, skip_factor
+from spikecut.export.quantise.headroom import UNITY, Ranges, worst_case
+from spikecut.models.twin import (
     MAXIMUM_BITS,
     MINIMUM_BITS,
     StagePlan,

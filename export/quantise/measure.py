@@ -5,9 +5,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from spikecut.export.encode import encode_samples
-from spikecut.export.graph import Floats, IntegerNetwork
-from spikecut.export.headroom import ALIGNMENT, FLOAT32_EXACT, Ranges, largest_sum
-from spikecut.export.skip import Synapse, skip_paths
+from spikecut.export.network.layers import Floats, IntegerNetwork
+from spikecut.export.network.skip import Synapse, skip_paths
+from spikecut.export.quantise.headroom import ALIGNMENT, FLOAT32_EXACT, Ranges, largest_sum
 
 SAMPLE_STEPS = 2**15
 BATCH = 32

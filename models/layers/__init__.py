@@ -1,0 +1,1 @@
+"""Layers that spiking training needs: QCFS and temporal batch norm."""

@@ -1,0 +1,1 @@
+"""Neuron models in torch, and their surrogate gradients."""

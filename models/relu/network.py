@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from spikecut.errors import InputError, UnsupportedError
-from spikecut.models.relu_graph import NamedModule, named_modules, refusal
+from spikecut.models.relu.graph import NamedModule, named_modules, refusal
 
 Shape = tuple[int, ...]
 Role = Literal["weights", "norm", "relu", "pool", "flatten", "nothing"]

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from spikecut.errors import CheckpointError, InputError
 from spikecut.files import parse_json, read_text
-from spikecut.models.relu import ReluNetwork
-from spikecut.models.relu_graph import ADVICE, NamedModule, refusal
+from spikecut.models.relu.graph import ADVICE, NamedModule, refusal
+from spikecut.models.relu.network import ReluNetwork
 from spikecut.models.torch_files import read_tensors
 
 MAXIMUM_SPEC_BYTES = 2**20

@@ -26,8 +26,8 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from spikecut.errors import InputError, UnsupportedError
+from spikecut.models.architectures import Body
 from spikecut.models.network import SpikingNetwork, Stage
-from spikecut.models.zoo import Body
 
 NEURON = {"threshold": 1.25, "current_decay": 0.75, "voltage_decay": 0.125, "tau_grad": 0.1, "scale_grad": 3.0}
 """Of the networks that spikecut trains: decays of 12 bits, a threshold in units of a weight of 1 (64 integer units)."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from spikecut.errors import CheckpointError, InputError, UnsupportedError
 from spikecut.files import check_depth, read_text
-from spikecut.models.slayer import slayer_library
+from spikecut.models.slayer.network import slayer_library
 
 MAXIMUM_SPEC_BYTES = 2**20
 Pair = int | list[int]

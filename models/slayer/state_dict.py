@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from spikecut.errors import InputError, UnsupportedError
-from spikecut.models.slayer import SlayerNetwork, SlayerStage, slayer_library
-from spikecut.models.slayer_spec import SlayerSpec, build_blocks
+from spikecut.models.slayer.network import SlayerNetwork, SlayerStage, slayer_library
+from spikecut.models.slayer.spec import SlayerSpec, build_blocks
 
 LAYERS = ("Dense", "Conv", "Recurrent")
 WITHOUT_LAYER = ("Flatten", "Input")

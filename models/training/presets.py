@@ -4,11 +4,11 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from spikecut.errors import InputError
+from spikecut.models.architectures import Normalisation
 from spikecut.models.data import DEFAULT_FRAMES, EMULATED, MAXIMUM_HORIZON, Dataset
-from spikecut.models.encoding import Encoding
 from spikecut.models.network import Readout
 from spikecut.models.neurons.leaky import Reset
-from spikecut.models.zoo import Normalisation
+from spikecut.models.training.encoding import Encoding
 
 Method = Literal["ce", "qcfs", "slayer", "tebn", "tet"]
 Optimiser = Literal["adamw", "sgd"]

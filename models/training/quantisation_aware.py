@@ -7,7 +7,7 @@ from torch.nn.utils import parametrize
 from spikecut.errors import InputError
 from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm
 from spikecut.models.network import Norm, ResidualStage, SpikingNetwork
-from spikecut.models.quantisation import MAXIMUM_BITS, MINIMUM_BITS
+from spikecut.models.twin import MAXIMUM_BITS, MINIMUM_BITS
 
 
 class RoundedWeights(nn.Module):

@@ -13,15 +13,15 @@ import torch
 from torch import nn
 
 from spikecut.errors import InputError
-from spikecut.models.bias_correction import correct_biases
-from spikecut.models.convert import qcfs_to_spiking
+from spikecut.models.architectures import build
+from spikecut.models.conversion import qcfs_to_spiking
 from spikecut.models.data import Dataset, Split
-from spikecut.models.encoding import InputEncoding, encoding_for, frames
-from spikecut.models.loop import Session, fit
 from spikecut.models.network import SpikingNetwork
-from spikecut.models.presets import NEURONS, Preset, preset_for
-from spikecut.models.quantisation_aware import keep_rounded, round_while_training
-from spikecut.models.zoo import build
+from spikecut.models.training.bias_correction import correct_biases
+from spikecut.models.training.encoding import InputEncoding, encoding_for, frames
+from spikecut.models.training.presets import NEURONS, Preset, preset_for
+from spikecut.models.training.quantisation_aware import keep_rounded, round_while_training
+from spikecut.models.training.trainer import Session, fit
 
 EVALUATION_BATCH = 256
 OPTIMISERS = {"adamw": "AdamW", "sgd": "SGD, Nesterov momentum 0.9"}

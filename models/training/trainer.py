@@ -22,18 +22,18 @@ from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 from torchmetrics.classification import MulticlassAccuracy
 
 from spikecut.errors import CheckpointError, InputError, Interrupted
-from spikecut.models.augment import AugmentedImages
 from spikecut.models.data import Split
 from spikecut.models.data.dataset import IntArray
-from spikecut.models.devices import processes_ended, seed_of
-from spikecut.models.encoding import InputEncoding, frames
 from spikecut.models.losses.mean_output import mean_output_loss
 from spikecut.models.losses.rcs import rcs_conversion, rcs_direct
 from spikecut.models.losses.spike_rate import spike_rate_loss
 from spikecut.models.losses.tet import firing_rate_logits, tet_loss
 from spikecut.models.network import SpikingNetwork
-from spikecut.models.presets import Preset
-from spikecut.models.training_state import KeepState, StateFiles, read_state
+from spikecut.models.training.augment import AugmentedImages
+from spikecut.models.training.devices import processes_ended, seed_of
+from spikecut.models.training.encoding import InputEncoding, frames
+from spikecut.models.training.presets import Preset
+from spikecut.models.training.state import KeepState, StateFiles, read_state
 
 Log = Literal["csv", "tensorboard"]
 MOMENTUM = 0.9

@@ -5,18 +5,18 @@ import pytest
 import torch
 from torch import nn
 
-from spikecut.deploy.backends.batched import run_batched
-from spikecut.deploy.backends.plain import measure_ranges
+from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.backends.kernels.reference import measure_ranges
 from spikecut.export.encode import encode
-from spikecut.export.graph import InputSpec
-from spikecut.export.quantise import quantise
-from spikecut.export.trace import spiking_form, trace
+from spikecut.export.importers.torch_network import spiking_form, trace
+from spikecut.export.network.layers import InputSpec
+from spikecut.export.quantise.integers import quantise
+from spikecut.models.architectures import build
 from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm
 from spikecut.models.network import SpikingNetwork, Stage
 from spikecut.models.neurons.integrate_fire import MembraneReadout
 from spikecut.models.neurons.leaky import LeakyIntegrateFire
-from spikecut.models.quantisation import quantised_twin
-from spikecut.models.zoo import build
+from spikecut.models.twin import quantised_twin
 
 CASES = {
     "soft reset, membrane readout": ("digits-lif", (1, 8, 8), {"reset": "soft", "readout": "membrane"}),

@@ -10,16 +10,16 @@ from full_disk import files_of_at_most
 from left_behind import children
 from networks import random_inputs, random_network
 
-from spikecut.deploy.backends.batched import run_batched
-from spikecut.deploy.backends.lava_cpu import lava_parts, run_lava
-from spikecut.deploy.backends.lava_graph import LavaGraph
-from spikecut.deploy.backends.lava_simulation import channel_bytes
+from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.backends.lava.cpu import lava_parts, run_lava
+from spikecut.deploy.backends.lava.graph import LavaGraph
+from spikecut.deploy.backends.lava.simulation import channel_bytes
 from spikecut.deploy.bundle import open_bundle
-from spikecut.deploy.commands import first_samples
+from spikecut.deploy.cli.commands import first_samples
 from spikecut.deploy.cutoff.fixed import FixedTimestep
-from spikecut.deploy.journal import partial_folder
-from spikecut.deploy.trace import joined
-from spikecut.deploy.workflow import RunOptions, run_bundle
+from spikecut.deploy.pipeline.run import RunOptions, run_bundle
+from spikecut.deploy.run.journal import partial_folder
+from spikecut.deploy.run_trace import joined
 from spikecut.errors import BackendError, InputError
 
 SAMPLES = 280

@@ -11,7 +11,7 @@ import yaml
 from hostile_files import DISGUISES, torchscript
 from safetensors.torch import save_file
 
-from spikecut.deploy.cli_common import MOST_TIMESTEPS
+from spikecut.deploy.cli.options import MOST_TIMESTEPS
 from spikecut.models.checkpoint import FORMAT
 from spikecut.models.data import MAXIMUM_HORIZON
 
@@ -118,7 +118,7 @@ def test_an_absurd_horizon(command, specs, horizon, door):
     shapes = {"a.weight": (16, 64), "a.bias": (16,), "b.weight": (10, 16), "b.bias": (10,)}
     torch.save({name: torch.randn(shape) for name, shape in shapes.items()}, specs / "net.pt")
     if "slayer" in door:
-        from spikecut.models.slayer import slayer_library
+        from spikecut.models.slayer.network import slayer_library
 
         made = slayer_library().block.cuba.Dense(SLAYER["neuron"] | {"current_decay": 1, "voltage_decay": 0}, 64, 10)
         torch.save({f"blocks.0.{name}": tensor for name, tensor in made.state_dict().items()}, specs / "net.pt")

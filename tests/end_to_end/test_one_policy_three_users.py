@@ -6,13 +6,13 @@ from cutoff_scores import UNIT, network_of_scores
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spikecut.deploy.backends.batched import run_batched
-from spikecut.deploy.backends.lava_cpu import run_lava
-from spikecut.deploy.backends.lava_graph import require_lava
+from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.backends.lava.cpu import run_lava
+from spikecut.deploy.backends.lava.graph import require_lava
 from spikecut.deploy.cutoff import Confidence, Entropy, FixedTimestep, SpikeCP, TopK, apply_policy
 from spikecut.deploy.cutoff.softmax import UNIT as WHOLE
 from spikecut.deploy.cutoff.threshold import all_exit_timesteps
-from spikecut.deploy.trace import ExitReason
+from spikecut.deploy.run_trace import ExitReason
 
 
 def thresholds(draw, horizon, values):
@@ -63,7 +63,7 @@ class FakePort:
 def drive_monitor(policy, scores, membrane, depth):
     """Exits (timestep, cut) per sample of the real ProcessModel, streamed without Lava's runtime or source."""
     require_lava()  # Lava must be imported this way once torch has asked for a start method
-    from spikecut.deploy.processes import cutoff_monitor, source, wave
+    from spikecut.deploy.backends.lava.processes import cutoff_monitor, source, wave
 
     horizon, samples, classes = scores.shape
     shared = {"ring": wave.new_ring(depth), "control": wave.shared_int64(source.CONTROL_WORDS)}

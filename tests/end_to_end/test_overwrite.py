@@ -5,7 +5,7 @@ import shutil
 import pytest
 from full_disk import files_of_at_most
 
-from spikecut.deploy.demo import ENTRIES
+from spikecut.deploy.cli.demo import ENTRIES
 from spikecut.folders import check_entries
 
 BATCHED = ("--dataset", "digits", "--backend", "batched", "--samples", 20)
@@ -19,7 +19,7 @@ def files(folder):
 @pytest.fixture(scope="module")
 def nir_file(workshop, tmp_path_factory):
     """A bundle as NIR."""
-    from spikecut.deploy.nir_commands import write_bundle_as_nir
+    from spikecut.deploy.cli.nir import write_bundle_as_nir
 
     path = tmp_path_factory.mktemp("nir") / "ours.nir"
     write_bundle_as_nir(workshop / "lif", path, overwrite=False)
@@ -87,7 +87,7 @@ def test_no_file_of_another_tool_is_replaced(command, workshop, nir_file, tmp_pa
 
 
 def test_a_demo_removes_an_earlier_demo_and_nothing_else(command, commands, own_copy, tmp_path):
-    from spikecut.deploy.demo import _prepare
+    from spikecut.deploy.cli.demo import _prepare
 
     demo = tmp_path / "demo"
     _prepare(demo)

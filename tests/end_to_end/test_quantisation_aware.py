@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 from spikecut.errors import InputError
-from spikecut.export.graph import InputSpec
-from spikecut.export.quantise import quantise
-from spikecut.export.trace import input_spec, spiking_form, trace
+from spikecut.export.importers.torch_network import input_spec, spiking_form, trace
+from spikecut.export.network.layers import InputSpec
+from spikecut.export.quantise.integers import quantise
+from spikecut.models.architectures import build
 from spikecut.models.checkpoint import load_checkpoint, save_checkpoint
-from spikecut.models.presets import PRESETS
-from spikecut.models.quantisation_aware import RoundedWeights, round_while_training
-from spikecut.models.train import train
-from spikecut.models.zoo import build
+from spikecut.models.training.presets import PRESETS
+from spikecut.models.training.quantisation_aware import RoundedWeights, round_while_training
+from spikecut.models.training.train import train
 
 QUICK = {"epochs": 1, "train_samples": 128}
 

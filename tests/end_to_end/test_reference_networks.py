@@ -32,14 +32,14 @@ import numpy as np
 import pytest
 
 import spikecut
-from spikecut.deploy.backends.batched import run_batched
-from spikecut.deploy.backends.slots import layer_slots
+from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.backends.batched.slots import layer_slots
+from spikecut.deploy.backends.kernels.product import channels_last
 from spikecut.deploy.bundle import load
-from spikecut.deploy.kernels.product import channels_last
 from spikecut.errors import DataError, SpikecutError, UnsupportedError
 from spikecut.export.encode import encode
-from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
-from spikecut.export.netx import read_netx, write_netx
+from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.export.netx.read import read_netx, write_netx
 
 PERIOD, STEPS, REFRACTORY = 17, 24, 128
 LAYERS = ("conv-0", "conv-1", "conv-2", "conv-3", "conv-4", "fc-0", "fc-1", "fc-2")

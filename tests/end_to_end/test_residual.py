@@ -9,28 +9,28 @@ import torch
 from networks import random_inputs, random_network
 from torch import nn
 
-from spikecut.deploy.attribution import attribute
-from spikecut.deploy.backends.batched import run_batched
-from spikecut.deploy.backends.lava_cpu import run_lava
-from spikecut.deploy.backends.lava_stream import run_lava_stream
-from spikecut.deploy.backends.loihi2 import plan
-from spikecut.deploy.backends.plain import scores_of, synapse
+from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.backends.batched.stream import run_network
+from spikecut.deploy.backends.kernels.reference import scores_of, synapse
+from spikecut.deploy.backends.lava.cpu import run_lava
+from spikecut.deploy.backends.lava.loihi2 import plan
+from spikecut.deploy.backends.lava.stream import run_lava_stream
 from spikecut.deploy.bundle import open_bundle
-from spikecut.deploy.cost import estimate
+from spikecut.deploy.cost.attribution import attribute
+from spikecut.deploy.cost.estimate import estimate
+from spikecut.deploy.cost.traffic import Messages, relayed, routes_of
 from spikecut.deploy.cutoff.stream import StreamSettings
-from spikecut.deploy.cutoff.stream_simulator import run_network
 from spikecut.deploy.cutoff.topk import TopK, top_two_gap
-from spikecut.deploy.hardware import load_hardware
-from spikecut.deploy.neurobench import neurobench_metrics
-from spikecut.deploy.placement import place
-from spikecut.deploy.traffic import Messages, relayed, routes_of
-from spikecut.deploy.verify import verify
+from spikecut.deploy.placement.hardware import load_hardware
+from spikecut.deploy.placement.place import place
+from spikecut.deploy.run.neurobench import neurobench_metrics
+from spikecut.deploy.verify.compare import verify
 from spikecut.errors import BundleError, CapabilityError, ExportError, UnsupportedError
-from spikecut.export.graph import IntegerNetwork
-from spikecut.export.netx import beyond_netx, read_netx, write_netx
-from spikecut.export.nir_write import write_nir
-from spikecut.export.pipeline import export_network
-from spikecut.export.skip import Skip
+from spikecut.export.network.layers import IntegerNetwork
+from spikecut.export.network.skip import Skip
+from spikecut.export.netx.read import beyond_netx, read_netx, write_netx
+from spikecut.export.nir.write import write_nir
+from spikecut.export.write_bundle import export_network
 from spikecut.models.layers.qcfs import QCFS
 from spikecut.models.network import ResidualStage, SpikingNetwork, Stage
 from spikecut.models.neurons.integrate_fire import MembraneReadout

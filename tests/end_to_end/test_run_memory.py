@@ -10,19 +10,19 @@ import pyarrow.parquet as pq
 import pytest
 from networks import random_inputs, random_network
 
-from spikecut.deploy import replay
 from spikecut.deploy.backends.base import raster_bytes
-from spikecut.deploy.backends.batched import run_batched
-from spikecut.deploy.backends.lava_cpu import run_lava
+from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.backends.lava.cpu import run_lava
 from spikecut.deploy.bundle import open_bundle
-from spikecut.deploy.commands import first_samples
+from spikecut.deploy.cli.commands import first_samples
+from spikecut.deploy.cost.summary import GatheredCosts, RunCosts
 from spikecut.deploy.cutoff.fixed import FixedTimestep
-from spikecut.deploy.hardware import Steps, load_hardware
-from spikecut.deploy.journal import Journal, RunRequest
-from spikecut.deploy.neurobench import NeuroBenchCounts, neurobench_metrics
-from spikecut.deploy.run_costs import GatheredCosts, RunCosts
-from spikecut.deploy.trace import LayerEvents, joined
-from spikecut.deploy.workflow import RunOptions, run_bundle, run_traces
+from spikecut.deploy.pipeline.run import RunOptions, run_bundle, run_traces
+from spikecut.deploy.placement.hardware import Steps, load_hardware
+from spikecut.deploy.run import replay
+from spikecut.deploy.run.journal import Journal, RunRequest
+from spikecut.deploy.run.neurobench import NeuroBenchCounts, neurobench_metrics
+from spikecut.deploy.run_trace import LayerEvents, joined
 from spikecut.errors import BackendError, InputError
 from spikecut.export.encode import encode
 

@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from spikecut.deploy.cli import app
+from spikecut.deploy.cli.main import app
 
 SAMPLES = 210
 MEASURED = {"wall_time_s"}

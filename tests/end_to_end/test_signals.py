@@ -15,11 +15,11 @@ from held_run import until
 from left_behind import children, used_by
 from networks import random_inputs, random_network
 
-from spikecut.deploy.backends.batched import run_batched
-from spikecut.deploy.backends.lava_blocks import quiet
-from spikecut.deploy.backends.lava_cpu import run_lava
-from spikecut.deploy.backends.lava_graph import LavaGraph
-from spikecut.deploy.signals import deferred
+from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.backends.lava.blocks import quiet
+from spikecut.deploy.backends.lava.cpu import run_lava
+from spikecut.deploy.backends.lava.graph import LavaGraph
+from spikecut.signals import deferred
 
 
 @pytest.fixture(autouse=True)
@@ -200,6 +200,6 @@ def test_quiet_hushes_its_own_thread_only_and_ends(capsys):
 
 
 def test_python_without_docstrings_is_refused_by_name():
-    script = "from spikecut.deploy.backends.lava_blocks import require_lava; require_lava()"
+    script = "from spikecut.deploy.backends.lava.blocks import require_lava; require_lava()"
     done = subprocess.run([sys.executable, "-OO", "-c", script], capture_output=True, text=True, check=False)
     assert "BackendError" in done.stderr.splitlines()[-1] and "python -OO" in done.stderr.splitlines()[-1]

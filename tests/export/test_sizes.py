@@ -9,13 +9,13 @@ import pytest
 from networks import random_network
 
 from spikecut.deploy.bundle import load
-from spikecut.deploy.journal import Journal
+from spikecut.deploy.run.journal import Journal
 from spikecut.errors import BundleError, ExportError, InputError, SpikecutError
 from spikecut.export import golden as golden_file
 from spikecut.export.golden import Golden, golden_bytes, read_golden
-from spikecut.export.graph import IntegerLayer, IntegerNetwork, IntegerNeuron
 from spikecut.export.hdf5 import open_hdf5, read_whole
-from spikecut.export.netx import read_netx, write_netx
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.export.netx.read import read_netx, write_netx
 
 LITTLE = 2**27
 

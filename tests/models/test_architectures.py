@@ -3,13 +3,13 @@ import torch
 from torch import nn
 
 from spikecut.errors import InputError
-from spikecut.models.convert import fold_pooling, qcfs_to_spiking
+from spikecut.models.architectures import ARCHITECTURES, build
+from spikecut.models.conversion import fold_pooling, qcfs_to_spiking
 from spikecut.models.layers.qcfs import QCFS
 from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm
 from spikecut.models.network import ResidualStage, SpikingNetwork, Stage
 from spikecut.models.neurons.integrate_fire import MembraneReadout
 from spikecut.models.neurons.leaky import LeakyIntegrateFire
-from spikecut.models.zoo import ARCHITECTURES, build
 
 
 @pytest.mark.parametrize("arch", ["digits-lif", "digits-qcfs", "mlp-lif", "mlp-qcfs"])

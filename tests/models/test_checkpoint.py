@@ -7,9 +7,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from spikecut.errors import CheckpointError
+from spikecut.models.architectures import build
 from spikecut.models.checkpoint import FORMAT, load_checkpoint, save_checkpoint
-from spikecut.models.convert import qcfs_to_spiking
-from spikecut.models.zoo import build
+from spikecut.models.conversion import qcfs_to_spiking
 
 RECIPE = {"arch": "mlp-lif", "arch_arguments": {"input_shape": [6], "classes": 3}, "labels": ["a", "b", "ç"]}
 QCFS_RECIPE = {"arch": "mlp-qcfs", "arch_arguments": {"input_shape": [6], "classes": 3, "converted": True}}

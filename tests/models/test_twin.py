@@ -7,10 +7,11 @@ from scipy.signal import correlate2d
 from torch import nn
 
 from spikecut.errors import InputError, RangeError, UnsupportedError
+from spikecut.models.architectures import build
 from spikecut.models.network import SpikingNetwork, Stage
 from spikecut.models.neurons.integrate_fire import IntegrateFire, MembraneReadout
 from spikecut.models.neurons.leaky import LeakyIntegrateFire
-from spikecut.models.quantisation import (
+from spikecut.models.twin import (
     IntegerLeaky,
     StagePlan,
     quantised_twin,
@@ -19,7 +20,6 @@ from spikecut.models.quantisation import (
     round_threshold,
     round_weight,
 )
-from spikecut.models.zoo import build
 
 
 def test_halves_round_to_even():

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
 
 UNIT = 128
 """A membrane readout of weight 2 adds 2 · 2^6 per unit of input."""

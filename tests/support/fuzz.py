@@ -17,16 +17,16 @@ from hypothesis import seed as hypothesis_seed
 from hypothesis import strategies as st
 from lava_layers import LavaLayer
 
-from spikecut.deploy.backends.batched import run_batched
-from spikecut.deploy.backends.lava_cpu import run_lava
-from spikecut.deploy.backends.plain import scores_of, synapse, wrap32
-from spikecut.deploy.backends.slots import layer_slots
+from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.backends.batched.slots import layer_slots
+from spikecut.deploy.backends.kernels.product import PRECISIONS, channels_last
+from spikecut.deploy.backends.kernels.reference import scores_of, synapse, wrap32
+from spikecut.deploy.backends.lava.cpu import run_lava
 from spikecut.deploy.cutoff.base import apply_policy
 from spikecut.deploy.cutoff.topk import TopK
-from spikecut.deploy.kernels.product import PRECISIONS, channels_last
 from spikecut.errors import BackendError
-from spikecut.export.graph import size
-from spikecut.export.headroom import ALIGNMENT, LIMIT
+from spikecut.export.network.layers import size
+from spikecut.export.quantise.headroom import ALIGNMENT, LIMIT
 
 LEAST, MOST = 0.01, 0.6
 BATCH = 25

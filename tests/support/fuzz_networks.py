@@ -7,8 +7,8 @@ from fuzz_boundaries import BOUNDARIES, MANY_GROUPS, frames_near_the_top, weight
 from hypothesis import strategies as st
 from networks import with_skip
 
-from spikecut.deploy.backends.plain import NeuronState, propagate_layer, synapse
-from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron, size
+from spikecut.deploy.backends.kernels.reference import NeuronState, propagate_layer, synapse
+from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron, size
 
 TOP_THRESHOLD = 2**17 - 1
 STATE_TOP = 2**23 - 1

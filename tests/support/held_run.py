@@ -18,7 +18,7 @@ from threading import Event
 from left_behind import alive, session, used_by
 from networks import random_network
 
-from spikecut.deploy.signals import ENDING
+from spikecut.signals import ENDING
 
 HELD = "held"
 OUTPUT = "output"
@@ -42,11 +42,16 @@ def hold_after(samples, folder):
 
 
 def serve():
-    for name in ("matplotlib.pyplot", "sklearn.datasets", "spikecut.deploy.commands", "spikecut.deploy.workflow"):
+    for name in (
+        "matplotlib.pyplot",
+        "sklearn.datasets",
+        "spikecut.deploy.cli.commands",
+        "spikecut.deploy.pipeline.run",
+    ):
         import_module(name)
 
     from spikecut.__main__ import main
-    from spikecut.deploy.backends.lava_graph import LavaGraph
+    from spikecut.deploy.backends.lava.graph import LavaGraph
 
     graph = LavaGraph(random_network(1))
     graph._anchor.compile(graph._config)  # imports what the first compilation does

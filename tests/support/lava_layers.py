@@ -12,10 +12,10 @@ import numpy as np
 from lava_steps import Wire, make_model
 from oracle import gained
 
-from spikecut.deploy.backends.lava_blocks import beyond_int8, own_block, require_lava
-from spikecut.deploy.backends.lava_order import to_lava
-from spikecut.deploy.backends.lava_skips import skip_synapse
-from spikecut.export.headroom import LIMIT, keep
+from spikecut.deploy.backends.lava.axes import to_lava
+from spikecut.deploy.backends.lava.blocks import beyond_int8, own_block, require_lava
+from spikecut.deploy.backends.lava.skips import skip_synapse
+from spikecut.export.quantise.headroom import LIMIT, keep
 
 
 @dataclass
@@ -47,14 +47,14 @@ class LavaLayer:
         from lava.proc.lif.models import PyLifModelBitAcc
         from lava.proc.lif.process import LIF
 
-        from spikecut.deploy.processes.neurons import (
+        from spikecut.deploy.backends.lava.processes.neurons import (
             MembraneReadout,
             PyMembraneReadoutModel,
             PySoftResetLifModel,
             SoftResetLIF,
         )
-        from spikecut.deploy.processes.synapses import RecurrentSynapse, WideConvModel
-        from spikecut.deploy.processes.wave import Wave, WaveParameters, new_ring
+        from spikecut.deploy.backends.lava.processes.synapses import RecurrentSynapse, WideConvModel
+        from spikecut.deploy.backends.lava.processes.wave import Wave, WaveParameters, new_ring
 
         synapses = [layer] if layer.skip is None else [layer, layer.skip]
         models = {

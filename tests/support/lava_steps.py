@@ -3,9 +3,9 @@
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from spikecut.deploy.backends.lava_blocks import build_chain, require_lava
-from spikecut.deploy.backends.lava_order import from_lava, to_lava
-from spikecut.export.graph import size
+from spikecut.deploy.backends.lava.axes import from_lava, to_lava
+from spikecut.deploy.backends.lava.blocks import build_chain, require_lava
+from spikecut.export.network.layers import size
 
 
 class Wire:
@@ -29,7 +29,7 @@ def make_model(process, config):
     from lava.proc.dense.models import PyDenseModelBitAcc
     from lava.proc.dense.process import Dense
 
-    from spikecut.deploy.processes.relay import PyRelayModel, Relay
+    from spikecut.deploy.backends.lava.processes.relay import PyRelayModel, Relay
 
     own = {Conv: PyConvModelFixed, Dense: PyDenseModelBitAcc, Relay: PyRelayModel}
     chosen = config.exception_proc_model_map.get(type(process), own.get(type(process)))
@@ -121,7 +121,7 @@ class Fused:
     """The one process of a fused chain."""
 
     def __init__(self, chain):
-        from spikecut.deploy.processes.fused import PyFusedChainModel
+        from spikecut.deploy.backends.lava.processes.fused import PyFusedChainModel
 
         self.model = PyFusedChainModel(chain.processes.proc_params)
         self.model.inp, self.model.out = Wire(), Wire()
@@ -139,7 +139,14 @@ def run_steps(network, inputs, gaps, models):
     Returns starts, a list of hardware steps, and per layer int32 [steps, *output_shape]; row 0 is hardware step 1.
     """
     require_lava()
-    from spikecut.deploy.processes.wave import WaveParameters, announce, as_int32, as_int64, new_ring, shared_int32
+    from spikecut.deploy.backends.lava.processes.wave import (
+        WaveParameters,
+        announce,
+        as_int32,
+        as_int64,
+        new_ring,
+        shared_int32,
+    )
 
     starts = (1 + np.cumsum([2, *gaps])[:-1]).tolist()
     total = starts[-1] + gaps[-1] + network.depth

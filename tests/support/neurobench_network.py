@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
 
 THRESHOLD = 60
 STEPS = 7

@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.deploy.backends.base import Record, check_inputs, check_run_memory, layer_events, padded_scores
-from spikecut.deploy.backends.slots import LayerPlan, LayerSlots, plan_network
+from spikecut.deploy.backends.batched.slots import LayerPlan, LayerSlots, plan_network
+from spikecut.deploy.backends.kernels.product import Precision, torch_order
+from spikecut.deploy.backends.kernels.slot_events import count_events, gather_frames, tell_scores
 from spikecut.deploy.cutoff.base import CutoffPolicy
-from spikecut.deploy.kernels.product import Precision, torch_order
-from spikecut.deploy.kernels.traffic import count_events, gather_frames, tell_scores
-from spikecut.deploy.trace import ExitReason, RunTrace
-from spikecut.export.graph import IntArray, IntegerNetwork, Integers, size
-from spikecut.export.skip import skip_paths
+from spikecut.deploy.run_trace import ExitReason, RunTrace
+from spikecut.export.network.layers import IntArray, IntegerNetwork, Integers, size
+from spikecut.export.network.skip import skip_paths
 
 Progress = Callable[[int], None]
 Messages = npt.NDArray[np.generic]

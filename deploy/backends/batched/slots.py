@@ -7,9 +7,9 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.kernels.joined import JoinedSums
-from spikecut.deploy.kernels.neuron import NO_GAIN, NeuronKernel
-from spikecut.deploy.kernels.product import (
+from spikecut.deploy.backends.kernels.joined import JoinedSums
+from spikecut.deploy.backends.kernels.neuron import NO_GAIN, NeuronKernel
+from spikecut.deploy.backends.kernels.product import (
     FloatProduct,
     Floats,
     Precision,
@@ -17,10 +17,10 @@ from spikecut.deploy.kernels.product import (
     make_product,
 )
 from spikecut.errors import InputError
-from spikecut.export.connectivity import fan_out, recurrent_fan_out
-from spikecut.export.graph import IntArray, IntegerLayer, IntegerNetwork, size
-from spikecut.export.headroom import ALIGNMENT, FLOAT32_EXACT, LIMIT, largest_sum, worst_case
-from spikecut.export.skip import message_range
+from spikecut.export.network.connectivity import fan_out, recurrent_fan_out
+from spikecut.export.network.layers import IntArray, IntegerLayer, IntegerNetwork, size
+from spikecut.export.network.skip import message_range
+from spikecut.export.quantise.headroom import ALIGNMENT, FLOAT32_EXACT, LIMIT, largest_sum, worst_case
 
 BLOCK_BYTES = 2**21
 

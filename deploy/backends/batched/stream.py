@@ -6,12 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.deploy.backends.base import check_frames
-from spikecut.deploy.backends.slots import layer_slots
+from spikecut.deploy.backends.batched.slots import layer_slots
+from spikecut.deploy.backends.kernels.product import channels_last, torch_order
 from spikecut.deploy.cutoff.stream import StreamCutoff, StreamRun, StreamSettings, StreamVerdicts, check_stream
-from spikecut.deploy.kernels.product import channels_last, torch_order
 from spikecut.errors import DataError
-from spikecut.export.graph import IntegerNetwork, Integers
-from spikecut.export.skip import skip_paths
+from spikecut.export.network.layers import IntegerNetwork, Integers
+from spikecut.export.network.skip import skip_paths
 
 
 def run_scores(scores: npt.ArrayLike, settings: StreamSettings) -> StreamRun:

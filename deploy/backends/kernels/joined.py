@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.kernels.product import Floats, Precision, make_product
-from spikecut.export.graph import IntegerLayer
-from spikecut.export.headroom import FLOAT32_EXACT, LIMIT, largest_sum
-from spikecut.export.skip import Skip, Synapse
+from spikecut.deploy.backends.kernels.product import Floats, Precision, make_product
+from spikecut.export.network.layers import IntegerLayer
+from spikecut.export.network.skip import Skip, Synapse
+from spikecut.export.quantise.headroom import FLOAT32_EXACT, LIMIT, largest_sum
 
 
 class JoinedSums:

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from spikecut.export.gain import GAIN_UNITY
-from spikecut.export.graph import IntegerLayer, Reset
-from spikecut.export.headroom import ALIGNMENT, LIMIT, UNITY, Ranges
+from spikecut.export.network.gain import GAIN_UNITY
+from spikecut.export.network.layers import IntegerLayer, Reset
+from spikecut.export.quantise.headroom import ALIGNMENT, LIMIT, UNITY, Ranges
 
 Kernel = Callable[..., None]
 NONE, PARTIAL, ALL = 0, 1, 2

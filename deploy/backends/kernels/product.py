@@ -13,11 +13,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.backends.plain import synapse
+from spikecut.deploy.backends.kernels.reference import synapse
 from spikecut.errors import BackendError, InputError
-from spikecut.export.graph import IntArray, Shape, size
-from spikecut.export.headroom import FLOAT32_EXACT, FLOAT64_EXACT, largest_sum
-from spikecut.export.skip import Synapse
+from spikecut.export.network.layers import IntArray, Shape, size
+from spikecut.export.network.skip import Synapse
+from spikecut.export.quantise.headroom import FLOAT32_EXACT, FLOAT64_EXACT, largest_sum
 
 log = logging.getLogger(__name__)
 Precision = Literal["auto", "int8", "float32", "float64"]

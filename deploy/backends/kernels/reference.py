@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from spikecut.errors import InputError
-from spikecut.export.connectivity import gather_index
-from spikecut.export.gain import gain_at, multiplied
-from spikecut.export.graph import IntArray, IntegerLayer, IntegerNetwork, Integers, size
-from spikecut.export.headroom import ALIGNMENT, LIMIT, Ranges, keep
-from spikecut.export.skip import Synapse, skip_paths
+from spikecut.export.network.connectivity import gather_index
+from spikecut.export.network.gain import gain_at, multiplied
+from spikecut.export.network.layers import IntArray, IntegerLayer, IntegerNetwork, Integers, size
+from spikecut.export.network.skip import Synapse, skip_paths
+from spikecut.export.quantise.headroom import ALIGNMENT, LIMIT, Ranges, keep
 
 
 def scores_of(network: IntegerNetwork, messages: Integers) -> IntArray:

@@ -15,12 +15,12 @@ from numba import njit
 from numpy.lib.stride_tricks import as_strided
 from threadpoolctl import threadpool_limits
 
-from spikecut.deploy.kernels.neuron import NO_GAIN, choose_kernel
+from spikecut.deploy.backends.kernels.neuron import NO_GAIN, choose_kernel
 from spikecut.errors import BackendError
-from spikecut.export.gain import gain_at
-from spikecut.export.graph import IntegerNeuron, Pair, Reset, Shape
-from spikecut.export.headroom import ALIGNMENT, FLOAT32_EXACT, FLOAT64_EXACT, LIMIT, UNITY, largest_sum
-from spikecut.export.skip import Synapse
+from spikecut.export.network.gain import gain_at
+from spikecut.export.network.layers import IntegerNeuron, Pair, Reset, Shape
+from spikecut.export.network.skip import Synapse
+from spikecut.export.quantise.headroom import ALIGNMENT, FLOAT32_EXACT, FLOAT64_EXACT, LIMIT, UNITY, largest_sum
 
 log = logging.getLogger(__name__)
 Int32 = npt.NDArray[np.int32]
@@ -179,7 +179,7 @@ class DelayedSums:
 
 
 class Neurons:
-    """The neurons of a layer: AbstractPyLifModelFixed in int32, see deploy/kernels/neuron.py.
+    """The neurons of a layer: AbstractPyLifModelFixed in int32, see deploy/backends/kernels/neuron.py.
 
     Parameters
     ----------

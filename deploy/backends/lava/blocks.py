@@ -25,17 +25,17 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from spikecut.deploy.backends.base import LavaModels
-from spikecut.deploy.backends.lava_order import lava_kernels, lava_shape
-from spikecut.deploy.backends.lava_skips import SkipProcesses, connect_skips, largest_skipped
-from spikecut.deploy.kernels.step import compile_for, exact_type
+from spikecut.deploy.backends.kernels.step import compile_for, exact_type
+from spikecut.deploy.backends.lava.axes import lava_kernels, lava_shape
+from spikecut.deploy.backends.lava.skips import SkipProcesses, connect_skips, largest_skipped
 from spikecut.errors import BackendError, InputError
-from spikecut.export.graph import IntegerLayer, IntegerNetwork
-from spikecut.export.headroom import largest_sum
-from spikecut.export.netx import beyond_netx, check_exportable, write_netx
-from spikecut.export.skip import Synapse, skip_paths
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+from spikecut.export.network.skip import Synapse, skip_paths
+from spikecut.export.netx.read import beyond_netx, check_exportable, write_netx
+from spikecut.export.quantise.headroom import largest_sum
 
 if TYPE_CHECKING:
-    from spikecut.deploy.processes.wave import WaveParameters
+    from spikecut.deploy.backends.lava.processes.wave import WaveParameters
 
 MODELS = get_args(LavaModels)
 # Lava's Conv casts its float64 sums to int32 before it wraps them at 24 bits.
@@ -160,7 +160,7 @@ def _largest_message(network: IntegerNetwork, depth: int) -> int:
 
 
 def _fused_chain(network: IntegerNetwork, waves: "Sequence[WaveParameters]", types: Sequence[Any]) -> Chain:
-    from spikecut.deploy.processes.fused import FusedChain, LayerParameters, SkipParameters
+    from spikecut.deploy.backends.lava.processes.fused import FusedChain, LayerParameters, SkipParameters
 
     paths = skip_paths(network)
     parameters = []
@@ -182,7 +182,7 @@ def _block_chain(
     types: Sequence[Any] | None,
 ) -> Chain:
     """Blocks with the fast models, given the types of their sums; with the stock models otherwise."""
-    from spikecut.deploy.processes.wave import Wave
+    from spikecut.deploy.backends.lava.processes.wave import Wave
 
     blocks, owner = _blocks(network, net_file)
     for depth, (block, layer, wave) in enumerate(zip(blocks, network.layers, waves, strict=True)):
@@ -194,7 +194,7 @@ def _block_chain(
         if types is not None:
             compile_for(layer.neuron, wraps=False, dtype=np.int32)
             if layer.kind == "conv":
-                from spikecut.deploy.processes.fast import FLOAT_KEY
+                from spikecut.deploy.backends.lava.processes.fast import FLOAT_KEY
 
                 block.synapse.proc_params[FLOAT_KEY] = types[depth]
     config = _run_config(_stock_models(network) if types is None else _fast_models())
@@ -240,8 +240,8 @@ def own_block(layer: IntegerLayer, message_bits: int) -> Any:
     from lava.lib.dl.netx.blocks.process import Conv, Dense
     from lava.proc.lif.process import LIF
 
-    from spikecut.deploy.processes.neurons import GainLIF, MembraneReadout, SoftResetLIF
-    from spikecut.deploy.processes.synapses import RecurrentSynapse
+    from spikecut.deploy.backends.lava.processes.neurons import GainLIF, MembraneReadout, SoftResetLIF
+    from spikecut.deploy.backends.lava.processes.synapses import RecurrentSynapse
 
     neuron = layer.neuron
     process = {"zero": LIF, "subtract": SoftResetLIF, "none": MembraneReadout}[neuron.reset]
@@ -295,7 +295,7 @@ def _stock_models(network: IntegerNetwork) -> dict[Any, Any]:
     from lava.proc.dense.process import DelayDense
     from lava.proc.lif.process import LIF
 
-    from spikecut.deploy.processes import neurons, synapses
+    from spikecut.deploy.backends.lava.processes import neurons, synapses
 
     wide = any(beyond_int8(layer) or (layer.skip is not None and beyond_int8(layer.skip)) for layer in network.layers)
     return {
@@ -314,7 +314,7 @@ def _fast_models() -> dict[Any, Any]:
     from lava.proc.dense.process import DelayDense, Dense
     from lava.proc.lif.process import LIF
 
-    from spikecut.deploy.processes import fast, neurons, synapses
+    from spikecut.deploy.backends.lava.processes import fast, neurons, synapses
 
     return {
         LIF: fast.FastLifModel,

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.deploy.backends.base import LavaModels, Record, check_inputs, layer_events, padded_scores
-from spikecut.deploy.backends.lava_graph import LavaGraph, Played
+from spikecut.deploy.backends.lava.graph import LavaGraph, Played
 from spikecut.deploy.cutoff.base import CutoffPolicy
-from spikecut.deploy.trace import ExitReason, Mode, RunTrace, joined
+from spikecut.deploy.run_trace import ExitReason, Mode, RunTrace, joined
 from spikecut.errors import BackendError, InputError
-from spikecut.export.graph import IntegerNetwork, Integers, size
+from spikecut.export.network.layers import IntegerNetwork, Integers, size
 
 Progress = Callable[[int], None]
 STREAM_CHUNK = 256

@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.deploy.backends.base import LavaModels
-from spikecut.deploy.backends.lava_blocks import build_chain
-from spikecut.deploy.backends.lava_blocks import require_lava as require_lava
-from spikecut.deploy.backends.lava_order import from_lava, lava_shape, to_lava
-from spikecut.deploy.backends.lava_simulation import Simulation, check_graph_memory
+from spikecut.deploy.backends.lava.axes import from_lava, lava_shape, to_lava
+from spikecut.deploy.backends.lava.blocks import build_chain
+from spikecut.deploy.backends.lava.blocks import require_lava as require_lava
+from spikecut.deploy.backends.lava.simulation import Simulation, check_graph_memory
 from spikecut.deploy.cutoff.base import CutoffPolicy
 from spikecut.errors import BackendError
-from spikecut.export.graph import IntArray, IntegerNetwork, Integers, size
+from spikecut.export.network.layers import IntArray, IntegerNetwork, Integers, size
 
 PATIENCE_S = 60.0  # a step, at the very most
 
@@ -66,7 +66,7 @@ class LavaGraph(Simulation):
         require_lava()
         if policy is not None:
             policy.check_horizon(network.horizon)
-        from spikecut.deploy.processes import cutoff_monitor, source, wave
+        from spikecut.deploy.backends.lava.processes import cutoff_monitor, source, wave
 
         self.network = network
         self.step = 0
@@ -123,7 +123,7 @@ class LavaGraph(Simulation):
         ------
         BackendError: a process of the simulator died, raised or fell silent.
         """
-        from spikecut.deploy.processes import cutoff_monitor, source, wave
+        from spikecut.deploy.backends.lava.processes import cutoff_monitor, source, wave
 
         count = inputs.shape[1]
         if not 1 <= count <= self.capacity:
@@ -153,7 +153,7 @@ class LavaGraph(Simulation):
         )
 
     def _progress(self) -> int:
-        from spikecut.deploy.processes import wave
+        from spikecut.deploy.backends.lava.processes import wave
 
         return int(wave.as_int64(self._verdicts)[0])
 
@@ -162,7 +162,7 @@ class LavaGraph(Simulation):
         return PATIENCE_S * max(1, self.network.horizon)
 
     def _messages(self, starts: IntArray, verdicts: IntArray) -> Iterator[npt.NDArray[np.int32]]:
-        from spikecut.deploy.processes import wave
+        from spikecut.deploy.backends.lava.processes import wave
 
         longest = self.network.horizon + self.network.depth
         following = np.append(starts[1:], verdicts[-1] + 1)

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from spikecut.deploy.backends.lava_blocks import require_lava
+from spikecut.deploy.backends.lava.blocks import require_lava
 from spikecut.errors import BackendError, CapabilityError
-from spikecut.export.graph import IntegerLayer, IntegerNetwork
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 
 HOST_PROCESSES = ("source", "monitor")
 LAVA_LOIHI = "lava.magma.compiler.subcompilers.nc"

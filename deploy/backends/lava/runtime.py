@@ -23,7 +23,7 @@ from lava.magma.runtime.message_infrastructure.multiprocessing import MultiProce
 from lava.magma.runtime.mgmt_token_enums import MGMT_COMMAND, MGMT_RESPONSE, enum_equal
 from lava.magma.runtime.runtime import Runtime
 
-from spikecut.deploy.signals import ENDING, deferred
+from spikecut.signals import ENDING, deferred
 
 # A pause on the last step of RunSteps(N) poisons Lava's runtime: N is far beyond any sample.
 ENDLESS = 2**30

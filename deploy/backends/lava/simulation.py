@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import Self
 
 from spikecut.deploy.backends.base import LavaModels
-from spikecut.deploy.backends.lava_blocks import quiet
-from spikecut.deploy.signals import ENDING
+from spikecut.deploy.backends.lava.blocks import quiet
 from spikecut.errors import BackendError
-from spikecut.export.graph import IntegerNetwork, size
-from spikecut.export.skip import skip_paths
+from spikecut.export.network.layers import IntegerNetwork, size
+from spikecut.export.network.skip import skip_paths
 from spikecut.memory import check_memory
+from spikecut.signals import ENDING
 
 if TYPE_CHECKING:
-    from spikecut.deploy.backends.lava_runtime import LavaRuntime
+    from spikecut.deploy.backends.lava.runtime import LavaRuntime
 
 POLL_S = 0.0002
 LIVENESS_S = 0.5
@@ -86,7 +86,7 @@ class Simulation(ABC):
 
     def _start(self) -> "LavaRuntime":
         """Compile the graph and start its processes."""
-        from spikecut.deploy.backends.lava_runtime import LavaRuntime
+        from spikecut.deploy.backends.lava.runtime import LavaRuntime
 
         with quiet():
             executable = self._anchor.compile(self._config)
@@ -96,7 +96,7 @@ class Simulation(ABC):
 
     def _await_answers(self, runtime: "LavaRuntime") -> None:
         """Wait for the runtime's answer while watching that its child processes live; Lava itself would hang."""
-        from spikecut.deploy.backends.lava_runtime import lives
+        from spikecut.deploy.backends.lava.runtime import lives
 
         checked = silent_since = time.monotonic()
         last = -1

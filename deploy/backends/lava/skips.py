@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from spikecut.deploy.backends.lava_order import lava_kernels, lava_shape
-from spikecut.deploy.kernels.step import exact_type
-from spikecut.export.graph import IntegerNetwork
-from spikecut.export.skip import Path, Skip, skip_paths
+from spikecut.deploy.backends.kernels.step import exact_type
+from spikecut.deploy.backends.lava.axes import lava_kernels, lava_shape
+from spikecut.export.network.layers import IntegerNetwork
+from spikecut.export.network.skip import Path, Skip, skip_paths
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def connect_skips(network: IntegerNetwork, blocks: Sequence[Any], fast: bool) ->
 
     fast: whether the fast models run, which must be told the type of their sums.
     """
-    from spikecut.deploy.processes.relay import Relay
+    from spikecut.deploy.backends.lava.processes.relay import Relay
 
     found = []
     for path in skip_paths(network).values():
@@ -45,7 +45,7 @@ def connect_skips(network: IntegerNetwork, blocks: Sequence[Any], fast: bool) ->
         out.connect(synapse.s_in)
         synapse.a_out.connect(blocks[path.target - 1].neuron.a_in)
         if fast and path.skip.kind == "conv":
-            from spikecut.deploy.processes.fast import FLOAT_KEY
+            from spikecut.deploy.backends.lava.processes.fast import FLOAT_KEY
 
             synapse.proc_params[FLOAT_KEY] = exact_type(path.skip, largest_skipped(network, path))
         found.append(SkipProcesses(path, relay, synapse))

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from spikecut.deploy.backends.base import LavaModels, check_frames
-from spikecut.deploy.backends.lava_blocks import build_chain, require_lava
-from spikecut.deploy.backends.lava_order import lava_shape, to_lava
-from spikecut.deploy.backends.lava_simulation import Simulation, check_graph_memory
+from spikecut.deploy.backends.lava.axes import lava_shape, to_lava
+from spikecut.deploy.backends.lava.blocks import build_chain, require_lava
+from spikecut.deploy.backends.lava.simulation import Simulation, check_graph_memory
 from spikecut.deploy.cutoff.stream import NOTHING, StreamCutoff, StreamRun, StreamSettings, check_stream
 from spikecut.errors import DataError
-from spikecut.export.graph import IntArray, IntegerNetwork, Integers, size
+from spikecut.export.network.layers import IntArray, IntegerNetwork, Integers, size
 
 CHUNK = 1024
 PATIENCE_S = 60.0  # a step, at the very most
@@ -45,7 +45,7 @@ class LavaStream(Simulation):
     ) -> None:
         check_stream(network, settings)
         require_lava()
-        from spikecut.deploy.processes import stream, wave
+        from spikecut.deploy.backends.lava.processes import stream, wave
 
         self.network, self.capacity, self.step = network, capacity, 0
         elements = capacity * size(network.input_shape)
@@ -81,7 +81,7 @@ class LavaStream(Simulation):
         DataError: frames that do not fit the network, or more of them than the capacity.
         BackendError: a process of the simulator died, raised or fell silent.
         """
-        from spikecut.deploy.processes import stream, wave
+        from spikecut.deploy.backends.lava.processes import stream, wave
 
         check_frames(self.network, frames[:, None])
         count = len(frames)
@@ -97,7 +97,7 @@ class LavaStream(Simulation):
         return wave.as_int64(self._verdicts).reshape(self.capacity, -1)[:count].copy()
 
     def _progress(self) -> int:
-        from spikecut.deploy.processes import stream, wave
+        from spikecut.deploy.backends.lava.processes import stream, wave
 
         return int(wave.as_int64(self._control)[stream.PLAYED])
 
@@ -117,7 +117,7 @@ def run_lava_stream(
     ------
     DataError: frames that do not fit the network. BackendError: Lava is missing or failed.
     """
-    from spikecut.deploy.processes import stream
+    from spikecut.deploy.backends.lava.processes import stream
 
     check_frames(network, frames[:, None])
     silence = np.zeros((network.depth, *network.input_shape), dtype=frames.dtype)

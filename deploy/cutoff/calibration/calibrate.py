@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.deploy.cutoff.base import CutoffPolicy, IntArray, LabelledScores, exit_timesteps, is_integer, policy_class
-from spikecut.deploy.cutoff.guarantee import Guarantee, guaranteed_policy
-from spikecut.deploy.cutoff.intervals import LEVEL, clopper_pearson, share_interval
-from spikecut.deploy.cutoff.oct import Distance, optimal_cutoff
+from spikecut.deploy.cutoff.calibration.guarantee import Guarantee, guaranteed_policy
+from spikecut.deploy.cutoff.calibration.intervals import LEVEL, clopper_pearson, share_interval
+from spikecut.deploy.cutoff.calibration.oct import Distance, optimal_cutoff
 from spikecut.deploy.cutoff.threshold import allowed_wrong
 from spikecut.errors import InputError
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from spikecut.deploy.cutoff.base import CutoffPolicy, IntArray, LabelledScores
-from spikecut.deploy.cutoff.family import Member, policy_family
-from spikecut.deploy.cutoff.intervals import risk_p_value, smallest_sample, sufficient_sample
+from spikecut.deploy.cutoff.calibration.family import Member, policy_family
+from spikecut.deploy.cutoff.calibration.intervals import risk_p_value, smallest_sample, sufficient_sample
 from spikecut.deploy.cutoff.threshold import all_exit_timesteps
 from spikecut.errors import InputError
 

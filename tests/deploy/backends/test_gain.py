@@ -8,24 +8,24 @@ from lava_steps import run_steps
 from networks import random_inputs, random_network
 from oracle import run_network as run_oracle
 
-from spikecut.deploy.backends import loihi2
-from spikecut.deploy.backends.batched import run_batched
-from spikecut.deploy.backends.lava_stream import LavaStream, run_lava_stream
+from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.backends.batched.stream import run_network
+from spikecut.deploy.backends.lava import loihi2
+from spikecut.deploy.backends.lava.stream import LavaStream, run_lava_stream
 from spikecut.deploy.bundle import open_bundle
-from spikecut.deploy.cutoff.calibrate import calibrate
+from spikecut.deploy.cutoff.calibration.calibrate import calibrate
 from spikecut.deploy.cutoff.stream import StreamSettings
-from spikecut.deploy.cutoff.stream_simulator import run_network
 from spikecut.deploy.cutoff.topk import TopK
-from spikecut.deploy.hardware import load_hardware
-from spikecut.deploy.placement import check_capabilities
-from spikecut.deploy.verify import verify
-from spikecut.deploy.workflow import export_to_bundle
+from spikecut.deploy.pipeline.run import export_to_bundle
+from spikecut.deploy.placement.hardware import load_hardware
+from spikecut.deploy.placement.place import check_capabilities
+from spikecut.deploy.verify.compare import verify
 from spikecut.errors import CapabilityError, InputError
 from spikecut.export.encode import encode
 from spikecut.models.data import load_dataset
 from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm
-from spikecut.models.presets import PRESETS
-from spikecut.models.train import train
+from spikecut.models.training.presets import PRESETS
+from spikecut.models.training.train import train
 
 
 @pytest.fixture(scope="module")

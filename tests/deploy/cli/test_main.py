@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from spikecut.deploy import cli
-from spikecut.deploy.hardware import hardware_names
+from spikecut.deploy.cli import main as cli
+from spikecut.deploy.placement.hardware import hardware_names
 
 
 def test_from_training_to_a_halted_run_on_lava(command, tmp_path):
@@ -225,7 +225,7 @@ def test_debug_shows_the_traceback(monkeypatch, tmp_path):
 
 
 def test_an_interrupted_run_leaves_nothing(command, workshop, tmp_path, monkeypatch):
-    from spikecut.deploy import run_folder
+    from spikecut.deploy.run import folder as run_folder
 
     def interrupt(*_):
         raise KeyboardInterrupt
@@ -241,7 +241,7 @@ PROBE = """
 import sys
 sys.argv = ["spikecut", "--help"]
 from spikecut.deploy import cli
-from spikecut.deploy.hardware import hardware_names
+from spikecut.deploy.placement.hardware import hardware_names
 try:
     cli.main()
 except SystemExit:

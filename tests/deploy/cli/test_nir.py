@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from spikecut.deploy.bundle import open_bundle
-from spikecut.export.nir import read_nir
-from spikecut.export.nir_time import discretisation
+from spikecut.export.nir.discretisation import discretisation
+from spikecut.export.nir.read import read_nir
 
 SNNTORCH = ("--framework", "snntorch", "--reset", "zero")
 

@@ -11,10 +11,10 @@ import yaml
 from spikecut.deploy.bundle import open_bundle
 from spikecut.errors import InputError
 from spikecut.models.checkpoint import load_checkpoint
-from spikecut.models.encoding import InputEncoding
-from spikecut.models.presets import PRESETS
-from spikecut.models.slayer import slayer_library
-from spikecut.models.train import scores_per_timestep, train
+from spikecut.models.slayer.network import slayer_library
+from spikecut.models.training.encoding import InputEncoding
+from spikecut.models.training.presets import PRESETS
+from spikecut.models.training.train import scores_per_timestep, train
 
 SPEC = {
     "input_shape": [1, 8, 8],

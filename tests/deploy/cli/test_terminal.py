@@ -8,8 +8,8 @@ from importlib.resources import files
 
 import pytest
 
-from spikecut.deploy import cost_commands
-from spikecut.deploy.console import visible
+from spikecut.deploy.cli import cost as cost_commands
+from spikecut.deploy.cli.output import visible
 
 LONG = "x" * 300
 DEEP = "[" * 100_000

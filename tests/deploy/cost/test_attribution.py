@@ -11,25 +11,25 @@ from hypothesis import strategies as st
 from networks import random_inputs, random_network
 from rich.console import Console
 
-from spikecut.deploy.attribution import PHASES, attribute, attribute_cutoff
-from spikecut.deploy.backends.batched import run_batched
-from spikecut.deploy.console import stdout
-from spikecut.deploy.cost import Band, estimate
-from spikecut.deploy.cost_commands import describe_hardware, inspect_cost, show_costs, show_placements
+from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.cli.cost import describe_hardware, inspect_cost, show_costs, show_placements
+from spikecut.deploy.cli.output import stdout
+from spikecut.deploy.cost.attribution import PHASES, attribute, attribute_cutoff
+from spikecut.deploy.cost.estimate import Band, estimate
+from spikecut.deploy.cost.pricing import EDGES, EVENTS
+from spikecut.deploy.cost.savings import savings
+from spikecut.deploy.cost.streaming import stream
+from spikecut.deploy.cost.summary import RunCosts, chosen_hardware
+from spikecut.deploy.cost.traffic import message_rates
 from spikecut.deploy.cutoff.fixed import FixedTimestep
-from spikecut.deploy.hardware import Chip, Steps, hardware_names, load_hardware
-from spikecut.deploy.mesh import busy_at_rates_ns, mesh_cells, mesh_text
-from spikecut.deploy.placement import place
-from spikecut.deploy.pricing import EDGES, EVENTS
+from spikecut.deploy.placement.hardware import Chip, Steps, hardware_names, load_hardware
+from spikecut.deploy.placement.mesh import busy_at_rates_ns, mesh_cells, mesh_text
+from spikecut.deploy.placement.place import place
 from spikecut.deploy.report.cost_tables import attribution_table, cost_table, cutoff_table
 from spikecut.deploy.report.mesh_plot import mesh_figure
-from spikecut.deploy.run_costs import RunCosts, chosen_hardware
-from spikecut.deploy.savings import savings
-from spikecut.deploy.streaming_cost import stream
-from spikecut.deploy.trace import RunTrace
-from spikecut.deploy.traffic import message_rates
+from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import HardwareConfigError, InputError
-from spikecut.export.netx import write_netx
+from spikecut.export.netx.read import write_netx
 
 
 def crowded(neurons: int = 12, **limits: int) -> Chip:

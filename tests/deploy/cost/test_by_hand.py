@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spikecut.deploy.backends.batched import run_batched
-from spikecut.deploy.cost import CostEstimate, estimate
-from spikecut.deploy.hardware import Chip, load_hardware
-from spikecut.deploy.placement import Placement, place
-from spikecut.deploy.trace import LayerEvents, RunTrace
-from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.cost.estimate import CostEstimate, estimate
+from spikecut.deploy.placement.hardware import Chip, load_hardware
+from spikecut.deploy.placement.place import Placement, place
+from spikecut.deploy.run_trace import LayerEvents, RunTrace
+from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
 
 SHIPPED = ("loihi1", "loihi1_davies2018", "loihi2", "horowitz45nm")
 

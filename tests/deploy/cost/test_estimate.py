@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from example_chip import example_data, leaf, written
 
-from spikecut.deploy.cost import estimate
-from spikecut.deploy.hardware import Chip, load_hardware
-from spikecut.deploy.savings import Ratio, savings
-from spikecut.deploy.trace import ExitReason, LayerEvents, RunTrace
+from spikecut.deploy.cost.estimate import estimate
+from spikecut.deploy.cost.savings import Ratio, savings
+from spikecut.deploy.placement.hardware import Chip, load_hardware
+from spikecut.deploy.run_trace import ExitReason, LayerEvents, RunTrace
 from spikecut.errors import CapabilityError, InputError
-from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
 
 
 @pytest.fixture(scope="session")
@@ -118,7 +118,7 @@ def test_worked_example_savings(example: Chip) -> None:
 
 
 def test_worked_example_is_in_the_documentation() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "cost_model.md").read_text()
+    text = (Path(__file__).parents[3] / "docs" / "cost_model.md").read_text()
     for figure in ("683 ns", "622 pJ", "1366 pJ", "1988 pJ", "519 ns", "507 pJ", "1545 pJ"):
         assert figure in text
 
@@ -305,7 +305,7 @@ def test_many_samples_in_chunks_equal_one_by_one(monkeypatch: pytest.MonkeyPatch
         reason=(ExitReason.HORIZON,) * 5,
         events=events,
     )
-    monkeypatch.setattr("spikecut.deploy.pricing.CHUNK", 16)
+    monkeypatch.setattr("spikecut.deploy.cost.pricing.CHUNK", 16)
     cost = estimate(many, example)
     assert cost.energy_j.value.tolist() == [1988e-12] * 5
     assert cost.latency_s.high.tolist() == [1366e-9] * 5

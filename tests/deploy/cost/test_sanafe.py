@@ -13,20 +13,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikecut.deploy.backends.batched import run_batched
-from spikecut.deploy.cost import estimate
-from spikecut.deploy.hardware import Chip, load_hardware
-from spikecut.deploy.partition import synapse_format
-from spikecut.deploy.placement import Placement, place
-from spikecut.deploy.trace import RunTrace
-from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.cost.estimate import estimate
+from spikecut.deploy.placement.hardware import Chip, load_hardware
+from spikecut.deploy.placement.partition import synapse_format
+from spikecut.deploy.placement.place import Placement, place
+from spikecut.deploy.run_trace import RunTrace
+from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
 
 STEPS = 60
 RELATIVE = 1e-9
-REPLAY = Path(__file__).resolve().parent.parent / "support" / "sanafe_replay.py"
+REPLAY = Path(__file__).resolve().parents[2] / "support" / "sanafe_replay.py"
 PYTHON = os.environ.get("SPIKECUT_SANAFE_PYTHON", sys.executable)
 
-GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "sanafe.json"
+GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "sanafe.json"
 
 
 def crowded(neurons: int) -> Chip:

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spikecut.deploy.savings import savings
-from spikecut.deploy.trace import ExitReason, RunTrace
-from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.deploy.cost.savings import savings
+from spikecut.deploy.run_trace import ExitReason, RunTrace
+from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
 
 
 def two_layers(horizon: int) -> IntegerNetwork:

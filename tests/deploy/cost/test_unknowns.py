@@ -8,19 +8,19 @@ import pytest
 from networks import random_inputs, random_network
 from rich.console import Console
 
-from spikecut.deploy.attribution import attribute, attribute_cutoff
-from spikecut.deploy.backends.batched import run_batched
-from spikecut.deploy.cost import estimate
+from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.cost.attribution import attribute, attribute_cutoff
+from spikecut.deploy.cost.estimate import estimate
+from spikecut.deploy.cost.halted import estimate_halted, halted
+from spikecut.deploy.cost.streaming import stream
+from spikecut.deploy.cost.summary import RunCosts
 from spikecut.deploy.cutoff.fixed import FixedTimestep
-from spikecut.deploy.cutoff.sweep_costs import exit_costs
-from spikecut.deploy.halted import estimate_halted, halted
-from spikecut.deploy.hardware import Chip, Steps, file_stems, load_hardware
+from spikecut.deploy.placement.hardware import Chip, Steps, file_stems, load_hardware
 from spikecut.deploy.report.cost_tables import attribution_summary, attribution_table, cutoff_table
-from spikecut.deploy.run_costs import RunCosts
-from spikecut.deploy.streaming_cost import stream
+from spikecut.deploy.sweep.costs import exit_costs
 from spikecut.errors import HardwareConfigError, InputError
-from spikecut.export.connectivity import recurrent_fan_out
-from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.export.network.connectivity import recurrent_fan_out
+from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
 
 
 def chip(name: str = "loihi2") -> Chip:

@@ -6,10 +6,10 @@ import textwrap
 import numpy as np
 import pytest
 
-from spikecut.deploy.backends.batched import run_batched
+from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.cutoff import CutoffPolicy, apply_policy, policy_from_dict, policy_names
 from spikecut.deploy.cutoff.base import policy_class
-from spikecut.deploy.cutoff.calibrate import calibrate
+from spikecut.deploy.cutoff.calibration.calibrate import calibrate
 from spikecut.errors import InputError
 
 PATIENCE = '''

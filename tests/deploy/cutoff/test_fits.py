@@ -13,9 +13,9 @@ from hypothesis.extra import numpy as hnp
 
 from spikecut.deploy.cutoff import Confidence, Entropy, FixedTimestep, SpikeCP, TopK, apply_policy, policy_from_dict
 from spikecut.deploy.cutoff.base import LabelledScores
-from spikecut.deploy.cutoff.calibrate import calibrate
-from spikecut.deploy.cutoff.intervals import clopper_pearson
-from spikecut.deploy.cutoff.oct import optimal_cutoff
+from spikecut.deploy.cutoff.calibration.calibrate import calibrate
+from spikecut.deploy.cutoff.calibration.intervals import clopper_pearson
+from spikecut.deploy.cutoff.calibration.oct import optimal_cutoff
 from spikecut.deploy.cutoff.softmax import UNIT, fit_scale
 from spikecut.errors import InputError
 

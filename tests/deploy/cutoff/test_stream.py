@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from networks import random_network
 from oracle import run_network as oracle_network
 
-from spikecut.deploy.backends.plain import scores_of
+from spikecut.deploy.backends.batched.stream import run_network, run_scores
+from spikecut.deploy.backends.kernels.reference import scores_of
 from spikecut.deploy.cutoff import Confidence, CutoffPolicy, FixedTimestep, TopK, apply_policy
 from spikecut.deploy.cutoff.stream import NOTHING, StreamCutoff, StreamSettings
-from spikecut.deploy.cutoff.stream_simulator import run_network, run_scores
 from spikecut.errors import DataError, InputError
 
 

@@ -7,7 +7,7 @@ from safetensors import safe_open
 
 from spikecut.errors import CheckpointError
 from spikecut.models.checkpoint import load_checkpoint, round_weights, save_checkpoint
-from spikecut.models.ready import FOLDER, ready_card, ready_checkpoint, ready_names
+from spikecut.models.pretrained import FOLDER, ready_card, ready_checkpoint, ready_names
 
 SAMPLES = 20
 

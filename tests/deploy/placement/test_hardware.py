@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from spikecut.deploy.hardware import (
+from spikecut.deploy.placement.hardware import (
     SIZE_LIMIT,
     Chip,
     Hardware,
@@ -90,7 +90,7 @@ def chip(name: str) -> Chip:
 
 
 def shipped(name: str) -> dict:
-    return yaml.safe_load((Path(__file__).parents[2] / "hardware_configs" / f"{name}.yaml").read_text())
+    return yaml.safe_load((Path(__file__).parents[3] / "hardware_configs" / f"{name}.yaml").read_text())
 
 
 def refusal(tmp_path: Path, data: object) -> str:

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import with_skip
 
-from spikecut.deploy.hardware import Chip, load_hardware
-from spikecut.deploy.mesh import busy_at_rates_ns
-from spikecut.deploy.placement import (
+from spikecut.deploy.placement.hardware import Chip, load_hardware
+from spikecut.deploy.placement.mesh import busy_at_rates_ns
+from spikecut.deploy.placement.place import (
     LIMITED,
     Placement,
     check_capabilities,
@@ -19,7 +19,7 @@ from spikecut.deploy.placement import (
     recurrent_fan_out_per_core,
 )
 from spikecut.errors import CapabilityError, InputError
-from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
 
 
 def loihi(name: str = "loihi1", **limits: int | None) -> Chip:

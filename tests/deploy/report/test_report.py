@@ -14,13 +14,13 @@ from rich.console import Console
 
 from spikecut.deploy.cutoff import TopK, apply_policy
 from spikecut.deploy.cutoff.base import CutoffPolicy
-from spikecut.deploy.evaluate import Evaluation, summarise
 from spikecut.deploy.report import plots
 from spikecut.deploy.report.plots import accuracy_figure, exit_histogram, save, spike_raster
 from spikecut.deploy.report.tables import demo_table, quantity, quartiles, ratio, sparkline
-from spikecut.deploy.trace import LayerEvents, RunTrace
+from spikecut.deploy.run.summary import Evaluation, summarise
+from spikecut.deploy.run_trace import LayerEvents, RunTrace
 from spikecut.errors import InputError
-from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
 
 HORIZON, SAMPLES, CLASSES, INPUTS = 6, 8, 3, 200
 LABELS = np.array([0, 1, 2, 0, 1, 2, 0, 1])

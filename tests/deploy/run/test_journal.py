@@ -11,11 +11,11 @@ from full_disk import files_of_at_most
 from kills import killed_before_step
 from networks import random_inputs, random_network
 
-from spikecut.deploy.backends.batched import run_batched
+from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.cutoff.fixed import FixedTimestep
-from spikecut.deploy.journal import Journal, RunRequest, partial_folder, read_request
-from spikecut.deploy.trace import joined
-from spikecut.deploy.workflow import RunOptions, keeping, run_bundle
+from spikecut.deploy.pipeline.run import RunOptions, keeping, run_bundle
+from spikecut.deploy.run.journal import Journal, RunRequest, partial_folder, read_request
+from spikecut.deploy.run_trace import joined
 from spikecut.errors import InputError, Interrupted
 
 

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from networks import random_inputs, random_network
 from neurobench_network import plain_inputs, plain_network
 
-from spikecut.deploy.backends.batched import run_batched
+from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.cutoff.fixed import FixedTimestep
-from spikecut.deploy.neurobench import connection_sparsity, neurobench_metrics
+from spikecut.deploy.run.neurobench import connection_sparsity, neurobench_metrics
 from spikecut.errors import InputError
 
-GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "neurobench.json"
+GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "neurobench.json"
 
 
 def test_equals_the_neurobench_package() -> None:

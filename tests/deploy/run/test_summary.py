@@ -16,13 +16,13 @@ import pyarrow.parquet as pq
 import pytest
 from matplotlib.figure import Figure
 
-from spikecut.deploy import evaluate
 from spikecut.deploy.cutoff import FixedTimestep, TopK, apply_policy
-from spikecut.deploy.evaluate import Evaluation, jsonable, sample_table, summarise
-from spikecut.deploy.run_folder import write_run
-from spikecut.deploy.trace import RunTrace
+from spikecut.deploy.run import summary as evaluate
+from spikecut.deploy.run.folder import write_run
+from spikecut.deploy.run.summary import Evaluation, jsonable, sample_table, summarise
+from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import InputError, SpikecutError
-from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
 
 HORIZON, SAMPLES = 4, 5
 LABELS = np.array([0, 1, 2, 0, 1])

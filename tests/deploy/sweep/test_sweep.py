@@ -7,18 +7,19 @@ import pytest
 from cutoff_scores import score_family
 from networks import random_inputs, random_network
 
-from spikecut.deploy.backends.batched import run_batched
-from spikecut.deploy.cost import estimate
-from spikecut.deploy.cutoff import FixedTimestep, TopK, apply_policy, policy_from_dict, sweep_costs
+from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.cost.estimate import estimate
+from spikecut.deploy.cost.halted import halted
+from spikecut.deploy.cost.savings import savings
+from spikecut.deploy.cutoff import FixedTimestep, TopK, apply_policy, policy_from_dict
 from spikecut.deploy.cutoff.base import LabelledScores
-from spikecut.deploy.cutoff.calibrate import calibrate
-from spikecut.deploy.cutoff.sweep import EPSILONS, POLICIES, ExitCosts, sweep, verdicts
-from spikecut.deploy.cutoff.sweep_costs import exit_costs, measure, stream_ratios
-from spikecut.deploy.halted import halted
-from spikecut.deploy.hardware import load_hardware
+from spikecut.deploy.cutoff.calibration.calibrate import calibrate
+from spikecut.deploy.placement.hardware import load_hardware
 from spikecut.deploy.report.plots import save
 from spikecut.deploy.report.sweep_plots import energy_figure, savings_figure, sweep_figures
-from spikecut.deploy.savings import savings
+from spikecut.deploy.sweep import costs as sweep_costs
+from spikecut.deploy.sweep.costs import exit_costs, measure, stream_ratios
+from spikecut.deploy.sweep.sweep import EPSILONS, POLICIES, ExitCosts, sweep, verdicts
 from spikecut.errors import InputError
 
 

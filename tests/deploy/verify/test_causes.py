@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from networks import random_inputs, random_network
 
-from spikecut.deploy.backends.plain import NeuronState, propagate, propagate_layer
-from spikecut.deploy.causes import likely_cause
-from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.deploy.backends.kernels.reference import NeuronState, propagate, propagate_layer
+from spikecut.deploy.verify.causes import likely_cause
+from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
 
 
 def dense(weight, horizon=6, bits=8, **neuron):

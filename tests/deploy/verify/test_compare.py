@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from spikecut.deploy.backends.batched import run_batched
+from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.bundle import open_bundle
-from spikecut.deploy.cli import app
-from spikecut.deploy.verify import verify
+from spikecut.deploy.cli.main import app
+from spikecut.deploy.verify.compare import verify
 from spikecut.errors import InputError
-from spikecut.export.netx import write_netx
+from spikecut.export.netx.read import write_netx
 from spikecut.files import sha256
 
 
@@ -100,7 +100,7 @@ def test_an_engine_that_errs_is_found_with_both_values(bundle, monkeypatch, dept
         raster[3, 2 + depth, 7] ^= 1  # timestep 3 of sample 3
         return trace
 
-    monkeypatch.setattr("spikecut.deploy.verify.run_batched", wrong)
+    monkeypatch.setattr("spikecut.deploy.verify.compare.run_batched", wrong)
     found = verify(bundle, samples=8, lava=False)
     difference = found.difference
     assert (difference.engine, difference.layer, difference.timestep, difference.sample) == ("batched", name, 3, 3)

@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from spikecut.deploy.backends.plain import measure_ranges
+from spikecut.deploy.backends.kernels.reference import measure_ranges
 from spikecut.errors import SpikecutError
 from spikecut.export.encode import encode
-from spikecut.export.graph import InputSpec
-from spikecut.export.measure import integrate_fire_ranges
-from spikecut.export.quantise import quantise
-from spikecut.export.relu import convert_relu
-from spikecut.export.trace import trace
-from spikecut.models.relu import ReluNetwork
+from spikecut.export.importers.relu import convert_relu
+from spikecut.export.importers.torch_network import trace
+from spikecut.export.network.layers import InputSpec
+from spikecut.export.quantise.integers import quantise
+from spikecut.export.quantise.measure import integrate_fire_ranges
+from spikecut.models.relu.network import ReluNetwork
 
 TIMESTEPS = 12
 

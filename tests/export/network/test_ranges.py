@@ -11,12 +11,12 @@ from lava_layers import LavaLayer
 from networks import random_network
 from oracle import run_network
 
-from spikecut.deploy.backends.batched import run_batched
+from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.bundle import load
 from spikecut.errors import BundleError, ExportError, InputError, RangeError, SpikecutError, UnsupportedError
-from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
-from spikecut.export.netx import read_netx, write_netx
-from spikecut.export.nir_write import write_nir
+from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.export.netx.read import read_netx, write_netx
+from spikecut.export.nir.write import write_nir
 
 STEPS = 6
 NEURON = {

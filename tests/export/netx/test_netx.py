@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from networks import networks, random_network
 
-from spikecut.deploy.backends.lava_blocks import require_lava
+from spikecut.deploy.backends.lava.blocks import require_lava
 from spikecut.errors import BundleError, InputError, SpikecutError, UnsupportedError
-from spikecut.export.netx import beyond_netx, dense_weight_in_lava, read_netx, write_netx
+from spikecut.export.netx.read import beyond_netx, dense_weight_in_lava, read_netx, write_netx
 
 
 @pytest.fixture(autouse=True)

@@ -6,10 +6,10 @@ import pytest
 from nir_graphs import chain, lif, write
 
 from spikecut.errors import BundleError, InputError
-from spikecut.export.nir import read_nir
-from spikecut.export.nir_file import NirNode
-from spikecut.export.nir_neurons import step_neuron
-from spikecut.export.nir_time import FRAMEWORKS, discretisation
+from spikecut.export.nir.discretisation import FRAMEWORKS, discretisation
+from spikecut.export.nir.file import NirNode
+from spikecut.export.nir.neurons import step_neuron
+from spikecut.export.nir.read import read_nir
 
 
 @pytest.mark.parametrize(

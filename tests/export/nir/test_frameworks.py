@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from spikecut.errors import UnsupportedError
-from spikecut.export.nir import read_nir
-from spikecut.export.nir_time import discretisation
+from spikecut.export.nir.discretisation import discretisation
+from spikecut.export.nir.read import read_nir
 
 CASES = {
     "snntorch": {"framework": "snntorch", "reset": "zero"},

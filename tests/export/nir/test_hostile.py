@@ -14,10 +14,10 @@ from nir_graphs import chain, conv, external, flatten, lif, link, pool, replace_
 
 from spikecut.deploy.bundle import load
 from spikecut.errors import BundleError, UnsupportedError
-from spikecut.export import nir_probe
-from spikecut.export.nir import read_nir
-from spikecut.export.nir_file import parse_graph
-from spikecut.export.nir_time import discretisation
+from spikecut.export.nir import sandbox as nir_probe
+from spikecut.export.nir.discretisation import discretisation
+from spikecut.export.nir.file import parse_graph
+from spikecut.export.nir.read import read_nir
 
 WEIGHT = "node/nodes/n2/weight"
 TEXT = h5py.string_dtype()
@@ -255,7 +255,7 @@ CASES = {
 @pytest.fixture
 def in_this_process(monkeypatch):
     """Without the process that goes ahead, so that time and memory can be seen; the tests at the end have it."""
-    monkeypatch.setattr("spikecut.export.nir.read_graph", parse_graph)
+    monkeypatch.setattr("spikecut.export.nir.read.read_graph", parse_graph)
 
 
 @pytest.mark.usefixtures("in_this_process")

@@ -9,10 +9,10 @@ import torch
 from nir_graphs import chain, conv, cuba, flatten, full, lif, pool, write
 
 from spikecut.errors import SpikecutError
-from spikecut.export.nir import read_nir
-from spikecut.export.nir_file import FIELDS, parse_graph
-from spikecut.export.nir_support import ROWS, matrix
-from spikecut.export.nir_time import FRAMEWORKS, discretisation
+from spikecut.export.nir.discretisation import FRAMEWORKS, discretisation
+from spikecut.export.nir.file import FIELDS, parse_graph
+from spikecut.export.nir.read import read_nir
+from spikecut.export.nir.support import ROWS, matrix
 
 RNG = np.random.default_rng(0)
 SIZE, MAP = (3,), (2, 6, 6)
@@ -250,7 +250,7 @@ def options(given):
 @pytest.fixture
 def in_this_process(monkeypatch):
     """Without the process that goes ahead, to be quicker."""
-    monkeypatch.setattr("spikecut.export.nir.read_graph", parse_graph)
+    monkeypatch.setattr("spikecut.export.nir.read.read_graph", parse_graph)
 
 
 @pytest.mark.usefixtures("in_this_process")

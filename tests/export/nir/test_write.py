@@ -12,8 +12,8 @@ from networks import networks, random_network
 
 from spikecut.deploy.bundle import load
 from spikecut.errors import BundleError, InputError, UnsupportedError
-from spikecut.export.nir_file import parse_graph
-from spikecut.export.nir_write import graph_of, holds_integers, read_integers, write_nir
+from spikecut.export.nir.file import parse_graph
+from spikecut.export.nir.write import graph_of, holds_integers, read_integers, write_nir
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -22,7 +22,7 @@ def test_round_trip_is_the_identity(tmp_path_factory, network):
     path = tmp_path_factory.mktemp("nir") / "network.nir"
     write_nir(network, path)
     with pytest.MonkeyPatch.context() as patched:  # without the process that goes ahead, to be quicker
-        patched.setattr("spikecut.export.nir_write.read_graph", parse_graph)
+        patched.setattr("spikecut.export.nir.write.read_graph", parse_graph)
         assert equal(read_integers(path), network)
 
 

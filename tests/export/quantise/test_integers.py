@@ -8,16 +8,16 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spikecut.deploy.backends.plain import measure_ranges, propagate, scores_of
+from spikecut.deploy.backends.kernels.reference import measure_ranges, propagate, scores_of
 from spikecut.errors import RangeError, UnsupportedError
-from spikecut.export.fold import fold
-from spikecut.export.graph import InputSpec
-from spikecut.export.headroom import LIMIT, Ranges
-from spikecut.export.netx import beyond_netx
-from spikecut.export.quantise import decay_12bit, quantise
-from spikecut.export.trace import spiking_form, trace
-from spikecut.models.quantisation import quantised_twin
-from spikecut.models.zoo import build
+from spikecut.export.importers.torch_network import spiking_form, trace
+from spikecut.export.network.layers import InputSpec
+from spikecut.export.netx.read import beyond_netx
+from spikecut.export.quantise.fold import fold
+from spikecut.export.quantise.headroom import LIMIT, Ranges
+from spikecut.export.quantise.integers import decay_12bit, quantise
+from spikecut.models.architectures import build
+from spikecut.models.twin import quantised_twin
 
 SPECS = {
     "digits-lif": InputSpec((2, 6, 5), "bernoulli"),

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spikecut.errors import InputError
-from spikecut.models.convert import qcfs_to_spiking
+from spikecut.models.architectures import build
+from spikecut.models.conversion import qcfs_to_spiking
 from spikecut.models.layers.qcfs import QCFS
 from spikecut.models.neurons.integrate_fire import IntegrateFire
-from spikecut.models.quantisation import ALIGNMENT, IntegerIntegrateFire
-from spikecut.models.zoo import build
+from spikecut.models.twin import ALIGNMENT, IntegerIntegrateFire
 
 
 def clip_floor_shift(value: Fraction, levels: int) -> int:

@@ -4,11 +4,11 @@ import torch
 from torch import nn
 
 from spikecut.errors import ExportError, InputError, UnsupportedError
-from spikecut.export.fold import fold
-from spikecut.export.graph import InputSpec
-from spikecut.export.trace import trace
+from spikecut.export.importers.torch_network import trace
+from spikecut.export.network.layers import InputSpec
+from spikecut.export.quantise.fold import fold
+from spikecut.models.architectures import build
 from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm
-from spikecut.models.zoo import build
 
 
 @pytest.mark.parametrize("training", [True, False])

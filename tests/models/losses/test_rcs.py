@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
+from spikecut.models.architectures import build
 from spikecut.models.losses.mean_output import mean_output_loss
 from spikecut.models.losses.rcs import last_steps, rcs_conversion, rcs_direct
 from spikecut.models.losses.tet import tet_loss
-from spikecut.models.zoo import build
 
 LABELS = torch.tensor([0, 1, 1, 2])
 SCORES = torch.eye(3, dtype=torch.float64)[torch.tensor([0, 1, 2, 2])]  # the third sample is wrong

@@ -7,15 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from spikecut.deploy.backends.plain import propagate, scores_of
+from spikecut.deploy.backends.kernels.reference import propagate, scores_of
 from spikecut.errors import InputError, UnsupportedError
-from spikecut.export.graph import InputSpec
-from spikecut.export.quantise import quantise
-from spikecut.export.trace import trace
+from spikecut.export.importers.torch_network import trace
+from spikecut.export.network.layers import InputSpec
+from spikecut.export.quantise.integers import quantise
 from spikecut.models.network import SpikingNetwork, Stage
 from spikecut.models.neurons.current_based import CurrentBased
 from spikecut.models.neurons.leaky import LeakyIntegrateFire
-from spikecut.models.quantisation import quantised_twin
+from spikecut.models.twin import quantised_twin
 
 
 def spikes_by_hand(neuron, currents):

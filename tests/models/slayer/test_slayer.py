@@ -11,13 +11,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spikecut.deploy.backends.batched import run_batched
+from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.errors import CheckpointError, InputError, RangeError, SpikecutError, UnsupportedError
-from spikecut.export.graph import InputSpec
-from spikecut.export.slayer import slayer_golden, slayer_integers
-from spikecut.models.slayer import slayer_library
-from spikecut.models.slayer_import import load_slayer
-from spikecut.models.slayer_spec import parse_spec, read_spec
+from spikecut.export.importers.slayer import slayer_golden, slayer_integers
+from spikecut.export.network.layers import InputSpec
+from spikecut.models.slayer.network import slayer_library
+from spikecut.models.slayer.spec import parse_spec, read_spec
+from spikecut.models.slayer.state_dict import load_slayer
 from spikecut.models.torch_files import read_tensors
 
 STEPS = 12

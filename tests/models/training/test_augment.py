@@ -3,7 +3,7 @@
 import torch
 from torch.utils.data import TensorDataset
 
-from spikecut.models.augment import AugmentedImages
+from spikecut.models.training.augment import AugmentedImages
 
 
 def test_cutout_hides_one_square_of_the_mean_colour_in_each_image():

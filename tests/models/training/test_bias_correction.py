@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from spikecut.errors import InputError
-from spikecut.models.bias_correction import correct_biases
-from spikecut.models.convert import qcfs_to_spiking
-from spikecut.models.zoo import build
+from spikecut.models.architectures import build
+from spikecut.models.conversion import qcfs_to_spiking
+from spikecut.models.training.bias_correction import correct_biases
 
 TIMESTEPS = 4
 

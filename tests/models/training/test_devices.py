@@ -16,10 +16,10 @@ from left_behind import children
 
 from spikecut.errors import CheckpointError, InputError
 from spikecut.models.data import load_dataset
-from spikecut.models.loop import Session
-from spikecut.models.presets import PRESETS
 from spikecut.models.torch_files import read_torch
-from spikecut.models.train import train
+from spikecut.models.training.presets import PRESETS
+from spikecut.models.training.train import train
+from spikecut.models.training.trainer import Session
 
 
 @pytest.fixture(scope="module")

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from spikecut.errors import InputError
+from spikecut.models.architectures import build
 from spikecut.models.checkpoint import load_checkpoint, save_checkpoint
 from spikecut.models.data import Dataset, Split, load_dataset
-from spikecut.models.encoding import InputEncoding, encoding_for, frames
 from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm
 from spikecut.models.neurons.integrate_fire import IntegrateFire
-from spikecut.models.presets import PRESETS, preset_for, preset_named
-from spikecut.models.train import accuracy_per_timestep, train
-from spikecut.models.zoo import build
+from spikecut.models.training.encoding import InputEncoding, encoding_for, frames
+from spikecut.models.training.presets import PRESETS, preset_for, preset_named
+from spikecut.models.training.train import accuracy_per_timestep, train
 
 
 @pytest.fixture(scope="module")
@@ -264,7 +264,7 @@ def test_biases_are_corrected_after_the_conversion_and_nothing_else_is(digits):
 
 
 def test_biases_that_cannot_be_corrected_are_refused_before_the_training(digits, monkeypatch):
-    monkeypatch.setattr("spikecut.models.train.fit", lambda *_: pytest.fail("it was trained"))
+    monkeypatch.setattr("spikecut.models.training.train.fit", lambda *_: pytest.fail("it was trained"))
     preset = replace(PRESETS["digits-qcfs"], bias_samples=900)
     with pytest.raises(InputError, match="900 training samples are wanted to correct biases, there are 847"):
         train("qcfs", digits, preset=preset)

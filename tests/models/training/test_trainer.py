@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from spikecut.errors import CheckpointError, InputError, Interrupted
-from spikecut.models import loop
 from spikecut.models.data import Dataset, Split, load_dataset
-from spikecut.models.loop import Session
-from spikecut.models.presets import PRESETS
-from spikecut.models.train import train
+from spikecut.models.training import trainer as loop
+from spikecut.models.training.presets import PRESETS
+from spikecut.models.training.train import train
+from spikecut.models.training.trainer import Session
 
 
 @pytest.fixture(scope="module")

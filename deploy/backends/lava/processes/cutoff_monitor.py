@@ -13,8 +13,8 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
-from spikecut.deploy.processes.source import SAMPLES
-from spikecut.deploy.processes.wave import announce, as_int64, starts
+from spikecut.deploy.backends.lava.processes.source import SAMPLES
+from spikecut.deploy.backends.lava.processes.wave import announce, as_int64, starts
 
 # Columns of the shared results, one row a sample.
 TIMESTEPS, VERDICT_STEP, CUT, CLOCK_NS = 0, 1, 2, 3

@@ -11,15 +11,15 @@ import numpy.typing as npt
 from lava.proc.dense.models import PyDelayDenseModelBitAcc, PyDenseModelBitAcc
 from lava.utils.weightutils import clip_weights, determine_sign_mode, truncate_weights
 
-from spikecut.deploy.processes.neurons import (
+from spikecut.deploy.backends.lava.processes.neurons import (
     PyGainLifModel,
     PyMembraneReadoutModel,
     PySoftResetLifModel,
     ResettingLifModel,
 )
-from spikecut.deploy.processes.synapses import WideConvModel
-from spikecut.deploy.processes.wave import Wave
-from spikecut.export.graph import Reset
+from spikecut.deploy.backends.lava.processes.synapses import WideConvModel
+from spikecut.deploy.backends.lava.processes.wave import Wave
+from spikecut.export.network.layers import Reset
 
 # Parameter of a Conv: the float type in which its sums are exact.
 FLOAT_KEY = "spikecut_float"
@@ -34,7 +34,7 @@ class FastConvModel(WideConvModel):
         self.sums: Any = None
 
     def _prepare(self) -> None:
-        from spikecut.deploy.kernels.step import ConvolutionSums, bound_threads, wrapped
+        from spikecut.deploy.backends.kernels.step import ConvolutionSums, bound_threads, wrapped
 
         bound_threads()
         self.wrapped = wrapped
@@ -94,7 +94,7 @@ class FastDenseModel(_FastSynapses, PyDenseModelBitAcc):
     def run_spk(self) -> None:
         """Send the sums of the step before, take the messages of this one."""
         if self.sums is None:
-            from spikecut.deploy.kernels.step import DenseSums
+            from spikecut.deploy.backends.kernels.step import DenseSums
 
             self.sums = DenseSums(self._applied_weights(), self._exponent())
         self.a_out.send(self.a_buff)
@@ -126,7 +126,7 @@ class FastDelayDenseModel(_FastSynapses, PyDelayDenseModelBitAcc):
     def run_spk(self) -> None:
         """Send what is due, forget an old sample, take the messages of this step."""
         if self.sums is None:
-            from spikecut.deploy.kernels.step import DelayedSums
+            from spikecut.deploy.backends.kernels.step import DelayedSums
 
             self.sums = DelayedSums(self._applied_weights(), self.delays, self._exponent())
             self.due = self.a_buff[:, 0]
@@ -157,7 +157,7 @@ class _FastNeurons:
     scale_bias: Any
 
     def _prepare(self) -> None:
-        from spikecut.deploy.kernels.step import Neurons
+        from spikecut.deploy.backends.kernels.step import Neurons
 
         self.scale_bias()
         self.neurons = Neurons(

@@ -18,10 +18,10 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
-from spikecut.deploy.backends.lava_order import lava_columns, lava_kernels, lava_shape
-from spikecut.deploy.processes.wave import Wave, WaveParameters
-from spikecut.export.graph import IntegerLayer, size
-from spikecut.export.skip import Path, Synapse
+from spikecut.deploy.backends.lava.axes import lava_columns, lava_kernels, lava_shape
+from spikecut.deploy.backends.lava.processes.wave import Wave, WaveParameters
+from spikecut.export.network.layers import IntegerLayer, size
+from spikecut.export.network.skip import Path, Synapse
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class _Stage:
     """One layer: its neurons, and what its synapses hold for this step."""
 
     def __init__(self, parameters: LayerParameters) -> None:
-        from spikecut.deploy.kernels.step import DelayedSums, DenseSums, Neurons
+        from spikecut.deploy.backends.kernels.step import DelayedSums, DenseSums, Neurons
 
         layer = parameters.layer
         self.wave = Wave(parameters.wave)
@@ -118,13 +118,13 @@ class _Skip:
 
 def whole_sums(sums: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
     """Sums as int32: those of a convolution, which are float, wrapped at 24 bits."""
-    from spikecut.deploy.kernels.step import wrapped
+    from spikecut.deploy.backends.kernels.step import wrapped
 
     return sums if sums.dtype == np.int32 else wrapped(sums)
 
 
 def _synapses(layer: Synapse, dtype: Any) -> Any:
-    from spikecut.deploy.kernels.step import ConvolutionSums, DelayedSums, DenseSums
+    from spikecut.deploy.backends.kernels.step import ConvolutionSums, DelayedSums, DenseSums
 
     if layer.kind == "conv":
         return ConvolutionSums(
@@ -153,7 +153,7 @@ class PyFusedChainModel(PyLoihiProcessModel):
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
-        from spikecut.deploy.kernels.step import bound_threads
+        from spikecut.deploy.backends.kernels.step import bound_threads
 
         bound_threads()
         self.stages = [_Stage(parameters) for parameters in proc_params["layers"]]

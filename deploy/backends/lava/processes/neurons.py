@@ -16,9 +16,9 @@ from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 from lava.proc.lif.models import AbstractPyLifModelFixed, PyLifModelBitAcc
 from lava.proc.lif.process import LIF
 
-from spikecut.deploy.processes.wave import Wave
-from spikecut.export.gain import gain_at, multiplied
-from spikecut.export.graph import Reset
+from spikecut.deploy.backends.lava.processes.wave import Wave
+from spikecut.export.network.gain import gain_at, multiplied
+from spikecut.export.network.layers import Reset
 
 
 class SoftResetLIF(LIF):
@@ -34,7 +34,7 @@ class GainLIF(LIF):
 
     Parameters
     ----------
-    gain: integers in 4096ths, one per timestep since the last reset; the last one holds. See spikecut.export.gain.
+    gain: integers in 4096ths, one per timestep since the last reset; the last one holds. See export/network/gain.py.
     after_spike: the `reset` of an IntegerNeuron: "zero", "subtract", or "none", which sends v instead of firing.
     The others as LIF's; du must be 4095, which loses all of the current.
     """

@@ -12,7 +12,7 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
-from spikecut.deploy.processes.wave import announce, as_int32, as_int64, starts
+from spikecut.deploy.backends.lava.processes.wave import announce, as_int32, as_int64, starts
 
 # Words of the shared block between host, source and monitor.
 SAMPLES, STARTED = 0, 1

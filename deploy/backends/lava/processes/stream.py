@@ -12,7 +12,7 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
-from spikecut.deploy.processes.wave import announce, as_int32, as_int64
+from spikecut.deploy.backends.lava.processes.wave import announce, as_int32, as_int64
 
 # Words of the shared block between host, source and monitor: the hardware step of the first frame, how many there are,
 # and how many steps the monitor has seen.

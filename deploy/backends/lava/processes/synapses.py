@@ -12,7 +12,7 @@ from lava.proc.conv.models import PyConvModelFixed
 from lava.proc.dense.models import AbstractPyDenseModelBitAcc, PyDelayDenseModelBitAcc
 from lava.proc.dense.process import Dense
 
-from spikecut.deploy.processes.wave import Wave
+from spikecut.deploy.backends.lava.processes.wave import Wave
 
 
 class WideConvModel(PyConvModelFixed):

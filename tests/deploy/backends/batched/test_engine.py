@@ -9,13 +9,13 @@ from networks import networks_with_inputs, random_inputs, random_network
 from oracle import run_network
 
 import spikecut
-from spikecut.deploy.backends.batched import run_batched
-from spikecut.deploy.backends.plain import measure_ranges, propagate, scores_of, synapse
+from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.backends.kernels.reference import measure_ranges, propagate, scores_of, synapse
 from spikecut.deploy.cutoff.base import apply_policy
 from spikecut.deploy.cutoff.topk import TopK
 from spikecut.errors import BackendError, DataError, InputError
-from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
-from spikecut.export.headroom import worst_case
+from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.export.quantise.headroom import worst_case
 
 
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])

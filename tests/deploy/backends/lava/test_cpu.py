@@ -11,15 +11,15 @@ from left_behind import alive
 from networks import random_inputs, random_network
 from oracle import run_network
 
-from spikecut.deploy.backends.batched import run_batched
-from spikecut.deploy.backends.lava_cpu import run_lava
-from spikecut.deploy.backends.lava_graph import LavaGraph
-from spikecut.deploy.backends.plain import scores_of
+from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.backends.kernels.reference import scores_of
+from spikecut.deploy.backends.lava.cpu import run_lava
+from spikecut.deploy.backends.lava.graph import LavaGraph
 from spikecut.deploy.cutoff.fixed import FixedTimestep
 from spikecut.deploy.cutoff.topk import TopK, top_two_gap
-from spikecut.deploy.trace import ExitReason
+from spikecut.deploy.run_trace import ExitReason
 from spikecut.errors import BackendError, InputError
-from spikecut.export.graph import InputSpec, IntegerNetwork
+from spikecut.export.network.layers import InputSpec, IntegerNetwork
 
 CASES = {
     "hard reset, biases": {},
@@ -100,7 +100,7 @@ def test_latency_of_the_halt_is_zero_steps():
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_stream_equals_isolated_runs_and_never_costs_throughput(case, monkeypatch):
-    monkeypatch.setattr("spikecut.deploy.backends.lava_cpu.STREAM_CHUNK", 23)
+    monkeypatch.setattr("spikecut.deploy.backends.lava.cpu.STREAM_CHUNK", 23)
     network = random_network(3, **CASES[case])
     inputs = random_inputs(network, 40)
     policy = spread_policy(network, inputs)
@@ -138,7 +138,7 @@ def test_stock_lava_gives_the_same_spikes_without_biases(tmp_path):
     from lava.proc.io.sink import RingBuffer as Sink
     from lava.proc.io.source import RingBuffer as Source
 
-    from spikecut.export.netx import write_netx
+    from spikecut.export.netx.read import write_netx
 
     network = random_network(4, bias=False)
     write_netx(network, tmp_path / "network.net")
@@ -180,14 +180,14 @@ LATE_IMPORT = """
 import multiprocessing
 multiprocessing.set_start_method("spawn")
 try:
-    import spikecut.deploy.processes.neurons
+    import spikecut.deploy.backends.lava.processes.neurons
 except RuntimeError:
     pass
 else:
     raise SystemExit("Lava was expected to refuse a start method that is set already")
-from spikecut.deploy.backends.lava_graph import require_lava
+from spikecut.deploy.backends.lava.graph import require_lava
 require_lava()
-import spikecut.deploy.processes.neurons
+import spikecut.deploy.backends.lava.processes.neurons
 """
 
 

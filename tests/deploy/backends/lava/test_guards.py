@@ -12,12 +12,12 @@ import pytest
 import torch
 from networks import random_inputs, random_network
 
-from spikecut.deploy.backends.batched import run_batched
-from spikecut.deploy.backends.lava_cpu import run_lava
-from spikecut.deploy.backends.lava_graph import LavaGraph
+from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.backends.lava.cpu import run_lava
+from spikecut.deploy.backends.lava.graph import LavaGraph
 from spikecut.deploy.cutoff.fixed import FixedTimestep
 from spikecut.errors import BackendError
-from spikecut.export.netx import write_netx
+from spikecut.export.netx.read import write_netx
 
 MODELS = ("stock", "fast", "fused")
 
@@ -26,7 +26,7 @@ def test_a_pause_on_the_last_step_of_a_run_poisons_lava(monkeypatch):
     """The guard is ENDLESS: the number of steps asked for lies far beyond any verdict."""
     network = random_network(1, dense_only=True)
     inputs, steps = random_inputs(network, 2), 2 + network.depth
-    monkeypatch.setattr("spikecut.deploy.backends.lava_runtime.ENDLESS", steps)
+    monkeypatch.setattr("spikecut.deploy.backends.lava.runtime.ENDLESS", steps)
     with pytest.raises(BackendError), LavaGraph(network, FixedTimestep(2)) as graph:
         graph.play(inputs[:, :1])
         graph.play(inputs[:, 1:])

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 from networks import random_inputs, random_network
 
-from spikecut.deploy.backends.lava_cpu import run_lava
-from spikecut.deploy.backends.plain import measure_ranges, propagate, scores_of
+from spikecut.deploy.backends.kernels.reference import measure_ranges, propagate, scores_of
+from spikecut.deploy.backends.lava.cpu import run_lava
 from spikecut.deploy.cutoff.base import CutoffPolicy
 from spikecut.deploy.cutoff.topk import TopK, top_two_gap
 from spikecut.export.encode import encode
 from spikecut.export.golden import make_golden
-from spikecut.export.quantise import quantise
-from spikecut.export.trace import input_spec, spiking_form, trace
+from spikecut.export.importers.torch_network import input_spec, spiking_form, trace
+from spikecut.export.quantise.integers import quantise
 from spikecut.models.checkpoint import load_checkpoint
-from spikecut.models.train import train
+from spikecut.models.training.train import train
 
 ALONE = 8  # per network; both have biases
 TWIN_SAMPLES = 200

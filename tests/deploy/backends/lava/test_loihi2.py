@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from networks import random_network
 
-from spikecut.deploy.backends import loihi2
-from spikecut.deploy.backends.lava_blocks import own_block
+from spikecut.deploy.backends.lava import loihi2
+from spikecut.deploy.backends.lava.blocks import own_block
 from spikecut.errors import BackendError, CapabilityError
 
 REFUSED = {

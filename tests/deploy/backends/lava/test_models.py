@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from lava_steps import run_steps
 from networks import networks_with_inputs, random_inputs, random_network
 
-from spikecut.deploy.backends.lava_cpu import run_lava
-from spikecut.deploy.backends.plain import propagate
-from spikecut.deploy.kernels.step import ConvolutionSums, exact_type
+from spikecut.deploy.backends.kernels.reference import propagate
+from spikecut.deploy.backends.kernels.step import ConvolutionSums, exact_type
+from spikecut.deploy.backends.lava.cpu import run_lava
 from spikecut.errors import BackendError, InputError
-from spikecut.export.graph import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
 
 SAMPLES = 4
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from networks import random_inputs, random_network
 
-from spikecut.deploy.backends.batched import run_batched
-from spikecut.deploy.backends.lava_stream import LavaStream, run_lava_stream
+from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.backends.batched.stream import run_network
+from spikecut.deploy.backends.lava.processes.stream import EMITTED, TIMESTEPS
+from spikecut.deploy.backends.lava.stream import LavaStream, run_lava_stream
 from spikecut.deploy.cutoff.stream import NOTHING, StreamSettings
-from spikecut.deploy.cutoff.stream_simulator import run_network
 from spikecut.deploy.cutoff.topk import TopK, top_two_gap
-from spikecut.deploy.processes.stream import EMITTED, TIMESTEPS
 from spikecut.errors import DataError
 
 FRAMES = 240

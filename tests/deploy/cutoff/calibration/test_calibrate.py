@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from spikecut.deploy.cutoff import TopK, apply_policy, policy_from_dict
-from spikecut.deploy.cutoff.calibrate import calibrate
-from spikecut.deploy.cutoff.oct import optimal_cutoff_timestep
+from spikecut.deploy.cutoff.calibration.calibrate import calibrate
+from spikecut.deploy.cutoff.calibration.oct import optimal_cutoff_timestep
 from spikecut.errors import InputError
 
 IntArray = npt.NDArray[np.int64]

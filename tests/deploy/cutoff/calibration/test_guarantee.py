@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from spikecut.deploy.cutoff import FixedTimestep, TopK
 from spikecut.deploy.cutoff.base import LabelledScores, policy_class
-from spikecut.deploy.cutoff.calibrate import calibrate
-from spikecut.deploy.cutoff.family import PARAMETERS, Member, policy_family
-from spikecut.deploy.cutoff.guarantee import divide, fixed_sequence, guaranteed_policy
-from spikecut.deploy.cutoff.intervals import risk_p_value, smallest_sample, sufficient_sample
+from spikecut.deploy.cutoff.calibration.calibrate import calibrate
+from spikecut.deploy.cutoff.calibration.family import PARAMETERS, Member, policy_family
+from spikecut.deploy.cutoff.calibration.guarantee import divide, fixed_sequence, guaranteed_policy
+from spikecut.deploy.cutoff.calibration.intervals import risk_p_value, smallest_sample, sufficient_sample
 from spikecut.deploy.cutoff.threshold import all_exit_timesteps
 from spikecut.errors import InputError
 

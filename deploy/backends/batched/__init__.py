@@ -1,0 +1,1 @@
+"""The batched engine: Lava's integers, many samples at once, without Lava."""

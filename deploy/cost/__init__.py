@@ -1,0 +1,1 @@
+"""Counts of events times a hardware file: latency and energy, with bands."""

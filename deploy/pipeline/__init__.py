@@ -1,0 +1,1 @@
+"""The steps of each command, from files to files: they return data and print nothing."""

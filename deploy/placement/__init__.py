@@ -1,0 +1,1 @@
+"""Hardware files, and a network's way onto the cores of a chip."""

@@ -1,0 +1,1 @@
+"""Every cutoff policy over ε."""

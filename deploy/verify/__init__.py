@@ -1,0 +1,1 @@
+"""The engines against the golden twin, and the likely cause of a difference."""

@@ -1,0 +1,1 @@
+"""Networks of others and of spikecut's own training, as float networks."""

@@ -1,0 +1,1 @@
+"""FloatNetwork and IntegerNetwork: the hinge between torch and the chip."""

@@ -1,0 +1,1 @@
+"""Float networks to the chip's integers: folding, rounding, headroom."""

@@ -1,0 +1,1 @@
+"""Plain ReLU networks of torch, to be converted."""

@@ -1,0 +1,1 @@
+"""lava-dl's SLAYER networks, trained here or elsewhere."""

@@ -1,0 +1,1 @@
+"""Training: presets, the trainer, and what it needs."""
