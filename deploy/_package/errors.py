@@ -14,6 +14,25 @@ SpikecutError                 base; the command line prints one line and exits w
 └── Interrupted               Ctrl-C or SIGTERM, where finished results were kept
 """
 
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why something is not done: a value, where the caller decides whether to raise it, show it or try elsewhere.
+
+    Attributes
+    ----------
+    where: what is refused, "layer conv1". feature: what it needs and does not get, "soft reset". remedy: what helps.
+    """
+
+    where: str
+    feature: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.feature}" + (f"; {self.remedy}" if self.remedy else "")
+
 
 class SpikecutError(Exception):
     """Base of the tree. The message is one line that names the thing and the remedy."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from spikecut.deploy.bundle import Bundle, open_bundle
-from spikecut.deploy.cli.output import progress_bar, say_split, stderr
+from spikecut.deploy.cli.output import Result, progress_bar, say_split, stderr
 from spikecut.errors import CheckpointError, InputError
 from spikecut.export.manifest import BUNDLE, CUTOFF, Manifest
 from spikecut.files import reason, sha256
@@ -20,14 +20,6 @@ from spikecut.models.data import Split
 if TYPE_CHECKING:
     from spikecut.deploy.pipeline.run import Run, RunOptions
     from spikecut.models.network import SpikingNetwork
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a command prints: tables and lines, or the same as JSON data."""
-
-    shown: Sequence[RenderableType]
-    data: Any
 
 
 def train_checkpoint(

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.bundle import Bundle, load, open_bundle
-from spikecut.deploy.cli.commands import Result
+from spikecut.deploy.cli.output import Result
 from spikecut.deploy.cost.summary import RunCosts, chosen_hardware
 from spikecut.deploy.placement.hardware import Chip, Hardware, OperationProfile, hardware_names, load_hardware
 from spikecut.deploy.placement.mesh import busy_at_rates_ns, mesh_text

@@ -10,8 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from spikecut.deploy.bundle import Bundle, open_bundle
-from spikecut.deploy.cli.commands import Result
-from spikecut.deploy.cli.output import progress_bar, say_split
+from spikecut.deploy.cli.output import Result, progress_bar, say_split
 from spikecut.deploy.cost.summary import chosen_hardware
 from spikecut.deploy.cutoff.base import LabelledScores, exit_timesteps
 from spikecut.deploy.cutoff.calibration.calibrate import Calibration, calibrate

@@ -12,8 +12,9 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from spikecut.deploy.bundle import load, open_bundle
-from spikecut.deploy.cli.commands import Result, export_checkpoint, export_slayer, manifest_tables
+from spikecut.deploy.cli.commands import export_checkpoint, export_slayer, manifest_tables
 from spikecut.deploy.cli.cost import inspect_cost
+from spikecut.deploy.cli.output import Result
 from spikecut.errors import InputError
 from spikecut.export.network.connectivity import fan_out, recurrent_fan_out
 from spikecut.export.network.gain import GAIN_UNITY

@@ -3,6 +3,7 @@
 import os
 import sys
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -20,10 +21,9 @@ from spikecut.deploy.cli.options import (
     RunBundle,
     Samples,
     app,
-    print_json,
-    report,
+    verb,
 )
-from spikecut.deploy.cli.output import finish_streams, prepare_streams, visible
+from spikecut.deploy.cli.output import finish_streams, prepare_streams, print_json, report, visible
 from spikecut.errors import InputError, SpikecutError
 
 INTERRUPTED = 130
@@ -57,19 +57,24 @@ def demo(
         print_json(summaries)
 
 
-@app.command()
-def verify(
-    bundle: Bundle,
-    data: Data = None,
-    samples: Samples = None,
-    backend: Annotated[str, typer.Option(help="lava (all engines) or batched (without Lava).")] = "lava",
-    as_json: Json = False,
-) -> None:
-    """Compare the golden twin, the batched engine and Lava, integer by integer; exit 1 where they part."""
+@dataclass(frozen=True, kw_only=True)
+class VerifyOptions:
+    """Arguments and options of `spikecut verify`."""
+
+    bundle: Bundle
+    data: Data = None
+    samples: Samples = None
+    backend: Annotated[str, typer.Option(help="lava (all engines) or batched (without Lava).")] = "lava"
+    as_json: Json = False
+
+
+@verb
+def verify(options: VerifyOptions) -> None:
+    """Compare the golden twin, the batched engine and Lava, integer by integer; exit 1 where they differ."""
     from spikecut.deploy.cli.commands import verify_bundle
 
-    result, passed = verify_bundle(bundle, samples, backend)
-    report(result, as_json)
+    result, passed = verify_bundle(options.bundle, options.samples, options.backend)
+    report(result, options.as_json)
     if not passed:
         raise typer.Exit(1)
 

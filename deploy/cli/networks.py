@@ -20,8 +20,8 @@ from spikecut.deploy.cli.options import (
     ResetOrder,
     app,
     named_bundle,
-    report,
 )
+from spikecut.deploy.cli.output import report
 from spikecut.errors import InputError
 
 

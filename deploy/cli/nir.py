@@ -8,7 +8,8 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from spikecut.deploy.bundle import open_bundle
-from spikecut.deploy.cli.commands import Result, check_bundle_target, check_file, manifest_tables
+from spikecut.deploy.cli.commands import check_bundle_target, check_file, manifest_tables
+from spikecut.deploy.cli.output import Result
 from spikecut.errors import BundleError, InputError
 from spikecut.export.nir.discretisation import Discretisation
 from spikecut.export.nir.read import Imported, read_nir

@@ -1,9 +1,23 @@
-"""What the commands share: the application, arguments and options, and how a result is printed."""
+"""What the commands share: the application, how a command takes its options as one model, and common options.
 
-import json
+A command is a function of one frozen dataclass, whose fields are its arguments and options:
+
+    @dataclass(frozen=True, kw_only=True)
+    class CalibrateOptions:
+        bundle: Bundle
+        epsilon: Annotated[float, typer.Option(help="Tolerated share in [0, 1).")] = 0.01
+
+    @verb
+    def calibrate(options: CalibrateOptions) -> None:
+        '''What --help says.'''
+"""
+
 import os
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
@@ -15,6 +29,27 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+Options = TypeVar("Options")
+
+
+def verb(function: Callable[[Options], None]) -> Callable[[Options], None]:
+    """Add a command to the application: its name and help are the function's, its options the fields of its model."""
+    hints = get_type_hints(function)
+    model: Any = hints["options"]
+    typed = get_type_hints(model, include_extras=True)
+    defaults = {field.name: Parameter.empty if field.default is MISSING else field.default for field in fields(model)}
+    keyword = Parameter.KEYWORD_ONLY
+    parameters = [Parameter(key, keyword, default=value, annotation=typed[key]) for key, value in defaults.items()]
+
+    def command(**given: Any) -> None:
+        function(model(**given))
+
+    command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {key: typed[key] for key in defaults}
+    app.command(function.__name__, help=function.__doc__)(command)
+    return function
 
 
 def _data_from(folder: Path | None) -> Path | None:
@@ -63,20 +98,3 @@ Reset = Annotated[str | None, typer.Option(help="NIR: zero or subtract; by defau
 ResetOrder = Annotated[
     str | None, typer.Option(help="NIR: a spike's reset comes in its own timestep (same_step) or late (next_step).")
 ]
-
-
-def report(result: Any, as_json: bool) -> None:
-    """Print a command's result: its tables, or its data as JSON."""
-    if as_json:
-        print_json(result.data)
-        return
-    from spikecut.deploy.cli.output import stdout
-
-    console = stdout()
-    for part in result.shown:
-        console.print(part)
-
-
-def print_json(data: Any) -> None:
-    """Print data as JSON, keys sorted."""
-    typer.echo(json.dumps(data, indent=2, sort_keys=True, allow_nan=False))

@@ -1,22 +1,24 @@
 """Terminal output: what the user's texts may do to it, what its encoding lacks, progress bars on anything long."""
 
 import codecs
+import json
 import os
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import TextIOWrapper
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.segment import Segment
 
+from spikecut.deploy.pipeline.progress import Advance
+
 if TYPE_CHECKING:
     from spikecut.models.data import Dataset
-
-Advance = Callable[[int], None]
 
 UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Categories of characters that steer a terminal, turn its text round, or are no characters; the newline is kept."""
@@ -111,3 +113,26 @@ def progress_bar(what: str, total: int) -> Iterator[Advance]:
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         task = progress.add_task(what, total=total)
         yield lambda steps: progress.advance(task, steps)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command prints: tables and lines, or the same as JSON data."""
+
+    shown: Sequence[RenderableType]
+    data: Any
+
+
+def report(result: Result, as_json: bool) -> None:
+    """Print a command's result: its tables, or its data as JSON."""
+    if as_json:
+        print_json(result.data)
+        return
+    console = stdout()
+    for part in result.shown:
+        console.print(part)
+
+
+def print_json(data: Any) -> None:
+    """Print data as JSON, keys sorted."""
+    print(json.dumps(data, indent=2, sort_keys=True, allow_nan=False))

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.bundle import open_bundle
-from spikecut.deploy.cli.commands import Result, check_bundle_target, manifest_tables
-from spikecut.deploy.cli.output import progress_bar
+from spikecut.deploy.cli.commands import check_bundle_target, manifest_tables
+from spikecut.deploy.cli.output import Result, progress_bar
 from spikecut.errors import InputError
 from spikecut.export.encode import encode
 from spikecut.files import sha256

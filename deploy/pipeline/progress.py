@@ -1,0 +1,21 @@
+"""How a step of the pipeline tells that it advances: it takes a Progress and knows nothing of terminals."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+Advance = Callable[[int], None]
+"""Takes the number of samples that have been done since the last call."""
+
+
+class Progress(Protocol):
+    """Opens a bar for one step of the work; spikecut.deploy.cli.output.progress_bar draws it, `silent` does not."""
+
+    def __call__(self, what: str, total: int) -> AbstractContextManager[Advance]:
+        """what: the step in words. total: samples to be done."""
+
+
+@contextmanager
+def silent(what: str, total: int) -> Iterator[Advance]:
+    """Show nothing."""
+    yield lambda samples: None
