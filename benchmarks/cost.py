@@ -12,9 +12,10 @@ import time
 import numpy as np
 
 from spikecut.deploy.cost.estimate import estimate
+from spikecut.deploy.cutoff.base import ExitReason
 from spikecut.deploy.placement.hardware import load_hardware
 from spikecut.deploy.placement.place import place
-from spikecut.deploy.run_trace import ExitReason, LayerEvents, RunTrace
+from spikecut.deploy.run_trace import LayerEvents, RunTrace
 from spikecut.export.network.connectivity import fan_out
 from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron, Shape, size
 

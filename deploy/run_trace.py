@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from spikecut.deploy.cutoff.base import ExitReason
 from spikecut.errors import InputError
 from spikecut.export.network.layers import IntegerNetwork
 
@@ -16,13 +16,6 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 Mode = Literal["isolated", "streaming"]
-
-
-class ExitReason(str, Enum):
-    """Why a sample's run ended."""
-
-    CUTOFF = "cutoff"  # the policy found the answer safe
-    HORIZON = "horizon"  # all T timesteps were used
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,10 @@ import numpy.typing as npt
 from spikecut.deploy.cost.operations import input_skip_operations, own_operations
 from spikecut.deploy.cost.pricing import EDGES, EVENTS, Gatherer, Pricer, evidence, nulls, words
 from spikecut.deploy.cost.traffic import Counts, check_events
+from spikecut.deploy.cutoff.base import ExitReason
 from spikecut.deploy.placement.hardware import Chip, Edge, Hardware, OperationProfile, Quantity, load_hardware
 from spikecut.deploy.placement.place import Placement, check_capabilities, place
-from spikecut.deploy.run_trace import ExitReason, RunTrace
+from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import CapabilityError, HardwareConfigError, InputError
 from spikecut.export.network.layers import IntArray
 from spikecut.export.network.skip import skip_paths

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from spikecut.deploy.cost.estimate import Band, CostEstimate, estimate
+from spikecut.deploy.cutoff.base import ExitReason
 from spikecut.deploy.placement.hardware import Chip, Hardware
 from spikecut.deploy.placement.place import Placement
-from spikecut.deploy.run_trace import ExitReason, RunTrace
+from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import InputError
 from spikecut.export.network.layers import IntArray
 

@@ -7,6 +7,7 @@ than numpy is imported here. Y_t is the running sum of the output's scores after
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from functools import cached_property
 from importlib.metadata import entry_points
 from typing import Any, ClassVar
@@ -14,7 +15,6 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.run_trace import ExitReason
 from spikecut.errors import InputError
 
 IntArray = npt.NDArray[np.int64]
@@ -211,6 +211,13 @@ class LabelledScores:
     def lost_at(self, timesteps: IntArray) -> BoolArray:
         """Whether the full horizon is right and the exit wrong; timesteps int64 [..., N] → bool [..., N]."""
         return np.asarray(self.right[-1] & ~self.right_at(timesteps), dtype=np.bool_)
+
+
+class ExitReason(str, Enum):
+    """Why a sample's run ended."""
+
+    CUTOFF = "cutoff"  # the policy found the answer safe
+    HORIZON = "horizon"  # all T timesteps were used
 
 
 @dataclass(frozen=True)

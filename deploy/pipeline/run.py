@@ -18,14 +18,14 @@ from spikecut.deploy.bundle import Bundle
 from spikecut.deploy.cli.output import progress_bar, say_split
 from spikecut.deploy.cost.estimate import as_chip
 from spikecut.deploy.cost.summary import GatheredCosts, RunCosts, chosen_hardware
-from spikecut.deploy.cutoff.base import CutoffPolicy
+from spikecut.deploy.cutoff.base import CutoffPolicy, ExitReason
 from spikecut.deploy.placement.hardware import Hardware, file_stems
 from spikecut.deploy.run.folder import write_run
 from spikecut.deploy.run.journal import Journal, RunRequest, read_request
 from spikecut.deploy.run.neurobench import NeuroBenchCounts
 from spikecut.deploy.run.replay import replayed, sample_with_messages
 from spikecut.deploy.run.summary import Evaluation, jsonable, sample_table, summarise
-from spikecut.deploy.run_trace import ExitReason, Mode, RunTrace, joined
+from spikecut.deploy.run_trace import Mode, RunTrace, joined
 from spikecut.errors import DataError, InputError, Interrupted, SpikecutError
 from spikecut.export.encode import encode
 from spikecut.export.manifest import Manifest
@@ -304,9 +304,9 @@ def _figures(
     split: Split,
     costs: RunCosts,
     hardware: Mapping[str, Hardware],
-) -> dict[str, Any]:
+) -> dict[str, bytes]:
     from spikecut.deploy.report.mesh_plot import mesh_figure
-    from spikecut.deploy.report.plots import accuracy_figure, exit_histogram, spike_raster
+    from spikecut.deploy.report.plots import accuracy_figure, exit_histogram, png, spike_raster
 
     names = trace.network.input.labels
     figures = {"exits": exit_histogram(trace, split.y)}
@@ -317,7 +317,7 @@ def _figures(
     for name, ran in costs.attributions.items():
         chip = as_chip(hardware[name])
         figures[f"mesh_{stems[name]}"] = mesh_figure(ran.placement, chip, ran.busy_ns)
-    return figures
+    return {name: png(figure) for name, figure in figures.items()}
 
 
 def typical_sample(trace: RunTrace) -> int:

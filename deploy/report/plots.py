@@ -16,8 +16,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from spikecut.deploy.cutoff.base import ExitReason
 from spikecut.deploy.cutoff.calibration.oct import checked_labels
-from spikecut.deploy.run_trace import ExitReason, LayerEvents, RunTrace
+from spikecut.deploy.run_trace import LayerEvents, RunTrace
 from spikecut.errors import InputError
 from spikecut.files import reason, write_bytes
 
@@ -25,6 +26,13 @@ BLUE, ORANGE, VERMILION, SKY, GREY = "#0072B2", "#E69F00", "#D55E00", "#56B4E9",
 RASTER_ROWS = 72
 """Rows of pixels per layer of a raster; a larger layer shares them."""
 TICKED_CLASSES = 12
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as the content of a PNG file; equal figures give equal bytes."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=150, facecolor="white", metadata={"Software": None})
+    return content.getvalue()
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
@@ -35,10 +43,8 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
     target = Path(path)
     if target.suffix != ".png":
         raise InputError(f"figure {target}: expected a file name that ends in .png")
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=150, facecolor="white", metadata={"Software": None})
     try:
-        write_bytes(target, content.getvalue())
+        write_bytes(target, png(figure))
     except OSError as exc:
         raise InputError(f"cannot write the figure {target}: {reason(exc)}; choose another path") from exc
     return target

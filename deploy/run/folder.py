@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,15 +13,12 @@ from spikecut.deploy.run.summary import FORMAT, jsonable
 from spikecut.errors import InputError
 from spikecut.folders import FolderKind, replacing_folder
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 FIGURES = ("exits", "accuracy", "raster", "mesh_*")
 RUN = FolderKind(
     "run",
     "summary.json",
     lambda data: isinstance(data, dict) and str(data.get("format", "")).startswith("spikecut run "),
-    ("samples.parquet", "summary.json", "report.html", "figures", *(f"figures/{name}.png" for name in FIGURES)),
+    ("samples.parquet", "summary.json", "figures", *(f"figures/{name}.png" for name in FIGURES)),
 )
 
 
@@ -29,7 +26,7 @@ def write_run(
     folder: str | os.PathLike[str],
     table: pa.Table,
     summary: Mapping[str, Any],
-    figures: "Mapping[str, Figure] | None" = None,
+    figures: Mapping[str, bytes] | None = None,
     *,
     overwrite: bool = False,
 ) -> Path:
@@ -39,7 +36,7 @@ def write_run(
 
     Parameters
     ----------
-    figures: file name without suffix, one of FIGURES → matplotlib figure, saved as `figures/<name>.png`.
+    figures: file name without suffix, one of FIGURES → content of `figures/<name>.png`.
 
     Raises InputError if the folder may not be replaced or cannot be written.
     """
@@ -49,14 +46,12 @@ def write_run(
     return Path(folder).expanduser().resolve()
 
 
-def _fill(part: Path, table: pa.Table, content: str, figures: "Mapping[str, Figure]") -> None:
+def _fill(part: Path, table: pa.Table, summary: str, figures: Mapping[str, bytes]) -> None:
     """Write the run's files into an empty folder."""
     pq.write_table(table, part / "samples.parquet")
-    (part / "summary.json").write_text(content, encoding="utf-8")
+    (part / "summary.json").write_text(summary, encoding="utf-8")
     (part / "figures").mkdir()
-    for name, figure in figures.items():
-        from spikecut.deploy.report.plots import save
-
+    for name, content in figures.items():
         if Path(name).name != name:
             raise InputError(f"figure name {name!r}: expected a file name without folder")
-        save(figure, part / "figures" / f"{name}.png")
+        (part / "figures" / f"{name}.png").write_bytes(content)

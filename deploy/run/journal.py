@@ -21,7 +21,8 @@ import h5py
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from spikecut.deploy.run_trace import ExitReason, LayerEvents, RunTrace, joined
+from spikecut.deploy.cutoff.base import ExitReason
+from spikecut.deploy.run_trace import LayerEvents, RunTrace, joined
 from spikecut.errors import BundleError, InputError
 from spikecut.export.hdf5 import MAXIMUM_BYTES, open_hdf5, packed, read_array, read_floats
 from spikecut.export.network.layers import IntegerNetwork

@@ -10,16 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spikecut.deploy.backends.base import raster_bytes
 from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.backends.memory import samples_at_once
 from spikecut.deploy.cost.halted import halted
 from spikecut.deploy.cutoff.base import CutoffPolicy
 from spikecut.deploy.run_trace import LayerEvents, RunTrace, lengthened
 from spikecut.errors import BackendError
-from spikecut.export.network.layers import IntegerNetwork, Integers
-
-PART_BYTES = 2**27
-"""What the messages of one part may take; several copies are made of them."""
+from spikecut.export.network.layers import Integers
 
 
 class Part(NamedTuple):
@@ -28,11 +25,6 @@ class Part(NamedTuple):
     first: int
     trace: RunTrace
     full: RunTrace | None
-
-
-def samples_at_once(network: IntegerNetwork) -> int:
-    """How many samples' messages are held at once."""
-    return max(1, PART_BYTES // raster_bytes(network))
 
 
 def replayed(inputs: Integers, policy: CutoffPolicy | None, trace: RunTrace, full: RunTrace | None) -> Iterator[Part]:

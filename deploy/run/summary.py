@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from spikecut.deploy.cutoff.base import ExitReason
 from spikecut.deploy.cutoff.calibration.oct import checked_labels, optimal_cutoff_timestep
-from spikecut.deploy.run_trace import ExitReason, RunTrace
+from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import InputError
 
 IntArray = npt.NDArray[np.int64]

@@ -11,6 +11,7 @@ import numpy as np
 
 from spikecut.deploy.backends.base import Record
 from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.backends.memory import samples_at_once
 from spikecut.deploy.cost.estimate import Band, estimate
 from spikecut.deploy.cost.halted import delays_of, halted
 from spikecut.deploy.cost.pricing import Pricer
@@ -19,7 +20,6 @@ from spikecut.deploy.cost.traffic import routes_of
 from spikecut.deploy.cutoff.base import IntArray
 from spikecut.deploy.placement.hardware import Chip, Hardware
 from spikecut.deploy.placement.place import place
-from spikecut.deploy.run.replay import samples_at_once
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.deploy.sweep.sweep import ExitCosts, FloatArray
 from spikecut.errors import CapabilityError, InputError

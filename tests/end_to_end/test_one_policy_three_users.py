@@ -10,9 +10,9 @@ from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.backends.lava.cpu import run_lava
 from spikecut.deploy.backends.lava.graph import require_lava
 from spikecut.deploy.cutoff import Confidence, Entropy, FixedTimestep, SpikeCP, TopK, apply_policy
+from spikecut.deploy.cutoff.base import ExitReason
 from spikecut.deploy.cutoff.softmax import UNIT as WHOLE
 from spikecut.deploy.cutoff.threshold import all_exit_timesteps
-from spikecut.deploy.run_trace import ExitReason
 
 
 def thresholds(draw, horizon, values):

@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from networks import random_inputs, random_network
 
-from spikecut.deploy.backends.base import raster_bytes
+from spikecut.deploy.backends import memory
 from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.backends.lava.cpu import run_lava
+from spikecut.deploy.backends.memory import raster_bytes
 from spikecut.deploy.bundle import open_bundle
 from spikecut.deploy.cli.commands import first_samples
 from spikecut.deploy.cost.summary import GatheredCosts, RunCosts
@@ -73,7 +74,7 @@ def test_the_journal_of_a_run_on_lava_keeps_no_messages(workshop, digits, tmp_pa
 
 def test_the_memory_of_a_run_grows_by_less_than_its_messages(workshop, digits, monkeypatch):
     bundle = open_bundle(workshop / "lif")
-    monkeypatch.setattr(replay, "PART_BYTES", 2**20)
+    monkeypatch.setattr(memory, "PART_BYTES", 2**20)
 
     def run(samples):
         run_bundle(bundle, first_samples(digits.test, samples), "digits", bundle.cutoff(), BATCHED)

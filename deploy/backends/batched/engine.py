@@ -14,12 +14,15 @@ from contextlib import contextmanager
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.backends.base import Record, check_inputs, check_run_memory, layer_events, padded_scores
+from spikecut.deploy.backends.base import Record
 from spikecut.deploy.backends.batched.slots import LayerPlan, LayerSlots, plan_network
+from spikecut.deploy.backends.events import layer_events, padded_scores
+from spikecut.deploy.backends.inputs import check_inputs
 from spikecut.deploy.backends.kernels.product import Precision, torch_order
 from spikecut.deploy.backends.kernels.slot_events import count_events, gather_frames, tell_scores
-from spikecut.deploy.cutoff.base import CutoffPolicy
-from spikecut.deploy.run_trace import ExitReason, RunTrace
+from spikecut.deploy.backends.memory import check_run_memory
+from spikecut.deploy.cutoff.base import CutoffPolicy, ExitReason
+from spikecut.deploy.run_trace import RunTrace
 from spikecut.export.network.layers import IntArray, IntegerNetwork, Integers, size
 from spikecut.export.network.skip import skip_paths
 

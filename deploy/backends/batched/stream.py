@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.backends.base import check_frames
 from spikecut.deploy.backends.batched.slots import layer_slots
+from spikecut.deploy.backends.inputs import check_frames
 from spikecut.deploy.backends.kernels.product import channels_last, torch_order
 from spikecut.deploy.cutoff.stream import StreamCutoff, StreamRun, StreamSettings, StreamVerdicts, check_stream
 from spikecut.errors import DataError

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.backends.base import LavaModels, Record, check_inputs, layer_events, padded_scores
+from spikecut.deploy.backends.base import LavaModels, Record
+from spikecut.deploy.backends.events import layer_events, padded_scores
+from spikecut.deploy.backends.inputs import check_inputs
 from spikecut.deploy.backends.lava.graph import LavaGraph, Played
-from spikecut.deploy.cutoff.base import CutoffPolicy
-from spikecut.deploy.run_trace import ExitReason, Mode, RunTrace, joined
+from spikecut.deploy.cutoff.base import CutoffPolicy, ExitReason
+from spikecut.deploy.run_trace import Mode, RunTrace, joined
 from spikecut.errors import BackendError, InputError
 from spikecut.export.network.layers import IntegerNetwork, Integers, size
 

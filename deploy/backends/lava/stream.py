@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from spikecut.deploy.backends.base import LavaModels, check_frames
+from spikecut.deploy.backends.base import LavaModels
+from spikecut.deploy.backends.inputs import check_frames
 from spikecut.deploy.backends.lava.axes import lava_shape, to_lava
 from spikecut.deploy.backends.lava.blocks import build_chain, require_lava
 from spikecut.deploy.backends.lava.simulation import Simulation, check_graph_memory

@@ -129,7 +129,7 @@ def laid_by_hand(full: RunTrace, chip: Chip, intervals: list[int]) -> tuple[floa
             rows[start : start + interval] = layer.raster[n, depth : depth + interval]
             start += interval
         events.append(rows)
-    from spikecut.deploy.backends.base import layer_events
+    from spikecut.deploy.backends.events import layer_events
 
     length = np.array([steps])
     joined = layer_events(full.network, [rows[None] for rows in events], length, "all")

@@ -7,8 +7,9 @@ from example_chip import example_data, leaf, written
 
 from spikecut.deploy.cost.estimate import estimate
 from spikecut.deploy.cost.savings import Ratio, savings
+from spikecut.deploy.cutoff.base import ExitReason
 from spikecut.deploy.placement.hardware import Chip, load_hardware
-from spikecut.deploy.run_trace import ExitReason, LayerEvents, RunTrace
+from spikecut.deploy.run_trace import LayerEvents, RunTrace
 from spikecut.errors import CapabilityError, InputError
 from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
 

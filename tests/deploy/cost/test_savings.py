@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spikecut.deploy.cost.savings import savings
-from spikecut.deploy.run_trace import ExitReason, RunTrace
+from spikecut.deploy.cutoff.base import ExitReason
+from spikecut.deploy.run_trace import RunTrace
 from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
 
 

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from spikecut.deploy.cutoff import CutoffPolicy, FixedTimestep, TopK, apply_policy, policy_from_dict
-from spikecut.deploy.cutoff.base import BoolArray, IntArray, State
+from spikecut.deploy.cutoff.base import BoolArray, ExitReason, IntArray, State
 from spikecut.deploy.cutoff.topk import top_two_gap
-from spikecut.deploy.run_trace import ExitReason
 from spikecut.errors import InputError
 
 

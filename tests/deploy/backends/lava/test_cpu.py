@@ -15,9 +15,9 @@ from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.backends.kernels.reference import scores_of
 from spikecut.deploy.backends.lava.cpu import run_lava
 from spikecut.deploy.backends.lava.graph import LavaGraph
+from spikecut.deploy.cutoff.base import ExitReason
 from spikecut.deploy.cutoff.fixed import FixedTimestep
 from spikecut.deploy.cutoff.topk import TopK, top_two_gap
-from spikecut.deploy.run_trace import ExitReason
 from spikecut.errors import BackendError, InputError
 from spikecut.export.network.layers import InputSpec, IntegerNetwork
 

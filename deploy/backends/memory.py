@@ -1,0 +1,35 @@
+"""How much memory a run's results and messages take."""
+
+from spikecut.deploy.backends.base import Record
+from spikecut.export.network.layers import IntegerNetwork, size
+from spikecut.memory import check_memory
+
+PART_BYTES = 2**27
+"""What the messages of the samples that are held at once may take; several copies are made of them."""
+
+
+def raster_bytes(network: IntegerNetwork) -> int:
+    """Bytes of all messages of one sample: int32, every element of every layer in every hardware step."""
+    shapes = [network.input_shape, *(layer.output_shape for layer in network.layers)]
+    return 4 * (network.horizon + network.depth) * sum(size(shape) for shape in shapes)
+
+
+def samples_at_once(network: IntegerNetwork) -> int:
+    """How many samples' messages are held at once."""
+    return max(1, PART_BYTES // raster_bytes(network))
+
+
+def check_run_memory(network: IntegerNetwork, samples: int, record: Record) -> None:
+    """InputError unless the results of so many samples fit into the memory."""
+    need = samples * network.horizon * (16 * network.classes + 1)
+    if record != "output":
+        need += samples * 32 * (network.depth + 1) * (network.horizon + network.depth)
+    if record == "all":
+        need += 2 * samples * raster_bytes(network)
+    what = {"output": "the scores", "events": "scores and event counts", "all": "all messages"}[record]
+    less = "" if record == "output" else ", or record='output'"
+    check_memory(
+        need,
+        f"{network.name}: {what} of {samples:,} samples over {network.horizon:,} timesteps",
+        f"take fewer samples (--samples){less}",
+    )
