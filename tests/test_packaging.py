@@ -40,9 +40,9 @@ def name_in_package(path: Path) -> str:
 
 
 def package_files(repository: Path) -> set[str]:
-    """Names in the wheel of every file of the four folders, notes apart, but with the cards of ready checkpoints."""
+    """Names in the wheel of every file of the four folders, notes apart, but with the cards of pretrained checkpoints."""
     inside = (path for path in own_files(repository) if path.parts[0] in FOLDERS)
-    return {name_in_package(path) for path in inside if path.suffix != ".md" or path.parent.name == "ready"}
+    return {name_in_package(path) for path in inside if path.suffix != ".md" or path.parent.name == "pretrained"}
 
 
 def run_python(*arguments: str) -> "subprocess.CompletedProcess[str]":
