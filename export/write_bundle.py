@@ -27,11 +27,11 @@ from spikecut.export.manifest import (
 from spikecut.export.network.layers import Floats, IntArray, IntegerNetwork
 from spikecut.export.netx.read import beyond_netx, netx_bytes
 from spikecut.export.quantise.integers import LayerReport, Measure, quantise
+from spikecut.fixed_point import WEIGHT_BITS_MAXIMUM, WEIGHT_BITS_MINIMUM
 from spikecut.folders import replacing_folder
 from spikecut.models.data import MAXIMUM_HORIZON as MAXIMUM_HORIZON
 from spikecut.models.network import SpikingNetwork
 from spikecut.models.slayer.network import SlayerNetwork
-from spikecut.models.twin import MAXIMUM_BITS, MINIMUM_BITS
 
 if TYPE_CHECKING:
     import torch
@@ -100,10 +100,11 @@ def _weight_bits(recipe: Mapping[str, Any]) -> int:
     """The most bits of a weight; CheckpointError for what the recipe cannot mean."""
     bits = recipe.get("weight_bits")
     if bits is None:
-        return MAXIMUM_BITS
-    if type(bits) is not int or not MINIMUM_BITS <= bits <= MAXIMUM_BITS:
+        return WEIGHT_BITS_MAXIMUM
+    if type(bits) is not int or not WEIGHT_BITS_MINIMUM <= bits <= WEIGHT_BITS_MAXIMUM:
         raise CheckpointError(
-            f"the checkpoint's recipe gives weight_bits {bits!r}, not {MINIMUM_BITS} to {MAXIMUM_BITS}; train again"
+            f"the checkpoint's recipe gives weight_bits {bits!r}, not {WEIGHT_BITS_MINIMUM} to "
+            f"{WEIGHT_BITS_MAXIMUM}; train again"
         )
     return bits
 

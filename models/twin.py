@@ -1,7 +1,6 @@
-"""The integer rounding rules that export and the twin share, and the quantised twin of a user's network.
+"""The quantised twin of a user's network: its own torch modules with rounded numbers, the witness of the export.
 
-Units: a float current I becomes scale · I weight units; Loihi shifts those left by 6 on the way into v. So v, biases
-and thresholds · 64 are in units of 1 / (64 · scale). Rounding is to the nearest, halves to even, throughout.
+Units and rounding: spikecut.fixed_point. What the neurons compute is written here anew, in float64.
 """
 
 import copy
@@ -9,69 +8,26 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from spikecut.errors import InputError, RangeError, UnsupportedError
+from spikecut.fixed_point import (
+    DECAY_UNITY,
+    GAIN_UNITY,
+    WEIGHT_UNIT,
+    IntArray,
+    round_bias,
+    round_decay,
+    round_gain,
+    round_threshold,
+    round_weight,
+)
 from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm
 from spikecut.models.network import ResidualStage, SpikingNetwork, Stage
 from spikecut.models.neurons.current_based import CurrentBased
 from spikecut.models.neurons.integrate_fire import IntegrateFire, MembraneReadout
 from spikecut.models.neurons.leaky import LeakyIntegrateFire, Reset
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-
-MINIMUM_BITS, MAXIMUM_BITS = 5, 8  # of a weight's mantissa, sign included
-ALIGNMENT = 64  # 2^6: Loihi's shift of weights and thresholds against v
-DECAY_ONE = 4096
-WEIGHT_RANGE = (-256, 254)
-THRESHOLD_RANGE = (0, 2**17 - 1)
-MANTISSA_RANGE = (-4096, 4095)
-
-
-def _integers(what: str, values: FloatArray, allowed: tuple[int, int], factor: int = 1) -> IntArray:
-    """factor · round(values) as int64; RangeError if one is not finite or leaves the range."""
-    if not np.isfinite(values).all():
-        raise RangeError(f"a {what} is not finite")
-    rounded = factor * np.rint(values)
-    if rounded.size and (rounded.min() < allowed[0] or rounded.max() > allowed[1]):
-        raise RangeError(
-            f"a {what} becomes {rounded.flat[np.abs(rounded).argmax()]:.0f}, outside {allowed[0]} to {allowed[1]}:"
-            " choose a smaller scale"
-        )
-    return rounded.astype(np.int64)
-
-
-def round_weight(weight: npt.ArrayLike, scale: float) -> IntArray:
-    """2 · round(weight · scale / 2): even int64 weights of the same shape; RangeError outside [-256, 254]."""
-    return _integers("weight", np.asarray(weight, dtype=np.float64) * scale / 2, WEIGHT_RANGE, factor=2)
-
-
-def round_threshold(threshold: float, scale: float) -> int:
-    """round(threshold · scale) in weight units; RangeError outside 0 to 2^17 - 1."""
-    return int(_integers("threshold", np.asarray(threshold, dtype=np.float64) * scale, THRESHOLD_RANGE))
-
-
-def round_bias(bias: npt.ArrayLike, scale: float, exponent: int) -> IntArray:
-    """Mantissas round(bias · scale · 64 / 2^exponent), int64; RangeError outside 13 bit, [-4096, 4095].
-
-    The effective bias, in units of v, is mantissa · 2^exponent.
-    """
-    values = np.asarray(bias, dtype=np.float64) * scale * ALIGNMENT / 2.0**exponent
-    return _integers(f"bias mantissa at exponent {exponent}", values, MANTISSA_RANGE)
-
-
-def round_decay(decay: float) -> int:
-    """12-bit decay round(decay · 4096), 0 to 4096, of a fraction lost per timestep."""
-    return int(_integers("decay", np.asarray(decay, dtype=np.float64) * DECAY_ONE, (0, DECAY_ONE)))
-
-
-def round_gain(gain: npt.ArrayLike) -> IntArray:
-    """round(gain · 4096) of gains per timestep between -1 and 1, int64 of the same shape."""
-    return _integers("gain per timestep", np.asarray(gain, dtype=np.float64) * DECAY_ONE, (-DECAY_ONE, DECAY_ONE))
 
 
 @dataclass(frozen=True)
@@ -111,7 +67,7 @@ class IntegerGain(nn.Module):
     def forward(self, currents: Tensor) -> Tensor:
         """Currents [T, N, *], float64 integers → the same shape."""
         gain = torch.from_numpy(self.gain).to(currents.dtype)
-        return torch.trunc(currents * gain.view(-1, *[1] * (currents.ndim - 1)) / DECAY_ONE)
+        return torch.trunc(currents * gain.view(-1, *[1] * (currents.ndim - 1)) / GAIN_UNITY)
 
 
 class IntegerLeaky(nn.Module):
@@ -132,10 +88,10 @@ class IntegerLeaky(nn.Module):
         membrane_potential = torch.zeros_like(currents[0])
         spikes = []
         for current in currents:
-            kept = torch.trunc(membrane_potential * (DECAY_ONE - self.decay) / DECAY_ONE)
+            kept = torch.trunc(membrane_potential * (DECAY_UNITY - self.decay) / DECAY_UNITY)
             membrane_potential = kept + current
-            spike = membrane_potential > ALIGNMENT * self.threshold
-            after = 0 if self.reset == "hard" else membrane_potential - ALIGNMENT * self.threshold
+            spike = membrane_potential > WEIGHT_UNIT * self.threshold
+            after = 0 if self.reset == "hard" else membrane_potential - WEIGHT_UNIT * self.threshold
             membrane_potential = torch.where(spike, after, membrane_potential)
             spikes.append(spike.to(currents.dtype))
         return torch.stack(spikes)
@@ -153,12 +109,12 @@ class IntegerIntegrateFire(nn.Module):
 
     def forward(self, currents: Tensor) -> Tensor:
         """Currents [T, N, *], float64 integers → spikes, 0 or 1."""
-        membrane_potential = torch.full_like(currents[0], ALIGNMENT // 2 * self.threshold)
+        membrane_potential = torch.full_like(currents[0], WEIGHT_UNIT // 2 * self.threshold)
         spikes = []
         for current in currents:
             membrane_potential = membrane_potential + current
-            spike = (membrane_potential >= ALIGNMENT * self.threshold).to(currents.dtype)
-            membrane_potential = membrane_potential - ALIGNMENT * self.threshold * spike
+            spike = (membrane_potential >= WEIGHT_UNIT * self.threshold).to(currents.dtype)
+            membrane_potential = membrane_potential - WEIGHT_UNIT * self.threshold * spike
             spikes.append(spike)
         return torch.stack(spikes)
 
@@ -182,12 +138,12 @@ class IntegerCurrentBased(nn.Module):
         sent = []
         for incoming in currents:
             before = membrane_potential
-            current = torch.trunc(current * (DECAY_ONE - self.decay_u) / DECAY_ONE) + incoming
-            membrane_potential = torch.trunc(before * (DECAY_ONE - self.decay_v) / DECAY_ONE) + current
+            current = torch.trunc(current * (DECAY_UNITY - self.decay_u) / DECAY_UNITY) + incoming
+            membrane_potential = torch.trunc(before * (DECAY_UNITY - self.decay_v) / DECAY_UNITY) + current
             if self.threshold is None:
                 sent.append(membrane_potential - before)
                 continue
-            level = ALIGNMENT * self.threshold
+            level = WEIGHT_UNIT * self.threshold
             spike = membrane_potential >= level if self.at_equality else membrane_potential > level
             after = membrane_potential - level if self.reset == "soft" else 0
             membrane_potential = torch.where(spike, after, membrane_potential)
@@ -204,7 +160,7 @@ class Scaled(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Messages [T, N, *], float64 integers → currents of the same shape."""
-        return inputs * (ALIGNMENT * self.weight)
+        return inputs * (WEIGHT_UNIT * self.weight)
 
 
 class QuantisedTwin(nn.Module):
@@ -248,7 +204,7 @@ class QuantisedTwin(nn.Module):
             if isinstance(shortcut, Stage):
                 found[stage.name] = shortcut.synapse.weight.detach()
             elif isinstance(shortcut, Scaled):
-                one = torch.tensor(float(ALIGNMENT * shortcut.weight), dtype=torch.float64)
+                one = torch.tensor(float(WEIGHT_UNIT * shortcut.weight), dtype=torch.float64)
                 outputs = len(stage.synapse.weight)
                 dense = isinstance(stage.synapse, nn.Linear)
                 found[stage.name] = torch.eye(outputs).double() * one if dense else one.expand(outputs, 1, 1, 1)
@@ -300,7 +256,7 @@ def _quantise(stage: Stage, plan: StagePlan) -> None:
         bias = bias + _quantise_shortcut(stage, plan)
     integer_weight = round_weight((weight * plan.input_factor).numpy(), plan.scale)
     integer_bias = round_bias(bias.numpy(), plan.scale, plan.bias_exponent) * 2**plan.bias_exponent
-    stage.synapse.weight = nn.Parameter(torch.from_numpy(ALIGNMENT * integer_weight).double(), requires_grad=False)
+    stage.synapse.weight = nn.Parameter(torch.from_numpy(WEIGHT_UNIT * integer_weight).double(), requires_grad=False)
     stage.synapse.bias = nn.Parameter(torch.from_numpy(integer_bias).double(), requires_grad=False)
     neuron = _integer_neuron(stage, plan.scale)
     if isinstance(stage.norm, TemporalEffectiveBatchNorm):
@@ -322,7 +278,7 @@ def _quantise_shortcut(stage: ResidualStage, plan: StagePlan) -> Tensor:
         raise UnsupportedError(f"stage {shortcut.name}: a shortcut with a neuron, or with pooling not folded yet")
     weight, bias = _folded(shortcut)
     integers = round_weight((weight * plan.skip_factor).numpy(), plan.scale)
-    shortcut.synapse.weight = nn.Parameter(torch.from_numpy(ALIGNMENT * integers).double(), requires_grad=False)
+    shortcut.synapse.weight = nn.Parameter(torch.from_numpy(WEIGHT_UNIT * integers).double(), requires_grad=False)
     shortcut.synapse.bias = None
     shortcut.norm = nn.Identity()
     return bias

@@ -17,8 +17,8 @@ from spikecut.deploy.cli.cost import inspect_cost
 from spikecut.deploy.cli.output import Result
 from spikecut.errors import InputError
 from spikecut.export.network.connectivity import fan_out, recurrent_fan_out
-from spikecut.export.network.gain import GAIN_UNITY
 from spikecut.export.network.layers import IntegerNetwork
+from spikecut.fixed_point import DECAY_UNITY, GAIN_UNITY
 
 SHOWN_GAINS = 8
 CHECKPOINTS = (".safetensors", ".pt", ".pth")
@@ -162,6 +162,6 @@ def _decay(decay: int) -> str:
     """The 12-bit decay and its time constant in timesteps."""
     if decay == 0:
         return "0 (none)"
-    if decay == 4096:
-        return "4096 (all)"
-    return f"{decay} (τ {-1 / math.log(1 - decay / 4096):.2f})"
+    if decay == DECAY_UNITY:
+        return f"{DECAY_UNITY} (all)"
+    return f"{decay} (τ {-1 / math.log(1 - decay / DECAY_UNITY):.2f})"

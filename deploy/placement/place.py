@@ -29,8 +29,8 @@ from spikecut.deploy.placement.partition import (
 from spikecut.errors import CapabilityError, InputError
 from spikecut.export.network.connectivity import gather_index
 from spikecut.export.network.layers import IntArray, IntegerLayer, IntegerNetwork, size
-from spikecut.export.network.ranges import MAXIMUM_DELAY
 from spikecut.export.network.skip import Synapse, skip_paths
+from spikecut.fixed_point import DELAY_MAXIMUM
 
 __all__ = [
     "LIMITED",
@@ -156,10 +156,10 @@ def place(
     if not isinstance(hardware, Chip):
         raise CapabilityError(f"{hardware.name} has no cores to place a network on: choose a chip")
     for path in skip_paths(network).values():
-        if path.steps > MAXIMUM_DELAY:
+        if path.steps > DELAY_MAXIMUM:
             name = network.layers[path.target - 1].name
             raise CapabilityError(
-                f"layer {name}: a {path.skip.name} must wait {path.steps} steps, a synapse at most {MAXIMUM_DELAY}: "
+                f"layer {name}: a {path.skip.name} must wait {path.steps} steps, a synapse at most {DELAY_MAXIMUM}: "
                 "lead it over fewer layers"
             )
     loads = _loads(network, hardware, rates)

@@ -4,7 +4,7 @@ import numpy as np
 
 from spikecut.deploy.backends.kernels.reference import NeuronState, propagate_layer
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork, Integers
-from spikecut.export.quantise.headroom import LIMIT
+from spikecut.fixed_point import STATE_LIMIT
 
 EXPORT = "the file was changed after its export, or belongs to another checkpoint: export again"
 ENCODING = "the input's scale, zero, encoding or seed is not the one of the export: export again"
@@ -40,9 +40,9 @@ def likely_cause(
             steps = depth - 1
             return f"lead-in: the layer integrated its bias for the {steps} steps before its first input reached it"
         return f"{engine} errs: plain integer arithmetic gives {plain} for this file; please report it"
-    if state.peak_u > LIMIT:
+    if state.peak_u > STATE_LIMIT:
         return f"overflow: |u| reaches {state.peak_u:,} in this layer, beyond 2^23, and wraps; use fewer bits"
-    if state.peak_v >= LIMIT:
+    if state.peak_v >= STATE_LIMIT:
         return f"clipping: |v| reaches {state.peak_v:,} in this layer, beyond 2^23, and is clipped; use fewer bits"
     return "the file's integers give this: the twin's neurons, reset or order of inputs are other ones; export again"
 

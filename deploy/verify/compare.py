@@ -13,9 +13,9 @@ from spikecut.deploy.verify.causes import ENCODING, EXPORT, likely_cause
 from spikecut.errors import BundleError, InputError
 from spikecut.export.encode import encode_samples
 from spikecut.export.golden import Golden
-from spikecut.export.network.gain import GAIN_UNITY
 from spikecut.export.network.layers import Floats, IntegerNetwork, Integers
 from spikecut.export.network.skip import skip_paths
+from spikecut.fixed_point import ALIGNMENT_SHIFT, GAIN_UNITY
 
 Progress = Callable[[int], None]
 
@@ -137,11 +137,11 @@ def _compare_parameters(
     """The network's own weights, biases and gains against those that the twin rounded to."""
     for layer in network.layers:
         parameters = [
-            ("weights", golden.twin_weights, layer.weight << 6),
+            ("weights", golden.twin_weights, layer.weight << ALIGNMENT_SHIFT),
             ("biases", golden.twin_biases, layer.neuron.bias),
         ]
         if layer.skip is not None:
-            parameters.append(("skip weights", golden.twin_skip_weights, layer.skip.weight << 6))
+            parameters.append(("skip weights", golden.twin_skip_weights, layer.skip.weight << ALIGNMENT_SHIFT))
         if layer.neuron.gain is not None or layer.name in golden.twin_gains:
             gain = layer.neuron.gain or (GAIN_UNITY,) * network.horizon
             parameters.append(("gains", golden.twin_gains, np.array(gain)))

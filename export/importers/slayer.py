@@ -22,13 +22,12 @@ from spikecut.export.network.layers import (
     Pair,
     Shape,
 )
-from spikecut.export.quantise.headroom import UNITY, Ranges, worst_case
+from spikecut.export.quantise.headroom import Ranges, worst_case
 from spikecut.export.quantise.integers import LayerReport, Measure, measured_ranges, weight_bits
+from spikecut.fixed_point import ALIGNMENT_SHIFT, DECAY_UNITY, WEIGHT_MAXIMUM, WEIGHT_MINIMUM
 
 if TYPE_CHECKING:
     from spikecut.models.slayer.network import SlayerNetwork, SlayerStage
-
-LOIHI_BIAS_EXPONENT = 6
 
 
 def slayer_integers(
@@ -92,7 +91,9 @@ def slayer_golden(network: "SlayerNetwork", spec: InputSpec, horizon: int, image
         float_scores=scores.astype(np.float64),
         twin_scores=scores,
         twin_spikes=spikes,
-        twin_weights={stage.name: _in_own_shape(stage, stage.quantised_weight()) << 6 for stage in stages},
+        twin_weights={
+            stage.name: _in_own_shape(stage, stage.quantised_weight()) << ALIGNMENT_SHIFT for stage in stages
+        },
         twin_biases={stage.name: _hooked_bias(stage) for stage in stages},
     )
 
@@ -130,7 +131,7 @@ def _layer(stage: "SlayerStage", shape: Shape) -> IntegerLayer:
             bias_mantissa=_bias(stage),
             decay_u=_decay(stage, neuron.current_decay),
             decay_v=_decay(stage, neuron.voltage_decay),
-            bias_exponent=LOIHI_BIAS_EXPONENT,
+            bias_exponent=ALIGNMENT_SHIFT,
         ),
         input_shape=shape,
         output_shape=output,
@@ -142,7 +143,7 @@ def _even(stage: "SlayerStage", values: Any) -> IntArray:
     """slayer's rule: 2 · round(w · scale / 2), halves to even, cut at -256 and 254 as slayer itself cuts."""
     neuron: Any = stage.neuron
     doubled = 2 * np.rint(values.detach().double().numpy() * neuron.w_scale / 2)
-    return _in_own_shape(stage, np.clip(doubled, -256, 254).astype(np.int64))
+    return _in_own_shape(stage, np.clip(doubled, WEIGHT_MINIMUM, WEIGHT_MAXIMUM).astype(np.int64))
 
 
 def _in_own_shape(stage: "SlayerStage", weight: IntArray) -> IntArray:
@@ -152,8 +153,8 @@ def _in_own_shape(stage: "SlayerStage", weight: IntArray) -> IntArray:
 
 def _decay(stage: "SlayerStage", parameter: Any) -> int:
     decay = int(np.rint(parameter.detach().double().numpy()).reshape(-1)[0])
-    if not 0 <= decay <= UNITY:
-        raise RangeError(f"layer {stage.name}: a decay of {decay} / {UNITY} is beyond 12 bits: train again")
+    if not 0 <= decay <= DECAY_UNITY:
+        raise RangeError(f"layer {stage.name}: a decay of {decay} / {DECAY_UNITY} is beyond 12 bits: train again")
     return decay
 
 
@@ -165,7 +166,7 @@ def _bias(stage: "SlayerStage") -> IntArray:
         return np.zeros(outputs, dtype=np.int64)
     neuron: Any = stage.neuron
     mean = 2 * np.rint(norm.running_mean.detach().double().numpy() * neuron.w_scale / 2)
-    return np.broadcast_to(-np.clip(mean, -256, 254).astype(np.int64), outputs).copy()
+    return np.broadcast_to(-np.clip(mean, WEIGHT_MINIMUM, WEIGHT_MAXIMUM).astype(np.int64), outputs).copy()
 
 
 def _hooked_bias(stage: "SlayerStage") -> IntArray:
@@ -174,7 +175,7 @@ def _hooked_bias(stage: "SlayerStage") -> IntArray:
     norm = stage.block.neuron.norm
     if norm is None:
         return np.zeros(outputs, dtype=np.int64)
-    return np.broadcast_to(integers(norm.bias.detach()) << LOIHI_BIAS_EXPONENT, outputs).copy()
+    return np.broadcast_to(integers(norm.bias.detach()) << ALIGNMENT_SHIFT, outputs).copy()
 
 
 def _pair(values: tuple[int, ...]) -> Pair:

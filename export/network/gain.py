@@ -6,18 +6,11 @@ At step t of a sample, counted from the step at which its layer resets, current 
 
 where g is an integer in 4096ths, -4096 to 4096. That is Loihi's own rule for decays: the magnitude is shifted, with
 the sign kept. So |x[t]| ≤ |u[t] + b|: no range grows, and what fits in 32 bits still does. After the last step of the
-horizon, while a pipeline empties, the last gain holds.
+horizon, while a pipeline empties, the last gain holds. The product itself: spikecut.fixed_point.multiplied.
 """
 
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-
 from spikecut.errors import UnsupportedError
-
-GAIN_UNITY = 4096
-GAIN_SHIFT = 12
+from spikecut.fixed_point import DECAY_UNITY, GAIN_UNITY
 
 
 def check_gain(gain: tuple[int, ...], decay_u: int, where: str) -> None:
@@ -27,7 +20,7 @@ def check_gain(gain: tuple[int, ...], decay_u: int, where: str) -> None:
     outside = [value for value in gain if abs(value) > GAIN_UNITY]
     if outside:
         raise UnsupportedError(f"{where}: gain {outside[0]} lies outside {-GAIN_UNITY}..{GAIN_UNITY}")
-    if decay_u != GAIN_UNITY:
+    if decay_u != DECAY_UNITY:
         raise UnsupportedError(
             f"{where}: a gain per timestep with a current that decays by {decay_u}/4096: no Process has both; use 4096"
         )
@@ -36,10 +29,3 @@ def check_gain(gain: tuple[int, ...], decay_u: int, where: str) -> None:
 def gain_at(gain: tuple[int, ...], step: int) -> int:
     """The gain of a sample's step, from 0; the last one after the horizon."""
     return gain[min(step, len(gain) - 1)]
-
-
-def multiplied(values: npt.NDArray[Any], gain: int) -> npt.NDArray[np.int64]:
-    """Current and bias in v's units, any integers of 32 bits, times the gain: int64 of the same shape."""
-    product = values.astype(np.int64) * gain
-    result: npt.NDArray[np.int64] = np.sign(product) * (np.abs(product) >> GAIN_SHIFT)
-    return result

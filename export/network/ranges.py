@@ -13,24 +13,32 @@ import numpy.typing as npt
 from spikecut.errors import ExportError, InputError, RangeError, UnsupportedError
 from spikecut.export.network.gain import check_gain
 from spikecut.export.network.geometry import MAXIMUM_ELEMENTS, elements
+from spikecut.fixed_point import (
+    BIAS_EXPONENT_MAXIMUM,
+    BIAS_MAXIMUM,
+    BIAS_MINIMUM,
+    DECAY_UNITY,
+    DELAY_MAXIMUM,
+    STATE_LIMIT,
+    THRESHOLD_MAXIMUM,
+    WEIGHT_MAXIMUM,
+    WEIGHT_MINIMUM,
+    WEIGHT_STEP,
+)
 
 if TYPE_CHECKING:
     from spikecut.export.network.layers import IntegerLayer, IntegerNetwork, IntegerNeuron
 
-WEIGHT_MINIMUM, WEIGHT_MAXIMUM = -256, 254
-BIAS_MINIMUM, BIAS_MAXIMUM = -(2**12), 2**12 - 1
-BIAS_EXPONENT_MAXIMUM = 7
-MAXIMUM_DELAY = 62
 MAXIMUM_HORIZON = 2**20
 MAXIMUM_NAME = 256
 SMALLER = "scale the layer's weights, biases and threshold down together"
 
 NEURON = {
-    "threshold": (0, 2**17 - 1, f"17 bits; {SMALLER}"),
-    "decay_u": (0, 4096, "4096ths of the current that a step takes away"),
-    "decay_v": (0, 4096, "4096ths of the membrane that a step takes away"),
+    "threshold": (0, THRESHOLD_MAXIMUM, f"17 bits; {SMALLER}"),
+    "decay_u": (0, DECAY_UNITY, "4096ths of the current that a step takes away"),
+    "decay_v": (0, DECAY_UNITY, "4096ths of the membrane that a step takes away"),
     "bias_exponent": (0, BIAS_EXPONENT_MAXIMUM, f"3 bits; {SMALLER}"),
-    "v_init": (-(2**23) + 1, 2**23 - 1, f"the membrane's 24 bits; {SMALLER}"),
+    "v_init": (1 - STATE_LIMIT, STATE_LIMIT - 1, f"the membrane's 24 bits; {SMALLER}"),
 }
 """Smallest and largest value of each number of a neuron, and why."""
 
@@ -88,14 +96,14 @@ def check_layer(layer: "IntegerLayer") -> None:
     if layer.skip is not None:
         check_weight(layer.skip.weight, f"{where}: weight of its skip", layer.kind)
     if layer.delay is not None:
-        _check_values(layer.delay, 0, MAXIMUM_DELAY, f"{where}: delay", "what Loihi 2 can hold")
+        _check_values(layer.delay, 0, DELAY_MAXIMUM, f"{where}: delay", "what Loihi 2 can hold")
     _check_neuron(layer.neuron, where)
 
 
 def check_weight(weight: npt.NDArray[np.int64], what: str, kind: str) -> None:
     """Weights are even, and a matrix of Lava's Dense without a positive weight holds no -256."""
     _check_values(weight, WEIGHT_MINIMUM, WEIGHT_MAXIMUM, what, "8 bits, times 2; quantise the network first")
-    odd = weight[weight % 2 != 0]
+    odd = weight[weight % WEIGHT_STEP != 0]
     if odd.size:
         raise RangeError(f"{what} {odd[0]} is odd, and the chip's are even; quantise the network first")
     if kind == "dense" and weight.min() == WEIGHT_MINIMUM and weight.max() <= 0:

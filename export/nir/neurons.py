@@ -8,9 +8,9 @@ from spikecut.errors import BundleError, InputError, UnsupportedError
 from spikecut.export.network.layers import Shape, size
 from spikecut.export.nir.discretisation import Discretisation
 from spikecut.export.nir.file import NirNode
+from spikecut.fixed_point import DECAY_UNITY
 
 NEURONS = ("Threshold", "I", "IF", "LI", "LIF", "CubaLI", "CubaLIF")
-UNITY = 4096
 
 
 @dataclass(frozen=True)
@@ -157,13 +157,13 @@ class _Neuron:
 
     def _decay(self, what: str, lost: float, key: str) -> float:
         """The multiple of 1/4096 that the file's precision cannot tell from `lost`; `lost` itself, noted, otherwise."""
-        nearest = float(np.rint(lost * UNITY)) / UNITY
+        nearest = float(np.rint(lost * DECAY_UNITY)) / DECAY_UNITY
         dtype = self.node.numbers[key].dtype
         precision = float(np.finfo(dtype).eps) if dtype.kind == "f" else 2.0**-52
         if abs(nearest - lost) <= 4 * precision * max(lost, 1 - lost):
             return nearest
         self.inexact.append(
-            f"{what} loses {lost:.8g} per timestep ({key}), the chip {round(nearest * UNITY)}/4096: an error of "
+            f"{what} loses {lost:.8g} per timestep ({key}), the chip {round(nearest * DECAY_UNITY)}/4096: an error of "
             f"{abs(nearest - lost):.2g}"
         )
         return lost

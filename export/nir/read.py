@@ -21,6 +21,7 @@ from spikecut.export.nir.neurons import NEURONS, StepNeuron, step_neuron
 from spikecut.export.nir.sandbox import read_graph
 from spikecut.export.nir.synapses import SYNAPSES, Synapse, after, as_dense, identity
 from spikecut.export.nir.witness import NirWitness
+from spikecut.fixed_point import DECAY_UNITY
 from spikecut.models.network import Readout, SpikingNetwork, Stage
 from spikecut.models.neurons.current_based import CurrentBased
 from spikecut.models.neurons.integrate_fire import MembraneReadout
@@ -299,7 +300,7 @@ def _input_shape(chain: Sequence[NirNode]) -> Shape:
 
 
 def _share(lost: float) -> str:
-    return {0.0: "nothing", 1.0: "all"}.get(lost, f"{round(lost * 4096)}/4096")
+    return {0.0: "nothing", 1.0: "all"}.get(lost, f"{round(lost * DECAY_UNITY)}/{DECAY_UNITY}")
 
 
 def synapse_module(synapse: Synapse) -> nn.Conv2d | nn.Linear:

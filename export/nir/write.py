@@ -23,10 +23,9 @@ from spikecut.export.network.ranges import check_texts
 from spikecut.export.nir.file import NirNode
 from spikecut.export.nir.sandbox import read_graph
 from spikecut.files import reason, write_bytes
+from spikecut.fixed_point import DECAY_UNITY, WEIGHT_UNIT
 
 FORMAT = 1
-ALIGNMENT = 64
-UNITY = 4096
 FOREVER = 2.0**40
 KEPT = ("decay_u", "decay_v", "threshold", "bias_exponent", "v_init", "reset", "reset_order")
 
@@ -182,7 +181,7 @@ def _node(name: str, kind: str, **numbers: Any) -> NirNode:
 def _synapse(layer: IntegerLayer, name: str) -> list[NirNode]:
     weight = layer.weight.astype(np.float64)
     own = {} if layer.delay is None else {"delay": layer.delay}
-    bias = layer.neuron.bias / ALIGNMENT if layer.neuron.decay_u == UNITY else np.zeros(layer.output_shape[0])
+    bias = layer.neuron.bias / WEIGHT_UNIT if layer.neuron.decay_u == DECAY_UNITY else np.zeros(layer.output_shape[0])
     if layer.kind == "conv":
         geometry = {key: np.array(getattr(layer, key)) for key in ("stride", "padding", "dilation", "groups")}
         shape = np.array(layer.input_shape[1:])
@@ -197,21 +196,21 @@ def _synapse(layer: IntegerLayer, name: str) -> list[NirNode]:
 
 def _neuron(layer: IntegerLayer, name: str) -> NirNode:
     neuron, shape = layer.neuron, layer.output_shape
-    tau_u, tau_v = (UNITY / decay if decay else FOREVER for decay in (neuron.decay_u, neuron.decay_v))
-    numbers: dict[str, float] = {"r": ALIGNMENT}
+    tau_u, tau_v = (DECAY_UNITY / decay if decay else FOREVER for decay in (neuron.decay_u, neuron.decay_v))
+    numbers: dict[str, float] = {"r": WEIGHT_UNIT}
     leak = np.zeros(shape)
-    if neuron.decay_u < UNITY:
+    if neuron.decay_u < DECAY_UNITY:
         kind = "CubaLI"
-        numbers = {"tau_syn": tau_u, "tau_mem": tau_v, "r": ALIGNMENT * tau_v, "w_in": tau_u}
+        numbers = {"tau_syn": tau_u, "tau_mem": tau_v, "r": WEIGHT_UNIT * tau_v, "w_in": tau_u}
         leak = neuron.bias.reshape(-1, *([1] * (len(shape) - 1))) * tau_v + leak
     elif neuron.decay_v:
         kind = "LI"
-        numbers = {"tau": tau_v, "r": ALIGNMENT * tau_v}
+        numbers = {"tau": tau_v, "r": WEIGHT_UNIT * tau_v}
     else:
         kind = "I"
     if neuron.reset != "none":
         kind += "F"
-        numbers |= {"v_threshold": float(neuron.threshold * ALIGNMENT), "v_reset": 0.0}
+        numbers |= {"v_threshold": float(neuron.threshold * WEIGHT_UNIT), "v_reset": 0.0}
     arrays = {key: np.full(shape, value, dtype=np.float64) for key, value in numbers.items()}
     return _node(name, kind, **arrays, **({} if kind in ("I", "IF") else {"v_leak": leak}))
 

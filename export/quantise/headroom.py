@@ -4,15 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spikecut.export.network.gain import gain_at, multiplied
+from spikecut.export.network.gain import gain_at
 from spikecut.export.network.layers import IntArray, IntegerLayer
 from spikecut.export.network.skip import Synapse
-
-LIMIT = 2**23
-ALIGNMENT = 6
-UNITY = 4096
-FLOAT32_EXACT, FLOAT64_EXACT = 2**24, 2**53
-"""Below these every sum of integers is exact in float32 and float64, whatever the order."""
+from spikecut.fixed_point import ALIGNMENT_SHIFT, STATE_LIMIT, keep, multiplied
 
 
 @dataclass(frozen=True)
@@ -25,12 +20,12 @@ class Ranges:
     @property
     def fits(self) -> bool:
         """Neither wraps (u) nor clips (v) on 24 bits."""
-        return self.current < LIMIT and self.membrane < LIMIT
+        return self.current < STATE_LIMIT and self.membrane < STATE_LIMIT
 
     @property
     def bits(self) -> float:
         """Headroom: how many times u and v could double before 2^23."""
-        return float(np.log2(LIMIT / max(self.current, self.membrane, 1)))
+        return float(np.log2(STATE_LIMIT / max(self.current, self.membrane, 1)))
 
 
 def largest_sum(layer: Synapse, largest: int) -> int:
@@ -38,17 +33,11 @@ def largest_sum(layer: Synapse, largest: int) -> int:
     return int(np.abs(layer.weight).sum(axis=tuple(range(1, layer.weight.ndim))).max()) * largest
 
 
-def keep(values: IntArray, decay: int) -> IntArray:
-    """Loihi's decay: the magnitude times (4096 - decay), shifted right by 12, with the sign kept."""
-    kept: IntArray = np.sign(values) * ((np.abs(values) * (UNITY - decay)) >> 12)
-    return kept
-
-
 def _currents(layer: Synapse, minimum: int, maximum: int) -> tuple[IntArray, IntArray]:
     """Largest and smallest current of each row, in u's units, for messages within [minimum, maximum]."""
     axes = tuple(range(1, layer.weight.ndim))
-    positive = np.maximum(layer.weight, 0).sum(axis=axes) << ALIGNMENT
-    negative = np.minimum(layer.weight, 0).sum(axis=axes) << ALIGNMENT
+    positive = np.maximum(layer.weight, 0).sum(axis=axes) << ALIGNMENT_SHIFT
+    negative = np.minimum(layer.weight, 0).sum(axis=axes) << ALIGNMENT_SHIFT
     return positive * maximum + negative * minimum, positive * minimum + negative * maximum
 
 
@@ -68,9 +57,9 @@ def worst_case(
         high, low = _currents(layer.skip, *around)
         high_input, low_input = high_input + high, low_input + low
     if layer.recurrent is not None:
-        high_input = high_input + (np.maximum(layer.recurrent, 0).sum(axis=1) << ALIGNMENT)
-        low_input = low_input + (np.minimum(layer.recurrent, 0).sum(axis=1) << ALIGNMENT)
-    threshold = neuron.threshold << ALIGNMENT
+        high_input = high_input + (np.maximum(layer.recurrent, 0).sum(axis=1) << ALIGNMENT_SHIFT)
+        low_input = low_input + (np.minimum(layer.recurrent, 0).sum(axis=1) << ALIGNMENT_SHIFT)
+    threshold = neuron.threshold << ALIGNMENT_SHIFT
     u_high, u_low = np.zeros_like(high_input), np.zeros_like(low_input)
     v_high = np.full_like(high_input, neuron.v_init)
     v_low = v_high.copy()

@@ -18,20 +18,25 @@ from spikecut.export.network.layers import (
 )
 from spikecut.export.network.skip import FloatSkip, Skip, message_range
 from spikecut.export.quantise.fold import fold, input_factor, skip_factor
-from spikecut.export.quantise.headroom import UNITY, Ranges, worst_case
-from spikecut.models.twin import (
-    MAXIMUM_BITS,
-    MINIMUM_BITS,
-    StagePlan,
+from spikecut.export.quantise.headroom import Ranges, worst_case
+from spikecut.fixed_point import (
+    ALIGNMENT_SHIFT,
+    DECAY_UNITY,
+    GAIN_UNITY,
+    WEIGHT_BITS_MAXIMUM,
+    WEIGHT_BITS_MINIMUM,
+    WEIGHT_STEP,
+    WEIGHT_UNIT,
+    bias_exponent,
     round_bias,
     round_decay,
     round_gain,
     round_threshold,
     round_weight,
 )
+from spikecut.models.twin import StagePlan
 
-NETX_BIAS_EXPONENT = 6
-BIAS_LIMIT = 2**12 - 1
+NETX_BIAS_EXPONENT = ALIGNMENT_SHIFT
 MEASURED_MARGIN_BITS = 1.0
 
 Measure = Callable[[IntegerNetwork], dict[str, Ranges]]
@@ -85,7 +90,7 @@ def quantise(
     measure: Measure | None = None,
     rounding: bool = False,
     wide: bool = False,
-    bits: int = MAXIMUM_BITS,
+    bits: int = WEIGHT_BITS_MAXIMUM,
 ) -> Quantised:
     """Fold and quantise a float network to Loihi's integers.
 
@@ -106,8 +111,8 @@ def quantise(
     RangeError: a layer's threshold, bias or membrane cannot be kept inside the chip's range.
     InputError: bits outside 5 to 8.
     """
-    if not MINIMUM_BITS <= bits <= MAXIMUM_BITS:
-        raise InputError(f"weights of {bits} bits: expected {MINIMUM_BITS} to {MAXIMUM_BITS}")
+    if not WEIGHT_BITS_MINIMUM <= bits <= WEIGHT_BITS_MAXIMUM:
+        raise InputError(f"weights of {bits} bits: expected {WEIGHT_BITS_MINIMUM} to {WEIGHT_BITS_MAXIMUM}")
     folded = _rounded(fold(network)) if rounding else fold(network)
     minimum, maximum = network.input.minimum, network.input.maximum
     factor = input_factor(network)
@@ -142,7 +147,7 @@ def _rounded(network: FloatNetwork) -> FloatNetwork:
     layers = []
     for layer in network.layers:
         neuron = layer.neuron
-        decay_u, decay_v = round_decay(neuron.decay_u) / UNITY, round_decay(neuron.decay_v) / UNITY
+        decay_u, decay_v = round_decay(neuron.decay_u) / DECAY_UNITY, round_decay(neuron.decay_v) / DECAY_UNITY
         fires = neuron.fires if neuron.reset == "subtract" and decay_v == 0 else ">"
         layers.append(replace(layer, neuron=replace(neuron, decay_u=decay_u, decay_v=decay_v, fires=fires)))
     return replace(network, layers=tuple(layers))
@@ -158,11 +163,11 @@ def netx_neurons(network: FloatNetwork) -> bool:
 
 def decay_12bit(fraction: float, layer: str) -> int:
     """A decay fraction as Loihi's 12-bit integer; UnsupportedError where it is not exact."""
-    value = fraction * 4096
-    if not 0 <= value <= 4096 or value != int(value):
+    value = fraction * DECAY_UNITY
+    if not 0 <= value <= DECAY_UNITY or value != int(value):
         raise UnsupportedError(
-            f"layer {layer}: a decay of {fraction:g} is not a multiple of 1/4096; round it in training, for instance "
-            f"to {round(min(max(value, 0), 4096))}/4096"
+            f"layer {layer}: a decay of {fraction:g} is not a multiple of 1/{DECAY_UNITY}; round it in training, for "
+            f"instance to {round(min(max(value, 0), DECAY_UNITY))}/{DECAY_UNITY}"
         )
     return int(value)
 
@@ -180,7 +185,7 @@ def _widest(
     """The widest proven version of a layer; where there is none, or if `wide`, the widest of all, perhaps unproven."""
     widest: tuple[IntegerLayer, StagePlan] | None = None
     beyond: RangeError | None = None
-    for bits in range(most, MINIMUM_BITS - 1, -1):
+    for bits in range(most, WEIGHT_BITS_MINIMUM - 1, -1):
         try:
             integer, plan = _with_bits(layer, bits, netx, factor)
         except RangeError as error:  # a threshold or bias too large at this scale; a narrower weight has a smaller one
@@ -204,7 +209,7 @@ def _with_bits(layer: FloatLayer, bits: int, netx: bool, factor: float) -> tuple
     if layer.skip is not None:
         largest = max(largest, float(np.abs(layer.skip.weight).max()))
     scale = 2.0 * (2 ** (bits - 1) - 1) / largest
-    exponent = NETX_BIAS_EXPONENT if netx else _bias_exponent(layer, scale)
+    exponent = NETX_BIAS_EXPONENT if netx else bias_exponent(float(np.abs(layer.bias).max()), scale)
     neuron = _integer_neuron(layer, layer.neuron, scale, exponent)
     integer = IntegerLayer(
         name=layer.name,
@@ -244,15 +249,6 @@ def _around(skip: FloatSkip | Skip | None, spec: InputSpec) -> tuple[int, int]:
     return (0, 1) if skip is None else message_range(skip, spec.minimum, spec.maximum)
 
 
-def _bias_exponent(layer: FloatLayer, scale: float) -> int:
-    """The finest bias exponent at which the largest bias still fits a 13-bit mantissa."""
-    largest = float(np.abs(layer.bias).max()) * scale * 64
-    for exponent in range(8):
-        if np.rint(largest / 2**exponent) <= BIAS_LIMIT:
-            return exponent
-    raise RangeError(f"a bias of {largest / scale / 64:g} exceeds 13 bits with any exponent up to 7")
-
-
 def _integer_neuron(layer: FloatLayer, neuron: FloatNeuron, scale: float, exponent: int) -> IntegerNeuron:
     if neuron.reset != "none" and neuron.reset_order != "after_leak":
         raise UnsupportedError(
@@ -267,7 +263,7 @@ def _integer_neuron(layer: FloatLayer, neuron: FloatNeuron, scale: float, expone
     threshold = 0 if neuron.reset == "none" else round_threshold(neuron.threshold, scale)
     if neuron.v_init not in (0.0, neuron.threshold / 2):
         raise UnsupportedError(f"layer {layer.name}: v(0) = {neuron.v_init:g} is neither 0 nor half the threshold")
-    v_init = (threshold << 5) if neuron.v_init else 0
+    v_init = threshold * WEIGHT_UNIT // 2 if neuron.v_init else 0
     if neuron.fires == ">=":
         # Lava fires at v > threshold; one unit more in v(0) makes equality fire, and a soft reset carries it along.
         if neuron.reset == "zero" or decay_12bit(neuron.decay_v, layer.name):
@@ -316,9 +312,9 @@ def _measured(
         return network, {}
     if measure is None:
         raise RangeError(
-            f"layer {network.layers[unproven[0]].name}: no weight width from {MAXIMUM_BITS} to {MINIMUM_BITS} bits is "
-            "proven to keep u and v within 24 bits; shorten the horizon or the fan-in, or give samples to measure the "
-            "range on"
+            f"layer {network.layers[unproven[0]].name}: no weight width from {WEIGHT_BITS_MAXIMUM} to "
+            f"{WEIGHT_BITS_MINIMUM} bits is proven to keep u and v within 24 bits; shorten the horizon or the "
+            "fan-in, or give samples to measure the range on"
         )
     layers = list(network.layers)
     while True:
@@ -330,7 +326,7 @@ def _measured(
             layer, found = layers[depth], measured[layers[depth].name].bits
             width = max(weight_bits(layer.weight), 0 if layer.skip is None else weight_bits(layer.skip.weight))
             bits = width - int(np.ceil(MEASURED_MARGIN_BITS - found))
-            if bits < MINIMUM_BITS:
+            if bits < WEIGHT_BITS_MINIMUM:
                 raise RangeError(
                     f"layer {layer.name}: samples come within {found:.2f} bits of the 24-bit range (weights of {width} "
                     "bits; 1 bit is the least margin); shorten the horizon, or train with smaller membranes"
@@ -344,7 +340,7 @@ def _measured(
 
 def weight_bits(weight: IntArray) -> int:
     """Bits of the largest mantissa, sign included; weights are mantissa · 2."""
-    return int(np.ceil(np.log2(np.abs(weight).max() / 2 + 1))) + 1
+    return int(np.ceil(np.log2(np.abs(weight).max() / WEIGHT_STEP + 1))) + 1
 
 
 def _ranges(network: IntegerNetwork, depth: int, measured: dict[str, Ranges]) -> Ranges:
@@ -360,7 +356,7 @@ def _report(
 ) -> LayerReport:
     error = after.weight / plan.scale - before.weight
     spiking = after.neuron.reset != "none"
-    gains = np.array(before.neuron.gain or ()), np.array(after.neuron.gain or ()) / UNITY
+    gains = np.array(before.neuron.gain or ()), np.array(after.neuron.gain or ()) / GAIN_UNITY
     return LayerReport(
         name=after.name,
         scale=plan.scale,
@@ -368,9 +364,9 @@ def _report(
         weight_error_max=float(np.abs(error).max()),
         weight_error_rms=float(np.sqrt(np.mean(error**2))),
         threshold_error=abs(after.neuron.threshold / plan.scale - before.neuron.threshold) if spiking else 0.0,
-        bias_error_max=float(np.abs(after.neuron.bias / plan.scale / 64 - before.bias).max()),
-        decay_error_u=abs(after.neuron.decay_u / UNITY - neuron.decay_u),
-        decay_error_v=abs(after.neuron.decay_v / UNITY - neuron.decay_v),
+        bias_error_max=float(np.abs(after.neuron.bias / plan.scale / WEIGHT_UNIT - before.bias).max()),
+        decay_error_u=abs(after.neuron.decay_u / DECAY_UNITY - neuron.decay_u),
+        decay_error_v=abs(after.neuron.decay_v / DECAY_UNITY - neuron.decay_v),
         gain_error_max=float(np.abs(gains[1] - gains[0]).max(initial=0.0)),
         bias_exponent=plan.bias_exponent,
         headroom_bits=ranges.bits,

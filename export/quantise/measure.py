@@ -7,7 +7,8 @@ from torch.nn import functional
 from spikecut.export.encode import encode_samples
 from spikecut.export.network.layers import Floats, IntegerNetwork
 from spikecut.export.network.skip import Synapse, skip_paths
-from spikecut.export.quantise.headroom import ALIGNMENT, FLOAT32_EXACT, Ranges, largest_sum
+from spikecut.export.quantise.headroom import Ranges, largest_sum
+from spikecut.fixed_point import ALIGNMENT_SHIFT, FLOAT32_EXACT, WEIGHT_UNIT
 
 SAMPLE_STEPS = 2**15
 BATCH = 32
@@ -52,7 +53,7 @@ def _run(network: IntegerNetwork, frame: Tensor, peaks: dict[str, list[int]]) ->
             peak[1] = max(peak[1], int(v.abs().max()))
             membranes[depth] = v
             if layer.neuron.reset == "subtract":
-                threshold = float(layer.neuron.threshold << ALIGNMENT)
+                threshold = float(layer.neuron.threshold << ALIGNMENT_SHIFT)
                 points.append((v > threshold).double())
                 membranes[depth] = v.sub_(points[-1], alpha=threshold)
 
@@ -70,4 +71,4 @@ def _current(layer: Synapse, weight: Tensor, sent: Tensor) -> Tensor:
         sums = functional.linear(messages.flatten(1), weight)
     else:
         sums = functional.conv2d(messages, weight, None, layer.stride, layer.padding, layer.dilation, layer.groups)
-    return torch.mul(sums.double(), 2**ALIGNMENT)
+    return torch.mul(sums.double(), WEIGHT_UNIT)

@@ -5,9 +5,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from spikecut.errors import InputError
+from spikecut.fixed_point import WEIGHT_BITS_MAXIMUM, WEIGHT_BITS_MINIMUM
 from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm
 from spikecut.models.network import Norm, ResidualStage, SpikingNetwork
-from spikecut.models.twin import MAXIMUM_BITS, MINIMUM_BITS
 
 
 class RoundedWeights(nn.Module):
@@ -47,9 +47,10 @@ def round_while_training(network: SpikingNetwork, bits: int) -> None:
 
     InputError for a network with residual blocks, where two synapses share a scale, or bits outside 5 to 8.
     """
-    if not MINIMUM_BITS <= bits <= MAXIMUM_BITS:
+    if not WEIGHT_BITS_MINIMUM <= bits <= WEIGHT_BITS_MAXIMUM:
         raise InputError(
-            f"--weight-bits {bits}: expected {MINIMUM_BITS} to {MAXIMUM_BITS}, the widths that export takes"
+            f"--weight-bits {bits}: expected {WEIGHT_BITS_MINIMUM} to {WEIGHT_BITS_MAXIMUM}, the widths that "
+            "export takes"
         )
     stages = list(network.chain())
     if any(isinstance(stage, ResidualStage) for stage in stages):

@@ -11,47 +11,7 @@ from spikecut.models.architectures import build
 from spikecut.models.network import SpikingNetwork, Stage
 from spikecut.models.neurons.integrate_fire import IntegrateFire, MembraneReadout
 from spikecut.models.neurons.leaky import LeakyIntegrateFire
-from spikecut.models.twin import (
-    IntegerLeaky,
-    StagePlan,
-    quantised_twin,
-    round_bias,
-    round_decay,
-    round_threshold,
-    round_weight,
-)
-
-
-def test_halves_round_to_even():
-    assert round_weight([0.5, 1.5, 2.5, -0.5, -1.5], 2.0).tolist() == [0, 4, 4, 0, -4]
-    assert [round_threshold(value, 1.0) for value in (0.5, 1.5, 2.5)] == [0, 2, 2]
-    assert round_bias([0.5, 1.5, -2.5], 1.0, 6).tolist() == [0, 2, -2]
-    assert round_bias([0.5, 1.5, -2.5], 1.0, 3).tolist() == [4, 12, -20]
-    assert [round_decay(value) for value in (0.0, 0.5, 1.0)] == [0, 2048, 4096]
-
-
-def test_the_ends_of_the_ranges_are_reached_and_not_passed():
-    assert round_weight([-256.0, 254.0], 1.0).tolist() == [-256, 254]
-    assert round_threshold(2**17 - 1, 1.0) == 2**17 - 1
-    assert round_bias([-4096.0, 4095.0], 1.0, 6).tolist() == [-4096, 4095]
-    for values in ([255.1], [-257.1], [np.nan], [np.inf]):
-        with pytest.raises(RangeError, match="weight"):
-            round_weight(values, 1.0)
-    for threshold in (2**17, -1, np.nan):
-        with pytest.raises(RangeError, match="threshold"):
-            round_threshold(threshold, 1.0)
-    for values in ([4096.0], [-4097.0], [np.nan]):
-        with pytest.raises(RangeError, match="bias mantissa at exponent 6"):
-            round_bias(values, 1.0, 6)
-    with pytest.raises(RangeError, match="decay"):
-        round_decay(1.1)
-
-
-@given(st.lists(st.floats(-120, 120), min_size=1, max_size=30), st.floats(0.1, 2.0))
-def test_weights_are_even_and_nearest(values, scale):
-    rounded = round_weight(values, scale)
-    assert not np.any(rounded % 2)
-    assert np.all(np.abs(rounded - np.array(values) * scale) <= 1)
+from spikecut.models.twin import IntegerLeaky, StagePlan, quantised_twin
 
 
 @given(

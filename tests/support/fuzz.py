@@ -26,7 +26,7 @@ from spikecut.deploy.cutoff.base import apply_policy
 from spikecut.deploy.cutoff.topk import TopK
 from spikecut.errors import BackendError
 from spikecut.export.network.layers import size
-from spikecut.export.quantise.headroom import ALIGNMENT, LIMIT
+from spikecut.fixed_point import ALIGNMENT_SHIFT, STATE_LIMIT
 
 LEAST, MOST = 0.01, 0.6
 BATCH = 25
@@ -75,14 +75,14 @@ def _slots(layer, minimum, maximum, shape, precision, source):
 
 def _compare_steps(layer, slots, frames, around, runs):
     """The engine's state after every step against Lava's."""
-    halved = slots.plan.neurons.shift > ALIGNMENT
+    halved = slots.plan.neurons.shift > ALIGNMENT_SHIFT
     for t, frame in enumerate(frames):
         rows = channels_last(frame, layer.input_shape).astype(slots.input_dtype)
         other = None if around is None else channels_last(around[t], layer.skip.input_shape)
         given = slots.sums(rows, other)
         sums = given.astype(np.int64) * (2 if halved else 1)
         if layer.kind == "conv" and around is None:  # the engine wraps them on their way into u
-            sums = (sums + LIMIT) % (2 * LIMIT) - LIMIT
+            sums = (sums + STATE_LIMIT) % (2 * STATE_LIMIT) - STATE_LIMIT
         sums = wrap32(sums)  # Lava's are int32, and the engine makes them so on the same way
         found = {"sums": sums, "messages": slots.fire(given), "v": slots.v}
         if len(slots.u):  # where all of u decays in each step, the engine keeps none: it is the sum
@@ -194,7 +194,7 @@ def _count_sums(tally, layer, frames, slots):
         tally[f"sums from 2^{power} on"] += int((sums >= 2**power).any())
     tally["sums of a dense layer from 2^31 on"] += int((sums >= 2**31).any())
     tally["sums of a convolution from 2^23 on by int8"] += int(
-        layer.kind == "conv" and getattr(product, "name", "") == "int8" and bool((sums >= LIMIT).any())
+        layer.kind == "conv" and getattr(product, "name", "") == "int8" and bool((sums >= STATE_LIMIT).any())
     )
     tally["groups of 128 or more"] += int(layer.kind == "conv" and layer.groups >= 128)
 

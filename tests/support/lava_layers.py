@@ -15,7 +15,7 @@ from oracle import gained
 from spikecut.deploy.backends.lava.axes import to_lava
 from spikecut.deploy.backends.lava.blocks import beyond_int8, own_block, require_lava
 from spikecut.deploy.backends.lava.skips import skip_synapse
-from spikecut.export.quantise.headroom import LIMIT, keep
+from spikecut.fixed_point import STATE_LIMIT, keep
 
 
 @dataclass
@@ -110,8 +110,8 @@ class LavaLayer:
             u, v = keep(neuron.u.astype(np.int64), decays[0]), keep(neuron.v.astype(np.int64), decays[1])
             current = self._integrate(arriving, t)
             u = u + np.left_shift(arriving.astype(np.int32), 6)
-            run.wraps += int(((u > LIMIT) | (u <= -LIMIT)).sum())
-            run.clips += int((np.abs(v + neuron.u + neuron.effective_bias) >= LIMIT).sum())
+            run.wraps += int(((u > STATE_LIMIT) | (u <= -STATE_LIMIT)).sum())
+            run.clips += int((np.abs(v + neuron.u + neuron.effective_bias) >= STATE_LIMIT).sum())
             neuron.u[:] = current
             sent = neuron.s_out.recv()
             if self.loop is not None:

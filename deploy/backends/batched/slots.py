@@ -20,7 +20,8 @@ from spikecut.errors import InputError
 from spikecut.export.network.connectivity import fan_out, recurrent_fan_out
 from spikecut.export.network.layers import IntArray, IntegerLayer, IntegerNetwork, size
 from spikecut.export.network.skip import message_range
-from spikecut.export.quantise.headroom import ALIGNMENT, FLOAT32_EXACT, LIMIT, largest_sum, worst_case
+from spikecut.export.quantise.headroom import largest_sum, worst_case
+from spikecut.fixed_point import ALIGNMENT_SHIFT, FLOAT32_EXACT, STATE_LIMIT
 
 BLOCK_BYTES = 2**21
 
@@ -58,7 +59,7 @@ class LayerPlan:
         ranges = worst_case(layer, horizon, minimum, maximum, around)
         self.joined: JoinedSums | None = None
         if layer.skip is not None:
-            wraps = ranges.current >> ALIGNMENT >= LIMIT
+            wraps = ranges.current >> ALIGNMENT_SHIFT >= STATE_LIMIT
             bound = sums_bound(layer, minimum, maximum)
             self.joined = JoinedSums(layer, layer.skip, bound, halved, around, precision, wraps)
             halved = self.joined.halved

@@ -8,7 +8,8 @@ import numpy.typing as npt
 from spikecut.deploy.backends.kernels.product import Floats, Precision, make_product
 from spikecut.export.network.layers import IntegerLayer
 from spikecut.export.network.skip import Skip, Synapse
-from spikecut.export.quantise.headroom import FLOAT32_EXACT, LIMIT, largest_sum
+from spikecut.export.quantise.headroom import largest_sum
+from spikecut.fixed_point import FLOAT32_EXACT, STATE_LIMIT
 
 
 class JoinedSums:
@@ -56,5 +57,5 @@ class JoinedSums:
         if factor > 1:
             whole = whole * whole.dtype.type(factor)
         if self.wraps and synapse.kind == "conv":
-            whole = ((whole.astype(np.int64) + LIMIT) % (2 * LIMIT) - LIMIT).astype(self.dtype)
+            whole = ((whole.astype(np.int64) + STATE_LIMIT) % (2 * STATE_LIMIT) - STATE_LIMIT).astype(self.dtype)
         return np.asarray(whole)

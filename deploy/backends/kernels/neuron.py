@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from spikecut.export.network.gain import GAIN_UNITY
 from spikecut.export.network.layers import IntegerLayer, Reset
-from spikecut.export.quantise.headroom import ALIGNMENT, LIMIT, UNITY, Ranges
+from spikecut.export.quantise.headroom import Ranges
+from spikecut.fixed_point import ALIGNMENT_SHIFT, DECAY_SHIFT, DECAY_UNITY, GAIN_UNITY, STATE_LIMIT
 
 Kernel = Callable[..., None]
 NONE, PARTIAL, ALL = 0, 1, 2
@@ -26,9 +26,8 @@ RESETS = {"zero": ZERO, "subtract": SUBTRACT, "none": READOUT}
 @njit(nogil=True, cache=True, inline="always")
 def _keep(value: Any, factor: Any) -> Any:
     magnitude = np.int32(abs(value))
-    kept = np.int32(
-        np.int32(np.int32(magnitude >> 12) * factor) + np.int32(np.int32(np.int32(magnitude & 4095) * factor) >> 12)
-    )
+    high, low = np.int32(magnitude >> DECAY_SHIFT), np.int32(magnitude & (DECAY_UNITY - 1))
+    kept = np.int32(np.int32(high * factor) + np.int32(np.int32(low * factor) >> DECAY_SHIFT))
     return np.int32(-kept) if value < 0 else kept
 
 
@@ -63,12 +62,12 @@ def make_kernel(decay_u: int, decay_v: int, reset: int, wrap_sum: bool, bounded:
         gain: Any,
         out: Any,
     ) -> None:
-        limit = np.int32(8388608)
-        top = np.int32(8388607)
+        limit = np.int32(STATE_LIMIT)
+        top = np.int32(STATE_LIMIT - 1)
         rows, columns = current.shape
         shift32 = np.int32(shift)
         # Of halved weights the half wraps where the whole would: 2 (h wrapped at 23 bits) = 2h wrapped at 24.
-        edge = np.int64(8388608) >> (np.int64(shift) - ALIGNMENT)
+        edge = np.int64(STATE_LIMIT) >> (np.int64(shift) - ALIGNMENT_SHIFT)
         ku = np.int32(keep_u)
         kv = np.int32(keep_v)
         vth = np.int32(threshold)
@@ -147,22 +146,22 @@ class NeuronKernel:
 
     def __init__(self, layer: IntegerLayer, ranges: Ranges, halved: bool) -> None:
         neuron = layer.neuron
-        largest_sum = ranges.current >> ALIGNMENT
+        largest_sum = ranges.current >> ALIGNMENT_SHIFT
         self.bounded = ranges.fits
         self.kernel = choose_kernel(
             neuron.decay_u,
             neuron.decay_v,
             neuron.reset,
-            wrap_sum=layer.kind == "conv" and layer.skip is None and largest_sum >= LIMIT,  # see JoinedSums
+            wrap_sum=layer.kind == "conv" and layer.skip is None and largest_sum >= STATE_LIMIT,  # see JoinedSums
             bounded=self.bounded,
             gained=neuron.gain is not None,
         )
         self.gain = None if neuron.gain is None else np.array(neuron.gain, dtype=np.int32)
-        self.shift = ALIGNMENT + int(halved)
+        self.shift = ALIGNMENT_SHIFT + int(halved)
         self.bias = neuron.bias.astype(np.int32)
-        self.keep_u, self.keep_v = UNITY - neuron.decay_u, UNITY - neuron.decay_v
-        self.threshold = neuron.threshold << ALIGNMENT
-        self.needs_u = neuron.decay_u != UNITY
+        self.keep_u, self.keep_v = DECAY_UNITY - neuron.decay_u, DECAY_UNITY - neuron.decay_v
+        self.threshold = neuron.threshold << ALIGNMENT_SHIFT
+        self.needs_u = neuron.decay_u != DECAY_UNITY
         self.channels = layer.output_shape[0]
 
     def __call__(
@@ -193,4 +192,4 @@ class NeuronKernel:
 
 def decay_kind(decay: int) -> int:
     """NONE, PARTIAL or ALL of a state that loses decay / 4096."""
-    return NONE if decay == 0 else ALL if decay == UNITY else PARTIAL
+    return NONE if decay == 0 else ALL if decay == DECAY_UNITY else PARTIAL

@@ -17,7 +17,8 @@ from spikecut.deploy.backends.kernels.reference import synapse
 from spikecut.errors import BackendError, InputError
 from spikecut.export.network.layers import IntArray, Shape, size
 from spikecut.export.network.skip import Synapse
-from spikecut.export.quantise.headroom import FLOAT32_EXACT, FLOAT64_EXACT, largest_sum
+from spikecut.export.quantise.headroom import largest_sum
+from spikecut.fixed_point import FLOAT32_EXACT, FLOAT64_EXACT
 
 log = logging.getLogger(__name__)
 Precision = Literal["auto", "int8", "float32", "float64"]

@@ -10,10 +10,11 @@ import numpy as np
 
 from spikecut.errors import InputError
 from spikecut.export.network.connectivity import gather_index
-from spikecut.export.network.gain import gain_at, multiplied
+from spikecut.export.network.gain import gain_at
 from spikecut.export.network.layers import IntArray, IntegerLayer, IntegerNetwork, Integers, size
 from spikecut.export.network.skip import Synapse, skip_paths
-from spikecut.export.quantise.headroom import ALIGNMENT, LIMIT, Ranges, keep
+from spikecut.export.quantise.headroom import Ranges
+from spikecut.fixed_point import ALIGNMENT_SHIFT, STATE_LIMIT, keep, multiplied
 
 
 def scores_of(network: IntegerNetwork, messages: Integers) -> IntArray:
@@ -91,7 +92,7 @@ def synapse(layer: Synapse, frame: Integers, weight: IntArray | None = None, wra
     kernels = weight.reshape(groups, -1, per_group * index.shape[1]).astype(np.float64)
     sums = np.matmul(patches, kernels.transpose(0, 2, 1)).astype(np.int64)
     if wrap:
-        sums = (sums + LIMIT) % (2 * LIMIT) - LIMIT
+        sums = (sums + STATE_LIMIT) % (2 * STATE_LIMIT) - STATE_LIMIT
     return np.asarray(sums.transpose(0, 1, 3, 2).reshape(batch, *layer.output_shape))
 
 
@@ -114,9 +115,9 @@ class NeuronState:
     def step(self, layer: IntegerLayer, current: IntArray) -> Integers:
         """One step of Lava's AbstractPyLifModelFixed; returns spikes, or membranes of a readout."""
         neuron = layer.neuron
-        u = wrap32(keep(self.u, neuron.decay_u) + wrap32(current << ALIGNMENT))
+        u = wrap32(keep(self.u, neuron.decay_u) + wrap32(current << ALIGNMENT_SHIFT))
         self.peak_u = max(self.peak_u, int(np.abs(u).max(initial=0)))
-        u = np.where(u > LIMIT, u - 2 * LIMIT, np.where(u <= -LIMIT, u + 2 * LIMIT, u))
+        u = np.where(u > STATE_LIMIT, u - 2 * STATE_LIMIT, np.where(u <= -STATE_LIMIT, u + 2 * STATE_LIMIT, u))
         bias = neuron.bias.reshape(-1, *([1] * (len(layer.output_shape) - 1)))
         driven = u + bias
         if neuron.gain is not None:
@@ -124,11 +125,11 @@ class NeuronState:
         self.steps += 1
         v = keep(self.v, neuron.decay_v) + driven
         self.peak_v = max(self.peak_v, int(np.abs(v).max(initial=0)))
-        v = np.clip(v, -LIMIT + 1, LIMIT - 1)
+        v = np.clip(v, -STATE_LIMIT + 1, STATE_LIMIT - 1)
         self.u, self.v = u, v
         if neuron.reset == "none":
             return np.array(v)
-        threshold = neuron.threshold << ALIGNMENT
+        threshold = neuron.threshold << ALIGNMENT_SHIFT
         spikes = v > threshold
         self.v = np.where(spikes, v - threshold if neuron.reset == "subtract" else 0, v)
         return np.asarray(spikes, dtype=np.int32)

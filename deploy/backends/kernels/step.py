@@ -20,7 +20,8 @@ from spikecut.errors import BackendError
 from spikecut.export.network.gain import gain_at
 from spikecut.export.network.layers import IntegerNeuron, Pair, Reset, Shape
 from spikecut.export.network.skip import Synapse
-from spikecut.export.quantise.headroom import ALIGNMENT, FLOAT32_EXACT, FLOAT64_EXACT, LIMIT, UNITY, largest_sum
+from spikecut.export.quantise.headroom import largest_sum
+from spikecut.fixed_point import ALIGNMENT_SHIFT, DECAY_UNITY, FLOAT32_EXACT, FLOAT64_EXACT, STATE_LIMIT
 
 log = logging.getLogger(__name__)
 Int32 = npt.NDArray[np.int32]
@@ -114,9 +115,9 @@ class ConvolutionSums:
 def wrapped(sums: Numbers) -> Int32:
     """Sums as int32, wrapped at 24 bits as Lava's Conv wraps them: into [-2^23, 2^23)."""
     whole = sums.astype(np.int64).astype(np.int32)
-    whole += LIMIT
-    whole &= 2 * LIMIT - 1
-    whole -= LIMIT
+    whole += STATE_LIMIT
+    whole &= 2 * STATE_LIMIT - 1
+    whole -= STATE_LIMIT
     return whole
 
 
@@ -207,7 +208,7 @@ class Neurons:
         self.kernel = choose_kernel(decay_u, decay_v, reset, wrap_sum=wraps, bounded=False, gained=gained)
         self.gain, self.steps = gain, 0
         self.bias = np.array(np.broadcast_to(bias, v.shape), dtype=np.int32).reshape(-1)
-        self.constants = UNITY - decay_u, UNITY - decay_v, threshold << ALIGNMENT
+        self.constants = DECAY_UNITY - decay_u, DECAY_UNITY - decay_v, threshold << ALIGNMENT_SHIFT
 
     @classmethod
     def of(cls, neuron: IntegerNeuron, u: Int32, v: Int32, wraps: bool) -> "Neurons":
@@ -229,7 +230,7 @@ class Neurons:
         messages = np.empty((1, sums.size), dtype=np.int32)
         gain = NO_GAIN if self.gain is None else np.array([gain_at(self.gain, self.steps)], dtype=np.int32)
         self.steps += 1
-        self.kernel(sums.reshape(1, -1), ALIGNMENT, self.bias, *self.state, *self.constants, gain, messages)
+        self.kernel(sums.reshape(1, -1), ALIGNMENT_SHIFT, self.bias, *self.state, *self.constants, gain, messages)
         return messages.reshape(-1)
 
     def rest(self, v_init: int) -> None:

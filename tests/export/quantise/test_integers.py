@@ -14,8 +14,9 @@ from spikecut.export.importers.torch_network import spiking_form, trace
 from spikecut.export.network.layers import InputSpec
 from spikecut.export.netx.read import beyond_netx
 from spikecut.export.quantise.fold import fold
-from spikecut.export.quantise.headroom import LIMIT, Ranges
+from spikecut.export.quantise.headroom import Ranges
 from spikecut.export.quantise.integers import decay_12bit, quantise
+from spikecut.fixed_point import STATE_LIMIT
 from spikecut.models.architectures import build
 from spikecut.models.twin import quantised_twin
 
@@ -109,13 +110,15 @@ def test_what_cannot_be_proven_is_measured_or_refused():
     assert found.report[-1].headroom == "measured" and found.report[-1].headroom_bits >= 1
 
     def too_close(integer):
-        return {name: replace(ranges, membrane=LIMIT - 1) for name, ranges in measure(integer).items()}
+        return {name: replace(ranges, membrane=STATE_LIMIT - 1) for name, ranges in measure(integer).items()}
 
     with pytest.raises(RangeError, match=r"samples come within 0.00 bits"):
         quantise(network, measure=too_close)
 
     def close(integer):
-        return {layer.name: Ranges(0, int(0.7 * LIMIT * np.abs(layer.weight).max() / 254)) for layer in integer.layers}
+        return {
+            layer.name: Ranges(0, int(0.7 * STATE_LIMIT * np.abs(layer.weight).max() / 254)) for layer in integer.layers
+        }
 
     narrower = quantise(network, measure=close).report[-1]
     assert (narrower.weight_bits, narrower.headroom) == (7, "measured") and 1 <= narrower.headroom_bits < 2

@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spikecut.errors import InputError
+from spikecut.fixed_point import WEIGHT_UNIT
 from spikecut.models.architectures import build
 from spikecut.models.conversion import qcfs_to_spiking
 from spikecut.models.layers.qcfs import QCFS
 from spikecut.models.neurons.integrate_fire import IntegrateFire
-from spikecut.models.twin import ALIGNMENT, IntegerIntegrateFire
+from spikecut.models.twin import IntegerIntegrateFire
 
 
 def clip_floor_shift(value: Fraction, levels: int) -> int:
@@ -44,10 +45,10 @@ def test_floor_passes_its_gradient_and_the_threshold_is_trained():
 )
 def test_integer_neuron_counts_like_qcfs_at_every_step(threshold, current, half_steps, timesteps):
     if current is None:  # close to or at a tie: current · t = (k + ½) · threshold
-        current = half_steps * ALIGNMENT * threshold // (2 * timesteps)
+        current = half_steps * WEIGHT_UNIT * threshold // (2 * timesteps)
     spikes = IntegerIntegrateFire(threshold)(torch.full((timesteps, 1, 1), current, dtype=torch.float64))
     counts = spikes.flatten().cumsum(0).tolist()
-    aligned = ALIGNMENT * threshold
+    aligned = WEIGHT_UNIT * threshold
     assert counts == [clip_floor_shift(Fraction(current * t, aligned), t) for t in range(1, timesteps + 1)]
 
 
@@ -60,14 +61,14 @@ def test_integrate_fire_equals_the_activation_with_as_many_levels(timesteps, thr
     counts = IntegrateFire(scaled, scaled / 2).double()(pre_activations.expand(timesteps, 1, -1)).sum((0, 1)) / scaled
     assert torch.equal((activation * timesteps / scaled).round(), counts)
     integer = IntegerIntegrateFire(2 * threshold * timesteps)
-    assert torch.equal(integer(pre_activations.expand(timesteps, 1, -1) * ALIGNMENT).sum((0, 1)), counts)
+    assert torch.equal(integer(pre_activations.expand(timesteps, 1, -1) * WEIGHT_UNIT).sum((0, 1)), counts)
 
 
 @pytest.mark.parametrize("levels", [1, 2, 4, 8])
 def test_every_tie_fires(levels):
     threshold = 4 * levels
     for half in range(1, 2 * levels, 2):
-        current = half * ALIGNMENT * threshold // (2 * levels)
+        current = half * WEIGHT_UNIT * threshold // (2 * levels)
         spikes = IntegerIntegrateFire(threshold)(torch.full((levels, 1, 1), current, dtype=torch.float64))
         assert int(spikes.sum()) == (half + 1) // 2
 

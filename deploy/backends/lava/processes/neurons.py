@@ -17,8 +17,9 @@ from lava.proc.lif.models import AbstractPyLifModelFixed, PyLifModelBitAcc
 from lava.proc.lif.process import LIF
 
 from spikecut.deploy.backends.lava.processes.wave import Wave
-from spikecut.export.network.gain import gain_at, multiplied
+from spikecut.export.network.gain import gain_at
 from spikecut.export.network.layers import Reset
+from spikecut.fixed_point import multiplied
 
 
 class SoftResetLIF(LIF):

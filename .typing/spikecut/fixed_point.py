@@ -1,0 +1,1 @@
+../../deploy/_package/fixed_point.py
