@@ -12,12 +12,13 @@ from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.bundle import Bundle, load, open_bundle
 from spikecut.deploy.cli.output import Result
 from spikecut.deploy.cost.summary import RunCosts, chosen_hardware
+from spikecut.deploy.placement.capabilities import check_capabilities, missing_features, placed_or_refused
 from spikecut.deploy.placement.hardware import Chip, Hardware, OperationProfile, hardware_names, load_hardware
 from spikecut.deploy.placement.mesh import busy_at_rates_ns, mesh_text
-from spikecut.deploy.placement.place import LIMITED, Placement, check_capabilities, place
-from spikecut.deploy.report.cost_tables import attribution_table, cost_table, cutoff_table, placement_summary
+from spikecut.deploy.placement.place import LIMITED, Placement, placement_summary
+from spikecut.deploy.report.cost_tables import attribution_table, cost_table, cutoff_table
 from spikecut.deploy.run_trace import RunTrace
-from spikecut.errors import BundleError, CapabilityError
+from spikecut.errors import BundleError, Refusal
 from spikecut.export.network.layers import IntegerNetwork
 
 
@@ -54,14 +55,11 @@ def show_placements(network: IntegerNetwork, hardware: dict[str, Hardware]) -> S
 
 
 def _placement_entry(network: IntegerNetwork, hardware: Hardware) -> tuple[Placement | None, dict[str, Any]]:
-    if not isinstance(hardware, Chip):
-        return None, {"note": "operations only, no cores"}
+    found = placed_or_refused(network, hardware)
+    if isinstance(found, Refusal):
+        return None, {"note": found.feature}
     missing = check_capabilities(network, hardware)
-    note = f"cannot run here: {', '.join(missing)}" if missing else "fits"
-    try:
-        found = place(network, hardware)
-    except CapabilityError as error:
-        return None, {"note": str(error)}
+    note = missing_features(missing) if missing else "fits"
     return found, {**placement_summary(found), "note": note}
 
 

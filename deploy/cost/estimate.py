@@ -23,8 +23,9 @@ from spikecut.deploy.cost.operations import input_skip_operations, own_operation
 from spikecut.deploy.cost.pricing import EDGES, EVENTS, Gatherer, Pricer, evidence, nulls, words
 from spikecut.deploy.cost.traffic import Counts, check_events
 from spikecut.deploy.cutoff.base import ExitReason
+from spikecut.deploy.placement.capabilities import check_capabilities, missing_features
 from spikecut.deploy.placement.hardware import Chip, Edge, Hardware, OperationProfile, Quantity, load_hardware
-from spikecut.deploy.placement.place import Placement, check_capabilities, place
+from spikecut.deploy.placement.place import Placement, place
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import CapabilityError, HardwareConfigError, InputError
 from spikecut.export.network.layers import IntArray
@@ -163,13 +164,14 @@ def costs_of(
     """
     chip = hardware if isinstance(hardware, Hardware) else load_hardware(hardware)
     check_events(trace)
-    missing = tuple(check_capabilities(trace.network, chip))
+    missing = check_capabilities(trace.network, chip)
     if missing and not hypothetical:
-        raise CapabilityError(f"cannot run here: {', '.join(missing)} ({chip.name})")
+        raise CapabilityError(f"{missing_features(missing)} ({chip.name})")
     if isinstance(chip, OperationProfile):
         return OperationCosts(trace, chip)
     cores = placed(trace, as_chip(chip), placement)
-    return ChipCosts(trace, Pricer.of(trace, as_chip(chip), cores), missing)
+    lacking = tuple(refusal.feature for refusal in missing)
+    return ChipCosts(trace, Pricer.of(trace, as_chip(chip), cores), lacking)
 
 
 def as_chip(hardware: Hardware) -> Chip:

@@ -6,15 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from spikecut.deploy.cost.attribution import Attribution, CutoffAttribution, Walk, attribute_cutoff, attribution
-from spikecut.deploy.cost.estimate import ChipCosts, CostEstimate, OperationCosts, costs_of
+from spikecut.deploy.cost.attribution import Attribution, CutoffAttribution, Shares, Walk, attribute_cutoff, attribution
+from spikecut.deploy.cost.estimate import Band, ChipCosts, CostEstimate, Figure, OperationCosts, costs_of
 from spikecut.deploy.cost.halted import delays_of, halted, widened
+from spikecut.deploy.cost.pricing import EVENTS
 from spikecut.deploy.cost.savings import Savings, savings
 from spikecut.deploy.cost.streaming import Stream
 from spikecut.deploy.placement.hardware import Hardware, hardware_names, load_hardware
-from spikecut.deploy.report.cost_tables import attribution_summary, cost_summary
+from spikecut.deploy.placement.place import FloatArray, placement_summary
 from spikecut.deploy.run_trace import RunTrace, lengthened
-from spikecut.errors import CapabilityError
+from spikecut.errors import CapabilityError, Refusal
 
 Costs = ChipCosts | OperationCosts
 
@@ -30,13 +31,13 @@ class RunCosts:
 
     Attributes
     ----------
-    estimates: latency and energy per sample, or the sentence that says why the network cannot run there.
+    estimates: latency and energy per sample, or why the network cannot run there.
     attributions: where the mean sample's time and energy go; chips only.
     cutoffs: what the cutoff saved and could not save; chips only, empty without a full run.
     saved: the three ratios; None without a full run.
     """
 
-    estimates: Mapping[str, CostEstimate | str]
+    estimates: Mapping[str, CostEstimate | Refusal]
     attributions: Mapping[str, Attribution]
     cutoffs: Mapping[str, CutoffAttribution]
     saved: Savings | None
@@ -59,8 +60,8 @@ class RunCosts:
         """Per hardware, as data for JSON: bands, percentiles, evidence, unknown terms, placement, attribution."""
         found: dict[str, dict[str, Any]] = {}
         for name, cost in self.estimates.items():
-            if isinstance(cost, str):
-                found[name] = {"refusal": cost}
+            if isinstance(cost, Refusal):
+                found[name] = {"refusal": cost.feature}
                 continue
             found[name] = cost_summary(cost)
             if name in self.attributions:
@@ -92,13 +93,13 @@ class GatheredCosts:
         detail: bool = True,
     ) -> None:
         self.trace, self.full = trace, full
-        self.refusals: dict[str, str] = {}
+        self.refusals: dict[str, Refusal] = {}
         self.parts: dict[str, _OnHardware] = {}
         for name, item in hardware.items():
             try:
                 self.parts[name] = _OnHardware(trace, full, item, hypothetical, detail)
             except CapabilityError as error:
-                self.refusals[name] = str(error)
+                self.refusals[name] = Refusal(name, str(error))
         self.order = tuple(hardware)
 
     def add(self, first: int, trace: RunTrace, full: RunTrace | None) -> None:
@@ -108,7 +109,7 @@ class GatheredCosts:
 
     def result(self) -> RunCosts:
         """The costs, once all samples have been added."""
-        estimates: dict[str, CostEstimate | str] = {
+        estimates: dict[str, CostEstimate | Refusal] = {
             name: self.refusals[name] if name in self.refusals else self.parts[name].estimate() for name in self.order
         }
         attributions = {name: attribution(part.walk) for name, part in self.parts.items() if part.walk}
@@ -122,7 +123,7 @@ class GatheredCosts:
         pairs, streams = {}, {}
         for name, part in self.parts.items():
             cost = estimates[name]
-            if part.full is not None and not isinstance(cost, str):
+            if part.full is not None and isinstance(cost, CostEstimate):
                 pairs[name] = (cost if part.full is part.value else part.full.estimate(), cost)
                 if part.streams:
                     streams[name] = (part.streams[0].result(), part.streams[1].result())
@@ -186,3 +187,76 @@ class _OnHardware:
         found = {delay: costs.estimate() for delay, costs in self.cut.items()}
         low, value, high = (found[delay] for delay in self.delays)
         return value if len(found) == 1 else widened(low, value, high)
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def known_of(cost: CostEstimate) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Per measure the unknown terms, and the kinds of evidence behind the known ones."""
+    return {
+        "latency_s": (cost.unknown_time, cost.evidence_time),
+        "dynamic_energy_j": (cost.unknown_dynamic, cost.evidence_dynamic),
+        "static_energy_j": (cost.unknown_static, cost.evidence_static),
+        "energy_j": (cost.unknown_energy, cost.evidence_energy),
+    }
+
+
+def cost_summary(cost: CostEstimate) -> dict[str, Any]:
+    """An estimate as JSON data: means, bands, percentiles, evidence, unknown terms, assumptions and the placement."""
+    summary: dict[str, Any] = {
+        "estimated": True,
+        "title": cost.title,
+        "hypothetical": list(cost.hypothetical),
+        "assumptions": list(cost.assumptions),
+        "placement": None if cost.placement is None else placement_summary(cost.placement),
+    }
+    for name, (unknown, evidence) in known_of(cost).items():
+        band: Band = getattr(cost, name)
+        summary[name] = {
+            **_figure_data(band.mean, "mean"),
+            "percentiles": {str(p): _figure_data(value, "value") for p, value in band.percentiles().items()},
+            "unknown_terms": list(unknown),
+            "evidence": list(evidence),
+        }
+    return summary
+
+
+def _figure_data(value: Figure, name: str) -> dict[str, float | None]:
+    return {name: _known(value.value), "low": _known(value.low), "high": _known(value.high)}
+
+
+def attribution_summary(attribution: Attribution) -> dict[str, Any]:
+    """An attribution as JSON data, estimated, by layer and sort of event."""
+    return {
+        "estimated": True,
+        "time_s": _shares_data(attribution, attribution.time_s),
+        "energy_j": _shares_data(attribution, attribution.energy_j),
+        "critical_share_of_steps": _critical(attribution),
+        "unknown_time": list(attribution.unknown_time),
+        "unknown_energy": list(attribution.unknown_energy),
+        "evidence_time": list(attribution.evidence_time),
+        "evidence_energy": list(attribution.evidence_energy),
+    }
+
+
+def _shares_data(attribution: Attribution, shares: Shares) -> dict[str, Any]:
+    def rows(values: FloatArray) -> dict[str, dict[str, float | None]]:
+        return {
+            name: {event: _known(float(cell)) for event, cell in zip(EVENTS, row, strict=True)}
+            for name, row in zip(attribution.layers, values, strict=True)
+        }
+
+    return {
+        "value": rows(shares.value),
+        "low": rows(shares.low),
+        "high": rows(shares.high),
+        "shared": {name: [_known(float(edge)) for edge in term] for name, term in shares.shared.items()},
+    }
+
+
+def _critical(attribution: Attribution) -> dict[str, float]:
+    """In what share of the steps a core of each layer held all others up."""
+    layers = attribution.path.layer[attribution.path.layer >= 0]
+    return {name: float((layers == i).mean()) if layers.size else 0.0 for i, name in enumerate(attribution.layers)}

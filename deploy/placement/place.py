@@ -1,4 +1,4 @@
-"""Which neurons sit on which core: COST_MODEL's placement, and what a chip cannot run at all.
+"""Which neurons sit on which core.
 
 Layers are cut into runs of neurons: a convolution along space in row-major order (all channels of a position stay
 together), a dense layer by neuron ranges, a recurrent one too, whose own neurons are input axons of all its cores. A
@@ -9,6 +9,7 @@ mesh, chip after chip. The source sits off the chip: its axons count as input ax
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,9 +38,9 @@ __all__ = [
     "Core",
     "LayerPlacement",
     "Placement",
-    "check_capabilities",
     "fan_out_per_core",
     "place",
+    "placement_summary",
     "recurrent_fan_out_per_core",
 ]
 
@@ -112,23 +113,15 @@ class Placement:
         return sum(len(layer.cores) for layer in self.layers)
 
 
-def check_capabilities(network: IntegerNetwork, hardware: Hardware) -> list[str]:
-    """What the network needs and the hardware lacks, in plain words; empty if nothing (or the hardware is no chip)."""
-    if not isinstance(hardware, Chip):
-        return []
-    can = hardware.capabilities
-    missing: list[str] = []
-    if network.input.bits > 0 and not can.graded_spikes:
-        missing.append(f"graded spikes (the input's messages carry {network.input.bits} bits)")
-    if network.readout == "membrane" and not can.graded_spikes:
-        missing.append("graded spikes (the readout sends its membrane)")
-    if any(layer.neuron.reset == "subtract" for layer in network.layers) and not can.soft_reset:
-        missing.append("soft reset")
-    if any(layer.neuron.v_init != 0 for layer in network.layers) and not can.initial_state:
-        missing.append("initial state (v starts at another value than 0)")
-    if any(layer.neuron.gain is not None for layer in network.layers) and not can.programmable_neuron:
-        missing.append("programmable neurons (a gain per timestep, as TEBN has)")
-    return missing
+def placement_summary(placement: Placement) -> dict[str, Any]:
+    """A placement as JSON data."""
+    return {
+        "cores": placement.cores,
+        "tiles": placement.tiles,
+        "chips": placement.chips,
+        "layers": {layer.name: [int(count) for count in layer.neurons] for layer in placement.layers},
+        "unchecked_limits": list(placement.unchecked),
+    }
 
 
 def place(

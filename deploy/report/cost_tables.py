@@ -1,16 +1,16 @@
-"""Tables and JSON of latency, energy and placement. Every figure is estimated, with its band and its evidence."""
+"""Tables of latency and energy. Every figure is estimated, with its band and its evidence."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from rich.table import Table
 
-from spikecut.deploy.cost.attribution import Attribution, CutoffAttribution, Shares
+from spikecut.deploy.cost.attribution import Attribution, CutoffAttribution
 from spikecut.deploy.cost.estimate import Band, CostEstimate, Figure
 from spikecut.deploy.cost.pricing import EVENTS, words
-from spikecut.deploy.placement.place import FloatArray, Placement
+from spikecut.deploy.cost.summary import known_of
 from spikecut.deploy.report.tables import UNKNOWN, band_text, quantity
+from spikecut.errors import Refusal
 
 MEASURES = (
     ("latency", "latency_s", "s"),
@@ -21,19 +21,19 @@ MEASURES = (
 SHOWN_PERCENTILES = (50, 95, 99)
 
 
-def cost_table(costs: Mapping[str, CostEstimate | str], title: str = "") -> Table:
+def cost_table(costs: Mapping[str, CostEstimate | Refusal], title: str = "") -> Table:
     """Estimated latency and energy per sample by hardware: mean with band, percentiles, evidence; or the refusal."""
     table = Table(title=title or "estimated per sample (low to high), not measured", caption_justify="left")
     for column in ("hardware", "estimated", "mean (low to high)", *(f"p{p}" for p in SHOWN_PERCENTILES), "evidence"):
         table.add_column(column, overflow="fold")
     notes: dict[str, None] = {}
     for name, cost in costs.items():
-        if isinstance(cost, str):
-            table.add_row(name, cost)
+        if isinstance(cost, Refusal):
+            table.add_row(name, cost.feature)
             continue
         for measure, key, unit in MEASURES:
             band: Band = getattr(cost, key)
-            unknown, evidence = _known_of(cost)[key]
+            unknown, evidence = known_of(cost)[key]
             at_least = "≥ " if unknown and not np.isnan(band.mean.value) else ""
             mark = "hypothetical: " if cost.hypothetical else ""
             percentiles = band.percentiles(SHOWN_PERCENTILES)
@@ -51,16 +51,6 @@ def cost_table(costs: Mapping[str, CostEstimate | str], title: str = "") -> Tabl
     return table
 
 
-def _known_of(cost: CostEstimate) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Per measure the unknown terms, and the kinds of evidence behind the known ones."""
-    return {
-        "latency_s": (cost.unknown_time, cost.evidence_time),
-        "dynamic_energy_j": (cost.unknown_dynamic, cost.evidence_dynamic),
-        "static_energy_j": (cost.unknown_static, cost.evidence_static),
-        "energy_j": (cost.unknown_energy, cost.evidence_energy),
-    }
-
-
 def figure(value: Figure, unit: str) -> str:
     """A figure with its band in words."""
     if np.isnan(value.value):
@@ -71,41 +61,6 @@ def figure(value: Figure, unit: str) -> str:
 
 def _known(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
-
-
-def cost_summary(cost: CostEstimate) -> dict[str, Any]:
-    """An estimate as JSON data: means, bands, percentiles, evidence, unknown terms, assumptions and the placement."""
-    summary: dict[str, Any] = {
-        "estimated": True,
-        "title": cost.title,
-        "hypothetical": list(cost.hypothetical),
-        "assumptions": list(cost.assumptions),
-        "placement": None if cost.placement is None else placement_summary(cost.placement),
-    }
-    for name, (unknown, evidence) in _known_of(cost).items():
-        band: Band = getattr(cost, name)
-        summary[name] = {
-            **_figure_data(band.mean, "mean"),
-            "percentiles": {str(p): _figure_data(value, "value") for p, value in band.percentiles().items()},
-            "unknown_terms": list(unknown),
-            "evidence": list(evidence),
-        }
-    return summary
-
-
-def _figure_data(value: Figure, name: str) -> dict[str, float | None]:
-    return {name: _known(value.value), "low": _known(value.low), "high": _known(value.high)}
-
-
-def placement_summary(placement: Placement) -> dict[str, Any]:
-    """A placement as JSON data."""
-    return {
-        "cores": placement.cores,
-        "tiles": placement.tiles,
-        "chips": placement.chips,
-        "layers": {layer.name: [int(count) for count in layer.neurons] for layer in placement.layers},
-        "unchecked_limits": list(placement.unchecked),
-    }
 
 
 def attribution_table(attribution: Attribution, measure: str) -> Table:
@@ -175,38 +130,3 @@ def _signed(value: float, unit: str) -> str:
     if np.isnan(value):
         return UNKNOWN
     return f"−{quantity(-value, unit)}" if value < 0 else quantity(value, unit)
-
-
-def attribution_summary(attribution: Attribution) -> dict[str, Any]:
-    """An attribution as JSON data, estimated, by layer and sort of event."""
-    return {
-        "estimated": True,
-        "time_s": _shares_data(attribution, attribution.time_s),
-        "energy_j": _shares_data(attribution, attribution.energy_j),
-        "critical_share_of_steps": _critical(attribution),
-        "unknown_time": list(attribution.unknown_time),
-        "unknown_energy": list(attribution.unknown_energy),
-        "evidence_time": list(attribution.evidence_time),
-        "evidence_energy": list(attribution.evidence_energy),
-    }
-
-
-def _shares_data(attribution: Attribution, shares: Shares) -> dict[str, Any]:
-    def rows(values: FloatArray) -> dict[str, dict[str, float | None]]:
-        return {
-            name: {event: _known(float(cell)) for event, cell in zip(EVENTS, row, strict=True)}
-            for name, row in zip(attribution.layers, values, strict=True)
-        }
-
-    return {
-        "value": rows(shares.value),
-        "low": rows(shares.low),
-        "high": rows(shares.high),
-        "shared": {name: [_known(float(edge)) for edge in term] for name, term in shares.shared.items()},
-    }
-
-
-def _critical(attribution: Attribution) -> dict[str, float]:
-    """In what share of the steps a core of each layer held all others up."""
-    layers = attribution.path.layer[attribution.path.layer >= 0]
-    return {name: float((layers == i).mean()) if layers.size else 0.0 for i, name in enumerate(attribution.layers)}

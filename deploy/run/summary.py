@@ -19,7 +19,7 @@ import pyarrow as pa
 from spikecut.deploy.cutoff.base import ExitReason
 from spikecut.deploy.cutoff.calibration.oct import checked_labels, optimal_cutoff_timestep
 from spikecut.deploy.run_trace import RunTrace
-from spikecut.errors import InputError
+from spikecut.errors import InputError, Refusal
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -81,14 +81,14 @@ class Evaluation:
     labels: int64 [N], the right classes.
     index: int64 [N], where the samples stand in their dataset.
     class_names: in the order of the output neurons; empty when they have none.
-    estimates: hardware name → Estimate, or the sentence that says why the network cannot run there.
+    estimates: hardware name → Estimate, or why the network cannot run there.
     """
 
     trace: RunTrace
     labels: IntArray
     index: IntArray
     class_names: tuple[str, ...] = ()
-    estimates: Mapping[str, Estimate | str] = field(default_factory=dict)
+    estimates: Mapping[str, Estimate | Refusal] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _, samples, classes = self.trace.scores.shape
@@ -111,7 +111,7 @@ class Evaluation:
         """Every estimated column: hardware, column name without it, values."""
         columns = []
         for hardware, estimate in self.estimates.items():
-            if isinstance(estimate, str):
+            if isinstance(estimate, Refusal):
                 continue
             for measure in MEASURES:
                 band: Band = getattr(estimate, measure)
@@ -231,8 +231,8 @@ def _full_summary(evaluation: Evaluation, full: RunTrace) -> dict[str, Any]:
 def _hardware_summary(evaluation: Evaluation, hardware: str) -> dict[str, Any]:
     """Means over the samples on one hardware, with the means of the bands' edges, or its refusal."""
     estimate = evaluation.estimates[hardware]
-    if isinstance(estimate, str):
-        return {"refusal": estimate}
+    if isinstance(estimate, Refusal):
+        return {"refusal": estimate.feature}
     summary: dict[str, Any] = {"estimated": True, "hypothetical": estimate.hypothetical}
     means = {name: np.mean(values) for owner, name, values in evaluation._columns() if owner == hardware}
     for measure, unknown in zip(MEASURES, (estimate.unknown_time, estimate.unknown_energy), strict=True):

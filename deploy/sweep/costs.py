@@ -22,7 +22,7 @@ from spikecut.deploy.placement.hardware import Chip, Hardware
 from spikecut.deploy.placement.place import place
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.deploy.sweep.sweep import ExitCosts, FloatArray
-from spikecut.errors import CapabilityError, InputError
+from spikecut.errors import CapabilityError, InputError, Refusal
 from spikecut.export.network.layers import IntegerNetwork, Integers
 
 
@@ -31,7 +31,7 @@ class MeasuredScores:
     """Full-horizon scores int64 [T, N, classes], and hardware → costs at each exit, or why it cannot run there."""
 
     scores: IntArray
-    costs: Mapping[str, ExitCosts | str]
+    costs: Mapping[str, ExitCosts | Refusal]
 
 
 def measure(
@@ -46,7 +46,7 @@ def measure(
     Raises DataError if the inputs do not fit the network.
     """
     scores, parts = [], []
-    refusals: dict[str, str] = {}
+    refusals: dict[str, Refusal] = {}
     batch = samples_at_once(network)
     for start in range(0, inputs.shape[1], batch):
         record: Record = "all" if len(refusals) < len(hardware) else "output"
@@ -59,9 +59,9 @@ def measure(
             try:
                 part[name] = exit_costs(trace, chip, hypothetical)
             except CapabilityError as error:
-                refusals[name] = str(error)
+                refusals[name] = Refusal(name, str(error))
         parts.append(part)
-    costs: dict[str, ExitCosts | str] = dict(refusals)
+    costs: dict[str, ExitCosts | Refusal] = dict(refusals)
     for name in hardware:
         if name not in refusals:
             costs[name] = _joined([part[name] for part in parts])

@@ -15,7 +15,7 @@ from spikecut.deploy.cutoff.base import CutoffPolicy, IntArray, LabelledScores, 
 from spikecut.deploy.cutoff.calibration.intervals import share_interval
 from spikecut.deploy.cutoff.calibration.oct import Distance, OptimalCutoff, optimal_cutoff
 from spikecut.deploy.cutoff.threshold import all_exit_timesteps
-from spikecut.errors import InputError
+from spikecut.errors import InputError, Refusal
 
 FloatArray = npt.NDArray[np.float64]
 Edges = tuple[float, float, float]
@@ -119,7 +119,7 @@ class Sweep:
     optimal: OptimalCutoff
     points: tuple[SweepPoint, ...]
     full_costs: dict[str, dict[str, Edges]] = field(default_factory=dict)
-    refusals: dict[str, str] = field(default_factory=dict)
+    refusals: dict[str, Refusal] = field(default_factory=dict)
     streamed: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     provenance: dict[str, dict[str, list[str]]] = field(default_factory=dict)
 
@@ -160,7 +160,7 @@ class Sweep:
             "accuracy_full": self.accuracy_full,
             "optimal_cutoff": {"mean_timesteps": optimal.mean_timesteps, "never_right": int(optimal.never_right.sum())},
             "full_costs": self.full_costs,
-            "refusals": self.refusals,
+            "refusals": {name: refusal.feature for name, refusal in self.refusals.items()},
             "streamed": self.streamed,
             "estimated": self.provenance,
             "points": points,
@@ -175,7 +175,7 @@ def sweep(
     policies: Sequence[str] = POLICIES,
     epsilons: Sequence[float] = EPSILONS,
     minimum_count: int = 20,
-    costs: Mapping[str, "ExitCosts | str"] | None = None,
+    costs: Mapping[str, ExitCosts | Refusal] | None = None,
 ) -> Sweep:
     """Fit every policy for every ε to one split, and measure it on the other.
 
@@ -192,7 +192,7 @@ def sweep(
             "sweep: calibration and test scores differ in timesteps or classes: run the same network on both"
         )
     costs = costs or {}
-    known = {name: table for name, table in costs.items() if not isinstance(table, str)}
+    known = {name: table for name, table in costs.items() if isinstance(table, ExitCosts)}
     for name, table in known.items():
         if table.latency_s.shape != (3, test.horizon, test.samples):
             raise InputError(f"sweep: costs on {name} of shape {table.latency_s.shape} are of other samples")
@@ -215,7 +215,7 @@ def sweep(
         optimal=optimal,
         points=tuple(points),
         full_costs={name: table.means(whole) for name, table in known.items()},
-        refusals={name: table for name, table in costs.items() if isinstance(table, str)},
+        refusals={name: table for name, table in costs.items() if isinstance(table, Refusal)},
         provenance={name: table.provenance() for name, table in known.items()},
     )
 
@@ -273,7 +273,7 @@ def verdicts(result: Sweep, accuracy_lost: float = ACCURACY_LOST) -> tuple[str, 
     lines.append(alone)
     lines.append(_throughput(best, horizon, depth))
     lines += _costs_in_words(best, result)
-    lines += [f"{name}: {reason}" for name, reason in result.refusals.items()]
+    lines += [f"{name}: {refusal.feature}" for name, refusal in result.refusals.items()]
     return tuple(lines)
 
 

@@ -8,17 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import with_skip
 
+from spikecut.deploy.placement.capabilities import check_capabilities
 from spikecut.deploy.placement.hardware import Chip, load_hardware
 from spikecut.deploy.placement.mesh import busy_at_rates_ns
 from spikecut.deploy.placement.place import (
     LIMITED,
     Placement,
-    check_capabilities,
     fan_out_per_core,
     place,
     recurrent_fan_out_per_core,
 )
-from spikecut.errors import CapabilityError, InputError
+from spikecut.errors import CapabilityError, InputError, Refusal
 from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
 
 
@@ -151,9 +151,9 @@ def test_capabilities() -> None:
         (graded, ["graded spikes (the input's messages carry 8 bits)"]),
     ]
     for network, missing in wanted:
-        assert check_capabilities(network, loihi()) == missing
-        assert check_capabilities(network, loihi("loihi2")) == []
-        assert check_capabilities(network, load_hardware("horowitz45nm")) == []
+        assert check_capabilities(network, loihi()) == tuple(Refusal(loihi().name, feature) for feature in missing)
+        assert check_capabilities(network, loihi("loihi2")) == ()
+        assert check_capabilities(network, load_hardware("horowitz45nm")) == ()
     assert len(check_capabilities(all_missing, loihi())) == 4
 
 

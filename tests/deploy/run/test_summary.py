@@ -21,7 +21,7 @@ from spikecut.deploy.run import summary as evaluate
 from spikecut.deploy.run.folder import write_run
 from spikecut.deploy.run.summary import Evaluation, jsonable, sample_table, summarise
 from spikecut.deploy.run_trace import RunTrace
-from spikecut.errors import InputError, SpikecutError
+from spikecut.errors import InputError, Refusal, SpikecutError
 from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
 
 HORIZON, SAMPLES = 4, 5
@@ -65,7 +65,7 @@ def cost(samples: int = SAMPLES) -> Cost:
 
 
 CUT = run(TopK((None, 0, 0, 0)))
-REFUSAL = "cannot run here: graded_spikes (loihi1)"
+REFUSAL = Refusal("loihi1", "cannot run here: graded_spikes (loihi1)")
 
 
 def evaluation() -> Evaluation:
@@ -135,7 +135,7 @@ def test_summary_without_a_full_run() -> None:
     assert sum(summary["timesteps_histogram"].values()) == SAMPLES == sum(summary["reasons"].values())
     assert summary["timesteps_histogram"] == {str(t): CUT.timesteps.tolist().count(t) for t in range(1, HORIZON + 1)}
     assert summary["reasons"]["horizon"] == CUT.timesteps.tolist().count(HORIZON)
-    assert summary["hardware"]["loihi1"] == {"refusal": REFUSAL}
+    assert summary["hardware"]["loihi1"] == {"refusal": REFUSAL.feature}
     estimated = summary["hardware"]["loihi2"]
     assert estimated["estimated"] is True
     assert estimated["latency_s"]["mean"] == pytest.approx(3e-6)

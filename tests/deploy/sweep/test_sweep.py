@@ -20,7 +20,7 @@ from spikecut.deploy.report.sweep_plots import energy_figure, savings_figure, sw
 from spikecut.deploy.sweep import costs as sweep_costs
 from spikecut.deploy.sweep.costs import exit_costs, measure, stream_ratios
 from spikecut.deploy.sweep.sweep import EPSILONS, POLICIES, ExitCosts, sweep, verdicts
-from spikecut.errors import InputError
+from spikecut.errors import InputError, Refusal
 
 
 def both_splits(kind="membrane", horizon=8):
@@ -36,7 +36,7 @@ def invented_costs(samples, horizon=8):
 @pytest.fixture(scope="module")
 def swept():
     calibration, test = both_splits()
-    costs = {"chip": invented_costs(600), "other": "cannot run here: soft reset"}
+    costs = {"chip": invented_costs(600), "other": Refusal("other", "cannot run here: soft reset")}
     return sweep(LabelledScores.of(*calibration), LabelledScores.of(*test), 3, costs=costs)
 
 
@@ -69,7 +69,7 @@ def test_the_bounds_are_the_full_horizon_and_the_optimum(swept):
     assert swept.accuracy_at.tolist() == right.mean(axis=1).tolist()
     assert swept.accuracy_full == right[-1].mean()
     assert swept.full_costs["chip"]["latency_s"][0] == 8.0
-    assert swept.refusals == {"other": "cannot run here: soft reset"}
+    assert swept.refusals == {"other": Refusal("other", "cannot run here: soft reset")}
 
 
 def test_the_best_point_loses_no_more_than_it_may(swept):
@@ -168,7 +168,7 @@ def test_measure_joins_its_batches(monkeypatch):
     np.testing.assert_allclose(whole.costs["loihi1"].energy_j, pieces.costs["loihi1"].energy_j, rtol=1e-12)
     soft = random_network(4, soft=True)
     refused = measure(soft, random_inputs(soft, 4), hardware)
-    assert "cannot run here" in refused.costs["loihi1"]
+    assert "cannot run here" in refused.costs["loihi1"].feature
 
 
 def test_streams_of_the_sweep_are_those_of_the_savings(monkeypatch):
