@@ -15,7 +15,6 @@ from spikecut.errors import CheckpointError, InputError
 from spikecut.export.manifest import BUNDLE, CUTOFF, Manifest
 from spikecut.files import reason, sha256
 from spikecut.folders import check_folder
-from spikecut.models.data import Split
 
 if TYPE_CHECKING:
     from spikecut.deploy.pipeline.run import Run, RunOptions
@@ -224,6 +223,7 @@ def run_command(
 ) -> Result:
     """Run the test split of a dataset on a bundle; detail: show where time and energy go, by layer and event."""
     from spikecut.deploy.pipeline.run import run_bundle
+    from spikecut.deploy.pipeline.samples import first_samples
     from spikecut.deploy.run.folder import RUN
     from spikecut.models.data import load_dataset
 
@@ -243,6 +243,7 @@ def resume_command(out: Path, detail: bool = False) -> Result:
     """Go on with a run that broke off, from its finished samples."""
     from spikecut.deploy.cutoff.base import policy_from_dict
     from spikecut.deploy.pipeline.run import RunOptions, run_bundle
+    from spikecut.deploy.pipeline.samples import first_samples
     from spikecut.deploy.run.folder import RUN
     from spikecut.deploy.run.journal import partial_folder, read_request
     from spikecut.models.data import load_dataset
@@ -276,13 +277,6 @@ def _shown_run(bundle: Bundle, done: "Run", hardware: Sequence[str] | None, deta
     if done.folder is not None:
         shown.append(f"written to {done.folder}")
     return Result(shown, done.summary)
-
-
-def first_samples(split: Split, samples: int | None) -> Split:
-    """The first samples of a split; all of them for None."""
-    if samples is None:
-        return split
-    return replace(split, x=split.x[:samples], y=split.y[:samples], index=split.index[:samples])
 
 
 def check_file(out: Path, what: str, overwrite: bool, is_ours: Callable[[Path], bool]) -> None:

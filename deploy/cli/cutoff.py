@@ -71,7 +71,7 @@ def calibrate_split(
     seed: int = 0,
 ) -> Calibration:
     """Calibrate on a held-out split with the batched engine, and write cutoff.json into the bundle."""
-    from spikecut.deploy.pipeline.run import data_hash
+    from spikecut.deploy.pipeline.samples import data_hash
 
     scores = scores_of_split(bundle, split, "scores of the calibration split")
     result = calibrate(scores, split.y, policy, epsilon, minimum_count, delta, seed)
@@ -82,7 +82,7 @@ def calibrate_split(
 def scores_of_split(bundle: Bundle, split: Split, what: str) -> Any:
     """Full-horizon scores int64 [T, N, classes] of a split."""
     from spikecut.deploy.backends.batched.engine import run_batched
-    from spikecut.deploy.pipeline.run import check_labels
+    from spikecut.deploy.pipeline.samples import check_labels
     from spikecut.export.encode import encode
 
     check_labels(bundle.network, split)
@@ -146,7 +146,7 @@ def sweep_bundle(
 
     policies, epsilons, hardware: None for all policies and hardware files that come with spikecut, and 50 values of ε.
     """
-    from spikecut.deploy.cli.commands import first_samples
+    from spikecut.deploy.pipeline.samples import first_samples
     from spikecut.models.data import load_dataset
 
     bundle = open_bundle(path)
@@ -189,7 +189,7 @@ def run_sweep(
     hypothetical: bool = False,
 ) -> Sweep:
     """Run both splits to the horizon, and sweep over their scores."""
-    from spikecut.deploy.pipeline.run import check_labels
+    from spikecut.deploy.pipeline.samples import check_labels
     from spikecut.deploy.sweep.costs import measure, stream_ratios
     from spikecut.export.encode import encode
 

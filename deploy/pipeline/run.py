@@ -1,6 +1,5 @@
 """The steps behind the command line and the demo: export, calibrate, run, each from files to files."""
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from spikecut.deploy.cli.output import progress_bar, say_split
 from spikecut.deploy.cost.estimate import as_chip
 from spikecut.deploy.cost.summary import GatheredCosts, RunCosts, chosen_hardware
 from spikecut.deploy.cutoff.base import CutoffPolicy, ExitReason
+from spikecut.deploy.pipeline.samples import check_labels, data_hash
 from spikecut.deploy.placement.hardware import Hardware, file_stems
 from spikecut.deploy.run.folder import write_run
 from spikecut.deploy.run.journal import Journal, RunRequest, read_request
@@ -132,15 +132,6 @@ def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
         write_text(path, text + "\n")
     except OSError as error:
         raise InputError(f"cannot write {path}: {reason(error)}; choose another --out") from error
-
-
-def data_hash(split: Split) -> str:
-    """SHA-256 over the samples and labels of a split."""
-    digest = hashlib.sha256()
-    for array in (split.x, split.y):
-        digest.update(str((array.shape, array.dtype)).encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
 
 
 def run_traces(
@@ -327,11 +318,3 @@ def typical_sample(trace: RunTrace) -> int:
         return 0
     steps = trace.timesteps[halted]
     return halted[int(np.argmin(np.abs(steps - steps.mean())))]
-
-
-def check_labels(network: IntegerNetwork, split: Split) -> None:
-    """Raise InputError unless every label is a class of the network."""
-    if len(split.y) and (split.y.min() < 0 or split.y.max() >= network.classes):
-        raise InputError(
-            f"labels run from {split.y.min()} to {split.y.max()}, the network has classes 0 to {network.classes - 1}"
-        )

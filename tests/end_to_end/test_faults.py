@@ -15,9 +15,9 @@ from spikecut.deploy.backends.lava.cpu import lava_parts, run_lava
 from spikecut.deploy.backends.lava.graph import LavaGraph
 from spikecut.deploy.backends.lava.simulation import channel_bytes
 from spikecut.deploy.bundle import open_bundle
-from spikecut.deploy.cli.commands import first_samples
 from spikecut.deploy.cutoff.fixed import FixedTimestep
 from spikecut.deploy.pipeline.run import RunOptions, run_bundle
+from spikecut.deploy.pipeline.samples import first_samples
 from spikecut.deploy.run.journal import partial_folder
 from spikecut.deploy.run_trace import joined
 from spikecut.errors import BackendError, InputError

@@ -15,10 +15,10 @@ from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.backends.lava.cpu import run_lava
 from spikecut.deploy.backends.memory import raster_bytes
 from spikecut.deploy.bundle import open_bundle
-from spikecut.deploy.cli.commands import first_samples
 from spikecut.deploy.cost.summary import GatheredCosts, RunCosts
 from spikecut.deploy.cutoff.fixed import FixedTimestep
 from spikecut.deploy.pipeline.run import RunOptions, run_bundle, run_traces
+from spikecut.deploy.pipeline.samples import first_samples
 from spikecut.deploy.placement.hardware import Steps, load_hardware
 from spikecut.deploy.run import replay
 from spikecut.deploy.run.journal import Journal, RunRequest

@@ -11,7 +11,7 @@ from rich.console import Console
 from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.bundle import open_bundle
 from spikecut.deploy.cli.cutoff import calibrate_policy, run_sweep, sweep_bundle
-from spikecut.deploy.pipeline.run import data_hash
+from spikecut.deploy.pipeline.samples import data_hash
 from spikecut.deploy.placement.hardware import hardware_names
 from spikecut.errors import BundleError, InputError
 from spikecut.export.encode import encode
