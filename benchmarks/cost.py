@@ -16,8 +16,11 @@ from spikecut.deploy.cutoff.base import ExitReason
 from spikecut.deploy.placement.hardware import load_hardware
 from spikecut.deploy.placement.place import place
 from spikecut.deploy.run_trace import LayerEvents, RunTrace
+from spikecut.export.network.arrays import Shape, size
 from spikecut.export.network.connectivity import fan_out
-from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron, Shape, size
+from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+from spikecut.export.network.neurons import IntegerNeuron
 
 STEPS = 20
 

@@ -28,7 +28,8 @@ from spikecut.deploy.backends.batched.slots import plan_network
 from spikecut.deploy.backends.lava.graph import LavaGraph
 from spikecut.deploy.cutoff.base import apply_policy
 from spikecut.deploy.cutoff.topk import TopK
-from spikecut.export.network.layers import IntArray, IntegerNetwork, size
+from spikecut.export.network.arrays import IntArray, size
+from spikecut.export.network.layers import IntegerNetwork
 
 Row = dict[str, Any]
 ARCHITECTURES = {"mlp": MLP, "convnet": CONVNET, "vgg": VGG}

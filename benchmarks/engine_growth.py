@@ -11,7 +11,9 @@ from engine_networks import NAMES, build, network, spikes
 
 from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.export.encode import encode, encode_samples
-from spikecut.export.network.layers import InputSpec, IntegerNetwork, Integers
+from spikecut.export.network.arrays import Integers
+from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.layers import IntegerNetwork
 
 Row = dict[str, Any]
 EVENT_BATCH = {"mlp": 4096, "convnet": 1024, "vgg": 64}

@@ -6,7 +6,10 @@ from functools import lru_cache
 import numpy as np
 
 from spikecut.deploy.backends.kernels.reference import NeuronState, propagate_layer
-from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron, Integers, Shape, size
+from spikecut.export.network.arrays import Integers, Shape, size
+from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+from spikecut.export.network.neurons import IntegerNeuron
 
 RATE = 0.1
 NAMES = ("mlp", "convnet", "vgg")

@@ -10,7 +10,7 @@ from engine_networks import NAMES, network, spikes
 
 from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.backends.batched.slots import LayerSlots, layer_slots
-from spikecut.export.network.layers import size
+from spikecut.export.network.arrays import size
 
 SLOTS = {"mlp": 256, "convnet": 32, "vgg": 8}
 STEPS = 30

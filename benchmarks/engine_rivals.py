@@ -13,7 +13,7 @@ import torch
 from engine_networks import Architecture
 from torch import nn
 
-from spikecut.export.network.layers import Integers, size
+from spikecut.export.network.arrays import Integers, size
 
 Forward = Callable[[], Any]
 

@@ -26,7 +26,7 @@ from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.backends.lava.cpu import MODES
 from spikecut.deploy.backends.lava.graph import LavaGraph, Played
 from spikecut.deploy.cutoff.base import BoolArray, CutoffPolicy, IntArray, State
-from spikecut.export.network.layers import Integers
+from spikecut.export.network.arrays import Integers
 
 POOL = 200
 STREAM = 50

@@ -7,7 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.errors import DataError
-from spikecut.export.network.layers import InputSpec, IntegerNetwork, size
+from spikecut.export.network.arrays import size
+from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.layers import IntegerNetwork
 from spikecut.memory import check_memory
 
 Float = npt.NDArray[np.float64]

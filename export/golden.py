@@ -12,8 +12,9 @@ import numpy.typing as npt
 from spikecut.errors import BundleError, DataError
 from spikecut.export.encode import encode_samples
 from spikecut.export.hdf5 import MAXIMUM_BYTES, NUMBER, open_hdf5, packed, read_array, read_floats, subgroup
-from spikecut.export.network.layers import Floats, InputSpec, IntArray, Integers
-from spikecut.export.network.ranges import check_name
+from spikecut.export.network.arrays import Floats, IntArray, Integers
+from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.names import check_name
 
 if TYPE_CHECKING:
     import torch

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.errors import BundleError
+from spikecut.export.network.arrays import IntArray
 from spikecut.export.network.geometry import MAXIMUM_ELEMENTS
-from spikecut.export.network.layers import IntArray
 from spikecut.files import check_regular
 
 NUMBER = 8

@@ -9,8 +9,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spikecut.errors import BundleError, InputError
-from spikecut.export.network.layers import InputSpec
-from spikecut.export.network.ranges import check_texts
+from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.names import check_texts
 from spikecut.files import read_json
 from spikecut.folders import FolderKind
 

@@ -24,7 +24,8 @@ from spikecut.export.manifest import (
     versions,
     write_manifest,
 )
-from spikecut.export.network.layers import Floats, IntArray, IntegerNetwork
+from spikecut.export.network.arrays import Floats, IntArray
+from spikecut.export.network.layers import IntegerNetwork
 from spikecut.export.netx.read import beyond_netx, netx_bytes
 from spikecut.export.quantise.integers import LayerReport, Measure, quantise
 from spikecut.fixed_point import WEIGHT_BITS_MAXIMUM, WEIGHT_BITS_MINIMUM

@@ -8,84 +8,19 @@ from typing import Literal
 from torch import nn
 
 from spikecut.errors import InputError
+from spikecut.models.bodies import BODIES, RESIDUAL_BODIES, Body
 from spikecut.models.layers.qcfs import QCFS
 from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm
 from spikecut.models.network import Norm, Readout, ResidualStage, SpikingNetwork, Stage
 from spikecut.models.neurons.integrate_fire import IntegrateFire, MembraneReadout
 from spikecut.models.neurons.leaky import LeakyIntegrateFire, Reset
+from spikecut.models.slayer.network import build_slayer
 
 INITIAL_THRESHOLD = 2.0
 Normalisation = Literal["batch", "tebn", "none"]
 Shape = tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Convolution:
-    """3 × 3 convolution, padding 1, of a chain; pool: side of the average pooling before it."""
-
-    channels: int
-    stride: int = 1
-    pool: int = 1
-
-
-@dataclass(frozen=True)
-class Body:
-    """Convolutions, then the pooling before the first dense layer, hidden dense layers, and the output."""
-
-    convolutions: tuple[Convolution, ...]
-    pool: int = 1
-    hidden: tuple[int, ...] = ()
-
-
-BODIES = {
-    "digits": Body((Convolution(16), Convolution(32, stride=2))),
-    "mlp": Body((), hidden=(128,)),
-    "small": Body((Convolution(8, stride=2), Convolution(16, stride=2)), hidden=(48,)),
-    "conv": Body(
-        (Convolution(32), Convolution(32, stride=2), Convolution(64), Convolution(64, stride=2)), hidden=(128,)
-    ),
-    "strided": Body((Convolution(32, stride=2), Convolution(64), Convolution(64, stride=2)), hidden=(128,)),
-    "vgg6": Body(
-        (
-            Convolution(64),
-            Convolution(64),
-            Convolution(128, pool=2),
-            Convolution(160, pool=2),
-            Convolution(160),
-            Convolution(192, pool=2),
-        ),
-        pool=4,
-    ),
-    "vgg": Body(
-        (
-            Convolution(64),
-            Convolution(64),
-            Convolution(128, pool=2),
-            Convolution(128),
-            Convolution(256, pool=2),
-            Convolution(256),
-        ),
-        pool=4,
-    ),
-    "vggsnn": Body(
-        (
-            Convolution(64),
-            Convolution(128),
-            Convolution(256, pool=2),
-            Convolution(256),
-            Convolution(512, pool=2),
-            Convolution(512),
-            Convolution(512, pool=2),
-            Convolution(512),
-        ),
-        pool=2,
-    ),
-}
-RESIDUAL_BODIES = {
-    "residual": ((16, 1), (32, 2)),
-    "resnet18": ((64, 2), (128, 2), (256, 2), (512, 2)),
-}
-"""Groups of blocks: channels, and how many blocks; all groups but the first begin with stride 2."""
 ARCHITECTURES = (
     *(f"{body}-{neuron}" for body in (*BODIES, *RESIDUAL_BODIES) for neuron in ("lif", "qcfs")),
     *(f"{body}-cuba" for body in ("digits", "mlp", "small", "conv")),
@@ -179,8 +114,6 @@ def _residual(groups: tuple[tuple[int, int], ...], style: _Style, shape: Shape, 
 def _slayer(
     body: Body, shape: Shape, classes: int, readout: Readout | None, norm: Normalisation | None, reset: Reset
 ) -> SpikingNetwork:
-    from spikecut.models.slayer.network import build_slayer  # which imports Lava
-
     if readout not in (None, "count") or norm not in (None, "none") or reset != "hard":
         raise InputError("slayer's neurons fire, reset to zero and have no norm: leave out --reset and other readouts")
     return build_slayer(body, shape, classes)

@@ -22,9 +22,12 @@ from spikecut.deploy.cutoff.base import ExitReason
 from spikecut.deploy.placement.hardware import load_hardware
 from spikecut.deploy.placement.place import place
 from spikecut.deploy.run_trace import LayerEvents, RunTrace
+from spikecut.export.network.arrays import Shape, size
 from spikecut.export.network.connectivity import fan_out
 from spikecut.export.network.geometry import conv_output_shape
-from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron, Shape, size
+from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+from spikecut.export.network.neurons import IntegerNeuron
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "cost_model.md"
 BEGIN = "<!-- validation: made by scripts/cost_validation.py, do not edit -->"

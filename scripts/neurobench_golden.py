@@ -17,7 +17,8 @@ from neurobench.metrics.workload import ActivationSparsity, SynapticOperations
 from neurobench.models import TorchModel
 from torch import nn
 
-from spikecut.export.network.layers import IntegerLayer, IntegerNetwork, size
+from spikecut.export.network.arrays import size
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 
 TARGET = Path(__file__).resolve().parent.parent / "tests" / "golden" / "neurobench.json"
 

@@ -7,7 +7,8 @@ from spikecut.deploy.cutoff.base import CutoffPolicy
 from spikecut.deploy.cutoff.calibration.calibrate import Calibration
 from spikecut.deploy.run_trace import Mode, RunTrace
 from spikecut.errors import InputError
-from spikecut.export.network.layers import IntegerNetwork, Integers
+from spikecut.export.network.arrays import Integers
+from spikecut.export.network.layers import IntegerNetwork
 
 Backend = Literal["batched", "lava"]
 

@@ -7,9 +7,9 @@ import numpy.typing as npt
 
 from spikecut.deploy.backends.base import Record
 from spikecut.deploy.run_trace import LayerEvents
-from spikecut.export.network.connectivity import fan_out, recurrent_fan_out
-from spikecut.export.network.layers import IntArray, IntegerNetwork
-from spikecut.export.network.skip import skip_paths
+from spikecut.export.network.arrays import IntArray
+from spikecut.export.network.connectivity import fan_out, recurrent_fan_out, skip_paths
+from spikecut.export.network.layers import IntegerNetwork
 
 
 def padded_scores(scores: IntArray, timesteps: IntArray) -> tuple[IntArray, npt.NDArray[np.bool_]]:

@@ -3,7 +3,8 @@
 import numpy as np
 
 from spikecut.errors import DataError
-from spikecut.export.network.layers import IntegerNetwork, Integers
+from spikecut.export.network.arrays import Integers
+from spikecut.export.network.layers import IntegerNetwork
 
 
 def check_inputs(network: IntegerNetwork, inputs: Integers) -> None:

@@ -1,7 +1,8 @@
 """How much memory a run's results and messages take."""
 
 from spikecut.deploy.backends.base import Record
-from spikecut.export.network.layers import IntegerNetwork, size
+from spikecut.export.network.arrays import size
+from spikecut.export.network.layers import IntegerNetwork
 from spikecut.memory import check_memory
 
 PART_BYTES = 2**27

@@ -28,8 +28,8 @@ from spikecut.deploy.placement.hardware import Chip, Edge, Hardware, OperationPr
 from spikecut.deploy.placement.place import Placement, place
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import CapabilityError, HardwareConfigError, InputError
-from spikecut.export.network.layers import IntArray
-from spikecut.export.network.skip import skip_paths
+from spikecut.export.network.arrays import IntArray
+from spikecut.export.network.connectivity import skip_paths
 
 FloatArray = npt.NDArray[np.float64]
 PICO = 1e12

@@ -15,7 +15,7 @@ from spikecut.deploy.placement.hardware import Chip, Hardware
 from spikecut.deploy.placement.place import Placement
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import InputError
-from spikecut.export.network.layers import IntArray
+from spikecut.export.network.arrays import IntArray
 
 BANDS = ("latency_s", "dynamic_energy_j", "static_energy_j", "energy_j")
 

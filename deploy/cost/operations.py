@@ -3,9 +3,8 @@
 import numpy as np
 
 from spikecut.deploy.run_trace import RunTrace
-from spikecut.export.network.connectivity import fan_out, recurrent_fan_out
-from spikecut.export.network.layers import IntArray
-from spikecut.export.network.skip import skip_paths
+from spikecut.export.network.arrays import IntArray
+from spikecut.export.network.connectivity import fan_out, recurrent_fan_out, skip_paths
 
 
 def own_operations(trace: RunTrace) -> tuple[IntArray, tuple[str, ...]]:

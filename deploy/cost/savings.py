@@ -13,7 +13,7 @@ from spikecut.deploy.cost.streaming import StreamEstimate, stream
 from spikecut.deploy.placement.hardware import Chip
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import InputError
-from spikecut.export.network.layers import IntArray
+from spikecut.export.network.arrays import IntArray
 
 SHOWN = 10
 """Samples that a note names; `dearer` holds all."""

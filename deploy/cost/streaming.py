@@ -17,7 +17,7 @@ from spikecut.deploy.placement.hardware import Chip, Edge
 from spikecut.deploy.placement.place import Placement
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import InputError
-from spikecut.export.network.layers import IntArray
+from spikecut.export.network.arrays import IntArray
 
 FloatArray = npt.NDArray[np.float64]
 RECEIVED = np.array([name in ("axon_in", "synapse") for name in EVENTS])

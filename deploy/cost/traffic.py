@@ -13,8 +13,10 @@ from spikecut.deploy.placement.partition import synapse_format
 from spikecut.deploy.placement.place import LayerPlacement, Placement, fan_out_per_core, recurrent_fan_out_per_core
 from spikecut.deploy.run_trace import LayerEvents, RunTrace
 from spikecut.errors import InputError
-from spikecut.export.network.layers import IntArray, IntegerLayer, IntegerNetwork
-from spikecut.export.network.skip import Path, Skip, skip_paths
+from spikecut.export.network.arrays import IntArray
+from spikecut.export.network.connectivity import Path, skip_paths
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+from spikecut.export.network.skip import Skip
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -29,7 +29,8 @@ from spikecut.deploy.run_trace import Mode, RunTrace, joined
 from spikecut.errors import DataError, InputError, Interrupted, SpikecutError
 from spikecut.export.encode import encode
 from spikecut.export.manifest import Manifest
-from spikecut.export.network.layers import Floats, IntegerNetwork, Integers
+from spikecut.export.network.arrays import Floats, Integers
+from spikecut.export.network.layers import IntegerNetwork
 from spikecut.export.quantise.headroom import Ranges
 from spikecut.export.write_bundle import export_network, recipe_horizon
 from spikecut.files import reason, write_text

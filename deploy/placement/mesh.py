@@ -8,8 +8,9 @@ import numpy as np
 from spikecut.deploy.placement.hardware import Chip
 from spikecut.deploy.placement.partition import mean_load, worst_load
 from spikecut.deploy.placement.place import FloatArray, Placement, Rates, fan_out_per_core
+from spikecut.export.network.connectivity import skip_paths
+from spikecut.export.network.geometry import Synapse
 from spikecut.export.network.layers import IntegerNetwork
-from spikecut.export.network.skip import Synapse, skip_paths
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 IDLE = "·"

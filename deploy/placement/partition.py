@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from spikecut.deploy.placement.hardware import Chip, Count, Limits
 from spikecut.errors import CapabilityError
+from spikecut.export.network.arrays import IntArray, size
 from spikecut.export.network.connectivity import gather_index
-from spikecut.export.network.layers import IntArray, IntegerLayer, size
-from spikecut.export.network.skip import Synapse
+from spikecut.export.network.geometry import Synapse
+from spikecut.export.network.layers import IntegerLayer
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -28,9 +28,10 @@ from spikecut.deploy.placement.partition import (
     worst_load,
 )
 from spikecut.errors import CapabilityError, InputError
-from spikecut.export.network.connectivity import gather_index
-from spikecut.export.network.layers import IntArray, IntegerLayer, IntegerNetwork, size
-from spikecut.export.network.skip import Synapse, skip_paths
+from spikecut.export.network.arrays import IntArray, size
+from spikecut.export.network.connectivity import gather_index, skip_paths
+from spikecut.export.network.geometry import Synapse
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 from spikecut.fixed_point import DELAY_MAXIMUM
 
 __all__ = [

@@ -10,9 +10,10 @@ import numpy as np
 
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import InputError
-from spikecut.export.network.connectivity import fan_out, gather_index, recurrent_fan_out
-from spikecut.export.network.layers import IntArray, IntegerLayer, IntegerNetwork, size
-from spikecut.export.network.skip import Synapse, skip_paths
+from spikecut.export.network.arrays import IntArray, size
+from spikecut.export.network.connectivity import fan_out, gather_index, recurrent_fan_out, skip_paths
+from spikecut.export.network.geometry import Synapse
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 
 WEIGHT_BYTES = 1
 STATE_BYTES = 3

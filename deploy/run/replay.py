@@ -16,7 +16,7 @@ from spikecut.deploy.cost.halted import halted
 from spikecut.deploy.cutoff.base import CutoffPolicy
 from spikecut.deploy.run_trace import LayerEvents, RunTrace, lengthened
 from spikecut.errors import BackendError
-from spikecut.export.network.layers import Integers
+from spikecut.export.network.arrays import Integers
 
 
 class Part(NamedTuple):

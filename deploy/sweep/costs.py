@@ -23,7 +23,8 @@ from spikecut.deploy.placement.place import place
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.deploy.sweep.sweep import ExitCosts, FloatArray
 from spikecut.errors import CapabilityError, InputError, Refusal
-from spikecut.export.network.layers import IntegerNetwork, Integers
+from spikecut.export.network.arrays import Integers
+from spikecut.export.network.layers import IntegerNetwork
 
 
 @dataclass(frozen=True)

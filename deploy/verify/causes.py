@@ -3,7 +3,8 @@
 import numpy as np
 
 from spikecut.deploy.backends.kernels.reference import NeuronState, propagate_layer
-from spikecut.export.network.layers import IntegerLayer, IntegerNetwork, Integers
+from spikecut.export.network.arrays import Integers
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 from spikecut.fixed_point import STATE_LIMIT
 
 EXPORT = "the file was changed after its export, or belongs to another checkpoint: export again"

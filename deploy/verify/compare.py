@@ -13,8 +13,9 @@ from spikecut.deploy.verify.causes import ENCODING, EXPORT, likely_cause
 from spikecut.errors import BundleError, InputError
 from spikecut.export.encode import encode_samples
 from spikecut.export.golden import Golden
-from spikecut.export.network.layers import Floats, IntegerNetwork, Integers
-from spikecut.export.network.skip import skip_paths
+from spikecut.export.network.arrays import Floats, Integers
+from spikecut.export.network.connectivity import skip_paths
+from spikecut.export.network.layers import IntegerNetwork
 from spikecut.fixed_point import ALIGNMENT_SHIFT, GAIN_UNITY
 
 Progress = Callable[[int], None]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from spikecut.errors import BundleError, InputError, UnsupportedError
-from spikecut.export.network.layers import Array, Floats, IntArray, Shape
+from spikecut.export.network.arrays import Array, Floats, IntArray, Shape
 from spikecut.export.nir.file import NirNode
 from spikecut.export.nir.read import synapse_module
 from spikecut.export.nir.synapses import Synapse, after, as_dense

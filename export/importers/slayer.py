@@ -11,17 +11,11 @@ import numpy as np
 from spikecut.errors import DataError, ExportError, RangeError, UnsupportedError
 from spikecut.export.encode import encode_samples
 from spikecut.export.golden import MINIMUM_SAMPLES, Golden, integers
+from spikecut.export.network.arrays import Floats, IntArray, Pair, Shape
 from spikecut.export.network.geometry import convolved_shape
-from spikecut.export.network.layers import (
-    Floats,
-    InputSpec,
-    IntArray,
-    IntegerLayer,
-    IntegerNetwork,
-    IntegerNeuron,
-    Pair,
-    Shape,
-)
+from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+from spikecut.export.network.neurons import IntegerNeuron
 from spikecut.export.quantise.headroom import Ranges, worst_case
 from spikecut.export.quantise.integers import LayerReport, Measure, measured_ranges, weight_bits
 from spikecut.fixed_point import ALIGNMENT_SHIFT, DECAY_UNITY, WEIGHT_MAXIMUM, WEIGHT_MINIMUM

@@ -9,16 +9,11 @@ import torch
 from torch import nn
 
 from spikecut.errors import CheckpointError, UnsupportedError
-from spikecut.export.network.layers import (
-    BatchNorm,
-    FloatLayer,
-    FloatNetwork,
-    FloatNeuron,
-    InputSpec,
-    Pair,
-    Reset,
-    Shape,
-)
+from spikecut.export.network.arrays import Pair, Shape
+from spikecut.export.network.batch_norm import BatchNorm
+from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.layers import FloatLayer, FloatNetwork
+from spikecut.export.network.neurons import FloatNeuron, Reset
 from spikecut.export.network.skip import INPUT, FloatSkip
 from spikecut.models.conversion import fold_pooling, qcfs_to_spiking
 from spikecut.models.layers.qcfs import QCFS

@@ -1,24 +1,72 @@
 """Shapes of synapses: what a convolution makes of its input, and whether a layer fits together and into memory."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import Any, Literal, Protocol
+
+import numpy.typing as npt
 
 from spikecut.errors import ExportError
+from spikecut.export.network.arrays import IntArray, Pair, Shape
 
-if TYPE_CHECKING:
-    from spikecut.export.network.layers import Pair, Shape
-    from spikecut.export.network.skip import Geometry
-
+Kind = Literal["conv", "dense"]
 MAXIMUM_ELEMENTS = 2**28
 """Most numbers that a layer, or all layers of a network, may need for one sample: 2 GiB as int64."""
 
 
-def conv_output_shape(layer: "Geometry") -> "Shape":
+class Geometry(Protocol):
+    """What a layer's own synapse and a skip have in common; see IntegerLayer for the fields."""
+
+    @property
+    def name(self) -> str:
+        """In words, for errors."""
+
+    @property
+    def kind(self) -> Kind:
+        """Convolution or matrix."""
+
+    @property
+    def weight(self) -> npt.NDArray[Any]:
+        """(O, I/groups, H, W) or (O, I)."""
+
+    @property
+    def input_shape(self) -> Shape:
+        """Shape of what comes in."""
+
+    @property
+    def output_shape(self) -> Shape:
+        """Shape of the sums."""
+
+    @property
+    def stride(self) -> Pair:
+        """Rows and columns from one position to the next."""
+
+    @property
+    def padding(self) -> Pair:
+        """Rows and columns of zeros on either side."""
+
+    @property
+    def dilation(self) -> Pair:
+        """Rows and columns from one tap to the next."""
+
+    @property
+    def groups(self) -> int:
+        """Groups of channels."""
+
+
+class Synapse(Geometry, Protocol):
+    """A synapse in integers."""
+
+    @property
+    def weight(self) -> IntArray:
+        """(O, I/groups, H, W) or (O, I), int64."""
+
+
+def conv_output_shape(layer: Geometry) -> Shape:
     """Shape that the convolution of this layer gives."""
     return convolved_shape(layer.weight.shape, layer.input_shape, layer.stride, layer.padding, layer.dilation)
 
 
-def convolved_shape(weight: "Shape", shape: "Shape", stride: "Pair", padding: "Pair", dilation: "Pair") -> "Shape":
+def convolved_shape(weight: Shape, shape: Shape, stride: Pair, padding: Pair, dilation: Pair) -> Shape:
     """Shape that a weight of shape (O, I/groups, H, W) makes of an input of shape (C, H, W)."""
     spatial = tuple(
         (n + 2 * p - d * (k - 1) - 1) // s + 1
@@ -27,7 +75,7 @@ def convolved_shape(weight: "Shape", shape: "Shape", stride: "Pair", padding: "P
     return (weight[0], *spatial)
 
 
-def check_geometry(layer: "Geometry") -> None:
+def check_geometry(layer: Geometry) -> None:
     """Raise ExportError unless weight, shapes, stride, padding, dilation and groups fit each other, and memory."""
     weight = layer.weight
     if layer.kind == "dense":
@@ -58,7 +106,7 @@ def check_geometry(layer: "Geometry") -> None:
         )
 
 
-def elements(layer: "Geometry") -> int:
+def elements(layer: Geometry) -> int:
     """Numbers that a layer needs for one sample: its neurons, its input with padding, the input under each tap."""
     neurons = math.prod(layer.output_shape)
     if layer.kind == "dense":

@@ -1,4 +1,4 @@
-"""The networks that travel through spikecut, as frozen data: FloatNetwork, IntegerNetwork, InputSpec.
+"""The networks that travel through spikecut, as frozen data: FloatNetwork and IntegerNetwork, chains of layers.
 
 Shapes are torch's: (channels, height, width) or (features,). Neurons follow, per timestep t,
 
@@ -13,138 +13,25 @@ A readout neuron (`reset` "none") never fires; its membrane is the output. `rese
 "before_leak" the reset waits for the next step, v[t+1] = (1 - decay_v) v[t] - threshold + ..., which no Process does.
 """
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.errors import ExportError, InputError
-from spikecut.export.network.geometry import MAXIMUM_ELEMENTS, check_geometry
-from spikecut.export.network.ranges import NEURON, check_layer, check_name, check_network, frozen_int, whole
+from spikecut.errors import ExportError, InputError, RangeError, UnsupportedError
+from spikecut.export.network.arrays import Array, IntArray, Pair, Shape, frozen_float, frozen_int, size, whole
+from spikecut.export.network.batch_norm import BatchNorm
+from spikecut.export.network.geometry import MAXIMUM_ELEMENTS, Kind, check_geometry, elements
+from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.names import check_name
+from spikecut.export.network.neurons import FloatNeuron, IntegerNeuron, check_neuron
+from spikecut.export.network.ranges import check_values, check_weight
+from spikecut.export.network.skip import FloatSkip, Skip
+from spikecut.fixed_point import BIAS_MAXIMUM, DELAY_MAXIMUM
 
-if TYPE_CHECKING:
-    from spikecut.export.network.skip import FloatSkip, Skip
-
-Encoding = Literal["direct", "bernoulli", "latency", "events"]
 Readout = Literal["count", "membrane"]
-Reset = Literal["zero", "subtract", "none"]
-ResetOrder = Literal["before_leak", "after_leak"]
-Fires = Literal[">", ">="]
-Kind = Literal["conv", "dense"]
-Array = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-Integers = npt.NDArray[np.integer[Any]]
-Floats = npt.NDArray[np.floating[Any]]
-Shape = tuple[int, ...]
-Pair = tuple[int, int]
-
-
-def size(shape: Shape) -> int:
-    """Number of elements of an array of this shape."""
-    return math.prod(shape)
-
-
-def frozen_float(values: npt.ArrayLike) -> Array:
-    """A read-only float64 copy."""
-    array = np.array(values, dtype=np.float64)
-    array.setflags(write=False)
-    return array
-
-
-@dataclass(frozen=True)
-class InputSpec:
-    """How a user's floats x become the integers that enter the network.
-
-    direct:     q = round((x - zero) / scale), the same frame at every timestep (graded when bits > 0)
-    bernoulli:  a spike with probability (x - zero) / scale, drawn independently per timestep from `seed`
-    latency:    one spike per input; the larger the value the earlier (see deploy/encode.py)
-    events:     x holds whole numbers [N, T, ...], one frame of them a step
-
-    Attributes
-    ----------
-    shape: (C, H, W) or (F,) of one frame.
-    bits: width of a graded message's magnitude in bits; 0 means binary spikes.
-    signed: whether graded messages may be negative.
-    labels: the classes' names, printable, in the order of the output neurons.
-    """
-
-    shape: Shape
-    encoding: Encoding
-    bits: int = 0
-    signed: bool = False
-    scale: float = 1.0
-    zero: float = 0.0
-    seed: int = 0
-    labels: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, fields: Mapping[str, Any]) -> "InputSpec":
-        """From fields as a file holds them; InputError if one is unknown, missing or of another type."""
-        try:
-            return cls(**{**fields, "shape": tuple(fields["shape"]), "labels": tuple(fields["labels"])})
-        except (ExportError, KeyError, TypeError, ValueError) as error:
-            raise InputError(f"the input's description is damaged ({error})") from error
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", tuple(whole(side, "input shape") for side in self.shape))
-        for key in ("bits", "seed"):
-            object.__setattr__(self, key, whole(getattr(self, key), f"input {key}"))
-        for label in self.labels:
-            check_name(label, "label")
-        if len(self.shape) not in (1, 3) or min(self.shape) < 1 or size(self.shape) > MAXIMUM_ELEMENTS:
-            raise InputError(f"input shape {self.shape}: expected (features,) or (channels, height, width)")
-        if self.encoding not in ("direct", "bernoulli", "latency", "events"):
-            raise InputError(f"input encoding {self.encoding!r}: expected direct, bernoulli, latency or events")
-        if not 0 <= self.bits <= 24:
-            raise InputError(f"input bits {self.bits}: expected 0 (binary spikes) to 24")
-        if not (np.isfinite(self.scale) and self.scale > 0 and np.isfinite(self.zero)):
-            raise InputError(f"input scale {self.scale}, zero {self.zero}: expected a positive and a finite number")
-
-    @property
-    def maximum(self) -> int:
-        """Largest integer that a message may carry."""
-        return 1 if self.bits == 0 else 2**self.bits - 1
-
-    @property
-    def minimum(self) -> int:
-        """Smallest integer that a message may carry."""
-        return -self.maximum if self.signed and self.bits else 0
-
-
-@dataclass(frozen=True)
-class BatchNorm:
-    """Inference-time batch normalisation: y = gamma (x - mean) / sqrt(variance + epsilon) + beta, per channel."""
-
-    gamma: Array
-    beta: Array
-    mean: Array
-    variance: Array
-    epsilon: float
-
-    def __post_init__(self) -> None:
-        for name in ("gamma", "beta", "mean", "variance"):
-            object.__setattr__(self, name, frozen_float(getattr(self, name)))
-
-
-@dataclass(frozen=True)
-class FloatNeuron:
-    """A neuron in the user's units. Decays are fractions in [0, 1]; `amplitude` is the value of one spike.
-
-    gain: one per timestep of the horizon, which multiplies current and bias; None for 1.
-    """
-
-    threshold: float
-    decay_u: float = 1.0
-    decay_v: float = 0.0
-    v_init: float = 0.0
-    reset: Reset = "zero"
-    reset_order: ResetOrder = "after_leak"
-    fires: Fires = ">"
-    amplitude: float = 1.0
-    gain: tuple[float, ...] | None = None
+MAXIMUM_HORIZON = 2**20
 
 
 @dataclass(frozen=True)
@@ -166,7 +53,7 @@ class FloatLayer:
     padding: Pair = (0, 0)
     dilation: Pair = (1, 1)
     groups: int = 1
-    skip: "FloatSkip | None" = None
+    skip: FloatSkip | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name, "layer")
@@ -189,46 +76,6 @@ class FloatNetwork:
     def __post_init__(self) -> None:
         check_chain(self.layers, self.input)
         _check_gains(self.layers, self.horizon)
-
-
-@dataclass(frozen=True)
-class IntegerNeuron:
-    """A neuron in Loihi's integers; its layer checks their ranges, see export/network/ranges.py.
-
-    Attributes
-    ----------
-    decay_u, decay_v: 0..4096; u and v keep (4096 - decay)/4096 of their magnitude, rounded towards zero.
-    threshold: 0..2^17-1; compared with v as `v > threshold << 6`.
-    bias_mantissa: -4096..4095, one per output channel (conv) or neuron (dense); the bias is mantissa · 2^bias_exponent
-        in v's units, with an exponent of 0..7. Without any bias the exponent is 6, netx's own.
-    v_init: v before the first step of a sample, in v's units, |v| < 2^23.
-    gain: one per timestep of the horizon, in 4096ths, -4096..4096; needs decay_u 4096. None for 1. See gain.py.
-    """
-
-    threshold: int
-    bias_mantissa: IntArray
-    decay_u: int = 4096
-    decay_v: int = 0
-    bias_exponent: int = 6
-    v_init: int = 0
-    reset: Reset = "zero"
-    reset_order: ResetOrder = "after_leak"
-    gain: tuple[int, ...] | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "bias_mantissa", frozen_int(self.bias_mantissa, "bias_mantissa"))
-        for key in NEURON:
-            object.__setattr__(self, key, whole(getattr(self, key), key))
-        if self.gain is not None:
-            object.__setattr__(self, "gain", tuple(whole(value, "gain") for value in self.gain))
-        lowest, highest, _ = NEURON["bias_exponent"]
-        if lowest <= self.bias_exponent <= highest and not self.bias_mantissa.any():
-            object.__setattr__(self, "bias_exponent", 6)
-
-    @property
-    def bias(self) -> IntArray:
-        """Effective bias in v's units, int64, one per channel or neuron."""
-        return self.bias_mantissa << self.bias_exponent
 
 
 @dataclass(frozen=True)
@@ -256,7 +103,7 @@ class IntegerLayer:
     groups: int = 1
     delay: IntArray | None = None
     recurrent: IntArray | None = None
-    skip: "Skip | None" = None
+    skip: Skip | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name, "layer")
@@ -271,7 +118,7 @@ class IntegerLayer:
             raise ExportError(
                 f"layer {self.name}: bias of shape {self.neuron.bias_mantissa.shape}, expected {self.output_shape[:1]}"
             )
-        check_layer(self)
+        _check_layer(self)
 
     def _check_delay_and_recurrence(self) -> None:
         outputs = self.output_shape[0]
@@ -303,7 +150,7 @@ class IntegerNetwork:
     def __post_init__(self) -> None:
         object.__setattr__(self, "horizon", whole(self.horizon, "horizon T"))
         check_chain(self.layers, self.input)
-        check_network(self)
+        _check_network(self)
         _check_gains(self.layers, self.horizon)
         last = self.layers[-1].neuron.reset
         if (self.readout == "membrane") != (last == "none"):
@@ -349,7 +196,7 @@ def check_chain(layers: tuple[FloatLayer, ...] | tuple[IntegerLayer, ...], spec:
         points.append((layer.name, shape))
 
 
-def _check_skip(name: str, output: Shape, skip: "FloatSkip | Skip", earlier: list[tuple[str, Shape]]) -> None:
+def _check_skip(name: str, output: Shape, skip: FloatSkip | Skip, earlier: list[tuple[str, Shape]]) -> None:
     """earlier: names and shapes of the input and of the layers before the one that feeds this layer."""
     shapes = [shape for point, shape in earlier if point == skip.source]
     if len(shapes) != 1:
@@ -369,3 +216,51 @@ def _check_gains(layers: tuple[FloatLayer, ...] | tuple[IntegerLayer, ...], hori
         gain = layer.neuron.gain
         if gain is not None and len(gain) != horizon:
             raise ExportError(f"layer {layer.name}: a gain for each of {len(gain)} timesteps, but T = {horizon}")
+
+
+def _check_layer(layer: IntegerLayer) -> None:
+    """Raise RangeError, or UnsupportedError, that names layer, field and value, for what chip and Lava cannot hold."""
+    where = f"layer {layer.name}"
+    if not passes_input(layer):
+        check_weight(layer.weight, f"{where}: weight", layer.kind)
+    if layer.recurrent is not None:
+        check_weight(layer.recurrent, f"{where}: recurrent weight", layer.kind)
+    if layer.skip is not None:
+        check_weight(layer.skip.weight, f"{where}: weight of its skip", layer.kind)
+    if layer.delay is not None:
+        check_values(layer.delay, 0, DELAY_MAXIMUM, f"{where}: delay", "what Loihi 2 can hold")
+    check_neuron(layer.neuron, where)
+
+
+def passes_input(layer: IntegerLayer) -> bool:
+    """Whether a layer's weights are the identity: netx's input neurons, which get the input as their bias."""
+    weight = layer.weight
+    if layer.recurrent is not None or layer.delay is not None or layer.skip is not None:
+        return False
+    if weight.max() != 1 or weight.min() < 0:
+        return False
+    if layer.kind == "dense":
+        return len(weight) == weight.shape[1] and np.array_equal(weight, np.eye(len(weight)))
+    own = layer.groups == layer.input_shape[0] and weight.shape[1:] == (1, 1, 1)
+    own = own and layer.padding == (0, 0) and layer.input_shape == layer.output_shape
+    return bool(own and weight.min() == 1)
+
+
+def _check_network(network: IntegerNetwork) -> None:
+    """Raise InputError or ExportError for what the layers alone do not show: name, horizon, input neurons, size."""
+    check_name(network.name, "network name")
+    if network.readout not in ("count", "membrane"):
+        raise ExportError(f"readout {network.readout!r}: expected count or membrane")
+    if not 1 <= network.horizon <= MAXIMUM_HORIZON:
+        raise InputError(f"horizon T = {network.horizon}: expected 1 to {MAXIMUM_HORIZON} timesteps")
+    for layer in network.layers[1:]:
+        if passes_input(layer):
+            raise RangeError(f"layer {layer.name}: weight 1 is odd, and only input neurons, the first layer, take it")
+    if passes_input(network.layers[0]) and network.input.maximum > BIAS_MAXIMUM:
+        raise UnsupportedError(
+            f"layer {network.layers[0].name}: input neurons take messages of 12 bits, as their bias, the input has "
+            f"{network.input.bits}"
+        )
+    total = sum(elements(layer) + (0 if layer.skip is None else elements(layer.skip)) for layer in network.layers)
+    if total > MAXIMUM_ELEMENTS:
+        raise ExportError(f"a network that needs {total} numbers for one sample; at most {MAXIMUM_ELEMENTS} are held")

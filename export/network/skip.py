@@ -7,81 +7,18 @@ hardware steps the earlier messages come too early, by as many steps as there ar
 He, Zhang, Ren, Sun, "Deep residual learning for image recognition", CVPR 2016.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from spikecut.errors import ExportError
-from spikecut.export.network.geometry import check_geometry
-from spikecut.export.network.layers import (
-    Array,
-    BatchNorm,
-    FloatLayer,
-    IntArray,
-    IntegerLayer,
-    Kind,
-    Pair,
-    Shape,
-    frozen_float,
-)
-from spikecut.export.network.ranges import check_name, frozen_int
-
-if TYPE_CHECKING:
-    from spikecut.export.network.layers import IntegerNetwork
+from spikecut.export.network.arrays import Array, IntArray, Pair, Shape, frozen_float, frozen_int
+from spikecut.export.network.batch_norm import BatchNorm
+from spikecut.export.network.geometry import Kind, check_geometry
+from spikecut.export.network.names import check_name
 
 INPUT = "input"
 """The source of a skip that begins at the network's input."""
-
-
-class Geometry(Protocol):
-    """What a layer's own synapse and a skip have in common; see IntegerLayer for the fields."""
-
-    @property
-    def name(self) -> str:
-        """In words, for errors."""
-
-    @property
-    def kind(self) -> Kind:
-        """Convolution or matrix."""
-
-    @property
-    def weight(self) -> npt.NDArray[Any]:
-        """(O, I/groups, H, W) or (O, I)."""
-
-    @property
-    def input_shape(self) -> Shape:
-        """Shape of what comes in."""
-
-    @property
-    def output_shape(self) -> Shape:
-        """Shape of the sums."""
-
-    @property
-    def stride(self) -> Pair:
-        """Rows and columns from one position to the next."""
-
-    @property
-    def padding(self) -> Pair:
-        """Rows and columns of zeros on either side."""
-
-    @property
-    def dilation(self) -> Pair:
-        """Rows and columns from one tap to the next."""
-
-    @property
-    def groups(self) -> int:
-        """Groups of channels."""
-
-
-class Synapse(Geometry, Protocol):
-    """A synapse in integers."""
-
-    @property
-    def weight(self) -> IntArray:
-        """(O, I/groups, H, W) or (O, I), int64."""
 
 
 @dataclass(frozen=True)
@@ -142,34 +79,6 @@ class Skip:
     def name(self) -> str:
         """In words, for errors."""
         return f"skip from {self.source}"
-
-
-def source_of(layers: Sequence[FloatLayer] | Sequence[IntegerLayer], source: str) -> int:
-    """Where a skip begins: 0 for the input, else the depth of the layer of this name, from 1."""
-    return 0 if source == INPUT else 1 + [layer.name for layer in layers].index(source)
-
-
-@dataclass(frozen=True)
-class Path:
-    """Where a skip runs: depths of its source (0: the input) and of its layer; steps: for how many it is relayed."""
-
-    skip: Skip
-    source: int
-    target: int
-
-    @property
-    def steps(self) -> int:
-        """Hardware steps from the source's message to the step in which the skip's synapse takes it, at least 1."""
-        return self.target - 1 - self.source
-
-
-def skip_paths(network: "IntegerNetwork") -> dict[int, Path]:
-    """The skips of a network by the depth of their layer, from 1."""
-    return {
-        depth: Path(layer.skip, source_of(network.layers, layer.skip.source), depth)
-        for depth, layer in enumerate(network.layers, start=1)
-        if layer.skip is not None
-    }
 
 
 def message_range(skip: FloatSkip | Skip, minimum: int, maximum: int) -> tuple[int, int]:

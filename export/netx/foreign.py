@@ -6,7 +6,8 @@ import h5py
 
 from spikecut.errors import BundleError, InputError, UnsupportedError
 from spikecut.export.hdf5 import open_hdf5, read_whole, subgroup
-from spikecut.export.network.layers import InputSpec, IntegerNetwork, Readout
+from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.layers import IntegerNetwork, Readout
 from spikecut.export.netx.neuron import read_text
 from spikecut.export.netx.read import read_netx
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from spikecut.errors import BundleError, UnsupportedError
 from spikecut.export.hdf5 import read_dataset, read_whole, subgroup
-from spikecut.export.network.layers import IntArray, IntegerNeuron
+from spikecut.export.network.arrays import IntArray
+from spikecut.export.network.neurons import IntegerNeuron
 
 NETX_TYPES = ("CUBA", "LOIHI")
 OWN_TYPE = "SPIKECUT"

@@ -16,19 +16,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from spikecut.errors import BundleError, ExportError, InputError, UnsupportedError
 from spikecut.export.hdf5 import open_hdf5, packed, read_whole, subgroup
+from spikecut.export.network.arrays import IntArray, Pair, Shape, size
+from spikecut.export.network.connectivity import skip_paths
 from spikecut.export.network.geometry import convolved_shape
-from spikecut.export.network.layers import (
-    InputSpec,
-    IntArray,
-    IntegerLayer,
-    IntegerNetwork,
-    Pair,
-    Readout,
-    Shape,
-    size,
-)
-from spikecut.export.network.ranges import check_texts, passes_input
-from spikecut.export.network.skip import skip_paths
+from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork, Readout, passes_input
+from spikecut.export.network.names import check_texts
 from spikecut.export.netx.neuron import read_neuron, read_text, write_neuron, write_text
 from spikecut.export.netx.synapse import SKIP, delays, read_skip, write_skip
 from spikecut.files import reason, write_bytes

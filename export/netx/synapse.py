@@ -12,7 +12,9 @@ import numpy as np
 
 from spikecut.errors import BundleError, ExportError
 from spikecut.export.hdf5 import read_whole, subgroup
-from spikecut.export.network.layers import InputSpec, IntArray, IntegerLayer, Pair, size
+from spikecut.export.network.arrays import IntArray, Pair, size
+from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.layers import IntegerLayer
 from spikecut.export.network.skip import INPUT, Skip
 
 SKIP = "skip"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from spikecut.errors import BundleError, InputError, UnsupportedError
-from spikecut.export.network.layers import Shape, size
+from spikecut.export.network.arrays import Shape, size
 from spikecut.export.nir.discretisation import Discretisation
 from spikecut.export.nir.file import NirNode
 from spikecut.fixed_point import DECAY_UNITY

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from spikecut.errors import BundleError, ExportError, InputError, SpikecutError, UnsupportedError
-from spikecut.export.network.layers import Shape, size
+from spikecut.export.network.arrays import Shape, size
 from spikecut.export.nir.chain import ordered
 from spikecut.export.nir.discretisation import Discretisation
 from spikecut.export.nir.file import MAXIMUM_NUMBERS, NirNode

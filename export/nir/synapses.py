@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.errors import BundleError, UnsupportedError
-from spikecut.export.network.layers import Array, Kind, Pair, Shape, size
+from spikecut.export.network.arrays import Array, Pair, Shape, size
+from spikecut.export.network.geometry import Kind
 from spikecut.export.nir.file import MAXIMUM_NUMBERS, NirNode
 
 SYNAPSES = ("Affine", "Linear", "Scale", "Conv1d", "Conv2d", "SumPool2d", "AvgPool2d")

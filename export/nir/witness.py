@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spikecut.export.network.layers import Shape
+from spikecut.export.network.arrays import Shape
 from spikecut.export.nir.discretisation import Discretisation
 from spikecut.export.nir.file import NirNode
 from spikecut.export.nir.neurons import NEURONS

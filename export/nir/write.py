@@ -18,8 +18,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spikecut.errors import BundleError, ExportError, InputError, UnsupportedError
-from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron, Shape, size
-from spikecut.export.network.ranges import check_texts
+from spikecut.export.network.arrays import Shape, size
+from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+from spikecut.export.network.names import check_texts
+from spikecut.export.network.neurons import IntegerNeuron
 from spikecut.export.nir.file import NirNode
 from spikecut.export.nir.sandbox import read_graph
 from spikecut.files import reason, write_bytes

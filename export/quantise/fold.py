@@ -6,8 +6,11 @@ from typing import TypeVar
 import numpy as np
 
 from spikecut.errors import UnsupportedError
-from spikecut.export.network.layers import Array, FloatLayer, FloatNetwork, InputSpec
-from spikecut.export.network.skip import INPUT, FloatSkip, source_of
+from spikecut.export.network.arrays import Array
+from spikecut.export.network.connectivity import source_of
+from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.layers import FloatLayer, FloatNetwork
+from spikecut.export.network.skip import INPUT, FloatSkip
 
 Folding = TypeVar("Folding", FloatLayer, FloatSkip)
 

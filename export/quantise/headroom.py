@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spikecut.export.network.arrays import IntArray
 from spikecut.export.network.gain import gain_at
-from spikecut.export.network.layers import IntArray, IntegerLayer
-from spikecut.export.network.skip import Synapse
+from spikecut.export.network.geometry import Synapse
+from spikecut.export.network.layers import IntegerLayer
 from spikecut.fixed_point import ALIGNMENT_SHIFT, STATE_LIMIT, keep, multiplied
 
 

@@ -6,21 +6,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from spikecut.errors import InputError, RangeError, UnsupportedError
-from spikecut.export.network.layers import (
-    FloatLayer,
-    FloatNetwork,
-    FloatNeuron,
-    InputSpec,
-    IntArray,
-    IntegerLayer,
-    IntegerNetwork,
-    IntegerNeuron,
-)
+from spikecut.export.network.arrays import IntArray
+from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.layers import FloatLayer, FloatNetwork, IntegerLayer, IntegerNetwork
+from spikecut.export.network.neurons import NETX_BIAS_EXPONENT, FloatNeuron, IntegerNeuron
 from spikecut.export.network.skip import FloatSkip, Skip, message_range
 from spikecut.export.quantise.fold import fold, input_factor, skip_factor
 from spikecut.export.quantise.headroom import Ranges, worst_case
 from spikecut.fixed_point import (
-    ALIGNMENT_SHIFT,
     DECAY_UNITY,
     GAIN_UNITY,
     WEIGHT_BITS_MAXIMUM,
@@ -36,7 +29,6 @@ from spikecut.fixed_point import (
 )
 from spikecut.models.twin import StagePlan
 
-NETX_BIAS_EXPONENT = ALIGNMENT_SHIFT
 MEASURED_MARGIN_BITS = 1.0
 
 Measure = Callable[[IntegerNetwork], dict[str, Ranges]]

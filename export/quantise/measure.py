@@ -5,8 +5,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from spikecut.export.encode import encode_samples
-from spikecut.export.network.layers import Floats, IntegerNetwork
-from spikecut.export.network.skip import Synapse, skip_paths
+from spikecut.export.network.arrays import Floats
+from spikecut.export.network.connectivity import skip_paths
+from spikecut.export.network.geometry import Synapse
+from spikecut.export.network.layers import IntegerNetwork
 from spikecut.export.quantise.headroom import Ranges, largest_sum
 from spikecut.fixed_point import ALIGNMENT_SHIFT, FLOAT32_EXACT, WEIGHT_UNIT
 

@@ -26,7 +26,7 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from spikecut.errors import InputError, UnsupportedError
-from spikecut.models.architectures import Body
+from spikecut.models.bodies import Body
 from spikecut.models.network import SpikingNetwork, Stage
 
 NEURON = {"threshold": 1.25, "current_decay": 0.75, "voltage_decay": 0.125, "tau_grad": 0.1, "scale_grad": 3.0}

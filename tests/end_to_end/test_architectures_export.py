@@ -9,7 +9,7 @@ from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.backends.kernels.reference import measure_ranges
 from spikecut.export.encode import encode
 from spikecut.export.importers.torch_network import spiking_form, trace
-from spikecut.export.network.layers import InputSpec
+from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.quantise.integers import quantise
 from spikecut.models.architectures import build
 from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm

@@ -12,7 +12,7 @@ from torch import nn
 
 from spikecut.errors import InputError
 from spikecut.export.importers.torch_network import input_spec, spiking_form, trace
-from spikecut.export.network.layers import InputSpec
+from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.quantise.integers import quantise
 from spikecut.models.architectures import build
 from spikecut.models.checkpoint import load_checkpoint, save_checkpoint

@@ -38,7 +38,9 @@ from spikecut.deploy.backends.kernels.product import channels_last
 from spikecut.deploy.bundle import load
 from spikecut.errors import DataError, SpikecutError, UnsupportedError
 from spikecut.export.encode import encode
-from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+from spikecut.export.network.neurons import IntegerNeuron
 from spikecut.export.netx.read import read_netx, write_netx
 
 PERIOD, STEPS, REFRACTORY = 17, 24, 128

@@ -9,7 +9,7 @@ from networks import random_network
 import spikecut
 from spikecut.errors import DataError, InputError
 from spikecut.export.encode import encode_samples
-from spikecut.export.network.layers import InputSpec
+from spikecut.export.network.input_spec import InputSpec
 
 DIRECT = InputSpec((4,), "direct", bits=5, scale=0.5, zero=-1.0)
 BERNOULLI = InputSpec((6,), "bernoulli", scale=16.0, seed=3)

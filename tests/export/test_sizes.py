@@ -14,7 +14,8 @@ from spikecut.errors import BundleError, ExportError, InputError, SpikecutError
 from spikecut.export import golden as golden_file
 from spikecut.export.golden import Golden, golden_bytes, read_golden
 from spikecut.export.hdf5 import open_hdf5, read_whole
-from spikecut.export.network.layers import IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+from spikecut.export.network.neurons import IntegerNeuron
 from spikecut.export.netx.read import read_netx, write_netx
 
 LITTLE = 2**27

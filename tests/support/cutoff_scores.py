@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+from spikecut.export.network.neurons import IntegerNeuron
 
 UNIT = 128
 """A membrane readout of weight 2 adds 2 · 2^6 per unit of input."""

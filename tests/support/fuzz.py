@@ -25,7 +25,7 @@ from spikecut.deploy.backends.lava.cpu import run_lava
 from spikecut.deploy.cutoff.base import apply_policy
 from spikecut.deploy.cutoff.topk import TopK
 from spikecut.errors import BackendError
-from spikecut.export.network.layers import size
+from spikecut.export.network.arrays import size
 from spikecut.fixed_point import ALIGNMENT_SHIFT, STATE_LIMIT
 
 LEAST, MOST = 0.01, 0.6

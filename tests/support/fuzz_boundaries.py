@@ -6,7 +6,7 @@ Their sums come to lie at, just below and just above each power of two at which 
 import numpy as np
 from hypothesis import strategies as st
 
-from spikecut.export.network.layers import InputSpec
+from spikecut.export.network.input_spec import InputSpec
 
 # u leaves 24 bits; a convolution's sum does; sums leave float32's integers; u's shift leaves 32 bits; the sum does.
 BOUNDARIES = (2**17, 2**23, 2**23, 2**23, 2**24, 2**24, 2**25, 2**31)

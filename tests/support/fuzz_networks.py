@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 from networks import with_skip
 
 from spikecut.deploy.backends.kernels.reference import NeuronState, propagate_layer, synapse
-from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron, size
+from spikecut.export.network.arrays import size
+from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+from spikecut.export.network.neurons import IntegerNeuron
 
 TOP_THRESHOLD = 2**17 - 1
 STATE_TOP = 2**23 - 1

@@ -5,7 +5,7 @@ from threadpoolctl import threadpool_limits
 
 from spikecut.deploy.backends.lava.axes import from_lava, to_lava
 from spikecut.deploy.backends.lava.blocks import build_chain, require_lava
-from spikecut.export.network.layers import size
+from spikecut.export.network.arrays import size
 
 
 class Wire:

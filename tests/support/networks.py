@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import strategies as st
 
-from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+from spikecut.export.network.neurons import IntegerNeuron
 from spikecut.export.network.skip import Skip
 
 

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+from spikecut.export.network.neurons import IntegerNeuron
 
 THRESHOLD = 60
 STEPS = 7

@@ -23,8 +23,9 @@ from spikecut.deploy.backends.kernels.slot_events import count_events, gather_fr
 from spikecut.deploy.backends.memory import check_run_memory
 from spikecut.deploy.cutoff.base import CutoffPolicy, ExitReason
 from spikecut.deploy.run_trace import RunTrace
-from spikecut.export.network.layers import IntArray, IntegerNetwork, Integers, size
-from spikecut.export.network.skip import skip_paths
+from spikecut.export.network.arrays import IntArray, Integers, size
+from spikecut.export.network.connectivity import skip_paths
+from spikecut.export.network.layers import IntegerNetwork
 
 Progress = Callable[[int], None]
 Messages = npt.NDArray[np.generic]

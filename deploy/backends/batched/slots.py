@@ -17,8 +17,9 @@ from spikecut.deploy.backends.kernels.product import (
     make_product,
 )
 from spikecut.errors import InputError
+from spikecut.export.network.arrays import IntArray, size
 from spikecut.export.network.connectivity import fan_out, recurrent_fan_out
-from spikecut.export.network.layers import IntArray, IntegerLayer, IntegerNetwork, size
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 from spikecut.export.network.skip import message_range
 from spikecut.export.quantise.headroom import largest_sum, worst_case
 from spikecut.fixed_point import ALIGNMENT_SHIFT, FLOAT32_EXACT, STATE_LIMIT

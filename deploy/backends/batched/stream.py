@@ -10,8 +10,9 @@ from spikecut.deploy.backends.inputs import check_frames
 from spikecut.deploy.backends.kernels.product import channels_last, torch_order
 from spikecut.deploy.cutoff.stream import StreamCutoff, StreamRun, StreamSettings, StreamVerdicts, check_stream
 from spikecut.errors import DataError
-from spikecut.export.network.layers import IntegerNetwork, Integers
-from spikecut.export.network.skip import skip_paths
+from spikecut.export.network.arrays import Integers
+from spikecut.export.network.connectivity import skip_paths
+from spikecut.export.network.layers import IntegerNetwork
 
 
 def run_scores(scores: npt.ArrayLike, settings: StreamSettings) -> StreamRun:

@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.deploy.backends.kernels.product import Floats, Precision, make_product
+from spikecut.export.network.geometry import Synapse
 from spikecut.export.network.layers import IntegerLayer
-from spikecut.export.network.skip import Skip, Synapse
+from spikecut.export.network.skip import Skip
 from spikecut.export.quantise.headroom import largest_sum
 from spikecut.fixed_point import FLOAT32_EXACT, STATE_LIMIT
 

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from spikecut.export.network.layers import IntegerLayer, Reset
+from spikecut.export.network.layers import IntegerLayer
+from spikecut.export.network.neurons import Reset
 from spikecut.export.quantise.headroom import Ranges
 from spikecut.fixed_point import ALIGNMENT_SHIFT, DECAY_SHIFT, DECAY_UNITY, GAIN_UNITY, STATE_LIMIT
 

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from spikecut.deploy.backends.kernels.reference import synapse
 from spikecut.errors import BackendError, InputError
-from spikecut.export.network.layers import IntArray, Shape, size
-from spikecut.export.network.skip import Synapse
+from spikecut.export.network.arrays import IntArray, Shape, size
+from spikecut.export.network.geometry import Synapse
 from spikecut.export.quantise.headroom import largest_sum
 from spikecut.fixed_point import FLOAT32_EXACT, FLOAT64_EXACT
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from spikecut.errors import InputError
-from spikecut.export.network.connectivity import gather_index
+from spikecut.export.network.arrays import IntArray, Integers, size
+from spikecut.export.network.connectivity import gather_index, skip_paths
 from spikecut.export.network.gain import gain_at
-from spikecut.export.network.layers import IntArray, IntegerLayer, IntegerNetwork, Integers, size
-from spikecut.export.network.skip import Synapse, skip_paths
+from spikecut.export.network.geometry import Synapse
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 from spikecut.export.quantise.headroom import Ranges
 from spikecut.fixed_point import ALIGNMENT_SHIFT, STATE_LIMIT, keep, multiplied
 

@@ -17,9 +17,10 @@ from threadpoolctl import threadpool_limits
 
 from spikecut.deploy.backends.kernels.neuron import NO_GAIN, choose_kernel
 from spikecut.errors import BackendError
+from spikecut.export.network.arrays import Pair, Shape
 from spikecut.export.network.gain import gain_at
-from spikecut.export.network.layers import IntegerNeuron, Pair, Reset, Shape
-from spikecut.export.network.skip import Synapse
+from spikecut.export.network.geometry import Synapse
+from spikecut.export.network.neurons import IntegerNeuron, Reset
 from spikecut.export.quantise.headroom import largest_sum
 from spikecut.fixed_point import ALIGNMENT_SHIFT, DECAY_UNITY, FLOAT32_EXACT, FLOAT64_EXACT, STATE_LIMIT
 

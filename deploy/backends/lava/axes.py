@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.export.network.layers import IntArray, Integers, Shape
+from spikecut.export.network.arrays import IntArray, Integers, Shape
 
 
 def lava_shape(shape: Shape) -> Shape:

@@ -29,8 +29,9 @@ from spikecut.deploy.backends.kernels.step import compile_for, exact_type
 from spikecut.deploy.backends.lava.axes import lava_kernels, lava_shape
 from spikecut.deploy.backends.lava.skips import SkipProcesses, connect_skips, largest_skipped
 from spikecut.errors import BackendError, InputError
+from spikecut.export.network.connectivity import skip_paths
+from spikecut.export.network.geometry import Synapse
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
-from spikecut.export.network.skip import Synapse, skip_paths
 from spikecut.export.netx.read import beyond_netx, check_exportable, write_netx
 from spikecut.export.quantise.headroom import largest_sum
 

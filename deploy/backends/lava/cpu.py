@@ -14,7 +14,8 @@ from spikecut.deploy.backends.lava.graph import LavaGraph, Played
 from spikecut.deploy.cutoff.base import CutoffPolicy, ExitReason
 from spikecut.deploy.run_trace import Mode, RunTrace, joined
 from spikecut.errors import BackendError, InputError
-from spikecut.export.network.layers import IntegerNetwork, Integers, size
+from spikecut.export.network.arrays import Integers, size
+from spikecut.export.network.layers import IntegerNetwork
 
 Progress = Callable[[int], None]
 STREAM_CHUNK = 256

@@ -14,7 +14,8 @@ from spikecut.deploy.backends.lava.blocks import require_lava as require_lava
 from spikecut.deploy.backends.lava.simulation import Simulation, check_graph_memory
 from spikecut.deploy.cutoff.base import CutoffPolicy
 from spikecut.errors import BackendError
-from spikecut.export.network.layers import IntArray, IntegerNetwork, Integers, size
+from spikecut.export.network.arrays import IntArray, Integers, size
+from spikecut.export.network.layers import IntegerNetwork
 
 PATIENCE_S = 60.0  # a step, at the very most
 

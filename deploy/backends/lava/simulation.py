@@ -10,8 +10,9 @@ from typing_extensions import Self
 from spikecut.deploy.backends.base import LavaModels
 from spikecut.deploy.backends.lava.blocks import quiet
 from spikecut.errors import BackendError
-from spikecut.export.network.layers import IntegerNetwork, size
-from spikecut.export.network.skip import skip_paths
+from spikecut.export.network.arrays import size
+from spikecut.export.network.connectivity import skip_paths
+from spikecut.export.network.layers import IntegerNetwork
 from spikecut.memory import check_memory
 from spikecut.signals import ENDING
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from spikecut.deploy.backends.kernels.step import exact_type
 from spikecut.deploy.backends.lava.axes import lava_kernels, lava_shape
+from spikecut.export.network.connectivity import Path, skip_paths
 from spikecut.export.network.layers import IntegerNetwork
-from spikecut.export.network.skip import Path, Skip, skip_paths
+from spikecut.export.network.skip import Skip
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from spikecut.deploy.backends.lava.blocks import build_chain, require_lava
 from spikecut.deploy.backends.lava.simulation import Simulation, check_graph_memory
 from spikecut.deploy.cutoff.stream import NOTHING, StreamCutoff, StreamRun, StreamSettings, check_stream
 from spikecut.errors import DataError
-from spikecut.export.network.layers import IntArray, IntegerNetwork, Integers, size
+from spikecut.export.network.arrays import IntArray, Integers, size
+from spikecut.export.network.layers import IntegerNetwork
 
 CHUNK = 1024
 PATIENCE_S = 60.0  # a step, at the very most

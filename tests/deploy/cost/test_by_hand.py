@@ -12,7 +12,9 @@ from spikecut.deploy.cost.estimate import CostEstimate, estimate
 from spikecut.deploy.placement.hardware import Chip, load_hardware
 from spikecut.deploy.placement.place import Placement, place
 from spikecut.deploy.run_trace import LayerEvents, RunTrace
-from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+from spikecut.export.network.neurons import IntegerNeuron
 
 SHIPPED = ("loihi1", "loihi1_davies2018", "loihi2", "horowitz45nm")
 

@@ -11,7 +11,9 @@ from spikecut.deploy.cutoff.base import ExitReason
 from spikecut.deploy.placement.hardware import Chip, load_hardware
 from spikecut.deploy.run_trace import LayerEvents, RunTrace
 from spikecut.errors import CapabilityError, InputError
-from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+from spikecut.export.network.neurons import IntegerNeuron
 
 
 @pytest.fixture(scope="session")

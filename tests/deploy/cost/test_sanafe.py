@@ -19,7 +19,9 @@ from spikecut.deploy.placement.hardware import Chip, load_hardware
 from spikecut.deploy.placement.partition import synapse_format
 from spikecut.deploy.placement.place import Placement, place
 from spikecut.deploy.run_trace import RunTrace
-from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+from spikecut.export.network.neurons import IntegerNeuron
 
 STEPS = 60
 RELATIVE = 1e-9

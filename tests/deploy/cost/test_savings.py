@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from spikecut.deploy.cost.savings import savings
 from spikecut.deploy.cutoff.base import ExitReason
 from spikecut.deploy.run_trace import RunTrace
-from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+from spikecut.export.network.neurons import IntegerNeuron
 
 
 def two_layers(horizon: int) -> IntegerNetwork:

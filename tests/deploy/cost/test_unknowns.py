@@ -20,7 +20,9 @@ from spikecut.deploy.report.cost_tables import attribution_table, cutoff_table
 from spikecut.deploy.sweep.costs import exit_costs
 from spikecut.errors import HardwareConfigError, InputError
 from spikecut.export.network.connectivity import recurrent_fan_out
-from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+from spikecut.export.network.neurons import IntegerNeuron
 
 
 def chip(name: str = "loihi2") -> Chip:

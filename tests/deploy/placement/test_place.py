@@ -19,7 +19,9 @@ from spikecut.deploy.placement.place import (
     recurrent_fan_out_per_core,
 )
 from spikecut.errors import CapabilityError, InputError, Refusal
-from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+from spikecut.export.network.neurons import IntegerNeuron
 
 
 def loihi(name: str = "loihi1", **limits: int | None) -> Chip:

@@ -20,7 +20,9 @@ from spikecut.deploy.report.tables import demo_table, quantity, quartiles, ratio
 from spikecut.deploy.run.summary import Evaluation, summarise
 from spikecut.deploy.run_trace import LayerEvents, RunTrace
 from spikecut.errors import InputError
-from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+from spikecut.export.network.neurons import IntegerNeuron
 
 HORIZON, SAMPLES, CLASSES, INPUTS = 6, 8, 3, 200
 LABELS = np.array([0, 1, 2, 0, 1, 2, 0, 1])

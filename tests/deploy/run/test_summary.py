@@ -22,7 +22,9 @@ from spikecut.deploy.run.folder import write_run
 from spikecut.deploy.run.summary import Evaluation, jsonable, sample_table, summarise
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import InputError, Refusal, SpikecutError
-from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+from spikecut.export.network.neurons import IntegerNeuron
 
 HORIZON, SAMPLES = 4, 5
 LABELS = np.array([0, 1, 2, 0, 1])

@@ -8,7 +8,9 @@ from networks import random_inputs, random_network
 
 from spikecut.deploy.backends.kernels.reference import NeuronState, propagate, propagate_layer
 from spikecut.deploy.verify.causes import likely_cause
-from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+from spikecut.export.network.neurons import IntegerNeuron
 
 
 def dense(weight, horizon=6, bits=8, **neuron):

@@ -13,7 +13,7 @@ from spikecut.errors import SpikecutError
 from spikecut.export.encode import encode
 from spikecut.export.importers.relu import convert_relu
 from spikecut.export.importers.torch_network import trace
-from spikecut.export.network.layers import InputSpec
+from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.quantise.integers import quantise
 from spikecut.export.quantise.measure import integrate_fire_ranges
 from spikecut.models.relu.network import ReluNetwork

@@ -14,7 +14,9 @@ from oracle import run_network
 from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.bundle import load
 from spikecut.errors import BundleError, ExportError, InputError, RangeError, SpikecutError, UnsupportedError
-from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+from spikecut.export.network.neurons import IntegerNeuron
 from spikecut.export.netx.read import read_netx, write_netx
 from spikecut.export.nir.write import write_nir
 

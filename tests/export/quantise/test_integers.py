@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from spikecut.deploy.backends.kernels.reference import measure_ranges, propagate, scores_of
 from spikecut.errors import RangeError, UnsupportedError
 from spikecut.export.importers.torch_network import spiking_form, trace
-from spikecut.export.network.layers import InputSpec
+from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.netx.read import beyond_netx
 from spikecut.export.quantise.fold import fold
 from spikecut.export.quantise.headroom import Ranges

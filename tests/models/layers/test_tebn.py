@@ -5,7 +5,7 @@ from torch import nn
 
 from spikecut.errors import ExportError, InputError, UnsupportedError
 from spikecut.export.importers.torch_network import trace
-from spikecut.export.network.layers import InputSpec
+from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.quantise.fold import fold
 from spikecut.models.architectures import build
 from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm

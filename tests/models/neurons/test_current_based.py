@@ -10,7 +10,7 @@ from torch import nn
 from spikecut.deploy.backends.kernels.reference import propagate, scores_of
 from spikecut.errors import InputError, UnsupportedError
 from spikecut.export.importers.torch_network import trace
-from spikecut.export.network.layers import InputSpec
+from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.quantise.integers import quantise
 from spikecut.models.network import SpikingNetwork, Stage
 from spikecut.models.neurons.current_based import CurrentBased

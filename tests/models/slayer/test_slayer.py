@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.errors import CheckpointError, InputError, RangeError, SpikecutError, UnsupportedError
 from spikecut.export.importers.slayer import slayer_golden, slayer_integers
-from spikecut.export.network.layers import InputSpec
+from spikecut.export.network.input_spec import InputSpec
 from spikecut.models.slayer.network import slayer_library
 from spikecut.models.slayer.spec import parse_spec, read_spec
 from spikecut.models.slayer.state_dict import load_slayer

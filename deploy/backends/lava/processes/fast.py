@@ -19,7 +19,7 @@ from spikecut.deploy.backends.lava.processes.neurons import (
 )
 from spikecut.deploy.backends.lava.processes.synapses import WideConvModel
 from spikecut.deploy.backends.lava.processes.wave import Wave
-from spikecut.export.network.layers import Reset
+from spikecut.export.network.neurons import Reset
 
 # Parameter of a Conv: the float type in which its sums are exact.
 FLOAT_KEY = "spikecut_float"

@@ -20,8 +20,10 @@ from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
 from spikecut.deploy.backends.lava.axes import lava_columns, lava_kernels, lava_shape
 from spikecut.deploy.backends.lava.processes.wave import Wave, WaveParameters
-from spikecut.export.network.layers import IntegerLayer, size
-from spikecut.export.network.skip import Path, Synapse
+from spikecut.export.network.arrays import size
+from spikecut.export.network.connectivity import Path
+from spikecut.export.network.geometry import Synapse
+from spikecut.export.network.layers import IntegerLayer
 
 
 @dataclass(frozen=True)

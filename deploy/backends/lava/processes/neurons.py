@@ -18,7 +18,7 @@ from lava.proc.lif.process import LIF
 
 from spikecut.deploy.backends.lava.processes.wave import Wave
 from spikecut.export.network.gain import gain_at
-from spikecut.export.network.layers import Reset
+from spikecut.export.network.neurons import Reset
 from spikecut.fixed_point import multiplied
 
 

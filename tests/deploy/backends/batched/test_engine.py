@@ -14,7 +14,9 @@ from spikecut.deploy.backends.kernels.reference import measure_ranges, propagate
 from spikecut.deploy.cutoff.base import apply_policy
 from spikecut.deploy.cutoff.topk import TopK
 from spikecut.errors import BackendError, DataError, InputError
-from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+from spikecut.export.network.neurons import IntegerNeuron
 from spikecut.export.quantise.headroom import worst_case
 
 

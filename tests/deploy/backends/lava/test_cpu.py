@@ -19,7 +19,8 @@ from spikecut.deploy.cutoff.base import ExitReason
 from spikecut.deploy.cutoff.fixed import FixedTimestep
 from spikecut.deploy.cutoff.topk import TopK, top_two_gap
 from spikecut.errors import BackendError, InputError
-from spikecut.export.network.layers import InputSpec, IntegerNetwork
+from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.layers import IntegerNetwork
 
 CASES = {
     "hard reset, biases": {},

@@ -15,7 +15,9 @@ from spikecut.deploy.backends.kernels.reference import propagate
 from spikecut.deploy.backends.kernels.step import ConvolutionSums, exact_type
 from spikecut.deploy.backends.lava.cpu import run_lava
 from spikecut.errors import BackendError, InputError
-from spikecut.export.network.layers import InputSpec, IntegerLayer, IntegerNetwork, IntegerNeuron
+from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+from spikecut.export.network.neurons import IntegerNeuron
 
 SAMPLES = 4
 

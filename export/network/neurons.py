@@ -1,0 +1,102 @@
+"""Neurons, in the user's floats and in Loihi's integers.
+
+Per timestep t,
+
+    u[t] = (1 - decay_u) u[t-1] + Σ W s[t]              synaptic current
+    v[t] = (1 - decay_v) v[t-1] + u[t] + b              membrane potential
+    s[t] = v[t] > threshold                             spike (`fires` "≥": v[t] ≥ threshold)
+    v[t] ← 0                  where s[t], reset "zero"      (hard reset)
+    v[t] ← v[t] - threshold   where s[t], reset "subtract"  (soft reset)
+
+With a gain per timestep, gain[t] (u[t] + b) enters v in the place of u[t] + b, see export/network/gain.py.
+A readout neuron (`reset` "none") never fires; its membrane is the output. `reset_order` "after_leak" is this one; with
+"before_leak" the reset waits for the next step, v[t+1] = (1 - decay_v) v[t] - threshold + ..., which no Process does.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from spikecut.errors import ExportError, RangeError, UnsupportedError
+from spikecut.export.network.arrays import IntArray, frozen_int, whole
+from spikecut.export.network.gain import check_gain
+from spikecut.export.network.ranges import NEURON, SMALLER, check_values
+from spikecut.fixed_point import ALIGNMENT_SHIFT, BIAS_MAXIMUM, BIAS_MINIMUM, DECAY_UNITY
+
+Reset = Literal["zero", "subtract", "none"]
+ResetOrder = Literal["before_leak", "after_leak"]
+Fires = Literal[">", ">="]
+NETX_BIAS_EXPONENT = ALIGNMENT_SHIFT
+"""The exponent of a bias in weight units, which netx knows alone."""
+
+
+@dataclass(frozen=True)
+class FloatNeuron:
+    """A neuron in the user's units. Decays are fractions in [0, 1]; `amplitude` is the value of one spike.
+
+    gain: one per timestep of the horizon, which multiplies current and bias; None for 1.
+    """
+
+    threshold: float
+    decay_u: float = 1.0
+    decay_v: float = 0.0
+    v_init: float = 0.0
+    reset: Reset = "zero"
+    reset_order: ResetOrder = "after_leak"
+    fires: Fires = ">"
+    amplitude: float = 1.0
+    gain: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class IntegerNeuron:
+    """A neuron in Loihi's integers; its layer checks their ranges, see export/network/ranges.py.
+
+    Attributes
+    ----------
+    decay_u, decay_v: 0..4096; u and v keep (4096 - decay)/4096 of their magnitude, rounded towards zero.
+    threshold: 0..2^17-1; compared with v as `v > threshold << 6`.
+    bias_mantissa: -4096..4095, one per output channel (conv) or neuron (dense); the bias is mantissa · 2^bias_exponent
+        in v's units, with an exponent of 0..7. Without any bias the exponent is 6, netx's own.
+    v_init: v before the first step of a sample, in v's units, |v| < 2^23.
+    gain: one per timestep of the horizon, in 4096ths, -4096..4096; needs decay_u 4096. None for 1. See gain.py.
+    """
+
+    threshold: int
+    bias_mantissa: IntArray
+    decay_u: int = DECAY_UNITY
+    decay_v: int = 0
+    bias_exponent: int = NETX_BIAS_EXPONENT
+    v_init: int = 0
+    reset: Reset = "zero"
+    reset_order: ResetOrder = "after_leak"
+    gain: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "bias_mantissa", frozen_int(self.bias_mantissa, "bias_mantissa"))
+        for key in NEURON:
+            object.__setattr__(self, key, whole(getattr(self, key), key))
+        if self.gain is not None:
+            object.__setattr__(self, "gain", tuple(whole(value, "gain") for value in self.gain))
+        lowest, highest, _ = NEURON["bias_exponent"]
+        if lowest <= self.bias_exponent <= highest and not self.bias_mantissa.any():
+            object.__setattr__(self, "bias_exponent", NETX_BIAS_EXPONENT)
+
+    @property
+    def bias(self) -> IntArray:
+        """Effective bias in v's units, int64, one per channel or neuron."""
+        return self.bias_mantissa << self.bias_exponent
+
+
+def check_neuron(neuron: IntegerNeuron, where: str) -> None:
+    """Raise RangeError, ExportError or UnsupportedError for what no neuron of chip and Lava can be; where: whose."""
+    for key, (low, high, why) in NEURON.items():
+        value = getattr(neuron, key)
+        if not low <= value <= high:
+            raise RangeError(f"{where}: {key} {value} lies outside {low}..{high}: {why}")
+    check_values(neuron.bias_mantissa, BIAS_MINIMUM, BIAS_MAXIMUM, f"{where}: bias_mantissa", f"13 bits; {SMALLER}")
+    if neuron.reset not in ("zero", "subtract", "none"):
+        raise ExportError(f"{where}: reset {neuron.reset!r}, expected zero, subtract or none")
+    if neuron.reset_order != "after_leak":
+        raise UnsupportedError(f"{where}: reset_order {neuron.reset_order!r}: no Process resets before the leak")
+    if neuron.gain is not None:
+        check_gain(neuron.gain, neuron.decay_u, where)
