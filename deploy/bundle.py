@@ -12,7 +12,8 @@ from spikecut.export.golden import Golden, read_golden
 from spikecut.export.manifest import CUTOFF, GOLDEN, NETWORK, Manifest, own_file, read_manifest, read_part
 from spikecut.export.network.layers import IntegerNetwork
 from spikecut.export.netx.foreign import read_any_netx
-from spikecut.export.netx.read import beyond_netx, read_netx
+from spikecut.export.netx.limits import beyond_netx
+from spikecut.export.netx.read import read_netx
 from spikecut.export.nir.write import read_integers
 from spikecut.files import reason, sha256, write_text
 from spikecut.folders import earlier_of

@@ -26,7 +26,8 @@ from spikecut.export.manifest import (
 )
 from spikecut.export.network.arrays import Floats, IntArray
 from spikecut.export.network.layers import IntegerNetwork
-from spikecut.export.netx.read import beyond_netx, netx_bytes
+from spikecut.export.netx.limits import beyond_netx
+from spikecut.export.netx.write import netx_bytes
 from spikecut.export.quantise.integers import LayerReport, Measure, quantise
 from spikecut.fixed_point import WEIGHT_BITS_MAXIMUM, WEIGHT_BITS_MINIMUM
 from spikecut.folders import replacing_folder
@@ -122,7 +123,7 @@ def _manifest(
         format=FORMAT,
         name=network.name,
         loader="spikecut" if beyond else "netx",
-        beyond_netx=beyond,
+        beyond_netx=[str(refusal) for refusal in beyond],
         input_message_bits=network.input.bits,
         readout=network.readout,
         horizon=network.horizon,

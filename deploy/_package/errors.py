@@ -23,7 +23,8 @@ class Refusal:
 
     Attributes
     ----------
-    where: what is refused, "layer conv1". feature: what it needs and does not get, "soft reset". remedy: what helps.
+    where: what is refused, "layer conv1"; empty for the whole. feature: what it needs and does not get, "soft reset".
+    remedy: what helps.
     """
 
     where: str
@@ -31,7 +32,7 @@ class Refusal:
     remedy: str = ""
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.feature}" + (f"; {self.remedy}" if self.remedy else "")
+        return (f"{self.where}: " if self.where else "") + self.feature + (f"; {self.remedy}" if self.remedy else "")
 
 
 class SpikecutError(Exception):

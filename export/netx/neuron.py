@@ -8,7 +8,8 @@ import numpy as np
 from spikecut.errors import BundleError, UnsupportedError
 from spikecut.export.hdf5 import read_dataset, read_whole, subgroup
 from spikecut.export.network.arrays import IntArray
-from spikecut.export.network.neurons import IntegerNeuron
+from spikecut.export.network.neurons import NETX_BIAS_EXPONENT, IntegerNeuron
+from spikecut.fixed_point import DECAY_UNITY
 
 NETX_TYPES = ("CUBA", "LOIHI")
 OWN_TYPE = "SPIKECUT"
@@ -48,7 +49,7 @@ def read_neuron(group: h5py.Group, name: str, bias: IntArray, path: Path, integr
     """
     if "neuron" not in group:
         if integrates:
-            return IntegerNeuron(threshold=0, bias_mantissa=bias, decay_u=0, decay_v=4096, reset="none")
+            return IntegerNeuron(threshold=0, bias_mantissa=bias, decay_u=0, decay_v=DECAY_UNITY, reset="none")
         raise UnsupportedError(
             f"{path}: layer {name} has no neuron, and netx would give it a threshold it never reaches: no spike to "
             "count or to pass on; only the last layer may be so, with readout membrane"
@@ -78,7 +79,7 @@ def read_neuron(group: h5py.Group, name: str, bias: IntArray, path: Path, integr
         bias_mantissa=bias,
         decay_u=scalar("iDecay"),
         decay_v=scalar("vDecay"),
-        bias_exponent=scalar("biasExponent") if own else 6,
+        bias_exponent=scalar("biasExponent") if own else NETX_BIAS_EXPONENT,
         v_init=scalar("vInit") if own else 0,
         reset="zero" if reset == "zero" else "subtract" if reset == "subtract" else "none",
         gain=_read_gain(neuron, name, path) if own and "gain" in neuron else None,

@@ -1,12 +1,7 @@
-"""IntegerNetwork ↔ lava-dl's netx HDF5 file.
-
-What netx can express is written so that `lava.lib.dl.netx.hdf5.Network` loads it unchanged. A neuron that it cannot
-express carries the type SPIKECUT, at which netx stops instead of loading something else, and extra datasets for
-spikecut's own builder. What the chain alone does not say (input, readout, horizon) lies in the group /spikecut.
-"""
+"""lava-dl's netx HDF5 file → IntegerNetwork; how spikecut writes one: spikecut.export.netx.write."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +10,16 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from spikecut.errors import BundleError, ExportError, InputError, UnsupportedError
-from spikecut.export.hdf5 import open_hdf5, packed, read_whole, subgroup
+from spikecut.export.hdf5 import open_hdf5, read_whole, subgroup
 from spikecut.export.network.arrays import IntArray, Pair, Shape, size
-from spikecut.export.network.connectivity import skip_paths
 from spikecut.export.network.geometry import convolved_shape
 from spikecut.export.network.input_spec import InputSpec
-from spikecut.export.network.layers import IntegerLayer, IntegerNetwork, Readout, passes_input
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork, Readout
 from spikecut.export.network.names import check_texts
-from spikecut.export.netx.neuron import read_neuron, read_text, write_neuron, write_text
-from spikecut.export.netx.synapse import SKIP, delays, read_skip, write_skip
-from spikecut.files import reason, write_bytes
+from spikecut.export.netx.neuron import read_neuron, read_text
+from spikecut.export.netx.synapse import SKIP, delays, read_skip
+from spikecut.export.netx.write import FORMAT
 
-FORMAT = 1
 MAXIMUM_LAYERS = 4096
 INPUT_NEURONS = "input_neurons"
 MAXIMUM_INPUT_NEURONS = 2**13
@@ -43,157 +36,6 @@ class _Extras(BaseModel):
     readout: Readout
     horizon: int
     layers: list[str]
-
-
-def dense_weight_in_lava(weight: IntArray) -> IntArray:
-    """The weights that netx and Lava's Dense really apply to a matrix stored in the file, times their exponent.
-
-    netx scales a matrix up to 8 bits by `optimize_weight_bits`; Lava's Dense then clips and truncates it by the sign
-    mode that it finds, and shifts the sum back.
-    """
-    largest, smallest = int(weight.max()), int(weight.min())
-    if largest == 0 and smallest == 0:
-        return weight
-    if (largest > 254 and smallest < 0) or (smallest < -256 and largest > 0):
-        weight = np.clip(weight, -256, 254)
-        largest, smallest = int(weight.max()), int(weight.min())
-    mixed = not (largest < 0 or smallest >= 0)
-    if mixed:
-        ratios = [127 / largest if largest else np.inf, -128 / smallest if smallest else np.inf]
-        scale = min(ratios)
-    else:
-        scale = -256 / smallest if largest < 0 else 255 / largest
-    shift = int(np.floor(np.log2(scale))) + int(mixed)
-    zeros = 8
-    while zeros > 0 and np.any(weight % 2**zeros):
-        zeros -= 1
-    bits = 8 - shift - (zeros - int(mixed))
-    if shift < 0:
-        return np.zeros_like(weight)
-    return _clip_and_truncate(weight << shift, bits) >> shift
-
-
-def _clip_and_truncate(weight: IntArray, bits: int) -> IntArray:
-    """Lava's clip_weights and truncate_weights with the sign mode that it determines itself."""
-    inhibitory = int(weight.max()) <= 0 and int(weight.min()) < 0
-    mixed = int(weight.min()) < 0 and not inhibitory
-    magnitude = -weight if inhibitory else weight
-    magnitude = np.clip(magnitude, -256 if mixed else 0, 255)
-    truncated = 8 - bits + int(mixed)
-    if truncated < 0:  # numpy shifts by a negative count here: the whole matrix becomes zero
-        return np.zeros_like(weight)
-    magnitude = (magnitude >> truncated) << truncated
-    return -magnitude if inhibitory else magnitude
-
-
-def beyond_netx(network: IntegerNetwork) -> list[str]:
-    """What netx cannot express of this network, in words; empty where its own Network loads it unchanged."""
-    reasons: list[str] = []
-    if network.readout == "membrane":
-        reasons.append("membrane readout")
-    for layer in network.layers:
-        neuron = layer.neuron
-        if neuron.reset == "subtract":
-            reasons.append(f"{layer.name}: soft reset")
-        if neuron.v_init:
-            reasons.append(f"{layer.name}: v(0) = {neuron.v_init}")
-        if neuron.bias_exponent != 6:
-            reasons.append(f"{layer.name}: bias exponent {neuron.bias_exponent}")
-        if neuron.gain is not None:
-            reasons.append(f"{layer.name}: a gain per timestep, which needs programmable neurons: Loihi 2")
-        if layer.skip is not None:
-            reasons.append(f"{layer.name}: a {layer.skip.name}")
-        if layer.recurrent is not None:
-            reasons.append(f"{layer.name}: recurrent synapses, for which netx has no ProcessModel")
-        if layer.kind == "dense" and not np.array_equal(dense_weight_in_lava(layer.weight), layer.weight):
-            reasons.append(f"{layer.name}: a weight matrix that netx would change")
-    return reasons
-
-
-def check_exportable(network: IntegerNetwork) -> None:
-    """Raise UnsupportedError for what only the batched engine runs: netx's input neurons."""
-    if passes_input(network.layers[0]):
-        raise UnsupportedError(
-            f"layer {network.layers[0].name}: input neurons run on the batched engine alone: use --backend batched"
-        )
-
-
-def write_netx(network: IntegerNetwork, path: Path) -> None:
-    """Write a network as netx HDF5, whole or not at all.
-
-    Raises
-    ------
-    UnsupportedError: something that no loader could run exactly.
-    ExportError: the file cannot be written.
-    """
-    content = netx_bytes(network)
-    try:
-        write_bytes(path, content)
-    except OSError as error:
-        raise ExportError(f"cannot write {path}: {reason(error)}") from error
-
-
-def netx_bytes(network: IntegerNetwork) -> bytes:
-    """The content of a netx HDF5 file; UnsupportedError for something that no loader could run exactly."""
-    check_exportable(network)
-    return packed(lambda file: _write_network(file, network))
-
-
-def _write_network(file: h5py.File, network: IntegerNetwork) -> None:
-    own = bool(beyond_netx(network))
-    layers = file.create_group("layer")
-    index = _write_input(layers, network.input)
-    paths = skip_paths(network)
-    for depth, layer in enumerate(network.layers, start=1):
-        if layer.kind == "dense" and len(layer.input_shape) == 3:
-            group = layers.create_group(str(index))
-            write_text(group, "type", "flatten")
-            group["shape"] = np.array([size(layer.input_shape)], dtype=np.int64)
-            index += 1
-        source = paths[depth].source if depth in paths else 0
-        _write_layer(layers.create_group(str(index)), layer, own, source)
-        index += 1
-    extras = file.create_group("spikecut")
-    extras.attrs["format"] = FORMAT
-    extras.attrs["network"] = json.dumps(
-        {
-            "name": network.name,
-            "input": asdict(network.input),
-            "readout": network.readout,
-            "horizon": network.horizon,
-            "layers": [layer.name for layer in network.layers],
-        }
-    )
-
-
-def _write_input(layers: h5py.Group, spec: InputSpec) -> int:
-    group = layers.create_group("0")
-    write_text(group, "type", "input")
-    group["shape"] = np.array(spec.shape, dtype=np.int64)
-    return 1
-
-
-def _write_layer(group: h5py.Group, layer: IntegerLayer, own: bool, source: int) -> None:
-    write_text(group, "type", layer.kind if layer.recurrent is None else "dense_rec")
-    group["shape"] = np.array(layer.output_shape, dtype=np.int64)
-    group["weight"] = layer.weight.astype(np.int32)
-    if np.any(layer.neuron.bias_mantissa):
-        group["bias"] = layer.neuron.bias_mantissa.astype(np.int32)
-    if layer.kind == "conv":
-        group["inChannels"], group["outChannels"] = layer.input_shape[0], layer.output_shape[0]
-        group["kernelSize"] = np.array(layer.weight.shape[2:], dtype=np.int64)
-        for key in ("stride", "padding", "dilation"):
-            group[key] = np.array(getattr(layer, key), dtype=np.int64)
-        group["groups"] = layer.groups
-    else:
-        group["inFeatures"], group["outFeatures"] = size(layer.input_shape), layer.output_shape[0]
-        if layer.delay is not None:
-            group["delay"] = layer.delay.astype(np.int32)
-        if layer.recurrent is not None:
-            group["weight_rec"] = layer.recurrent.astype(np.int32)
-    if layer.skip is not None:
-        write_skip(group.create_group(SKIP), layer.skip, source)
-    write_neuron(group.create_group("neuron"), layer.neuron, own)
 
 
 def read_netx(

@@ -41,7 +41,8 @@ from spikecut.export.encode import encode
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 from spikecut.export.network.neurons import IntegerNeuron
-from spikecut.export.netx.read import read_netx, write_netx
+from spikecut.export.netx.read import read_netx
+from spikecut.export.netx.write import write_netx
 
 PERIOD, STEPS, REFRACTORY = 17, 24, 128
 LAYERS = ("conv-0", "conv-1", "conv-2", "conv-3", "conv-4", "fc-0", "fc-1", "fc-2")

@@ -16,7 +16,8 @@ from spikecut.export.golden import Golden, golden_bytes, read_golden
 from spikecut.export.hdf5 import open_hdf5, read_whole
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 from spikecut.export.network.neurons import IntegerNeuron
-from spikecut.export.netx.read import read_netx, write_netx
+from spikecut.export.netx.read import read_netx
+from spikecut.export.netx.write import write_netx
 
 LITTLE = 2**27
 

@@ -32,7 +32,8 @@ from spikecut.errors import BackendError, InputError
 from spikecut.export.network.connectivity import skip_paths
 from spikecut.export.network.geometry import Synapse
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
-from spikecut.export.netx.read import beyond_netx, check_exportable, write_netx
+from spikecut.export.netx.limits import beyond_netx, check_exportable
+from spikecut.export.netx.write import write_netx
 from spikecut.export.quantise.headroom import largest_sum
 
 if TYPE_CHECKING:

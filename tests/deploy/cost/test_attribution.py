@@ -29,7 +29,7 @@ from spikecut.deploy.report.cost_tables import attribution_table, cost_table, cu
 from spikecut.deploy.report.mesh_plot import mesh_figure
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import HardwareConfigError, InputError
-from spikecut.export.netx.read import write_netx
+from spikecut.export.netx.write import write_netx
 
 
 def crowded(neurons: int = 12, **limits: int) -> Chip:

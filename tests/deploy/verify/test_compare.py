@@ -12,7 +12,7 @@ from spikecut.deploy.bundle import open_bundle
 from spikecut.deploy.cli.main import app
 from spikecut.deploy.verify.compare import verify
 from spikecut.errors import InputError
-from spikecut.export.netx.read import write_netx
+from spikecut.export.netx.write import write_netx
 from spikecut.files import sha256
 
 

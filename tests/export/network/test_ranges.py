@@ -17,7 +17,8 @@ from spikecut.errors import BundleError, ExportError, InputError, RangeError, Sp
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 from spikecut.export.network.neurons import IntegerNeuron
-from spikecut.export.netx.read import read_netx, write_netx
+from spikecut.export.netx.read import read_netx
+from spikecut.export.netx.write import write_netx
 from spikecut.export.nir.write import write_nir
 
 STEPS = 6

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from networks import networks, random_network
 
 from spikecut.deploy.backends.lava.blocks import require_lava
-from spikecut.errors import BundleError, InputError, SpikecutError, UnsupportedError
-from spikecut.export.netx.read import beyond_netx, dense_weight_in_lava, read_netx, write_netx
+from spikecut.errors import BundleError, InputError, Refusal, SpikecutError, UnsupportedError
+from spikecut.export.netx.limits import beyond_netx, dense_weight_in_lava
+from spikecut.export.netx.read import read_netx
+from spikecut.export.netx.write import write_netx
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +38,7 @@ def test_netx_loads_the_file_unchanged(tmp_path, case):
     from lava.lib.dl.netx.hdf5 import Network
 
     network = random_network(2, **case)
-    assert beyond_netx(network) == []
+    assert beyond_netx(network) == ()
     path = tmp_path / "network.net"
     write_netx(network, path)
     loaded = Network(net_config=str(path))
@@ -85,7 +87,7 @@ def test_what_lava_makes_of_a_dense_matrix(seed, one, other, step):
 
 def test_gains_that_do_not_fit_are_refused(tmp_path):
     network = random_network(1, gain=True)
-    assert "conv1: a gain per timestep, which needs programmable neurons: Loihi 2" in beyond_netx(network)
+    assert Refusal("conv1", "a gain per timestep, which needs programmable neurons: Loihi 2") in beyond_netx(network)
     path = tmp_path / "network.net"
     write_netx(network, path)
     for values, message in (

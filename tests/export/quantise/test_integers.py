@@ -12,7 +12,7 @@ from spikecut.deploy.backends.kernels.reference import measure_ranges, propagate
 from spikecut.errors import RangeError, UnsupportedError
 from spikecut.export.importers.torch_network import spiking_form, trace
 from spikecut.export.network.input_spec import InputSpec
-from spikecut.export.netx.read import beyond_netx
+from spikecut.export.netx.limits import beyond_netx
 from spikecut.export.quantise.fold import fold
 from spikecut.export.quantise.headroom import Ranges
 from spikecut.export.quantise.integers import decay_12bit, quantise

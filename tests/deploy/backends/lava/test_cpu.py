@@ -139,7 +139,7 @@ def test_stock_lava_gives_the_same_spikes_without_biases(tmp_path):
     from lava.proc.io.sink import RingBuffer as Sink
     from lava.proc.io.source import RingBuffer as Source
 
-    from spikecut.export.netx.read import write_netx
+    from spikecut.export.netx.write import write_netx
 
     network = random_network(4, bias=False)
     write_netx(network, tmp_path / "network.net")

@@ -17,7 +17,7 @@ from spikecut.deploy.backends.lava.cpu import run_lava
 from spikecut.deploy.backends.lava.graph import LavaGraph
 from spikecut.deploy.cutoff.fixed import FixedTimestep
 from spikecut.errors import BackendError
-from spikecut.export.netx.read import write_netx
+from spikecut.export.netx.write import write_netx
 
 MODELS = ("stock", "fast", "fused")
 

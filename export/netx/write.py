@@ -1,0 +1,104 @@
+"""IntegerNetwork → lava-dl's netx HDF5 file.
+
+What netx can express is written so that `lava.lib.dl.netx.hdf5.Network` loads it unchanged. A neuron that it cannot
+express carries the type SPIKECUT, at which netx stops instead of loading something else, and extra datasets for
+spikecut's own builder. What the chain alone does not say (input, readout, horizon) lies in the group /spikecut.
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from spikecut.errors import ExportError
+from spikecut.export.hdf5 import packed
+from spikecut.export.network.arrays import size
+from spikecut.export.network.connectivity import skip_paths
+from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+from spikecut.export.netx.limits import beyond_netx, check_exportable
+from spikecut.export.netx.neuron import write_neuron, write_text
+from spikecut.export.netx.synapse import SKIP, write_skip
+from spikecut.files import reason, write_bytes
+
+FORMAT = 1
+
+
+def write_netx(network: IntegerNetwork, path: Path) -> None:
+    """Write a network as netx HDF5, whole or not at all.
+
+    Raises
+    ------
+    UnsupportedError: something that no loader could run exactly.
+    ExportError: the file cannot be written.
+    """
+    content = netx_bytes(network)
+    try:
+        write_bytes(path, content)
+    except OSError as error:
+        raise ExportError(f"cannot write {path}: {reason(error)}") from error
+
+
+def netx_bytes(network: IntegerNetwork) -> bytes:
+    """The content of a netx HDF5 file; UnsupportedError for something that no loader could run exactly."""
+    check_exportable(network)
+    return packed(lambda file: _write_network(file, network))
+
+
+def _write_network(file: h5py.File, network: IntegerNetwork) -> None:
+    own = bool(beyond_netx(network))
+    layers = file.create_group("layer")
+    index = _write_input(layers, network.input)
+    paths = skip_paths(network)
+    for depth, layer in enumerate(network.layers, start=1):
+        if layer.kind == "dense" and len(layer.input_shape) == 3:
+            group = layers.create_group(str(index))
+            write_text(group, "type", "flatten")
+            group["shape"] = np.array([size(layer.input_shape)], dtype=np.int64)
+            index += 1
+        source = paths[depth].source if depth in paths else 0
+        _write_layer(layers.create_group(str(index)), layer, own, source)
+        index += 1
+    extras = file.create_group("spikecut")
+    extras.attrs["format"] = FORMAT
+    extras.attrs["network"] = json.dumps(
+        {
+            "name": network.name,
+            "input": asdict(network.input),
+            "readout": network.readout,
+            "horizon": network.horizon,
+            "layers": [layer.name for layer in network.layers],
+        }
+    )
+
+
+def _write_input(layers: h5py.Group, spec: InputSpec) -> int:
+    group = layers.create_group("0")
+    write_text(group, "type", "input")
+    group["shape"] = np.array(spec.shape, dtype=np.int64)
+    return 1
+
+
+def _write_layer(group: h5py.Group, layer: IntegerLayer, own: bool, source: int) -> None:
+    write_text(group, "type", layer.kind if layer.recurrent is None else "dense_rec")
+    group["shape"] = np.array(layer.output_shape, dtype=np.int64)
+    group["weight"] = layer.weight.astype(np.int32)
+    if np.any(layer.neuron.bias_mantissa):
+        group["bias"] = layer.neuron.bias_mantissa.astype(np.int32)
+    if layer.kind == "conv":
+        group["inChannels"], group["outChannels"] = layer.input_shape[0], layer.output_shape[0]
+        group["kernelSize"] = np.array(layer.weight.shape[2:], dtype=np.int64)
+        for key in ("stride", "padding", "dilation"):
+            group[key] = np.array(getattr(layer, key), dtype=np.int64)
+        group["groups"] = layer.groups
+    else:
+        group["inFeatures"], group["outFeatures"] = size(layer.input_shape), layer.output_shape[0]
+        if layer.delay is not None:
+            group["delay"] = layer.delay.astype(np.int32)
+        if layer.recurrent is not None:
+            group["weight_rec"] = layer.recurrent.astype(np.int32)
+    if layer.skip is not None:
+        write_skip(group.create_group(SKIP), layer.skip, source)
+    write_neuron(group.create_group("neuron"), layer.neuron, own)
