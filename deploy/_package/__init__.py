@@ -14,7 +14,7 @@ Importing the package is cheap: each name loads its module when first used.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from spikecut.deploy.backends import run
+    from spikecut.deploy.backends.run import run
     from spikecut.deploy.bundle import load
     from spikecut.deploy.cost.estimate import estimate
     from spikecut.deploy.cutoff.calibration.calibrate import calibrate
@@ -33,7 +33,7 @@ _HOMES = {
     "estimate": "spikecut.deploy.cost.estimate",
     "load": "spikecut.deploy.bundle",
     "optimal_cutoff_timestep": "spikecut.deploy.cutoff.calibration.oct",
-    "run": "spikecut.deploy.backends",
+    "run": "spikecut.deploy.backends.run",
 }
 
 

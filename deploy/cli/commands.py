@@ -1,23 +1,21 @@
 """What each command does: read files, take the steps, say what came out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 from rich.table import Table
 
-from spikecut.deploy.bundle import Bundle, open_bundle
-from spikecut.deploy.cli.output import Result, progress_bar, say_split, stderr
+from spikecut.deploy.cli.output import Result, say_split, stderr
 from spikecut.errors import CheckpointError, InputError
 from spikecut.export.manifest import BUNDLE, CUTOFF, Manifest
 from spikecut.files import reason, sha256
 from spikecut.folders import check_folder
 
 if TYPE_CHECKING:
-    from spikecut.deploy.pipeline.run import Run, RunOptions
     from spikecut.models.network import SpikingNetwork
 
 
@@ -184,99 +182,6 @@ def manifest_tables(manifest: Manifest) -> list[RenderableType]:
         f"golden samples: {agreement.samples}; float right {agreement.float_correct}, integers right "
         f"{agreement.twin_correct}, same prediction {agreement.same_prediction}",
     ]
-
-
-def verify_bundle(path: Path, samples: int | None, backend: str) -> tuple[Result, bool]:
-    """Compare the engines with the golden twin; the table, and whether all integers are equal."""
-    from spikecut.deploy.verify.compare import verify
-
-    if backend not in ("lava", "batched"):
-        raise InputError(f"backend {backend!r}: expected lava or batched")
-    bundle = open_bundle(path)
-    total = len(bundle.golden().labels) if samples is None else samples
-    with progress_bar("golden samples on Lava", total) as advance:
-        found = verify(bundle, samples, lava=backend == "lava", progress=advance)
-    title = f"{path}: against the golden twin"
-    table = Table("engine", "layer", "values compared", "spikes", "mismatches", title=title)
-    for check in found.checks:
-        table.add_row(check.engine, check.layer, f"{check.compared:,}", f"{check.spikes:,}", str(check.mismatches))
-    lines: list[RenderableType] = [table]
-    verdict = "every integer is equal" if found.passed else f"they part first at {found.difference}"
-    lines.append(f"{found.samples} samples: {verdict}")
-    lines.append(
-        f"float and integers: same prediction on {found.same_predictions} of {found.samples} samples, largest "
-        f"difference of a running score {found.largest_score_error:.3g}"
-    )
-    data = {**asdict(found), "passed": found.passed}
-    return Result(lines, data), found.passed
-
-
-def run_command(
-    path: Path,
-    dataset: str,
-    out: Path | None,
-    options: "RunOptions",
-    cutoff: bool,
-    samples: int | None,
-    overwrite: bool,
-    detail: bool = False,
-) -> Result:
-    """Run the test split of a dataset on a bundle; detail: show where time and energy go, by layer and event."""
-    from spikecut.deploy.pipeline.run import run_bundle
-    from spikecut.deploy.pipeline.samples import first_samples
-    from spikecut.deploy.run.folder import RUN
-    from spikecut.models.data import load_dataset
-
-    bundle = open_bundle(path)
-    policy = bundle.cutoff() if cutoff else None
-    if out is not None:
-        check_folder(out, RUN, overwrite)
-    data = load_dataset(dataset, frames=bundle.network.horizon)
-    config = {"split": data.split} if data.split else {}
-    split = first_samples(data.test, samples)
-    done = run_bundle(bundle, split, dataset, policy, options, out, overwrite, config)
-    say_split(data)
-    return _shown_run(bundle, done, options.hardware, detail)
-
-
-def resume_command(out: Path, detail: bool = False) -> Result:
-    """Go on with a run that broke off, from its finished samples."""
-    from spikecut.deploy.cutoff.base import policy_from_dict
-    from spikecut.deploy.pipeline.run import RunOptions, run_bundle
-    from spikecut.deploy.pipeline.samples import first_samples
-    from spikecut.deploy.run.folder import RUN
-    from spikecut.deploy.run.journal import partial_folder, read_request
-    from spikecut.models.data import load_dataset
-
-    request = read_request(out)
-    try:
-        options = RunOptions(**request.options)
-    except TypeError as error:
-        raise InputError(f"{partial_folder(out)} was begun by another version ({error}): run again") from error
-    bundle = open_bundle(request.bundle)
-    policy = None if request.policy is None else policy_from_dict(request.policy)
-    check_folder(out, RUN, request.overwrite)
-    data = load_dataset(request.dataset, frames=bundle.network.horizon)
-    split = first_samples(data.test, request.samples)
-    done = run_bundle(
-        bundle, split, request.dataset, policy, options, out, request.overwrite, request.config, resume=True
-    )
-    say_split(data)
-    return _shown_run(bundle, done, options.hardware, detail)
-
-
-def _shown_run(bundle: Bundle, done: "Run", hardware: Sequence[str] | None, detail: bool) -> Result:
-    """A run as tables: what came out, where it was placed, and what it would cost."""
-    from spikecut.deploy.cli.cost import show_costs, show_placements
-    from spikecut.deploy.cost.summary import chosen_hardware
-    from spikecut.deploy.report.tables import demo_table
-
-    placements = show_placements(bundle.network, chosen_hardware(hardware))
-    shown: list[RenderableType] = [demo_table([{**done.summary, "hardware": {}}])]
-    shown += [*placements.parts, *show_costs(done.costs, detail).parts]
-    if done.folder is not None:
-        shown.append(f"written to {done.folder}")
-    return Result(shown, done.summary)
 
 
 def check_file(out: Path, what: str, overwrite: bool, is_ours: Callable[[Path], bool]) -> None:

@@ -9,13 +9,14 @@ from typing import Any
 from rich.console import Console
 
 from spikecut.deploy.bundle import open_bundle
-from spikecut.deploy.cli.commands import verify_bundle
 from spikecut.deploy.cli.cutoff import calibrate_split
-from spikecut.deploy.cli.output import stderr, stdout
-from spikecut.deploy.pipeline.run import RunOptions, export_to_bundle, run_bundle, write_summary
+from spikecut.deploy.cli.output import progress_bar, stderr, stdout
+from spikecut.deploy.pipeline.run import RunOptions, RunTarget, RunTask, export_to_bundle, run_bundle, write_summary
+from spikecut.deploy.pipeline.verify import verify_bundle
 from spikecut.deploy.report.tables import demo_table
 from spikecut.deploy.run.folder import RUN
 from spikecut.deploy.run.journal import JOURNAL
+from spikecut.deploy.verify.compare import REFERENCE
 from spikecut.errors import InputError, SpikecutError
 from spikecut.export.manifest import BUNDLE
 from spikecut.folders import check_entries
@@ -57,12 +58,11 @@ def run_demo(out: Path, seed: int = 0, backend: str = "lava", quiet: bool = Fals
     InputError: `out` holds something else, or an unknown backend.
     VerificationError: the engines disagree.
     """
-    if backend not in ("lava", "batched"):
-        raise InputError(f"backend {backend!r}: expected lava or batched")
+    options = RunOptions(backend, hardware=HARDWARE, also_full=True)
     _prepare(out)
     console = stderr() if quiet else stdout()
     data = load_dataset("digits")
-    summaries = [_one(out / recipe.name, recipe, data, seed, backend, console) for recipe in RECIPES]
+    summaries = [_one(out / recipe.name, recipe, data, seed, options, console) for recipe in RECIPES]
     if not quiet:
         console.print(demo_table(summaries))
         console.print(f"Everything is in {out}: per network the checkpoint, the bundle and the run with its figures.")
@@ -84,7 +84,9 @@ def _prepare(out: Path) -> None:
     write_summary(out / MARK, {"networks": [recipe.name for recipe in RECIPES]})
 
 
-def _one(folder: Path, recipe: Recipe, data: Dataset, seed: int, backend: str, console: Console) -> dict[str, Any]:
+def _one(
+    folder: Path, recipe: Recipe, data: Dataset, seed: int, options: RunOptions, console: Console
+) -> dict[str, Any]:
     began = time.perf_counter()
 
     def say(text: str) -> None:
@@ -99,24 +101,18 @@ def _one(folder: Path, recipe: Recipe, data: Dataset, seed: int, backend: str, c
     network, description = load_checkpoint(checkpoint)
     manifest = export_to_bundle(network, description, folder / "bundle", name=recipe.name)
     bundle = open_bundle(folder / "bundle")
-    say(
-        f"verifying {manifest.agreement.samples} golden samples: torch, batched engine"
-        + (", Lava" * (backend == "lava"))
-    )
-    checked, passed = verify_bundle(bundle.path, None, backend)
-    if not passed:
-        raise VerificationError(f"{bundle.path}: {checked.shown[1]}")
+    engines = ", ".join(("torch", *dict.fromkeys((REFERENCE, options.backend))))
+    say(f"verifying {manifest.agreement.samples} golden samples: {engines}")
+    found = verify_bundle(bundle.path, None, options.backend, progress_bar)
+    if not found.passed:
+        raise VerificationError(f"{bundle.path}: {found.samples} samples: they differ first at {found.difference}")
     say("every integer is equal; calibrating")
     calibration = calibrate_split(bundle, data.calibration, data.name, "topk", recipe.epsilon)
-    say(f"running {len(data.test.y)} test samples on {backend}, halted and to the horizon")
-    done = run_bundle(
-        bundle,
-        data.test,
-        data.name,
-        calibration.policy,
-        RunOptions(backend, hardware=HARDWARE, also_full=True),
-        out=folder / "run",
-        config={"demo": recipe.name, "seed": seed, "epsilon": recipe.epsilon},
-    )
-    say(f"done, {100 * done.summary['accuracy_cutoff']:.1f} % right in {done.summary['mean_timesteps']:.2f} timesteps")
-    return done.summary
+    say(f"running {len(data.test.y)} test samples on {options.backend}, halted and to the horizon")
+    config = {"demo": recipe.name, "seed": seed, "epsilon": recipe.epsilon}
+    task = RunTask(bundle, data.test, data.name, calibration.policy, options, config)
+    done = run_bundle(task, RunTarget(folder / "run"), progress_bar)
+    summary = done.summary
+    if summary.accuracy_cutoff is not None:
+        say(f"done, {100 * summary.accuracy_cutoff:.1f} % right in {summary.mean_timesteps:.2f} timesteps")
+    return summary.data()

@@ -3,13 +3,13 @@
 import os
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-import spikecut.deploy.cli.networks  # noqa: F401 (adds its commands)
+import spikecut.deploy.cli.networks
+import spikecut.deploy.cli.run  # noqa: F401 (adds its commands)
 from spikecut.deploy.cli.options import (
     Bundle,
     Data,
@@ -18,13 +18,11 @@ from spikecut.deploy.cli.options import (
     Hypothetical,
     Json,
     Overwrite,
-    RunBundle,
     Samples,
     app,
-    verb,
 )
 from spikecut.deploy.cli.output import finish_streams, prepare_streams, print_json, report, visible
-from spikecut.errors import InputError, SpikecutError
+from spikecut.errors import SpikecutError
 
 INTERRUPTED = 130
 
@@ -57,28 +55,6 @@ def demo(
         print_json(summaries)
 
 
-@dataclass(frozen=True, kw_only=True)
-class VerifyOptions:
-    """Arguments and options of `spikecut verify`."""
-
-    bundle: Bundle
-    data: Data = None
-    samples: Samples = None
-    backend: Annotated[str, typer.Option(help="lava (all engines) or batched (without Lava).")] = "lava"
-    as_json: Json = False
-
-
-@verb
-def verify(options: VerifyOptions) -> None:
-    """Compare the golden twin, the batched engine and Lava, integer by integer; exit 1 where they differ."""
-    from spikecut.deploy.cli.commands import verify_bundle
-
-    result, passed = verify_bundle(options.bundle, options.samples, options.backend)
-    report(result, options.as_json)
-    if not passed:
-        raise typer.Exit(1)
-
-
 @app.command()
 def calibrate(
     bundle: Bundle,
@@ -99,41 +75,6 @@ def calibrate(
 
     result = calibrate_policy(bundle, dataset, policy, epsilon, guarantee, delta, minimum_count, seed)
     report(result, as_json)
-
-
-@app.command()
-def run(
-    bundle: RunBundle = None,
-    dataset: Annotated[str | None, typer.Option(help="digits, or a PATH.npz or PATH.h5 with x and y.")] = None,
-    data: Data = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
-    backend: Annotated[str, typer.Option(help="lava, batched, or loihi2 (refused, with the reason).")] = "lava",
-    mode: Annotated[str, typer.Option(help="On Lava: isolated (each sample alone) or streaming.")] = "isolated",
-    lava_models: Annotated[str, typer.Option(help="On Lava: stock, fast or fused; the same integers.")] = "fast",
-    hardware: Hardware = None,
-    cutoff: Annotated[bool, typer.Option("--cutoff/--no-cutoff", help="Halt early, or run all T timesteps.")] = True,
-    also_full: Annotated[bool, typer.Option("--also-full", help="Run the full horizon too, and compare.")] = False,
-    hypothetical: Hypothetical = False,
-    samples: Samples = None,
-    detail: Annotated[bool, typer.Option("--detail", help="Show time and energy by layer and sort of event.")] = False,
-    resume: Annotated[Path | None, typer.Option(help="Go on with the run of this folder that broke off.")] = None,
-    overwrite: Overwrite = False,
-    as_json: Json = False,
-) -> None:
-    """Run the test split, halted by the cutoff; estimate latency and energy per sample."""
-    from spikecut.deploy.cli.commands import resume_command, run_command
-    from spikecut.deploy.pipeline.run import RunOptions
-
-    if resume is not None:
-        if bundle is not None or dataset is not None or out is not None:
-            raise InputError("--resume RUN goes on as the run began: give neither a bundle nor --dataset nor --out")
-        report(resume_command(resume, detail), as_json)
-        return
-    if bundle is None or dataset is None:
-        raise InputError("run needs a BUNDLE and --dataset, or --resume RUN")
-    chosen = None if hardware is None else tuple(hardware)
-    options = RunOptions(backend, mode, lava_models, chosen, also_full, hypothetical)  # type: ignore[arg-type]
-    report(run_command(bundle, dataset, out, options, cutoff, samples, overwrite, detail), as_json)
 
 
 @app.command()

@@ -15,7 +15,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.segment import Segment
 
-from spikecut.deploy.pipeline.progress import Advance
+from spikecut.deploy.backends.base import Advance
 
 if TYPE_CHECKING:
     from spikecut.models.data import Dataset
@@ -95,7 +95,12 @@ def _substitute(error: UnicodeError) -> tuple[str, int]:
 def say_split(data: "Dataset") -> None:
     """A line on stderr beside a result, if one set of samples was split into three for it."""
     if data.split:
-        stderr().print(f"spikecut: {data.split}", soft_wrap=True, highlight=False)
+        say(data.split)
+
+
+def say(note: str) -> None:
+    """A line on stderr beside a result."""
+    stderr().print(f"spikecut: {note}", soft_wrap=True, highlight=False)
 
 
 @contextmanager

@@ -1,11 +1,10 @@
 """How a step of the pipeline tells that it advances: it takes a Progress and knows nothing of terminals."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-Advance = Callable[[int], None]
-"""Takes the number of samples that have been done since the last call."""
+from spikecut.deploy.backends.base import Advance
 
 
 class Progress(Protocol):

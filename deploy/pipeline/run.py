@@ -1,30 +1,32 @@
-"""The steps behind the command line and the demo: export, calibrate, run, each from files to files."""
+"""Run: bundle and samples → rows, summary and figures; what a run costs; and how an interrupted one is resumed.
+
+`run_bundle` takes the steps one after the other, each from data to data.
+"""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from spikecut.deploy.backends.base import LavaModels
-from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.backends.base import LavaModels, RunSettings, backend_named, check_network, check_options
 from spikecut.deploy.backends.kernels.reference import measure_ranges
-from spikecut.deploy.backends.lava import loihi2
-from spikecut.deploy.bundle import Bundle
-from spikecut.deploy.cli.output import progress_bar, say_split
+from spikecut.deploy.bundle import Bundle, open_bundle
+from spikecut.deploy.cli.output import say_split
 from spikecut.deploy.cost.estimate import as_chip
 from spikecut.deploy.cost.summary import GatheredCosts, RunCosts, chosen_hardware
-from spikecut.deploy.cutoff.base import CutoffPolicy, ExitReason
-from spikecut.deploy.pipeline.samples import check_labels, data_hash
+from spikecut.deploy.cutoff.base import CutoffPolicy, ExitReason, policy_from_dict
+from spikecut.deploy.pipeline.progress import Progress, silent
+from spikecut.deploy.pipeline.samples import check_labels, data_hash, first_samples, split_notes
 from spikecut.deploy.placement.hardware import Hardware, file_stems
-from spikecut.deploy.run.folder import write_run
-from spikecut.deploy.run.journal import Journal, RunRequest, read_request
-from spikecut.deploy.run.neurobench import NeuroBenchCounts
+from spikecut.deploy.run.folder import RUN, write_run
+from spikecut.deploy.run.journal import Journal, RunRequest, partial_folder, read_request
+from spikecut.deploy.run.neurobench import NeuroBenchCounts, NeuroBenchMetrics
 from spikecut.deploy.run.replay import replayed, sample_with_messages
-from spikecut.deploy.run.summary import Evaluation, jsonable, sample_table, summarise
+from spikecut.deploy.run.summary import Evaluation, Provenance, RunSummary, jsonable, sample_table, summarise
 from spikecut.deploy.run_trace import Mode, RunTrace, joined
 from spikecut.errors import DataError, InputError, Interrupted, SpikecutError
 from spikecut.export.encode import encode
@@ -34,10 +36,75 @@ from spikecut.export.network.layers import IntegerNetwork
 from spikecut.export.quantise.headroom import Ranges
 from spikecut.export.write_bundle import export_network, recipe_horizon
 from spikecut.files import reason, write_text
+from spikecut.folders import check_folder
 from spikecut.models.data import Dataset, Split, load_dataset
 from spikecut.models.network import SpikingNetwork
 
 GOLDEN_SAMPLES = 64
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a run is made.
+
+    Attributes
+    ----------
+    backend: its name: "lava", "batched", or that of another package.
+    mode: on Lava, each sample alone ("isolated") or one after the other through the pipeline ("streaming").
+    lava_models: Lava's own arithmetic ("stock"), or the same integers faster ("fast", "fused").
+    hardware: hardware files to estimate on; None for all that come with spikecut.
+    also_full: run to the horizon too. hypothetical: estimate even where a feature is missing.
+
+    Raises InputError for a backend, mode or models that nobody knows, or for a choice that the backend does not have.
+    """
+
+    backend: str = "lava"
+    mode: Mode = "isolated"
+    lava_models: LavaModels = "fast"
+    hardware: tuple[str, ...] | None = None
+    also_full: bool = False
+    hypothetical: bool = False
+
+    def __post_init__(self) -> None:
+        backend = backend_named(self.backend, "--backend")
+        check_options(backend, self.mode, self.lava_models, ("--mode", "--lava-models"))
+        if "events" not in backend.capabilities.records:
+            raise InputError(f"--backend {self.backend} counts no events, and costs need them: choose another backend")
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """Those of mode and Lava's models that this backend lets one choose."""
+        can = backend_named(self.backend).capabilities
+        mode = {"mode": self.mode} if len(can.modes) > 1 else {}
+        return {**mode, **({"lava_models": self.lava_models} if can.models else {})}
+
+
+@dataclass(frozen=True)
+class RunTask:
+    """What is run.
+
+    Attributes
+    ----------
+    bundle: with the network. split: the samples. dataset: its name or file.
+    policy: the cutoff; None runs all T timesteps. options: how.
+    config: what else the summary is to say of how the run was made.
+    """
+
+    bundle: Bundle
+    split: Split
+    dataset: str
+    policy: CutoffPolicy | None
+    options: RunOptions
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunTarget:
+    """Where a run is written; overwrite: an earlier run there is replaced; resume: from the samples that it kept."""
+
+    folder: Path
+    overwrite: bool = False
+    resume: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,43 +116,251 @@ class Run:
 
     trace: RunTrace
     full: RunTrace | None
+    hardware: dict[str, Hardware]
     costs: RunCosts
-    summary: dict[str, Any]
+    summary: RunSummary
     folder: Path | None
+    notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class RunOptions:
-    """How a run is made.
+class _Prepared(NamedTuple):
+    """What a run needs beside its task."""
 
-    Attributes
-    ----------
-    backend: "lava", "batched", or "loihi2", which is refused.
-    mode: on Lava, each sample alone ("isolated") or one after the other through the pipeline ("streaming").
-    lava_models: Lava's own arithmetic ("stock"), or the same integers faster ("fast", "fused").
-    hardware: hardware files to estimate on; None for all that come with spikecut.
-    also_full: run to the horizon too. hypothetical: estimate even where a feature is missing.
+    inputs: Integers
+    hardware: dict[str, Hardware]
+    hashes: dict[str, str]
+
+
+def run_dataset(
+    path: Path,
+    dataset: str,
+    options: RunOptions,
+    cutoff: bool = True,
+    samples: int | None = None,
+    target: RunTarget | None = None,
+    progress: Progress = silent,
+) -> Run:
+    """Run the test split of a data set on a bundle, or its first samples, with the bundle's cutoff or without.
+
+    Raises what `run_bundle`, `open_bundle`, `Bundle.cutoff` and `load_dataset` raise.
     """
+    bundle = open_bundle(path)
+    policy = bundle.cutoff() if cutoff else None
+    if target is not None:
+        check_folder(target.folder, RUN, target.overwrite)
+    data = load_dataset(dataset, frames=bundle.network.horizon)
+    config = {"split": data.split} if data.split else {}
+    task = RunTask(bundle, first_samples(data.test, samples), dataset, policy, options, config)
+    return run_bundle(task, target, progress, notes=split_notes(data))
 
-    backend: str = "lava"
-    mode: Mode = "isolated"
-    lava_models: LavaModels = "fast"
-    hardware: tuple[str, ...] | None = None
-    also_full: bool = False
-    hypothetical: bool = False
 
-    def __post_init__(self) -> None:
-        for name, value, known in (
-            ("--backend", self.backend, ("lava", "batched", "loihi2")),
-            ("--mode", self.mode, get_args(Mode)),
-            ("--lava-models", self.lava_models, get_args(LavaModels)),
-        ):
-            if value not in known:
-                raise InputError(f"{name} {value!r}: expected one of {', '.join(known)}")
-        if self.backend == "batched" and (self.mode, self.lava_models) != ("isolated", "fast"):
+def resume_run(folder: Path, progress: Progress = silent) -> Run:
+    """Finish an interrupted run, from the samples that it kept.
+
+    Raises InputError if there is none, or if its bundle or its data have changed since.
+    """
+    request = read_request(folder)
+    try:
+        options = RunOptions(**request.options)
+    except TypeError as error:
+        raise InputError(f"{partial_folder(folder)} was begun by another version ({error}): run again") from error
+    bundle = open_bundle(request.bundle)
+    policy = None if request.policy is None else policy_from_dict(request.policy)
+    check_folder(folder, RUN, request.overwrite)
+    data = load_dataset(request.dataset, frames=bundle.network.horizon)
+    split = first_samples(data.test, request.samples)
+    task = RunTask(bundle, split, request.dataset, policy, options, request.config)
+    target = RunTarget(folder, request.overwrite, resume=True)
+    return run_bundle(task, target, progress, notes=split_notes(data))
+
+
+def run_bundle(
+    task: RunTask, target: RunTarget | None = None, progress: Progress = silent, notes: tuple[str, ...] = ()
+) -> Run:
+    """Run samples, estimate their cost, and write the run's folder if there is a target.
+
+    On a backend that can resume, finished samples are kept beside the folder until the run is done.
+
+    Raises
+    ------
+    DataError, InputError: samples, labels or options that do not fit, a folder that may not be written.
+    CapabilityError: the backend lacks something that the network needs. BackendError: it failed.
+    """
+    prepared = _prepared(task)
+    journal = _journal(task, target, prepared)
+    with keeping(journal, None if target is None else target.folder, len(task.split.y)):
+        trace, full = run_traces(task, prepared.inputs, journal, progress)
+        costs, neurobench = _costs(task, prepared, trace, full, progress)
+        evaluation = Evaluation(
+            trace, task.split.y, task.split.index, task.bundle.network.input.labels, costs.estimates
+        )
+        summary = _summary(task, prepared, evaluation, full, costs, neurobench)
+        folder = None
+        if target is not None:
+            shown = sample_with_messages(prepared.inputs, trace, typical_sample(trace))
+            figures = _figures(trace, full, shown, task.split, costs, prepared.hardware)
+            folder = write_run(target.folder, sample_table(evaluation), summary, figures, overwrite=target.overwrite)
+    if journal is not None:
+        journal.remove()
+    return Run(trace, full, prepared.hardware, costs, summary, folder, notes)
+
+
+def _prepared(task: RunTask) -> _Prepared:
+    """Check that the task can be run; its encoded samples, its hardware, and the hashes of what it runs."""
+    network = task.bundle.network
+    check_network(backend_named(task.options.backend), network)
+    check_labels(network, task.split)
+    hardware = chosen_hardware(task.options.hardware)
+    hashes = {"network": task.bundle.network_hash, "data": data_hash(task.split)}
+    return _Prepared(encode(task.split.x, network), hardware, hashes)
+
+
+def _journal(task: RunTask, target: RunTarget | None, prepared: _Prepared) -> Journal | None:
+    """The journal of a run that can be resumed, begun or found; None for all others."""
+    if target is None or not backend_named(task.options.backend).capabilities.resumable:
+        return None
+    journal = Journal.of(target.folder, task.bundle.network)
+    if target.resume:
+        if read_request(target.folder).hashes != prepared.hashes:
             raise InputError(
-                "--mode and --lava-models are of --backend lava: the batched engine has no choice of either"
+                f"{target.folder}: the bundle or the data have changed since the run was interrupted: run it again"
             )
+        return journal
+    request = RunRequest(
+        bundle=str(task.bundle.path.resolve()),
+        hashes=prepared.hashes,
+        dataset=task.dataset,
+        policy=None if task.policy is None else task.policy.to_dict(),
+        config=dict(task.config),
+        options=asdict(task.options),
+        samples=len(task.split.y),
+        overwrite=target.overwrite,
+    )
+    journal.begin(request, target.overwrite)
+    return journal
+
+
+@contextmanager
+def keeping(journal: Journal | None, out: Path | None, samples: int) -> Iterator[None]:
+    """Add to whatever ends a run what was kept of it, and how to resume it; nothing finished, nothing left."""
+    try:
+        yield
+    except (SpikecutError, KeyboardInterrupt) as error:
+        if journal is None:
+            raise
+        kept, full = journal.samples("cut"), journal.samples("full")
+        if kept == 0:
+            journal.remove()
+            raise
+        also = f" and {full} of the full run" if full else ""
+        left = f"{kept} of {samples} samples{also} are kept: spikecut run --resume {out}"
+        if isinstance(error, KeyboardInterrupt):
+            raise Interrupted(f"interrupted; {left}") from error
+        raise type(error)(f"{error}; {left}") from error
+
+
+def run_traces(
+    task: RunTask, inputs: Integers, journal: Journal | None = None, progress: Progress = silent
+) -> tuple[RunTrace, RunTrace | None]:
+    """Run encoded samples with the policy, and without it if `also_full`, counting all messages.
+
+    Without a policy the run is the full run, and both traces are the same.
+    journal: keeps finished samples, and holds those that an earlier try has finished.
+    """
+    trace = _pass(task, inputs, task.policy, journal, progress)
+    if task.policy is None:
+        return trace, trace
+    return trace, _pass(task, inputs, None, journal, progress, "full") if task.options.also_full else None
+
+
+def _pass(
+    task: RunTask,
+    inputs: Integers,
+    policy: CutoffPolicy | None,
+    journal: Journal | None,
+    progress: Progress,
+    name: str = "cut",
+) -> RunTrace:
+    """One pass over all samples, resumed after those that the journal holds; name: the journal's of the pass."""
+    network, options = task.bundle.network, task.options
+    what = "with the cutoff" if policy else "to the horizon"
+    with progress(f"{network.name} on {options.backend}, {what}", inputs.shape[1]) as advance:
+        earlier = [] if journal is None else journal.read(name)
+        done = sum(part.samples for part in earlier)
+        advance(done)
+        settings = RunSettings(
+            policy, "events", options.mode, options.lava_models, task.bundle.net_file, first=done, progress=advance
+        )
+        parts = backend_named(options.backend).run(network, inputs, settings) if done < inputs.shape[1] else ()
+        return joined([*earlier, *parts]) if journal is None else journal.keep(name, parts, earlier)
+
+
+def _costs(
+    task: RunTask, prepared: _Prepared, trace: RunTrace, full: RunTrace | None, progress: Progress
+) -> tuple[RunCosts, NeuroBenchMetrics]:
+    """What the run costs, and NeuroBench's metrics, in one pass over its messages, never held all at once."""
+    whole = None if task.policy is None else full
+    costs = GatheredCosts(trace, whole, prepared.hardware, task.options.hypothetical)
+    counted = NeuroBenchCounts(trace.network)
+    with progress("costs", trace.samples) as advance:
+        for part in replayed(prepared.inputs, task.policy, trace, whole):
+            costs.add(*part)
+            counted.add(part.trace)
+            advance(part.trace.samples)
+    return costs.result(), counted.metrics()
+
+
+def _summary(
+    task: RunTask,
+    prepared: _Prepared,
+    evaluation: Evaluation,
+    full: RunTrace | None,
+    costs: RunCosts,
+    neurobench: NeuroBenchMetrics,
+) -> RunSummary:
+    policy = None if task.policy is None else task.policy.to_dict()
+    config = {"dataset": task.dataset, "policy": policy, **task.options.choices, **task.config}
+    return summarise(
+        evaluation,
+        full=full,
+        halted=task.policy is not None,
+        savings=costs.saved,
+        details=costs.summary(),
+        neurobench=neurobench.to_dict(),
+        provenance=Provenance(task.bundle.network.input.seed, prepared.hashes, config),
+    )
+
+
+def _figures(
+    trace: RunTrace,
+    full: RunTrace | None,
+    shown: RunTrace,
+    split: Split,
+    costs: RunCosts,
+    hardware: Mapping[str, Hardware],
+) -> dict[str, bytes]:
+    from spikecut.deploy.report.mesh_plot import mesh_figure
+    from spikecut.deploy.report.plots import accuracy_figure, exit_histogram, png, spike_raster
+
+    names = trace.network.input.labels
+    figures = {"exits": exit_histogram(trace, split.y)}
+    if full is not None:
+        figures["accuracy"] = accuracy_figure(full, split.y, None if full is trace else trace)
+    figures["raster"] = spike_raster(shown, 0, names)
+    stems = file_stems(list(hardware))
+    for name, ran in costs.attributions.items():
+        chip = as_chip(hardware[name])
+        figures[f"mesh_{stems[name]}"] = mesh_figure(ran.placement, chip, ran.busy_ns)
+    return {name: png(figure) for name, figure in figures.items()}
+
+
+def typical_sample(trace: RunTrace) -> int:
+    """A halted sample whose exit is nearest to the mean exit of the halted ones; the first sample if none was."""
+    halted = [n for n, reason in enumerate(trace.reason) if reason is ExitReason.CUTOFF]
+    if not halted:
+        return 0
+    steps = trace.timesteps[halted]
+    return halted[int(np.argmin(np.abs(steps - steps.mean())))]
 
 
 def export_to_bundle(
@@ -133,189 +408,3 @@ def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
         write_text(path, text + "\n")
     except OSError as error:
         raise InputError(f"cannot write {path}: {reason(error)}; choose another --out") from error
-
-
-def run_traces(
-    bundle: Bundle,
-    inputs: Integers,
-    policy: CutoffPolicy | None,
-    options: RunOptions,
-    journal: Journal | None = None,
-) -> tuple[RunTrace, RunTrace | None]:
-    """Run samples with the policy, and without it if `also_full`, counting all messages.
-
-    Without a policy the run is the full run, and both traces are the same.
-    journal: keeps finished samples of a run on Lava, and holds those that an earlier try has finished.
-    """
-    trace = _run_once(bundle, inputs, policy, options, journal, "cut")
-    if policy is None:
-        return trace, trace
-    return trace, _run_once(bundle, inputs, None, options, journal, "full") if options.also_full else None
-
-
-def _run_once(
-    bundle: Bundle,
-    inputs: Integers,
-    policy: CutoffPolicy | None,
-    options: RunOptions,
-    journal: Journal | None,
-    name: str,
-) -> RunTrace:
-    what = "with the cutoff" if policy else "to the horizon"
-    with progress_bar(f"{bundle.network.name} on {options.backend}, {what}", inputs.shape[1]) as advance:
-        if options.backend == "batched":
-            return run_batched(bundle.network, inputs, policy, record="events", progress=advance)
-        from spikecut.deploy.backends.lava.cpu import lava_parts
-
-        earlier = [] if journal is None else journal.read(name)
-        done = sum(part.samples for part in earlier)
-        advance(done)
-        parts = lava_parts(
-            bundle.network,
-            inputs,
-            policy,
-            record="events",
-            net_file=bundle.net_file,
-            progress=advance,
-            mode=options.mode,
-            models=options.lava_models,
-            first=done,
-        )
-        return joined([*earlier, *parts]) if journal is None else journal.keep(name, parts, earlier)
-
-
-def run_bundle(
-    bundle: Bundle,
-    split: Split,
-    dataset: str,
-    policy: CutoffPolicy | None,
-    options: RunOptions,
-    out: Path | None = None,
-    overwrite: bool = False,
-    config: Mapping[str, Any] | None = None,
-    resume: bool = False,
-) -> Run:
-    """Run a split, estimate its cost, and write the run's folder if `out` is given.
-
-    A run on Lava with `out` keeps its finished samples beside it until it is done; `resume` goes on from there.
-    """
-    network = bundle.network
-    if options.backend == "loihi2":
-        loihi2.refuse(network)
-    check_labels(network, split)
-    hardware = chosen_hardware(options.hardware)
-    inputs = encode(split.x, network)
-    hashes = {"network": bundle.network_hash, "data": data_hash(split)}
-    policy_data = None if policy is None else policy.to_dict()
-    lava = {"mode": options.mode, "lava_models": options.lava_models} if options.backend == "lava" else {}
-    journal = None
-    if out is not None and lava:
-        journal = Journal.of(out, network)
-        if not resume:
-            request = RunRequest(
-                bundle=str(bundle.path.resolve()),
-                hashes=hashes,
-                dataset=dataset,
-                policy=policy_data,
-                config=dict(config or {}),
-                options=asdict(options),
-                samples=len(split.y),
-                overwrite=overwrite,
-            )
-            journal.begin(request, overwrite)
-        elif read_request(out).hashes != hashes:
-            raise InputError(f"{out}: the bundle or the data have changed since the run broke off: run it again")
-    with keeping(journal, out, len(split.y)):
-        trace, full = run_traces(bundle, inputs, policy, options, journal)
-        costs, counted = _costs(inputs, policy, trace, full, hardware, options.hypothetical)
-        evaluation = Evaluation(trace, split.y, split.index, network.input.labels, costs.estimates)
-        summary = summarise(
-            evaluation,
-            full=full,
-            halted=policy is not None,
-            savings=costs.saved,
-            details=costs.summary(),
-            neurobench=counted.metrics().to_dict(),
-            seed=network.input.seed,
-            hashes=hashes,
-            config={"dataset": dataset, "policy": policy_data, **lava, **(config or {})},
-            name=network.name,
-        )
-        folder = None
-        if out is not None:
-            shown = sample_with_messages(inputs, trace, typical_sample(trace))
-            figures = _figures(trace, full, shown, split, costs, hardware)
-            folder = write_run(out, sample_table(evaluation), summary, figures, overwrite=overwrite)
-    if journal is not None:
-        journal.remove()
-    return Run(trace, full, costs, summary, folder)
-
-
-@contextmanager
-def keeping(journal: Journal | None, out: Path | None, samples: int) -> Iterator[None]:
-    """Add to whatever ends a run what was kept of it, and how to go on; nothing finished, nothing left."""
-    try:
-        yield
-    except (SpikecutError, KeyboardInterrupt) as error:
-        if journal is None:
-            raise
-        kept, full = journal.samples("cut"), journal.samples("full")
-        if kept == 0:
-            journal.remove()
-            raise
-        also = f" and {full} of the full run" if full else ""
-        left = f"{kept} of {samples} samples{also} are kept: spikecut run --resume {out}"
-        if isinstance(error, KeyboardInterrupt):
-            raise Interrupted(f"interrupted; {left}") from error
-        raise type(error)(f"{error}; {left}") from error
-
-
-def _costs(
-    inputs: Integers,
-    policy: CutoffPolicy | None,
-    trace: RunTrace,
-    full: RunTrace | None,
-    hardware: Mapping[str, Hardware],
-    hypothetical: bool,
-) -> tuple[RunCosts, NeuroBenchCounts]:
-    """What the run costs, and NeuroBench's counts, in one pass over its messages, which are never held all at once."""
-    whole = None if policy is None else full
-    costs, counted = GatheredCosts(trace, whole, hardware, hypothetical), NeuroBenchCounts(trace.network)
-    with progress_bar("costs", trace.samples) as advance:
-        for part in replayed(inputs, policy, trace, whole):
-            costs.add(*part)
-            counted.add(part.trace)
-            advance(part.trace.samples)
-    return costs.result(), counted
-
-
-def _figures(
-    trace: RunTrace,
-    full: RunTrace | None,
-    shown: RunTrace,
-    split: Split,
-    costs: RunCosts,
-    hardware: Mapping[str, Hardware],
-) -> dict[str, bytes]:
-    from spikecut.deploy.report.mesh_plot import mesh_figure
-    from spikecut.deploy.report.plots import accuracy_figure, exit_histogram, png, spike_raster
-
-    names = trace.network.input.labels
-    figures = {"exits": exit_histogram(trace, split.y)}
-    if full is not None:
-        figures["accuracy"] = accuracy_figure(full, split.y, None if full is trace else trace)
-    figures["raster"] = spike_raster(shown, 0, names)
-    stems = file_stems(list(hardware))
-    for name, ran in costs.attributions.items():
-        chip = as_chip(hardware[name])
-        figures[f"mesh_{stems[name]}"] = mesh_figure(ran.placement, chip, ran.busy_ns)
-    return {name: png(figure) for name, figure in figures.items()}
-
-
-def typical_sample(trace: RunTrace) -> int:
-    """A halted sample whose exit is nearest to the mean exit of the halted ones; the first sample if none was."""
-    halted = [n for n, reason in enumerate(trace.reason) if reason is ExitReason.CUTOFF]
-    if not halted:
-        return 0
-    steps = trace.timesteps[halted]
-    return halted[int(np.argmin(np.abs(steps - steps.mean())))]

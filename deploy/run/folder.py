@@ -4,12 +4,11 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from spikecut.deploy.run.summary import FORMAT, jsonable
+from spikecut.deploy.run.summary import RunSummary
 from spikecut.errors import InputError
 from spikecut.folders import FolderKind, replacing_folder
 
@@ -25,7 +24,7 @@ RUN = FolderKind(
 def write_run(
     folder: str | os.PathLike[str],
     table: pa.Table,
-    summary: Mapping[str, Any],
+    summary: RunSummary,
     figures: Mapping[str, bytes] | None = None,
     *,
     overwrite: bool = False,
@@ -40,7 +39,7 @@ def write_run(
 
     Raises InputError if the folder may not be replaced or cannot be written.
     """
-    content = json.dumps({"format": FORMAT, **jsonable(summary)}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    content = json.dumps(summary.data(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     with replacing_folder(Path(folder), RUN, overwrite) as part:
         _fill(part, table, content, figures or {})
     return Path(folder).expanduser().resolve()

@@ -1,4 +1,4 @@
-"""Finished samples of a run that is still under way, on disk, so that a run that broke off can go on.
+"""Finished samples of a run that is still under way, on disk, so that an interrupted run can be resumed.
 
 A journal is a folder `RUN.partial` beside the run's own: `request.json`, what was asked for, and numbered HDF5 files,
 each some finished samples in their order. Files are written under a temporary name and renamed: a file that is there is
@@ -75,14 +75,14 @@ class Journal:
         check_entries(self.folder, JOURNAL, "run")
         if not overwrite and any(self.folder.glob("*-*.h5")):
             raise InputError(
-                f"{self.folder} holds the finished samples of a run that broke off: spikecut run --resume "
+                f"{self.folder} holds the finished samples of an interrupted run: spikecut run --resume "
                 f"{self.folder.with_suffix('')}, or --overwrite"
             )
 
     def keep(self, what: str, parts: Iterable[RunTrace], earlier: list[RunTrace]) -> RunTrace:
         """Gather the parts of a run, after those kept earlier, and put them on disk as they come; the whole run.
 
-        If the parts break off, those that came are on disk when the exception goes on.
+        If the parts end with an exception, those that came are on disk when the exception goes on.
         """
         gathered, pending, since = list(earlier), list[RunTrace](), time.monotonic()
 
@@ -167,7 +167,7 @@ def partial_folder(run: Path) -> Path:
 
 
 class RunRequest(BaseModel):
-    """What was asked of a run: enough to go on with it.
+    """What was asked of a run: enough to resume it.
 
     bundle: folder. hashes: of the network and the data. dataset, policy, config: as in the run's summary.
     options: fields of RunOptions. samples: of the test split. overwrite: whether the run's folder may be replaced.
@@ -186,10 +186,10 @@ class RunRequest(BaseModel):
 
 
 def read_request(run: Path) -> RunRequest:
-    """What was asked of a run that broke off; InputError if there is no such journal or it is damaged."""
+    """What was asked of an interrupted run; InputError if there is no such journal or it is damaged."""
     path = partial_folder(run) / REQUEST
     if not os.path.lexists(path):
-        raise InputError(f"{run}: no run that broke off is there ({path} is missing)")
+        raise InputError(f"{run}: no interrupted run is there ({path} is missing)")
     try:
         return RunRequest.model_validate_json(read_bytes(path))
     except (InputError, ValueError) as error:

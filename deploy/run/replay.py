@@ -50,7 +50,7 @@ def replayed(inputs: Integers, policy: CutoffPolicy | None, trace: RunTrace, ful
 def _with_messages(run: RunTrace, part: slice, again: RunTrace) -> RunTrace:
     """These samples of the run, with the messages that the engine sent."""
     if not np.array_equal(again.hardware_steps, run.hardware_steps[part]):
-        raise _parted(run, "hardware steps")
+        raise _differs(run, "hardware steps")
     longest = run.events[0].spikes.shape[1]
     events = []
     for depth, (counted, sent) in enumerate(zip(run.events, lengthened(again, longest).events, strict=True)):
@@ -60,9 +60,9 @@ def _with_messages(run: RunTrace, part: slice, again: RunTrace) -> RunTrace:
             raster = raster * (np.arange(longest) < depth + run.interval[part, None])[..., None]
         layer = LayerEvents(counted.name, counted.shape, counted.spikes[part], counted.synops[part], raster)
         if raster is None or not np.array_equal(np.count_nonzero(raster, axis=2), layer.spikes):
-            raise _parted(run, f"spikes of {layer.name}")
+            raise _differs(run, f"spikes of {layer.name}")
         if run.mode == "isolated" and not np.array_equal(sent.synops, layer.synops):
-            raise _parted(run, f"synaptic operations of {layer.name}")
+            raise _differs(run, f"synaptic operations of {layer.name}")
         events.append(layer)
     return replace(
         run,
@@ -77,9 +77,9 @@ def _with_messages(run: RunTrace, part: slice, again: RunTrace) -> RunTrace:
     )
 
 
-def _parted(run: RunTrace, what: str) -> BackendError:
+def _differs(run: RunTrace, what: str) -> BackendError:
     return BackendError(
-        f"{what}: the batched engine differs from this run on {run.backend}: spikecut verify shows where they part"
+        f"{what}: the batched engine differs from this run on {run.backend}: spikecut verify shows where they differ"
     )
 
 

@@ -10,12 +10,14 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
 
+from spikecut.deploy.cost.estimate import Band, CostEstimate
 from spikecut.deploy.cutoff.base import ExitReason
 from spikecut.deploy.cutoff.calibration.oct import checked_labels, optimal_cutoff_timestep
 from spikecut.deploy.run_trace import RunTrace
@@ -29,46 +31,8 @@ FORMAT = "spikecut run 1"
 
 DISTRIBUTIONS = ("numpy", "spikecut", "torch", "lava-nc", "lava-dl", "pyarrow")
 MEASURES = ("latency_s", "energy_j")
-
-
-class Band(Protocol):
-    """A figure per sample with the edges of its band, float64 [N] each; NaN is unknown."""
-
-    @property
-    def value(self) -> FloatArray:
-        """Best figure."""
-
-    @property
-    def low(self) -> FloatArray:
-        """Lower edge."""
-
-    @property
-    def high(self) -> FloatArray:
-        """Upper edge."""
-
-
-class Estimate(Protocol):
-    """What deploy/cost/estimate.py says of N samples on one hardware."""
-
-    @property
-    def latency_s(self) -> Band:
-        """Isolated latency in seconds."""
-
-    @property
-    def energy_j(self) -> Band:
-        """Energy in joules."""
-
-    @property
-    def unknown_time(self) -> tuple[str, ...]:
-        """Terms of the latency that nobody has published; with any, the latency is a lower bound."""
-
-    @property
-    def unknown_energy(self) -> tuple[str, ...]:
-        """Terms of the energy that nobody has published; with any, the energy is a lower bound."""
-
-    @property
-    def hypothetical(self) -> tuple[str, ...]:
-        """Features that the network needs and this hardware lacks; empty where it can run."""
+FORMAT_CONFIG = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+"""Of what lies in files: what a later version adds is passed over."""
 
 
 @dataclass(frozen=True)
@@ -81,14 +45,14 @@ class Evaluation:
     labels: int64 [N], the right classes.
     index: int64 [N], where the samples stand in their dataset.
     class_names: in the order of the output neurons; empty when they have none.
-    estimates: hardware name → Estimate, or why the network cannot run there.
+    estimates: hardware name → what it would cost there, or why the network cannot run there.
     """
 
     trace: RunTrace
     labels: IntArray
     index: IntArray
     class_names: tuple[str, ...] = ()
-    estimates: Mapping[str, Estimate | Refusal] = field(default_factory=dict)
+    estimates: Mapping[str, CostEstimate | Refusal] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _, samples, classes = self.trace.scores.shape
@@ -154,6 +118,68 @@ def _float_column(values: npt.ArrayLike) -> pa.Array:
     return pa.array(array, pa.float64(), mask=~np.isfinite(array))
 
 
+class OptimalCutoffSummary(BaseModel):
+    """Where the oracle that knows the labels would exit: the mean timestep, and samples that are never right."""
+
+    model_config = FORMAT_CONFIG
+
+    mean_timesteps: float | None
+    never_right: int
+
+
+class RunSummary(BaseModel):
+    """What `summary.json` of a run holds; its keys are published.
+
+    Attributes
+    ----------
+    format: FORMAT. network: its name. backend: its name. horizon: T. depth: P. samples: N.
+    accuracy_full: share of right predictions at T, null unless the full horizon ran. accuracy_cutoff: at the exit, null
+        without a cutoff.
+    mean_timesteps, mean_hardware_steps: per sample. timesteps_histogram: exits at "1" to "T". reasons: samples per
+        ExitReason.
+    savings: what deploy/cost/savings.py gives, null without a full run. hardware: by name, what is to be said of its
+        estimate, or the refusal. neurobench: NeuroBench's metrics under their own keys.
+    seed, hashes, config: what makes the run repeatable. versions: of what ran it, null where not installed.
+    """
+
+    model_config = FORMAT_CONFIG
+
+    format: str
+    network: str
+    backend: str
+    horizon: int
+    depth: int
+    samples: int
+    class_names: tuple[str, ...]
+    accuracy_full: float | None
+    accuracy_cutoff: float | None
+    mean_timesteps: float
+    timesteps_histogram: dict[str, int]
+    mean_hardware_steps: float
+    reasons: dict[str, int]
+    optimal_cutoff: OptimalCutoffSummary | None
+    savings: dict[str, Any] | None
+    hardware: dict[str, dict[str, Any]]
+    neurobench: dict[str, Any] | None
+    seed: int | None
+    versions: dict[str, str | None]
+    hashes: dict[str, str]
+    config: dict[str, Any]
+
+    def data(self) -> dict[str, Any]:
+        """The summary as JSON data, in the order of its keys."""
+        return self.model_dump(mode="json")
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What makes a run repeatable: the seed of its encoding, hashes of network and data, and what was asked for."""
+
+    seed: int | None = None
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
 def summarise(
     evaluation: Evaluation,
     *,
@@ -162,11 +188,8 @@ def summarise(
     savings: object | None = None,
     details: Mapping[str, Mapping[str, Any]] | None = None,
     neurobench: Mapping[str, Any] | None = None,
-    seed: int | None = None,
-    hashes: Mapping[str, str] | None = None,
-    config: Mapping[str, Any] | None = None,
-    name: str | None = None,
-) -> dict[str, Any]:
+    provenance: Provenance | None = None,
+) -> RunSummary:
     """The run in one JSON object.
 
     Parameters
@@ -177,16 +200,14 @@ def summarise(
         each {"steps": number} and per hardware {"latency" | "energy": number, or value with low and high, or None}.
     details: hardware name → all that is to be said of its estimate; without it the means and their bands.
     neurobench: NeuroBench's metrics under their own keys.
-    seed, hashes, config: what made the run repeatable, passed through.
-    name: the network's name in tables; by default the one it carries.
 
     Raises InputError if `full` is another run, or was cut.
     """
-    trace = evaluation.trace
+    trace, made = evaluation.trace, provenance or Provenance()
     counts = np.bincount(trace.timesteps, minlength=trace.horizon + 1)[1:]
     summary = {
         "format": FORMAT,
-        "network": trace.network.name if name is None else name,
+        "network": trace.network.name,
         "backend": trace.backend,
         "horizon": trace.horizon,
         "depth": trace.depth,
@@ -202,15 +223,14 @@ def summarise(
         "savings": savings,
         "hardware": details or {name: _hardware_summary(evaluation, name) for name in evaluation.estimates},
         "neurobench": neurobench,
-        "seed": seed,
+        "seed": made.seed,
         "versions": installed_versions(),
-        "hashes": hashes or {},
-        "config": config or {},
+        "hashes": made.hashes,
+        "config": made.config,
     }
     if full is not None or not halted:
         summary |= _full_summary(evaluation, full or trace)
-    result: dict[str, Any] = jsonable(summary)
-    return result
+    return RunSummary.model_validate(jsonable(summary))
 
 
 def _full_summary(evaluation: Evaluation, full: RunTrace) -> dict[str, Any]:

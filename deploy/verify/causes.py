@@ -1,4 +1,6 @@
-"""Why an engine and the golden twin part: what the integers themselves say about the first difference."""
+"""Why an engine and the golden twin differ: what the integers themselves say about the first difference."""
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,36 +13,46 @@ EXPORT = "the file was changed after its export, or belongs to another checkpoin
 ENCODING = "the input's scale, zero, encoding or seed is not the one of the export: export again"
 
 
+@dataclass(frozen=True)
+class Deviation:
+    """The first value of one sample in which an engine differs from the golden twin.
+
+    Attributes
+    ----------
+    depth: of its layer, 1 for the first. timestep: from 1. neuron: index in the layer's output.
+    found: the engine's value there. engine: its name.
+    """
+
+    depth: int
+    timestep: int
+    neuron: tuple[int, ...]
+    found: int
+    engine: str = "the engine"
+
+
 def likely_cause(
-    network: IntegerNetwork,
-    depth: int,
-    frames: Integers,
-    timestep: int,
-    neuron: tuple[int, ...],
-    found: int,
-    around: Integers | None = None,
-    engine: str = "the engine",
+    network: IntegerNetwork, deviation: Deviation, frames: Integers, skipped: Integers | None = None
 ) -> str:
     """A hint in words.
 
     Parameters
     ----------
-    depth: of the layer that parts, 1 for the first. frames: what it receives from the twin in one sample, [T, *shape].
-    timestep: of the first difference, from 1. neuron: index in the layer's output. found: the engine's value there.
-    around: what its skip takes, as `frames`. engine: whose value `found` is.
+    frames: what the layer receives from the twin in that sample, [T, *shape].
+    skipped: what its skip takes, as `frames`.
 
     Who deviates is decided by the definition in plain integers (backends/kernels/reference.py), which is neither.
     """
+    depth, timestep, neuron, found = deviation.depth, deviation.timestep, deviation.neuron, deviation.found
     layer = network.layers[depth - 1]
     frames = frames[:timestep, None]
-    around = None if around is None else around[:timestep, None]
+    skipped = None if skipped is None else skipped[:timestep, None]
     state = NeuronState.at_rest(layer, 1)
-    plain = propagate_layer(layer, frames, state, around)[-1, 0][neuron]
+    plain = propagate_layer(layer, frames, state, skipped)[-1, 0][neuron]
     if plain != found:
-        if _with_lead_in(layer, depth, frames, around)[neuron] == found:
+        if _with_lead_in(layer, depth, frames, skipped)[neuron] == found:
             steps = depth - 1
             return f"lead-in: the layer integrated its bias for the {steps} steps before its first input reached it"
-        return f"{engine} errs: plain integer arithmetic gives {plain} for this file; please report it"
+        return f"{deviation.engine} errs: plain integer arithmetic gives {plain} for this file; please report it"
     if state.peak_u > STATE_LIMIT:
         return f"overflow: |u| reaches {state.peak_u:,} in this layer, beyond 2^23, and wraps; use fewer bits"
     if state.peak_v >= STATE_LIMIT:
@@ -48,9 +60,9 @@ def likely_cause(
     return "the file's integers give this: the twin's neurons, reset or order of inputs are other ones; export again"
 
 
-def _with_lead_in(layer: IntegerLayer, depth: int, frames: Integers, around: Integers | None) -> Integers:
+def _with_lead_in(layer: IntegerLayer, depth: int, frames: Integers, skipped: Integers | None) -> Integers:
     """The layer's last messages [*shape] if its neurons ran before the sample reached them, with silence as input."""
     state = NeuronState.at_rest(layer, 1)
     for _ in range(depth - 1):
         state.step(layer, np.zeros((1, *layer.output_shape), dtype=np.int64))
-    return np.asarray(propagate_layer(layer, frames, state, around)[-1, 0])
+    return np.asarray(propagate_layer(layer, frames, state, skipped)[-1, 0])

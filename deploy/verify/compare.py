@@ -1,15 +1,14 @@
-"""Golden twin = batched engine = Lava, integer by integer, or where they first part."""
+"""Golden twin = batched engine = the backend, integer by integer, or where they first differ."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.backends.base import Advance, RunSettings, backend_named, check_network
 from spikecut.deploy.bundle import Bundle
 from spikecut.deploy.run_trace import RunTrace
-from spikecut.deploy.verify.causes import ENCODING, EXPORT, likely_cause
+from spikecut.deploy.verify.causes import ENCODING, EXPORT, Deviation, likely_cause
 from spikecut.errors import BundleError, InputError
 from spikecut.export.encode import encode_samples
 from spikecut.export.golden import Golden
@@ -18,7 +17,9 @@ from spikecut.export.network.connectivity import skip_paths
 from spikecut.export.network.layers import IntegerNetwork
 from spikecut.fixed_point import ALIGNMENT_SHIFT, GAIN_UNITY
 
-Progress = Callable[[int], None]
+REFERENCE = "batched"
+"""The backend that is compared beside whichever is asked for."""
+SCORES = "output scores"
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class LayerCheck:
 
 @dataclass(frozen=True)
 class Difference:
-    """The first place, in the order of layers and then of steps, where an engine parts from the golden twin.
+    """The first place, in the order of layers and then of steps, where an engine differs from the golden twin.
 
     `cause` is a guess at why, in words.
     """
@@ -88,53 +89,69 @@ class Verification:
 
 
 def verify(
-    bundle: Bundle,
-    samples: int | None = None,
-    lava: bool = True,
-    progress: Progress | None = None,
+    bundle: Bundle, samples: int | None = None, backend: str = "lava", progress: Advance | None = None
 ) -> Verification:
-    """Compare the golden twin with the batched engine, and with Lava, on the golden samples.
+    """Compare the golden twin with the batched engine, and with one more backend, on the golden samples.
 
     Parameters
     ----------
     samples: how many golden samples; None takes all.
-    lava: whether Lava runs too, with its stock models.
+    backend: by its name, "batched" for the batched engine alone; Lava runs with its stock models.
+    progress: told of the samples that this backend has finished.
 
     Raises
     ------
-    InputError: fewer than one sample. BundleError, BackendError: see there.
+    InputError: fewer than one sample, or an unknown backend. CapabilityError: the backend lacks something that the
+        network needs. BundleError, BackendError: see there.
     """
+    network = bundle.network
+    engines = [backend_named(name) for name in dict.fromkeys((REFERENCE, backend))]
+    for engine in engines:
+        check_network(engine, network)
     golden = bundle.golden()
     available = len(golden.labels)
     count = available if samples is None else min(samples, available)
     if count < 1:
         raise InputError(f"samples {samples}: at least 1 is needed")
-    network = bundle.network
-    engines: dict[str, RunTrace | None] = {"batched": None}
     inputs = golden.inputs[:, :count].astype(np.int32)
-    if lava:
-        engines["lava"] = None
-    checks: list[LayerCheck] = []
-    differences: list[Difference] = []
-    encoded = encode_samples(golden.images[:count], network.input, network.horizon)
-    _compare("encode", "input", inputs, encoded, checks, differences)
-    _compare_parameters(network, golden, checks, differences)
+    compared = _Comparison()
+    compared.add("encode", "input", inputs, encode_samples(golden.images[:count], network.input, network.horizon))
+    _compare_parameters(network, golden, compared)
     for engine in engines:
-        trace = _run(engine, bundle, inputs, progress)
-        _compare_engine(engine, network, golden, count, trace, checks, differences)
+        told = progress if engine.name == backend else None
+        trace = engine.verify(network, inputs, RunSettings(net_file=bundle.net_file, progress=told))
+        _compare_engine(engine.name, golden, trace, compared)
     return Verification(
         samples=count,
-        engines=tuple(engines),
-        checks=tuple(checks),
-        difference=_explained(differences[0], network, golden) if differences else None,
+        engines=tuple(engine.name for engine in engines),
+        checks=tuple(compared.checks),
+        difference=_explained(compared.differences[0], network, golden) if compared.differences else None,
         same_predictions=int((_class(golden.float_scores) == _class(golden.twin_scores))[:count].sum()),
         largest_score_error=_score_error(golden, network, count),
     )
 
 
-def _compare_parameters(
-    network: IntegerNetwork, golden: Golden, checks: list[LayerCheck], differences: list[Difference]
-) -> None:
+@dataclass
+class _Comparison:
+    """What has been compared, and the first difference of each comparison."""
+
+    checks: list[LayerCheck] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
+
+    def add(self, engine: str, layer: str, expected: Integers, found: Integers) -> None:
+        """Add a row; the first difference is the earliest step, then the first sample and neuron."""
+        wrong = expected != found
+        spikes = 0 if engine in ("encode", "export") or layer == SCORES else int(np.count_nonzero(expected))
+        self.checks.append(LayerCheck(engine, layer, int(wrong.size), spikes, int(wrong.sum())))
+        if wrong.any():
+            where = tuple(int(i) for i in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
+            step, sample, neuron = where[0] + 1, (*where, 0)[1], where[2:]
+            self.differences.append(
+                Difference(engine, layer, step, sample, neuron, int(expected[where]), int(found[where]))
+            )
+
+
+def _compare_parameters(network: IntegerNetwork, golden: Golden, compared: _Comparison) -> None:
     """The network's own weights, biases and gains against those that the twin rounded to."""
     for layer in network.layers:
         parameters = [
@@ -150,7 +167,16 @@ def _compare_parameters(
             want = expected.get(layer.name)
             if want is None or want.shape != found.shape:
                 raise BundleError(f"the golden witness holds no {what} that fit layer {layer.name}; export again")
-            _compare("export", f"{layer.name} {what}", want, found, checks, differences)
+            compared.add("export", f"{layer.name} {what}", want, found)
+
+
+def _compare_engine(engine: str, golden: Golden, trace: RunTrace, compared: _Comparison) -> None:
+    """Every layer's spikes where the backend records them, and the scores."""
+    spikes = trace.spikes
+    for layer in trace.network.layers:
+        if layer.neuron.reset != "none" and layer.name in spikes:
+            compared.add(engine, layer.name, golden.twin_spikes[layer.name][:, : trace.samples], spikes[layer.name])
+    compared.add(engine, SCORES, golden.twin_scores[:, : trace.samples], trace.scores)
 
 
 def _explained(difference: Difference, network: IntegerNetwork, golden: Golden) -> Difference:
@@ -169,55 +195,9 @@ def _explained(difference: Difference, network: IntegerNetwork, golden: Golden) 
     points = [golden.inputs, *(golden.twin_spikes[name] for name in names[: depth - 1])]
     frames = points[-1][:, sample].astype(np.int32)
     path = skip_paths(network).get(depth)
-    around = None if path is None else points[path.source][:, sample].astype(np.int32)
-    cause = likely_cause(network, depth, frames, difference.timestep, neuron, found, around, difference.engine)
-    return replace(difference, cause=cause)
-
-
-def _run(engine: str, bundle: Bundle, inputs: Integers, progress: Progress | None) -> RunTrace:
-    if engine == "batched":
-        return run_batched(bundle.network, inputs, record="all")
-    from spikecut.deploy.backends.lava.cpu import run_lava
-
-    # The proof is of Lava's own arithmetic.
-    return run_lava(bundle.network, inputs, record="all", net_file=bundle.net_file, progress=progress, models="stock")
-
-
-def _compare_engine(
-    engine: str,
-    network: IntegerNetwork,
-    golden: Golden,
-    count: int,
-    trace: RunTrace,
-    checks: list[LayerCheck],
-    differences: list[Difference],
-) -> None:
-    spikes = trace.spikes
-    for layer in network.layers:
-        if layer.neuron.reset != "none":
-            expected = golden.twin_spikes[layer.name][:, :count]
-            _compare(engine, layer.name, expected, spikes[layer.name], checks, differences)
-    scores = golden.twin_scores[:, :count]
-    _compare(engine, "output scores", scores, trace.scores, checks, differences)
-
-
-def _compare(
-    engine: str,
-    layer: str,
-    expected: Integers,
-    found: Integers,
-    checks: list[LayerCheck],
-    differences: list[Difference],
-) -> None:
-    """Add a row; the first difference is the earliest step, then the first sample and neuron."""
-    wrong = expected != found
-    spikes = 0 if engine in ("encode", "export") or layer == "output scores" else int(np.count_nonzero(expected))
-    checks.append(LayerCheck(engine, layer, int(wrong.size), spikes, int(wrong.sum())))
-    if wrong.any():
-        where = tuple(int(i) for i in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
-        differences.append(
-            Difference(engine, layer, where[0] + 1, (*where, 0)[1], where[2:], int(expected[where]), int(found[where]))
-        )
+    skipped = None if path is None else points[path.source][:, sample].astype(np.int32)
+    deviation = Deviation(depth, difference.timestep, neuron, found, difference.engine)
+    return replace(difference, cause=likely_cause(network, deviation, frames, skipped))
 
 
 def _class(scores: Floats | Integers) -> npt.NDArray[np.int64]:

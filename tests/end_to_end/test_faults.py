@@ -10,13 +10,14 @@ from full_disk import files_of_at_most
 from left_behind import children
 from networks import random_inputs, random_network
 
+from spikecut.deploy.backends.base import RunSettings
 from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.backends.lava.cpu import lava_parts, run_lava
 from spikecut.deploy.backends.lava.graph import LavaGraph
 from spikecut.deploy.backends.lava.simulation import channel_bytes
 from spikecut.deploy.bundle import open_bundle
 from spikecut.deploy.cutoff.fixed import FixedTimestep
-from spikecut.deploy.pipeline.run import RunOptions, run_bundle
+from spikecut.deploy.pipeline.run import RunOptions, RunTarget, RunTask, run_bundle
 from spikecut.deploy.pipeline.samples import first_samples
 from spikecut.deploy.run.journal import partial_folder
 from spikecut.deploy.run_trace import joined
@@ -64,7 +65,8 @@ def test_a_run_that_breaks_off_three_times_ends_with_the_same_rows(server, works
     whole = tmp_path / "whole"
     undisturbed = open_bundle(workshop / "lif")
     split = first_samples(digits.test, SAMPLES)
-    run_bundle(undisturbed, split, "digits", undisturbed.cutoff(), RunOptions("batched"), whole)
+    task = RunTask(undisturbed, split, "digits", undisturbed.cutoff(), RunOptions("batched"))
+    run_bundle(task, RunTarget(whole))
     one, other = (pq.read_table(folder / "samples.parquet").drop(["wall_time_s"]) for folder in (out, whole))
     assert one.num_rows == SAMPLES and one.equals(other)
 
@@ -76,7 +78,7 @@ def test_an_exception_in_a_process_model_is_named_and_finished_samples_come_firs
     Raising.left = 40
     parts = []
     with pytest.raises(BackendError, match="ZeroDivisionError: a defect in the policy"):
-        for part in lava_parts(network, inputs, Raising(3)):
+        for part in lava_parts(network, inputs, RunSettings(Raising(3))):
             parts.append(part)
     kept = joined(parts)
     whole = run_batched(network, inputs, FixedTimestep(3))
@@ -86,10 +88,10 @@ def test_an_exception_in_a_process_model_is_named_and_finished_samples_come_firs
 
 
 def test_a_disk_that_is_full_at_the_end_leaves_no_run(bundle, digits, tmp_path):
-    options = RunOptions("batched", hardware=())
-    run_bundle(bundle, first_samples(digits.test, 5), "digits", None, options)  # compiles and caches its kernels
+    task = RunTask(bundle, first_samples(digits.test, 5), "digits", None, RunOptions("batched", hardware=()))
+    run_bundle(task)  # compiles and caches its kernels
     with files_of_at_most(1024), pytest.raises(InputError, match="cannot write the run"):
-        run_bundle(bundle, first_samples(digits.test, 5), "digits", None, options, tmp_path / "run")
+        run_bundle(task, RunTarget(tmp_path / "run"))
     assert not list(tmp_path.iterdir())
 
 

@@ -17,7 +17,7 @@ from spikecut.deploy.backends.memory import raster_bytes
 from spikecut.deploy.bundle import open_bundle
 from spikecut.deploy.cost.summary import GatheredCosts, RunCosts
 from spikecut.deploy.cutoff.fixed import FixedTimestep
-from spikecut.deploy.pipeline.run import RunOptions, run_bundle, run_traces
+from spikecut.deploy.pipeline.run import RunOptions, RunTask, run_bundle, run_traces
 from spikecut.deploy.pipeline.samples import first_samples
 from spikecut.deploy.placement.hardware import Steps, load_hardware
 from spikecut.deploy.run import replay
@@ -43,7 +43,7 @@ def without_messages(trace):
 
 def test_a_run_keeps_no_messages(workshop, digits):
     bundle = open_bundle(workshop / "lif")
-    done = run_bundle(bundle, first_samples(digits.test, 12), "digits", bundle.cutoff(), BATCHED)
+    done = run_bundle(RunTask(bundle, first_samples(digits.test, 12), "digits", bundle.cutoff(), BATCHED))
     for trace in (done.trace, done.full):
         assert [layer.raster for layer in trace.events] == [None] * (trace.depth + 1)
         assert all(layer.spikes.sum() > 0 for layer in trace.events[:-1])
@@ -64,7 +64,8 @@ def test_the_journal_of_a_run_on_lava_keeps_no_messages(workshop, digits, tmp_pa
         overwrite=False,
     )
     journal.begin(asked, overwrite=False)
-    trace, _ = run_traces(bundle, inputs, bundle.cutoff(), RunOptions("lava"), journal)
+    task = RunTask(bundle, first_samples(digits.test, 2), "digits", bundle.cutoff(), RunOptions("lava"))
+    trace, _ = run_traces(task, inputs, journal)
     with h5py.File(journal.folder / "cut-00000000.h5") as file:
         assert [set(group) for group in file["events"].values()] == [{"spikes", "synops"}] * (trace.depth + 1)
     kept = joined(journal.read("cut"))
@@ -77,7 +78,7 @@ def test_the_memory_of_a_run_grows_by_less_than_its_messages(workshop, digits, m
     monkeypatch.setattr(memory, "PART_BYTES", 2**20)
 
     def run(samples):
-        run_bundle(bundle, first_samples(digits.test, samples), "digits", bundle.cutoff(), BATCHED)
+        run_bundle(RunTask(bundle, first_samples(digits.test, samples), "digits", bundle.cutoff(), BATCHED))
 
     def peak(samples):
         tracemalloc.start()

@@ -45,7 +45,7 @@ def serve():
     for name in (
         "matplotlib.pyplot",
         "sklearn.datasets",
-        "spikecut.deploy.cli.commands",
+        "spikecut.deploy.cli.run",
         "spikecut.deploy.pipeline.run",
     ):
         import_module(name)

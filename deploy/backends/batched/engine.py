@@ -19,7 +19,7 @@ from spikecut.deploy.backends.batched.slots import LayerPlan, LayerSlots, plan_n
 from spikecut.deploy.backends.events import layer_events, padded_scores
 from spikecut.deploy.backends.inputs import check_inputs
 from spikecut.deploy.backends.kernels.product import Precision, torch_order
-from spikecut.deploy.backends.kernels.slot_events import count_events, gather_frames, tell_scores
+from spikecut.deploy.backends.kernels.slot_events import add_scores, count_events, gather_frames
 from spikecut.deploy.backends.memory import check_run_memory
 from spikecut.deploy.cutoff.base import CutoffPolicy, ExitReason
 from spikecut.deploy.run_trace import RunTrace
@@ -218,8 +218,8 @@ class _Worker:
                 if self._over(depth):  # and so it is for all deeper layers
                     break
                 path = self.work.paths.get(depth)
-                around = None if path is None else points[path.source]
-                sent = layer.step(sent, around) if sums is None or depth > 1 else layer.fire(sums)
+                skipped = None if path is None else points[path.source]
+                sent = layer.step(sent, skipped) if sums is None or depth > 1 else layer.fire(sums)
                 points.append(sent)
                 self._record(depth, sent)
             else:
@@ -308,7 +308,7 @@ class _Worker:
         work = self.work
         messages = torch_order(messages, work.network.layers[-1].output_shape)
         membrane = work.network.readout == "membrane"
-        tell_scores(messages, membrane, self.sample, self.timestep, self.exit, self.totals, work.scores)
+        add_scores(messages, membrane, self.sample, self.timestep, self.exit, self.totals, work.scores)
 
     def _advance(self) -> None:
         """Ask the policy, and free the slots of finished samples."""

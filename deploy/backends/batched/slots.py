@@ -33,7 +33,7 @@ class LayerPlan:
     Parameters
     ----------
     layer: the layer. minimum, maximum: range of the messages it receives. horizon: T, for the proof of its ranges.
-    precision: of the sums. around: range of the messages of its skip, if it has one.
+    precision: of the sums. skip_range: of the messages of its skip, if it has one.
 
     Raises BackendError where that precision is not exact.
     """
@@ -45,7 +45,7 @@ class LayerPlan:
         maximum: int,
         horizon: int,
         precision: Precision,
-        around: tuple[int, int] = (0, 1),
+        skip_range: tuple[int, int] = (0, 1),
     ) -> None:
         self.layer = layer
         self.elements = size(layer.output_shape)
@@ -57,12 +57,12 @@ class LayerPlan:
         else:
             self.temporal = TemporalSums(layer, minimum, maximum)
             self.input_dtype, halved = self.temporal.dtype, False
-        ranges = worst_case(layer, horizon, minimum, maximum, around)
+        ranges = worst_case(layer, horizon, minimum, maximum, skip_range)
         self.joined: JoinedSums | None = None
         if layer.skip is not None:
             wraps = ranges.current >> ALIGNMENT_SHIFT >= STATE_LIMIT
             bound = sums_bound(layer, minimum, maximum)
-            self.joined = JoinedSums(layer, layer.skip, bound, halved, around, precision, wraps)
+            self.joined = JoinedSums(layer, layer.skip, bound, halved, skip_range, precision, wraps)
             halved = self.joined.halved
         self.neurons = NeuronKernel(layer, ranges, halved)
         self.output_dtype: npt.DTypeLike = np.int32
@@ -162,37 +162,37 @@ class LayerSlots:
         if self.plan.temporal is not None:
             self.ring = self.ring[slots]
 
-    def step(self, messages: Floats, around: npt.NDArray[np.generic] | None = None) -> npt.NDArray[np.generic]:
+    def step(self, messages: Floats, skipped: npt.NDArray[np.generic] | None = None) -> npt.NDArray[np.generic]:
         """One step from the messages received to those sent, valid until the next step.
 
         In blocks of slots: a block's sums stay in cache, and their memory is given and taken back without new pages.
-        around: what the layer's skip takes, [slots, elements], channels last.
+        skipped: what the layer's skip takes, [slots, elements], channels last.
         """
         rows = max(1, BLOCK_BYTES // (4 * self.plan.elements))
         if self.plan.temporal is not None or len(messages) <= rows:
-            return self.fire(self.sums(messages, around))
+            return self.fire(self.sums(messages, skipped))
         gain = self._gain()
         for first in range(0, len(messages), rows):
             block = slice(first, first + rows)
-            sums = self._joined(self.plan.product(messages[block]), None if around is None else around[block])
+            sums = self._joined(self.plan.product(messages[block]), None if skipped is None else skipped[block])
             own = gain if gain is NO_GAIN else gain[block]
             self.plan.neurons(sums, self.u[block], self.v[block], self.out[block], own)
         return self.out
 
-    def sums(self, messages: Floats, around: npt.NDArray[np.generic] | None = None) -> Floats:
+    def sums(self, messages: Floats, skipped: npt.NDArray[np.generic] | None = None) -> Floats:
         """Σ W s, and Σ W' s' of a skip, for all slots (or half of that, see Product.halved)."""
         temporal = self.plan.temporal
         if temporal is None:
-            return self._joined(self.plan.product(messages), around)
+            return self._joined(self.plan.product(messages), skipped)
         current = temporal(messages, self.out, self.ring, self.position)
         self.position = (self.position + 1) % self.ring.shape[1]
-        return self._joined(current, around)
+        return self._joined(current, skipped)
 
-    def _joined(self, sums: Floats, around: npt.NDArray[np.generic] | None) -> Floats:
-        if (self.plan.joined is None) != (around is None):
+    def _joined(self, sums: Floats, skipped: npt.NDArray[np.generic] | None) -> Floats:
+        if (self.plan.joined is None) != (skipped is None):
             name = self.plan.layer.name
             raise InputError(f"layer {name}: the messages of its skip's source are needed, and of nothing else")
-        return sums if self.plan.joined is None or around is None else self.plan.joined(sums, around)
+        return sums if self.plan.joined is None or skipped is None else self.plan.joined(sums, skipped)
 
     def fire(self, sums: Floats) -> npt.NDArray[np.generic]:
         """One step of the neurons; the messages they send, valid until the next step."""
@@ -237,8 +237,8 @@ def plan_layers(
     plans: list[LayerPlan] = []
     source = source or (minimum, maximum)
     for layer in layers:
-        around = (0, 1) if layer.skip is None else message_range(layer.skip, *source)
-        plans.append(LayerPlan(layer, minimum, maximum, horizon, precision, around))
+        skip_range = (0, 1) if layer.skip is None else message_range(layer.skip, *source)
+        plans.append(LayerPlan(layer, minimum, maximum, horizon, precision, skip_range))
         minimum, maximum = 0, 1
     for one, following in pairwise(plans):
         one.output_dtype = following.input_dtype

@@ -51,8 +51,8 @@ def run_network(network: IntegerNetwork, frames: Integers, settings: StreamSetti
         points = [messages]
         for depth, layer in enumerate(layers, start=1):
             layer.reset(begins)
-            around = points[paths[depth].source] if depth in paths else None
-            messages = layer.fire(layer.sums(messages, around))
+            skipped = points[paths[depth].source] if depth in paths else None
+            messages = layer.fire(layer.sums(messages, skipped))
             points.append(messages)
         output = torch_order(messages, network.layers[-1].output_shape).astype(np.int64)
         verdicts.append(judge.step(output - before if network.readout == "membrane" else output))

@@ -20,7 +20,7 @@ class JoinedSums:
     ----------
     layer: the layer, whose own sums are at hand. skip: its skip.
     own_bound: largest magnitude of its own sums. own_halved: whether they are given of W / 2.
-    around: range of the messages that the skip takes. precision: of the skip's sums.
+    skip_range: of the messages that the skip takes. precision: of the skip's sums.
     wraps: whether a sum may leave 24 bits.
 
     Attributes
@@ -37,20 +37,20 @@ class JoinedSums:
         skip: Skip,
         own_bound: int,
         own_halved: bool,
-        around: tuple[int, int],
+        skip_range: tuple[int, int],
         precision: Precision,
         wraps: bool,
     ) -> None:
         self.layer, self.skip, self.wraps = layer, skip, wraps
-        self.product = make_product(skip, *around, precision)
+        self.product = make_product(skip, *skip_range, precision)
         self.halved = own_halved and self.product.halved and not wraps
         self.factors = 1 + int(own_halved and not self.halved), 1 + int(self.product.halved and not self.halved)
-        bound = own_bound + largest_sum(skip, max(map(abs, around)))
+        bound = own_bound + largest_sum(skip, max(map(abs, skip_range)))
         self.dtype: type[np.floating[Any]] = np.float32 if bound < FLOAT32_EXACT else np.float64
 
-    def __call__(self, sums: Floats, around: npt.NDArray[np.generic]) -> Floats:
+    def __call__(self, sums: Floats, skipped: npt.NDArray[np.generic]) -> Floats:
         """The layer's own sums [B, outputs], messages of the skip's source [B, elements] → float [B, outputs]."""
-        other = self.product(around.astype(self.product.dtype, copy=False))
+        other = self.product(skipped.astype(self.product.dtype, copy=False))
         return self._whole(self.layer, sums, self.factors[0]) + self._whole(self.skip, other, self.factors[1])
 
     def _whole(self, synapse: Synapse, sums: Floats, factor: int) -> Floats:

@@ -47,21 +47,21 @@ def _walk(network: IntegerNetwork, inputs: Integers) -> Iterator[tuple[Integers,
 
 
 def propagate_layer(
-    layer: IntegerLayer, frames: Integers, state: "NeuronState", around: Integers | None = None
+    layer: IntegerLayer, frames: Integers, state: "NeuronState", skipped: Integers | None = None
 ) -> Integers:
     """Messages [T, N, *output_shape] of a layer whose neurons are in `state`, for frames [T, N, *input_shape].
 
-    around: what its skip takes, [T, N, *shape]. InputError if it is missing, or there is no skip for it.
+    skipped: what its skip takes, [T, N, *shape]. InputError if it is missing, or there is no skip for it.
     """
-    if (layer.skip is None) != (around is None):
+    if (layer.skip is None) != (skipped is None):
         raise InputError(f"layer {layer.name}: the messages of its skip's source are needed, and of nothing else")
     output = np.zeros((*frames.shape[:2], *layer.output_shape), dtype=np.int32)
     for t in range(len(frames)):
         current = _delayed(layer, frames, t) if layer.delay is not None else synapse(layer, frames[t])
         if layer.recurrent is not None and t:
             current = current + (output[t - 1] @ layer.recurrent.T)
-        if layer.skip is not None and around is not None:
-            current = current + synapse(layer.skip, around[t])
+        if layer.skip is not None and skipped is not None:
+            current = current + synapse(layer.skip, skipped[t])
         output[t] = state.step(layer, current)
     return output
 

@@ -1,4 +1,4 @@
-"""Messages in, scores out, slot by slot: frames gathered for the first layer, events counted, scores told.
+"""Messages in, scores out, slot by slot: frames gathered for the first layer, events counted, scores added.
 
 Compiled once and cached on disk; all release Python's lock, so that workers run side by side.
 """
@@ -44,7 +44,7 @@ def count_events(sent: Any, fan_out: Any, spikes: Any, synops: Any) -> None:
 
 
 @njit(nogil=True, cache=True)
-def tell_scores(
+def add_scores(
     messages: Any, membrane: Any, samples: Any, timesteps: Any, exits: Any, totals: Any, scores: Any
 ) -> None:
     """Add what each running slot's output sent to `totals` [slots, classes] and to `scores` [T, N, classes].

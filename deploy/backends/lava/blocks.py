@@ -20,11 +20,11 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spikecut.deploy.backends.base import LavaModels
+from spikecut.deploy.backends.base import MODELS, LavaModels
 from spikecut.deploy.backends.kernels.step import compile_for, exact_type
 from spikecut.deploy.backends.lava.axes import lava_kernels, lava_shape
 from spikecut.deploy.backends.lava.skips import SkipProcesses, connect_skips, largest_skipped
@@ -39,7 +39,6 @@ from spikecut.export.quantise.headroom import largest_sum
 if TYPE_CHECKING:
     from spikecut.deploy.backends.lava.processes.wave import WaveParameters
 
-MODELS = get_args(LavaModels)
 # Lava's Conv casts its float64 sums to int32 before it wraps them at 24 bits.
 STOCK_EXACT = 2**31
 
@@ -168,8 +167,8 @@ def _fused_chain(network: IntegerNetwork, waves: "Sequence[WaveParameters]", typ
     parameters = []
     for depth, each in enumerate(zip(network.layers, waves, types, strict=True), start=1):
         path = paths.get(depth)
-        around = None if path is None else SkipParameters(path, exact_type(path.skip, largest_skipped(network, path)))
-        parameters.append(LayerParameters(*each, around))
+        skip = None if path is None else SkipParameters(path, exact_type(path.skip, largest_skipped(network, path)))
+        parameters.append(LayerParameters(*each, skip))
         layer = network.layers[depth - 1]
         alone = path is None
         compile_for(layer.neuron, wraps=layer.kind == "conv" and alone, dtype=types[depth - 1] if alone else np.int32)

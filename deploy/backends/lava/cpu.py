@@ -1,13 +1,13 @@
 """Runs samples on Lava's CPU simulator through one compiled graph, each alone or in a stream."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.backends.base import LavaModels, Record
+from spikecut.deploy.backends.base import MODES, LavaModels, Record, RunSettings
 from spikecut.deploy.backends.events import layer_events, padded_scores
 from spikecut.deploy.backends.inputs import check_inputs
 from spikecut.deploy.backends.lava.graph import LavaGraph, Played
@@ -17,9 +17,7 @@ from spikecut.errors import BackendError, InputError
 from spikecut.export.network.arrays import Integers, size
 from spikecut.export.network.layers import IntegerNetwork
 
-Progress = Callable[[int], None]
 STREAM_CHUNK = 256
-MODES = ("isolated", "streaming")
 PART_SAMPLES = 64
 PART_SECONDS = 5.0
 
@@ -30,7 +28,6 @@ def run_lava(
     policy: CutoffPolicy | None = None,
     record: Record = "output",
     net_file: Path | None = None,
-    progress: Progress | None = None,
     mode: Mode = "isolated",
     models: LavaModels = "fast",
 ) -> RunTrace:
@@ -48,25 +45,16 @@ def run_lava(
     BackendError: Lava is missing or fails. DataError, InputError: inputs, policy, mode or models do not fit.
     UnsupportedError: no Process implements a feature of the network.
     """
-    return joined(list(lava_parts(network, inputs, policy, record, net_file, progress, mode, models)))
+    return joined(list(lava_parts(network, inputs, RunSettings(policy, record, mode, models, net_file))))
 
 
-def lava_parts(
-    network: IntegerNetwork,
-    inputs: Integers,
-    policy: CutoffPolicy | None = None,
-    record: Record = "output",
-    net_file: Path | None = None,
-    progress: Progress | None = None,
-    mode: Mode = "isolated",
-    models: LavaModels = "fast",
-    first: int = 0,
-) -> Iterator[RunTrace]:
-    """Like run_lava from sample `first` on, in parts of a few samples; before a failure come those that were finished.
+def lava_parts(network: IntegerNetwork, inputs: Integers, settings: RunSettings) -> Iterator[RunTrace]:
+    """Like run_lava from sample `settings.first` on, in parts of a few samples; before a failure those finished.
 
     A stream is cut into chunks of STREAM_CHUNK samples; `first` must be the first sample of one, or N.
     """
     check_inputs(network, inputs)
+    mode, record, first = settings.mode, settings.record, settings.first
     if mode not in MODES:
         raise InputError(f"mode {mode!r}: expected {' or '.join(MODES)}")
     samples = inputs.shape[1]
@@ -90,14 +78,15 @@ def lava_parts(
         wall.clear()
         return trace
 
-    with LavaGraph(network, policy, record != "output", net_file, capacity=chunk, models=models) as graph:
+    recorded, models = record != "output", settings.models
+    with LavaGraph(network, settings.policy, recorded, settings.net_file, capacity=chunk, models=models) as graph:
         try:
             for start in range(first, samples, chunk):
                 began = time.perf_counter_ns()
                 played.append(graph.play(inputs[:, start : start + chunk]))
                 wall.append(np.diff(played[-1].clock_ns, prepend=began) / 1e9)
-                if progress is not None:
-                    progress(len(wall[-1]))
+                if settings.progress is not None:
+                    settings.progress(len(wall[-1]))
                 if len(played) * chunk >= PART_SAMPLES or time.monotonic() - since > PART_SECONDS:
                     yield part()
         except (BackendError, KeyboardInterrupt):

@@ -6,14 +6,17 @@ adapters, which come with lava-loihi alone, to members of Intel's research commu
 """
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from spikecut.deploy.backends.base import MODELS, MODES, Backend, Capabilities, RunSettings, check_network
 from spikecut.deploy.backends.lava.blocks import require_lava
-from spikecut.errors import BackendError, CapabilityError
+from spikecut.deploy.run_trace import RunTrace
+from spikecut.errors import BackendError, Refusal
+from spikecut.export.network.arrays import Integers
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 
 HOST_PROCESSES = ("source", "monitor")
@@ -41,17 +44,23 @@ def plan(network: IntegerNetwork) -> HardwarePlan:
     Raises CapabilityError, naming the first layer and the reason, unless every layer is a CUBA layer that netx builds
     and Loihi 2's own neuron computes as torch does.
     """
-    for layer in network.layers:
-        reason = _reason_against(network, layer)
-        if reason:
-            raise CapabilityError(
-                f"layer {layer.name}: {reason}, for which there is no Loihi 2 model; run it with --backend lava"
-            )
+    check_network(Loihi2(), network)
     synapse = {"dense": "Dense", "conv": "Conv"}
     return HardwarePlan({layer.name: (synapse[layer.kind], "LIF") for layer in network.layers})
 
 
-def _reason_against(network: IntegerNetwork, layer: IntegerLayer) -> str:
+def refusals(network: IntegerNetwork) -> tuple[Refusal, ...]:
+    """What each layer needs for which there is no Loihi 2 model; the first reason of each."""
+    lacking = [(layer.name, _without_model(network, layer)) for layer in network.layers]
+    return tuple(
+        Refusal(f"layer {name}", f"{feature}, for which there is no Loihi 2 model", "run it with --backend lava")
+        for name, feature in lacking
+        if feature
+    )
+
+
+def _without_model(network: IntegerNetwork, layer: IntegerLayer) -> str:
+    """The feature of a layer that has no Loihi 2 model; empty where there is one."""
     neuron = layer.neuron
     if neuron.reset == "subtract":
         return "soft reset"
@@ -115,17 +124,27 @@ def run_config(layer_of: Mapping[int, str]) -> Any:
     return StrictLoihi2HwCfg()
 
 
-def refuse(network: IntegerNetwork) -> None:
-    """Say why a run on Loihi 2 cannot start: the network, the installation, or what is unwritten. Always raises.
+class Loihi2(Backend):
+    """Loihi 2 by lava-loihi: names what a network needs and the chip's models lack; never run."""
 
-    Raises
-    ------
-    CapabilityError: a layer has no Loihi 2 model. BackendError: lava-loihi is missing, or all that is left to do.
-    """
-    planned = plan(network)
-    require_lava_loihi()
-    layers = ", ".join(planned.neurocores)
-    raise BackendError(
-        f"backend loihi2: {layers} could go to neurocores, {' and '.join(planned.host)} to the host, but the spike "
-        "adapters between them are unwritten, for want of a chip; use --backend lava"
-    )
+    name: ClassVar[str] = "loihi2"
+    capabilities: ClassVar[Capabilities] = Capabilities(modes=MODES, models=MODELS)
+
+    def refusals(self, network: IntegerNetwork) -> tuple[Refusal, ...]:
+        """See `refusals` of this module."""
+        return refusals(network)
+
+    def run(self, network: IntegerNetwork, inputs: Integers, settings: RunSettings) -> Iterable[RunTrace]:
+        """Say why a run on Loihi 2 cannot start: the network, the installation, or what is unwritten. Always raises.
+
+        Raises
+        ------
+        CapabilityError: a layer has no Loihi 2 model. BackendError: lava-loihi is missing, or all that is left to do.
+        """
+        planned = plan(network)
+        require_lava_loihi()
+        layers = ", ".join(planned.neurocores)
+        raise BackendError(
+            f"backend loihi2: {layers} could go to neurocores, {' and '.join(planned.host)} to the host, but the spike "
+            "adapters between them are unwritten, for want of a chip; use --backend lava"
+        )

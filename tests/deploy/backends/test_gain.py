@@ -66,7 +66,9 @@ def test_verify_finds_a_changed_gain(tebn):
     gain = first.neuron.gain
     nearby = (*gain[:-1], gain[-1] - 1)
     changed = replace(first, neuron=replace(first.neuron, gain=nearby))
-    found = verify(replace(bundle, network=replace(bundle.network, layers=(changed, *rest))), samples=2, lava=False)
+    found = verify(
+        replace(bundle, network=replace(bundle.network, layers=(changed, *rest))), samples=2, backend="batched"
+    )
     assert str(found.difference).startswith(
         f"layer conv1 gains: the golden twin has {gain[-1]}, the bundle {nearby[-1]}"
     )

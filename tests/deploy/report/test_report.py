@@ -186,8 +186,8 @@ def summary(**change: Any) -> dict[str, Any]:
         "isolated": {"steps": 0.571, "loihi2": {"latency": {"value": 0.6, "low": 0.59, "high": 0.61}}},
         "streaming": {"steps": 1.0, "loihi2": {"latency": None}},
     }
-    made = summarise(Evaluation(CUT, LABELS, np.arange(SAMPLES)), full=FULL, savings=savings, name="qcfs")
-    return {**made, "hardware": {"loihi2": estimated()}, **change}
+    made = summarise(Evaluation(CUT, LABELS, np.arange(SAMPLES)), full=FULL, savings=savings)
+    return {**made.data(), "network": "qcfs", "hardware": {"loihi2": estimated()}, **change}
 
 
 def printed(summaries: list[dict[str, Any]], width: int = 100) -> str:

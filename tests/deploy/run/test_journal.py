@@ -1,4 +1,4 @@
-"""What is kept of a run that broke off: whole, proven, and never in the way of the next run."""
+"""What is kept of an interrupted run: whole, proven, and never in the way of the next run."""
 
 import shutil
 from functools import partial
@@ -13,7 +13,7 @@ from networks import random_inputs, random_network
 
 from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.cutoff.fixed import FixedTimestep
-from spikecut.deploy.pipeline.run import RunOptions, keeping, run_bundle
+from spikecut.deploy.pipeline.run import RunOptions, RunTarget, RunTask, keeping, run_bundle
 from spikecut.deploy.run.journal import Journal, RunRequest, partial_folder, read_request
 from spikecut.deploy.run_trace import joined
 from spikecut.errors import InputError, Interrupted
@@ -63,7 +63,7 @@ def test_a_resumed_run_that_breaks_off_at_once_loses_nothing(tmp_path):
 
 
 def test_a_journal_is_checked(bundle, tmp_path, digits):
-    with pytest.raises(InputError, match="no run that broke off"):
+    with pytest.raises(InputError, match="no interrupted run"):
         read_request(tmp_path / "run")
     folder = partial_folder(tmp_path / "run")
     folder.mkdir()
@@ -75,7 +75,7 @@ def test_a_journal_is_checked(bundle, tmp_path, digits):
         with pytest.raises(InputError, match="is damaged"):
             Journal.of(tmp_path / "run", bundle.network).read("cut")
     with pytest.raises(InputError, match="--resume"):
-        run_bundle(bundle, digits.test, "digits", None, RunOptions("lava"), tmp_path / "run")
+        run_bundle(RunTask(bundle, digits.test, "digits", None, RunOptions("lava")), RunTarget(tmp_path / "run"))
 
 
 def kept_samples(run):

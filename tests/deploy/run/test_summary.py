@@ -14,12 +14,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from matplotlib.figure import Figure
 
 from spikecut.deploy.cutoff import FixedTimestep, TopK, apply_policy
 from spikecut.deploy.run import summary as evaluate
 from spikecut.deploy.run.folder import write_run
-from spikecut.deploy.run.summary import Evaluation, jsonable, sample_table, summarise
+from spikecut.deploy.run.summary import Evaluation, Provenance, jsonable, sample_table, summarise
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import InputError, Refusal, SpikecutError
 from spikecut.export.network.input_spec import InputSpec
@@ -124,7 +123,7 @@ def test_an_evaluation_checks_itself(change: dict[str, Any]) -> None:
 
 
 def test_summary_without_a_full_run() -> None:
-    summary = summarise(evaluation())
+    summary = summarise(evaluation()).data()
     correct = [bool(value) for value in CUT.predictions == LABELS]
     assert summary["network"] == "tiny"
     assert (summary["horizon"], summary["depth"], summary["samples"]) == (HORIZON, 1, SAMPLES)
@@ -153,11 +152,12 @@ def test_summary_without_a_full_run() -> None:
 def test_summary_beside_a_full_run() -> None:
     full = run(None)
     savings = {"naive": {"steps": np.float64(0.5)}, "streaming": {"steps": np.nan}}
-    summary = summarise(evaluation(), full=full, savings=savings, seed=7, hashes={"network.net": "ab"}, name="other")
+    made = Provenance(7, {"network.net": "ab"})
+    summary = summarise(evaluation(), full=full, savings=savings, provenance=made).data()
     assert summary["accuracy_full"] == (full.predictions == LABELS).sum() / SAMPLES
     assert summary["optimal_cutoff"]["never_right"] == (full.predictions != LABELS).sum()
     assert summary["savings"] == {"naive": {"steps": 0.5}, "streaming": {"steps": None}}
-    assert (summary["seed"], summary["hashes"], summary["network"]) == (7, {"network.net": "ab"}, "other")
+    assert (summary["seed"], summary["hashes"], summary["network"]) == (7, {"network.net": "ab"}, "tiny")
 
 
 def test_a_cut_or_foreign_run_is_no_full_run() -> None:
@@ -218,7 +218,7 @@ def test_write_run_leaves_the_folder_and_nothing_else(tmp_path: Path) -> None:
         "deep/run/samples.parquet",
         "deep/run/summary.json",
     ]
-    assert json.loads((target / "summary.json").read_text()) == summarise(evaluation())
+    assert json.loads((target / "summary.json").read_text()) == summarise(evaluation()).data()
     assert pq.read_table(target / "samples.parquet").equals(sample_table(evaluation()))
 
 
@@ -236,9 +236,10 @@ def test_an_empty_folder_is_used_and_an_earlier_run_only_on_request(tmp_path: Pa
     with pytest.raises(InputError, match="earlier run"):
         write(target)
     assert contents(tmp_path / "run") == before
-    write_run(target, sample_table(evaluation()), {"network": "second"}, overwrite=True)
+    second = summarise(evaluation()).model_copy(update={"network": "second"})
+    write_run(target, sample_table(evaluation()), second, overwrite=True)
     assert sorted(contents(tmp_path)) == ["run/samples.parquet", "run/summary.json"]
-    assert json.loads((target / "summary.json").read_text()) == {"format": "spikecut run 1", "network": "second"}
+    assert json.loads((target / "summary.json").read_text())["network"] == "second"
     write(target, overwrite=True)
     assert contents(target) == before
 
@@ -330,5 +331,5 @@ def test_an_interruption_leaves_what_was_there(
 
 def test_figure_names_stay_in_their_folder(tmp_path: Path) -> None:
     with pytest.raises(SpikecutError, match="without folder"):
-        write_run(tmp_path / "run", sample_table(evaluation()), {}, {"../x": Figure()})
+        write_run(tmp_path / "run", sample_table(evaluation()), summarise(evaluation()), {"../x": b""})
     assert list(tmp_path.iterdir()) == []

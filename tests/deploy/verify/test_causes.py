@@ -1,4 +1,4 @@
-"""The hint at why an engine and the golden twin part."""
+"""The hint at why an engine and the golden twin differ."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import pytest
 from networks import random_inputs, random_network
 
 from spikecut.deploy.backends.kernels.reference import NeuronState, propagate, propagate_layer
-from spikecut.deploy.verify.causes import likely_cause
+from spikecut.deploy.verify.causes import Deviation, likely_cause
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 from spikecut.export.network.neurons import IntegerNeuron
@@ -25,20 +25,20 @@ def test_overflow():
     network = dense([254] * 5, bits=8, threshold=100)
     frames = np.full((6, 5), 255, dtype=np.int32)
     assert 254 * 255 * 5 * 64 > 2**23
-    assert likely_cause(network, 1, frames, 1, (0,), 1).startswith("overflow")
+    assert likely_cause(network, Deviation(1, 1, (0,), 1), frames).startswith("overflow")
 
 
 def test_clipping():
     network = dense([254], bits=8, threshold=2**17 - 1)
     frames = np.full((6, 1), 255, dtype=np.int32)
     assert 254 * 255 * 64 < 2**23 < 3 * 254 * 255 * 64
-    assert likely_cause(network, 1, frames, 3, (0,), 1).startswith("clipping")
+    assert likely_cause(network, Deviation(1, 3, (0,), 1), frames).startswith("clipping")
 
 
 def test_an_engine_that_errs_is_blamed_even_where_the_layer_overflows():
     network = dense([254] * 5, bits=8, threshold=100)
     frames = np.full((6, 5), 255, dtype=np.int32)
-    assert likely_cause(network, 1, frames, 1, (0,), 0, engine="batched").startswith("batched errs")
+    assert likely_cause(network, Deviation(1, 1, (0,), 0, "batched"), frames).startswith("batched errs")
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +56,14 @@ def test_lead_in(biased):
     early.step(layer, np.zeros((1, *layer.output_shape), dtype=np.int64))
     led = propagate_layer(layer, frames[:, None], early)[:, 0]
     t, *neuron = np.argwhere(led != messages[2][:, 0])[0]
-    assert likely_cause(network, 2, frames, t + 1, tuple(neuron), led[(t, *neuron)]).startswith("lead-in")
+    assert likely_cause(network, Deviation(2, t + 1, tuple(neuron), led[(t, *neuron)]), frames).startswith("lead-in")
 
 
 def test_the_file_itself_or_the_engine(biased):
     network, messages = biased
     frames, expected = messages[1][:, 0], messages[2][:, 0]
     value = int(expected[(2, 0, 0, 0)])
-    assert "file" in likely_cause(network, 2, frames, 3, (0, 0, 0), value)
+    assert "file" in likely_cause(network, Deviation(2, 3, (0, 0, 0), value), frames)
     layers = tuple(
         replace(layer, neuron=replace(layer.neuron, bias_mantissa=np.zeros_like(layer.neuron.bias_mantissa)))
         for layer in network.layers
@@ -71,5 +71,5 @@ def test_the_file_itself_or_the_engine(biased):
     unbiased = replace(network, layers=layers)
     value = int(propagate(unbiased, messages[0])[2][(2, 0, 0, 0, 0)])
     frames = propagate(unbiased, messages[0])[1][:, 0]
-    said = likely_cause(unbiased, 2, frames, 3, (0, 0, 0), 1 - value, engine="lava")
+    said = likely_cause(unbiased, Deviation(2, 3, (0, 0, 0), 1 - value, "lava"), frames)
     assert said.startswith(f"lava errs: plain integer arithmetic gives {value}")

@@ -58,7 +58,7 @@ def test_every_integer_is_equal(bundle):
 def test_wrong_weights_are_found_where_they_are(own_copy, method, depth, change, layer):
     path = own_copy(method)
     tamper(path, depth, change)
-    found = verify(open_bundle(path), lava=False)
+    found = verify(open_bundle(path), backend="batched")
     assert not found.passed
     assert found.difference.layer.startswith(layer)
     assert found.difference.expected != found.difference.found
@@ -94,14 +94,14 @@ def test_a_changed_weight_ends_in_one_line_and_1(own_copy):
 
 @pytest.mark.parametrize(("depth", "name"), [(1, "conv1"), (2, "conv2")])
 def test_an_engine_that_errs_is_found_with_both_values(bundle, monkeypatch, depth, name):
-    def wrong(network, inputs, record):
-        trace = run_batched(network, inputs, record=record)
+    def wrong(network, inputs, *settings):
+        trace = run_batched(network, inputs, *settings)
         raster = trace.events[depth].raster
         raster[3, 2 + depth, 7] ^= 1  # timestep 3 of sample 3
         return trace
 
-    monkeypatch.setattr("spikecut.deploy.verify.compare.run_batched", wrong)
-    found = verify(bundle, samples=8, lava=False)
+    monkeypatch.setattr("spikecut.deploy.backends.batched.engine.run_batched", wrong)
+    found = verify(bundle, samples=8, backend="batched")
     difference = found.difference
     assert (difference.engine, difference.layer, difference.timestep, difference.sample) == ("batched", name, 3, 3)
     assert {difference.expected, difference.found} == {0, 1}

@@ -3,8 +3,10 @@
 from dataclasses import replace
 
 import pytest
-from networks import random_network
+from networks import random_inputs, random_network
 
+import spikecut
+from spikecut.deploy.backends.base import backend_named
 from spikecut.deploy.backends.lava import loihi2
 from spikecut.deploy.backends.lava.blocks import own_block
 from spikecut.errors import BackendError, CapabilityError
@@ -47,7 +49,14 @@ def test_the_plan_lists_what_runs_on_the_host():
 
 def test_without_lava_loihi_the_run_is_refused():
     with pytest.raises(BackendError, match=r"lava-loihi.*--backend lava"):
-        loihi2.refuse(random_network(1, bias=False))
+        spikecut.run(random_network(1, bias=False), random_inputs(random_network(1, bias=False), 1), "loihi2")
+
+
+def test_a_refusal_is_a_value_that_names_each_layer():
+    network = random_network(1, soft=True, bias=False)
+    found = backend_named("loihi2").refusals(network)
+    assert {each.where for each in found} == {f"layer {layer.name}" for layer in network.layers}
+    assert str(found[0]) == ("layer conv1: soft reset, for which there is no Loihi 2 model; run it with --backend lava")
 
 
 def test_no_python_model_is_taken_unseen():

@@ -1,0 +1,27 @@
+"""Lava's CPU simulator as a backend."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import ClassVar
+
+from spikecut.deploy.backends.base import MODELS, MODES, Backend, Capabilities, RunSettings
+from spikecut.deploy.run_trace import RunTrace
+from spikecut.export.network.arrays import Integers
+from spikecut.export.network.layers import IntegerNetwork
+
+
+class Lava(Backend):
+    """Every layer as Processes, the cutoff as a monitor among them."""
+
+    name: ClassVar[str] = "lava"
+    capabilities: ClassVar[Capabilities] = Capabilities(modes=MODES, models=MODELS, resumable=True)
+
+    def run(self, network: IntegerNetwork, inputs: Integers, settings: RunSettings) -> Iterable[RunTrace]:
+        """Parts of a few samples; see cpu.lava_parts."""
+        from spikecut.deploy.backends.lava.cpu import lava_parts
+
+        return lava_parts(network, inputs, settings)
+
+    def verify(self, network: IntegerNetwork, inputs: Integers, settings: RunSettings) -> RunTrace:
+        """Every message, by Lava's own arithmetic: the proof is of that."""
+        return super().verify(network, inputs, replace(settings, models="stock"))

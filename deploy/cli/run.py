@@ -1,0 +1,136 @@
+"""The commands that run a bundle: verify it against its golden twin, run a data set on it."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+from rich.console import RenderableType
+from rich.table import Table
+
+from spikecut.deploy.cli.options import (
+    Bundle,
+    Data,
+    Hardware,
+    Hypothetical,
+    Json,
+    Overwrite,
+    RunBundle,
+    Samples,
+    verb,
+)
+from spikecut.deploy.cli.output import Result, progress_bar, report, say
+from spikecut.errors import InputError
+
+if TYPE_CHECKING:
+    from spikecut.deploy.backends.base import LavaModels
+    from spikecut.deploy.pipeline.run import Run
+    from spikecut.deploy.run_trace import Mode
+    from spikecut.deploy.verify.compare import Verification
+
+BACKENDS = "lava, batched, loihi2 (refused, with the reason), or that of another package"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyOptions:
+    """Arguments and options of `spikecut verify`."""
+
+    bundle: Bundle
+    data: Data = None
+    samples: Samples = None
+    backend: Annotated[str, typer.Option(help="lava (beside the batched engine), or batched (without Lava).")] = "lava"
+    as_json: Json = False
+
+
+@verb
+def verify(options: VerifyOptions) -> None:
+    """Compare the golden twin, the batched engine and Lava, integer by integer; exit 1 where they differ."""
+    from spikecut.deploy.pipeline.verify import verify_bundle
+
+    found = verify_bundle(options.bundle, options.samples, options.backend, progress_bar)
+    report(verification_shown(options.bundle, found), options.as_json)
+    if not found.passed:
+        raise typer.Exit(1)
+
+
+def verification_shown(path: Path, found: "Verification") -> Result:
+    """The comparison as a table and two lines."""
+    title = f"{path}: against the golden twin"
+    table = Table("engine", "layer", "values compared", "spikes", "mismatches", title=title)
+    for check in found.checks:
+        table.add_row(check.engine, check.layer, f"{check.compared:,}", f"{check.spikes:,}", str(check.mismatches))
+    outcome = "every integer is equal" if found.passed else f"they differ first at {found.difference}"
+    lines: list[RenderableType] = [
+        table,
+        f"{found.samples} samples: {outcome}",
+        f"float and integers: same prediction on {found.same_predictions} of {found.samples} samples, largest "
+        f"difference of a running score {found.largest_score_error:.3g}",
+    ]
+    return Result(lines, {**asdict(found), "passed": found.passed})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCommandOptions:
+    """Arguments and options of `spikecut run`."""
+
+    bundle: RunBundle = None
+    dataset: Annotated[str | None, typer.Option(help="digits, or a PATH.npz or PATH.h5 with x and y.")] = None
+    data: Data = None
+    out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None
+    backend: Annotated[str, typer.Option(help=f"{BACKENDS}.")] = "lava"
+    mode: Annotated[str, typer.Option(help="On Lava: isolated (each sample alone) or streaming.")] = "isolated"
+    lava_models: Annotated[str, typer.Option(help="On Lava: stock, fast or fused; the same integers.")] = "fast"
+    hardware: Hardware = None
+    cutoff: Annotated[bool, typer.Option("--cutoff/--no-cutoff", help="Halt early, or run all T timesteps.")] = True
+    also_full: Annotated[bool, typer.Option("--also-full", help="Run the full horizon too, and compare.")] = False
+    hypothetical: Hypothetical = False
+    samples: Samples = None
+    detail: Annotated[bool, typer.Option("--detail", help="Show time and energy by layer and kind of event.")] = False
+    resume: Annotated[Path | None, typer.Option(help="Resume the interrupted run of this folder.")] = None
+    overwrite: Overwrite = False
+    as_json: Json = False
+
+
+@verb
+def run(options: RunCommandOptions) -> None:
+    """Run the test split, halted by the cutoff; estimate latency and energy per sample."""
+    done = _run(options)
+    for note in done.notes:
+        say(note)
+    report(run_shown(done, options.detail), options.as_json)
+
+
+def _run(given: RunCommandOptions) -> "Run":
+    from spikecut.deploy.pipeline.run import RunOptions, RunTarget, resume_run, run_dataset
+
+    if given.resume is not None:
+        if given.bundle is not None or given.dataset is not None or given.out is not None:
+            raise InputError("--resume RUN goes on as the run began: give neither a bundle nor --dataset nor --out")
+        return resume_run(given.resume, progress_bar)
+    if given.bundle is None or given.dataset is None:
+        raise InputError("run needs a BUNDLE and --dataset, or --resume RUN")
+    options = RunOptions(
+        given.backend,
+        cast("Mode", given.mode),  # both are checked there
+        cast("LavaModels", given.lava_models),
+        None if given.hardware is None else tuple(given.hardware),
+        given.also_full,
+        given.hypothetical,
+    )
+    target = None if given.out is None else RunTarget(given.out, given.overwrite)
+    return run_dataset(given.bundle, given.dataset, options, given.cutoff, given.samples, target, progress_bar)
+
+
+def run_shown(done: "Run", detail: bool = False) -> Result:
+    """A run as tables: what came out, where it was placed, and what it would cost; detail: by layer and event."""
+    from spikecut.deploy.cli.cost import show_costs, show_placements
+    from spikecut.deploy.report.tables import demo_table
+
+    data = done.summary.data()
+    placed: Sequence[RenderableType] = show_placements(done.trace.network, done.hardware).parts
+    shown: list[RenderableType] = [demo_table([{**data, "hardware": {}}]), *placed]
+    shown += show_costs(done.costs, detail).parts
+    if done.folder is not None:
+        shown.append(f"written to {done.folder}")
+    return Result(shown, data)
