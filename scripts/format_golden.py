@@ -4,9 +4,9 @@ The files are made by the `spikecut` command of that time, never by this tree's 
 
     python scripts/format_golden.py /path/to/an/older/environment/bin/spikecut
 
-Two networks are trained on made-up samples: lif, whose bundle lava-dl's netx loads, and qcfs, which needs spikecut's own
-Processes. Both are exported and calibrated, qcfs with the guarantee. The lif bundle is run with and without its cutoff
-and swept. Figures are left out: nothing reads them, and they are larger than all the rest.
+Two networks are trained on made-up samples: lif, whose bundle lava-dl's netx loads, and qcfs, which needs
+spikecut's own Processes. Both are exported and calibrated, qcfs with the guarantee. The lif bundle is run and swept.
+Figures are left out: nothing reads them, and they are larger than all the rest.
 """
 
 import os

@@ -40,7 +40,7 @@ def name_in_package(path: Path) -> str:
 
 
 def package_files(repository: Path) -> set[str]:
-    """Names in the wheel of every file of the four folders, notes apart, but with the cards of pretrained checkpoints."""
+    """Names in the wheel of every file of the four folders, notes apart, but with the cards of checkpoints."""
     inside = (path for path in own_files(repository) if path.parts[0] in FOLDERS)
     return {name_in_package(path) for path in inside if path.suffix != ".md" or path.parent.name == "pretrained"}
 
