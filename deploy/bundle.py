@@ -17,6 +17,7 @@ from spikecut.export.netx.read import read_netx
 from spikecut.export.nir.write import read_integers
 from spikecut.files import reason, sha256, write_text
 from spikecut.folders import earlier_of
+from spikecut.text import brief
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,31 @@ class Bundle:
     path: Path
     manifest: Manifest
     network: IntegerNetwork
+
+    __repr__ = brief
+
+    def __str__(self) -> str:
+        """What it holds, how it loads, and whether its cutoff is calibrated."""
+        network, agreement = self.network, self.manifest.agreement
+        loader = "lava-dl's netx" if self.manifest.loader == "netx" else "spikecut's own Processes"
+        policy = self.policy
+        return (
+            f"bundle {self.path}: {network.name}, {len(network.layers)} layers, loaded by {loader}\n"
+            f"{network.input}; {network.classes} classes, horizon T = {network.horizon}, readout {network.readout}\n"
+            f"golden samples: {agreement.samples}, float and integers agree on {agreement.same_prediction}\n"
+            f"{policy if policy is not None else 'not calibrated'}"
+        )
+
+    @property
+    def policy(self) -> CutoffPolicy | None:
+        """The calibrated cutoff policy; None where the bundle is not calibrated.
+
+        Raises
+        ------
+        BundleError: cutoff.json is damaged, or was calibrated for another network or horizon.
+        """
+        path = self.path / CUTOFF
+        return self.cutoff() if path.exists() or path.is_symlink() else None
 
     @property
     def network_hash(self) -> str:

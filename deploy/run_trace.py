@@ -10,6 +10,7 @@ import numpy.typing as npt
 from spikecut.deploy.cutoff.base import ExitReason
 from spikecut.errors import InputError
 from spikecut.export.network.layers import IntegerNetwork
+from spikecut.text import brief, spread
 
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
@@ -39,6 +40,8 @@ class LayerEvents:
     spikes: IntArray
     synops: IntArray
     raster: npt.NDArray[np.int32] | None = None
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True)
@@ -73,12 +76,26 @@ class RunTrace:
     mode: Mode = "isolated"
     interval: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
+    __repr__ = brief
+
     def __post_init__(self) -> None:
         horizon, samples, _ = self.scores.shape
         if self.valid.shape != (horizon, samples):
             raise InputError(f"trace: valid of shape {self.valid.shape}, expected {(horizon, samples)}")
         if self.interval.shape != (samples,):
             object.__setattr__(self, "interval", self.hardware_steps)
+
+    def __str__(self) -> str:
+        """Three lines: what ran, how long, and what was recorded."""
+        cut = self.reason.count(ExitReason.CUTOFF)
+        rasters = any(layer.raster is not None for layer in self.events)
+        recorded = "scores" + (", event counts" if self.events else "") + (", all messages" if rasters else "")
+        return (
+            f"{self.samples} samples of {self.network.name} on {self.backend}, {self.mode}: {recorded}\n"
+            f"timesteps {spread(self.timesteps)} of T = {self.horizon}, "
+            f"hardware steps {spread(self.hardware_steps)} of {self.horizon + self.depth}\n"
+            f"{cut} ended by the cutoff, {self.samples - cut} at the horizon"
+        )
 
     @property
     def horizon(self) -> int:

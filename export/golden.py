@@ -15,6 +15,7 @@ from spikecut.export.hdf5 import MAXIMUM_BYTES, NUMBER, open_hdf5, packed, read_
 from spikecut.export.network.arrays import Floats, IntArray, Integers
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.names import check_name
+from spikecut.text import brief
 
 if TYPE_CHECKING:
     import torch
@@ -61,6 +62,8 @@ class Golden:
     twin_biases: dict[str, IntArray]
     twin_gains: dict[str, IntArray] = field(default_factory=dict)
     twin_skip_weights: dict[str, IntArray] = field(default_factory=dict)
+
+    __repr__ = brief
 
 
 def make_golden(

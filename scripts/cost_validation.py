@@ -17,7 +17,8 @@ import h5py
 import numpy as np
 
 from spikecut.deploy.backends.kernels.reference import NeuronState
-from spikecut.deploy.cost.estimate import Figure, estimate
+from spikecut.deploy.cost.band import Figure
+from spikecut.deploy.cost.estimate import estimate
 from spikecut.deploy.cutoff.base import ExitReason
 from spikecut.deploy.placement.hardware import load_hardware
 from spikecut.deploy.placement.place import place

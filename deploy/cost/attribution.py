@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.cost.estimate import NANO, PICO, as_chip, placed, static_energy_pj
+from spikecut.deploy.cost.band import NANO, PICO
+from spikecut.deploy.cost.estimate import as_chip, placed, static_energy_pj
 from spikecut.deploy.cost.pricing import EDGES, EVENTS, Pricer, barrier_ns, evidence, nulls
 from spikecut.deploy.cost.traffic import Counts, check_events
 from spikecut.deploy.placement.hardware import Edge, Hardware
@@ -18,6 +19,7 @@ from spikecut.deploy.placement.place import Placement
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import InputError
 from spikecut.export.network.arrays import IntArray
+from spikecut.text import brief
 
 FloatArray = npt.NDArray[np.float64]
 PHASES = ("lead-in", "used", "overrun")
@@ -89,6 +91,8 @@ class Attribution:
     unknown_energy: tuple[str, ...]
     evidence_time: tuple[str, ...]
     evidence_energy: tuple[str, ...]
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True)

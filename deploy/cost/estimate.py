@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from spikecut.deploy.cost.band import NANO, PICO, Band
 from spikecut.deploy.cost.operations import input_skip_operations, own_operations
 from spikecut.deploy.cost.pricing import EDGES, EVENTS, Gatherer, Pricer, evidence, nulls, words
 from spikecut.deploy.cost.traffic import Counts, check_events
@@ -30,43 +31,13 @@ from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import CapabilityError, HardwareConfigError, InputError
 from spikecut.export.network.arrays import IntArray
 from spikecut.export.network.connectivity import skip_paths
+from spikecut.text import brief
 
 FloatArray = npt.NDArray[np.float64]
-PICO = 1e12
-NANO = 1e9
 HOST = "host input and output"
 DELAY = "monitor delay"
 LINKS = "links between chips"
-PERCENTILES = (5, 25, 50, 75, 95, 99)
 LEFT_OUT = Quantity(value=None, low=None, high=None, source="left out on purpose", evidence=None)
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One number with the edges of its band; NaN where unknown."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Band:
-    """A figure per sample with the edges of its band, float64 [N]; NaN where unknown."""
-
-    value: FloatArray
-    low: FloatArray
-    high: FloatArray
-
-    @property
-    def mean(self) -> Figure:
-        """Mean over the samples, and the means of the edges."""
-        return Figure(*(float(edge.mean()) for edge in (self.value, self.low, self.high)))
-
-    def percentiles(self, chosen: tuple[int, ...] = PERCENTILES) -> dict[int, Figure]:
-        """Percentiles over the samples, 0 to 100, of the values and of each edge."""
-        found = [np.percentile(edge, chosen) for edge in (self.value, self.low, self.high)]
-        return {percent: Figure(*(float(edge[i]) for edge in found)) for i, percent in enumerate(chosen)}
 
 
 @dataclass(frozen=True)
@@ -110,6 +81,17 @@ class CostEstimate:
     hypothetical: tuple[str, ...]
     placement: Placement | None
     source: Hardware
+
+    __repr__ = brief
+
+    def __str__(self) -> str:
+        """Mean latency and energy per sample with their bands, and what they leave out."""
+        lacks = f"\nhypothetical: this hardware lacks {', '.join(self.hypothetical)}" if self.hypothetical else ""
+        return (
+            f"{self.hardware}, {self.steps.size} samples, estimated, mean per sample:\n"
+            f"latency {self.latency_s.in_words('s', self.unknown_time)}\n"
+            f"energy {self.energy_j.in_words('J', self.unknown_energy)}{lacks}"
+        )
 
     @property
     def unknown_energy(self) -> tuple[str, ...]:
@@ -217,8 +199,10 @@ class OperationCosts:
         if self.trace.network.input.bits > 0:
             used["multiply-accumulate energy"] = self.profile.multiply_accumulate.energy_pJ
         price = list(used.values())[-1]
-        energy = _band({edge: self.graded * price.at(edge) + self.binary * accumulate.at(edge) for edge in EDGES}, PICO)
-        unknown = _band({edge: np.full(self.trace.samples, np.nan) for edge in EDGES}, PICO)
+        energy = Band.of(
+            {edge: self.graded * price.at(edge) + self.binary * accumulate.at(edge) for edge in EDGES}, PICO
+        )
+        unknown = Band.of({edge: np.full(self.trace.samples, np.nan) for edge in EDGES}, PICO)
         return CostEstimate(
             hardware=self.profile.name,
             title=self.profile.title,
@@ -340,10 +324,10 @@ class _Prices:
         known = not np.isnan(static_pj["value"]).any()
         total_pj = {edge: dynamic_pj[edge] + (static_pj[edge] if known else 0) for edge in EDGES}
         return {
-            "latency": _band(time_ns, NANO),
-            "dynamic": _band(dynamic_pj, PICO),
-            "static": _band(static_pj, PICO),
-            "energy": _band(total_pj, PICO),
+            "latency": Band.of(time_ns, NANO),
+            "dynamic": Band.of(dynamic_pj, PICO),
+            "static": Band.of(static_pj, PICO),
+            "energy": Band.of(total_pj, PICO),
         }
 
 
@@ -352,10 +336,6 @@ def static_energy_pj(chip: Chip, placement: Placement, time_ns: Mapping[Edge, Fl
     if chip.static_mW_per_chip.value is None:
         return {edge: np.full_like(time_ns[edge], np.nan) for edge in EDGES}
     return {edge: placement.chips * chip.static_mW_per_chip.at(edge) * time_ns[edge] for edge in EDGES}
-
-
-def _band(edges: dict[Edge, FloatArray], divisor: float) -> Band:
-    return Band(edges["value"] / divisor, edges["low"] / divisor, edges["high"] / divisor)
 
 
 def _assumptions(trace: RunTrace, pricer: Pricer, uneven: tuple[str, ...]) -> tuple[str, ...]:

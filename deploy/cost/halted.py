@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from spikecut.deploy.cost.estimate import Band, CostEstimate, estimate
+from spikecut.deploy.cost.band import Band
+from spikecut.deploy.cost.estimate import CostEstimate, estimate
 from spikecut.deploy.cutoff.base import ExitReason
 from spikecut.deploy.placement.hardware import Chip, Hardware
 from spikecut.deploy.placement.place import Placement

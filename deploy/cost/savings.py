@@ -6,7 +6,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from spikecut.deploy.cost.estimate import NANO, PICO, Band, CostEstimate
+from spikecut.deploy.cost.band import NANO, PICO, Band
+from spikecut.deploy.cost.estimate import CostEstimate
 from spikecut.deploy.cost.halted import delays_of
 from spikecut.deploy.cost.pricing import EDGES
 from spikecut.deploy.cost.streaming import StreamEstimate, stream
@@ -14,6 +15,7 @@ from spikecut.deploy.placement.hardware import Chip
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import InputError
 from spikecut.export.network.arrays import IntArray
+from spikecut.text import brief
 
 SHOWN = 10
 """Samples that a note names; `dearer` holds all."""
@@ -61,6 +63,8 @@ class Savings:
     break_even: dict[str, dict[str, float | None]]
     unknown_terms: dict[str, tuple[str, ...]]
     notes: tuple[str, ...]
+
+    __repr__ = brief
 
 
 def savings(

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.cost.estimate import NANO, PICO, Figure, static_energy_pj
+from spikecut.deploy.cost.band import NANO, PICO, Figure
+from spikecut.deploy.cost.estimate import static_energy_pj
 from spikecut.deploy.cost.pricing import EDGES, EVENTS, Pricer
 from spikecut.deploy.cost.traffic import Counts
 from spikecut.deploy.placement.hardware import Chip, Edge

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from spikecut.deploy.cost.attribution import Attribution, CutoffAttribution, Shares, Walk, attribute_cutoff, attribution
-from spikecut.deploy.cost.estimate import Band, ChipCosts, CostEstimate, Figure, OperationCosts, costs_of
+from spikecut.deploy.cost.band import Band, Figure
+from spikecut.deploy.cost.estimate import ChipCosts, CostEstimate, OperationCosts, costs_of
 from spikecut.deploy.cost.halted import delays_of, halted, widened
 from spikecut.deploy.cost.pricing import EVENTS
 from spikecut.deploy.cost.savings import Savings, savings
@@ -16,6 +17,7 @@ from spikecut.deploy.placement.hardware import Hardware, hardware_names, load_ha
 from spikecut.deploy.placement.place import FloatArray, placement_summary
 from spikecut.deploy.run_trace import RunTrace, lengthened
 from spikecut.errors import CapabilityError, Refusal
+from spikecut.text import brief
 
 Costs = ChipCosts | OperationCosts
 
@@ -41,6 +43,8 @@ class RunCosts:
     attributions: Mapping[str, Attribution]
     cutoffs: Mapping[str, CutoffAttribution]
     saved: Savings | None
+
+    __repr__ = brief
 
     @classmethod
     def of(

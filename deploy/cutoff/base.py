@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.errors import InputError
+from spikecut.text import brief, listed
 
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
@@ -44,6 +45,11 @@ class CutoffPolicy(ABC):
         if taken is not None and (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):
             raise InputError(f"cutoff policy {cls.name!r} exists already in {taken.__module__}: choose another name")
         CutoffPolicy._registry[cls.name] = cls
+
+    def __str__(self) -> str:
+        """One line: the name, and what `to_dict` tells."""
+        told = {key: value for key, value in self.to_dict().items() if key != "policy"}
+        return f"cutoff policy {self.name}: " + "; ".join(f"{key} {_in_words(value)}" for key, value in told.items())
 
     @property
     @abstractmethod
@@ -96,6 +102,12 @@ class CutoffPolicy(ABC):
         Raises InputError where the policy has nothing to calibrate.
         """
         raise InputError(f"cutoff policy {cls.name!r} cannot be calibrated: it has no method `fit`")
+
+
+def _in_words(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return listed(["never" if each is None else each for each in value])
+    return str(value)
 
 
 def policy_names() -> list[str]:
@@ -174,6 +186,8 @@ class LabelledScores:
     totals: IntArray
     labels: IntArray
 
+    __repr__ = brief
+
     @classmethod
     def of(cls, scores: npt.ArrayLike, labels: npt.ArrayLike) -> "LabelledScores":
         """From scores, integers [T, N, classes], what each timestep adds; InputError if anything does not fit."""
@@ -236,6 +250,8 @@ class Exits:
     reason: tuple[ExitReason, ...]
     predictions: IntArray
     totals: IntArray
+
+    __repr__ = brief
 
 
 def apply_policy(policy: CutoffPolicy | None, scores: npt.ArrayLike) -> Exits:

@@ -13,6 +13,7 @@ import numpy as np
 from spikecut.deploy.cutoff.base import IntArray, LabelledScores, check_keys
 from spikecut.deploy.cutoff.softmax import UNIT, checked_scale, fit_scale, leads, weights
 from spikecut.deploy.cutoff.threshold import ThresholdPolicy, Thresholds, checked_thresholds, listed_thresholds
+from spikecut.text import brief
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Confidence(ThresholdPolicy):
     name: ClassVar[str] = "confidence"
     thresholds: Thresholds
     scale: float
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "thresholds", checked_thresholds(self.name, self.thresholds))

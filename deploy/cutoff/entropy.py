@@ -15,6 +15,7 @@ from spikecut.deploy.cutoff.base import IntArray, LabelledScores, State, check_k
 from spikecut.deploy.cutoff.softmax import UNIT, checked_scale, fit_scale, leads, weights
 from spikecut.deploy.cutoff.threshold import SharedThresholdPolicy, Thresholds, checked_thresholds, listed_thresholds
 from spikecut.errors import InputError
+from spikecut.text import brief
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Entropy(SharedThresholdPolicy):
     name: ClassVar[str] = "entropy"
     thresholds: Thresholds
     scale: float
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "thresholds", checked_thresholds(self.name, self.thresholds))

@@ -26,6 +26,7 @@ from spikecut.deploy.cutoff.base import (
 )
 from spikecut.deploy.cutoff.threshold import Thresholds, allowed_wrong, checked_thresholds, listed_thresholds
 from spikecut.errors import InputError
+from spikecut.text import brief
 
 CHECKPOINTS = 4
 """As in the authors' code: evenly spaced, the last one at T."""
@@ -48,6 +49,8 @@ class SpikeCP(CutoffPolicy):
     name: ClassVar[str] = "spikecp"
     thresholds: Thresholds
     set_size: int = 1
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "thresholds", checked_thresholds(self.name, self.thresholds, LOWEST))

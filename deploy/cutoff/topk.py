@@ -13,6 +13,7 @@ import numpy as np
 from spikecut.deploy.cutoff.base import BoolArray, IntArray, LabelledScores, State, check_keys
 from spikecut.deploy.cutoff.threshold import NEVER, ThresholdPolicy, Thresholds, checked_thresholds, listed_thresholds
 from spikecut.errors import InputError
+from spikecut.text import brief
 
 ONE_CLASS = "top-K cutoff: one output class has no second best; it needs at least 2 classes"
 
@@ -40,6 +41,8 @@ class TopK(ThresholdPolicy):
 
     name: ClassVar[str] = "topk"
     thresholds: Thresholds
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "thresholds", checked_thresholds(self.name, self.thresholds))

@@ -33,6 +33,7 @@ from spikecut.export.network.connectivity import gather_index, skip_paths
 from spikecut.export.network.geometry import Synapse
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 from spikecut.fixed_point import DELAY_MAXIMUM
+from spikecut.text import brief
 
 __all__ = [
     "LIMITED",
@@ -75,6 +76,8 @@ class LayerPlacement:
     groups: tuple[IntArray, ...]
     cores: tuple[Core, ...]
 
+    __repr__ = brief
+
     @property
     def core_of_neuron(self) -> IntArray:
         """Position in `cores` of each neuron's core, int64 [neurons]."""
@@ -107,6 +110,8 @@ class Placement:
     chips: int
     tiles: int
     unchecked: tuple[str, ...]
+
+    __repr__ = brief
 
     @property
     def cores(self) -> int:

@@ -6,7 +6,8 @@ import numpy as np
 from rich.table import Table
 
 from spikecut.deploy.cost.attribution import Attribution, CutoffAttribution
-from spikecut.deploy.cost.estimate import Band, CostEstimate, Figure
+from spikecut.deploy.cost.band import Band, Figure
+from spikecut.deploy.cost.estimate import CostEstimate
 from spikecut.deploy.cost.pricing import EVENTS, words
 from spikecut.deploy.cost.summary import known_of
 from spikecut.deploy.report.tables import UNKNOWN, band_text, quantity

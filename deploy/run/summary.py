@@ -22,6 +22,7 @@ from spikecut.deploy.cutoff.base import ExitReason
 from spikecut.deploy.cutoff.calibration.oct import checked_labels, optimal_cutoff_timestep
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import InputError, Refusal
+from spikecut.text import brief
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -53,6 +54,8 @@ class Evaluation:
     index: IntArray
     class_names: tuple[str, ...] = ()
     estimates: Mapping[str, CostEstimate | Refusal] = field(default_factory=dict)
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         _, samples, classes = self.trace.scores.shape

@@ -12,7 +12,8 @@ import numpy as np
 from spikecut.deploy.backends.base import Record
 from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.backends.memory import samples_at_once
-from spikecut.deploy.cost.estimate import Band, estimate
+from spikecut.deploy.cost.band import Band
+from spikecut.deploy.cost.estimate import estimate
 from spikecut.deploy.cost.halted import delays_of, halted
 from spikecut.deploy.cost.pricing import Pricer
 from spikecut.deploy.cost.streaming import Stream

@@ -16,6 +16,7 @@ from spikecut.deploy.cutoff.calibration.intervals import share_interval
 from spikecut.deploy.cutoff.calibration.oct import Distance, OptimalCutoff, optimal_cutoff
 from spikecut.deploy.cutoff.threshold import all_exit_timesteps
 from spikecut.errors import InputError, Refusal
+from spikecut.text import brief, percent
 
 FloatArray = npt.NDArray[np.float64]
 Edges = tuple[float, float, float]
@@ -48,6 +49,8 @@ class ExitCosts:
     evidence_time: tuple[str, ...] = ()
     evidence_energy: tuple[str, ...] = ()
     hypothetical: tuple[str, ...] = ()
+
+    __repr__ = brief
 
     def provenance(self) -> dict[str, list[str]]:
         """What the figures rest on and what they leave out."""
@@ -93,6 +96,15 @@ class SweepPoint:
     distance: Distance
     costs: dict[str, dict[str, Edges]]
 
+    __repr__ = brief
+
+    def __str__(self) -> str:
+        """One line."""
+        accuracy = percent(self.accuracy)
+        return (
+            f"{self.policy} at ε = {self.epsilon:g}: {accuracy} right in {self.mean_timesteps:.2f} timesteps on average"
+        )
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -122,6 +134,24 @@ class Sweep:
     refusals: dict[str, Refusal] = field(default_factory=dict)
     streamed: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     provenance: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+
+    __repr__ = brief
+
+    def __str__(self) -> str:
+        """What was swept, what bounds it, and the best policy."""
+        epsilons = len({point.epsilon for point in self.points})
+        best = [point for name in self.policies if (point := self.best(name)) is not None]
+        return (
+            f"{', '.join(self.policies)} at {epsilons} values of ε, fitted on {self.calibration_samples} samples, "
+            f"measured on {self.samples}\n"
+            f"full horizon T = {self.horizon}: {percent(self.accuracy_full)} right; {self.optimal}\n"
+            + (
+                f"fewest timesteps at ≤ {100 * ACCURACY_LOST:g} points lost: "
+                if best
+                else "no policy keeps the accuracy"
+            )
+            + (str(min(best, key=lambda point: point.mean_timesteps)) if best else "")
+        )
 
     @property
     def accuracy_full(self) -> float:

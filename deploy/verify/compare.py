@@ -16,6 +16,7 @@ from spikecut.export.network.arrays import Floats, Integers
 from spikecut.export.network.connectivity import skip_paths
 from spikecut.export.network.layers import IntegerNetwork
 from spikecut.fixed_point import ALIGNMENT_SHIFT, GAIN_UNITY
+from spikecut.text import brief
 
 REFERENCE = "batched"
 """The backend that is compared beside whichever is asked for."""
@@ -81,6 +82,18 @@ class Verification:
     difference: Difference | None
     same_predictions: int
     largest_score_error: float
+
+    __repr__ = brief
+
+    def __str__(self) -> str:
+        """Two lines: whether every integer is equal, and how far float and integers agree."""
+        compared = sum(check.compared for check in self.checks)
+        verdict = f"all {compared:,} integers are equal" if self.passed else str(self.difference)
+        return (
+            f"{' and '.join(self.engines)} against the golden twin on {self.samples} samples: {verdict}\n"
+            f"float and integers: same prediction on {self.same_predictions} of {self.samples} samples, largest "
+            f"difference of a running score {self.largest_score_error:.3g}"
+        )
 
     @property
     def passed(self) -> bool:

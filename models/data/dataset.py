@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.errors import DataError
+from spikecut.text import brief
 
 FloatArray = npt.NDArray[np.float32]
 SampleArray = npt.NDArray[Any]
@@ -31,6 +32,8 @@ class Split:
     x: SampleArray
     y: IntArray
     index: IntArray
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         if not (len(self.x) == len(self.y) == len(self.index)) or self.y.ndim != 1 or self.index.ndim != 1:
@@ -81,6 +84,8 @@ class Dataset:
     labels: tuple[str, ...]
     note: str = ""
     split: str = ""
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         for part in (self.calibration, self.test):

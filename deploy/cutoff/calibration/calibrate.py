@@ -16,6 +16,7 @@ from spikecut.deploy.cutoff.calibration.intervals import LEVEL, clopper_pearson,
 from spikecut.deploy.cutoff.calibration.oct import Distance, optimal_cutoff
 from spikecut.deploy.cutoff.threshold import allowed_wrong
 from spikecut.errors import InputError
+from spikecut.text import brief, percent
 
 Interval = tuple[float, float]
 
@@ -40,6 +41,8 @@ class CalibrationStep:
     right: int
     precision_interval: Interval
     exits: int
+
+    __repr__ = brief
 
     @property
     def precision(self) -> float | None:
@@ -79,6 +82,18 @@ class Calibration:
     mean_timesteps: float
     distance: Distance
     guarantee: Guarantee | None = None
+
+    __repr__ = brief
+
+    def __str__(self) -> str:
+        """The policy, how it does on the calibration samples, and what is guaranteed for new ones."""
+        promise = "no guarantee for new samples" if self.guarantee is None else str(self.guarantee)
+        return (
+            f"{self.policy}\n"
+            f"calibrated at ε = {self.epsilon:g} on {self.samples} samples: {percent(self.accuracy_cutoff)} right in "
+            f"{self.mean_timesteps:.2f} timesteps on average, {percent(self.accuracy_full)} at T = {len(self.steps)}\n"
+            f"{percent(self.lost)} are right at T and wrong at the exit; {promise}"
+        )
 
     def interval(self, share: float) -> Interval:
         """Clopper-Pearson interval of a share of the samples."""

@@ -57,6 +57,13 @@ class Guarantee:
     p_value: float
     note: str
 
+    def __str__(self) -> str:
+        """One line."""
+        return (
+            f"with probability ≥ {1 - self.delta:g} at most {100 * self.epsilon:g} % of new samples are right at T and "
+            "wrong at the exit"
+        )
+
 
 SMALLEST_EPSILON = 1e-6
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.deploy.cutoff.base import BoolArray, IntArray, LabelledScores, checked_labels
+from spikecut.text import brief, spread
 
 __all__ = ["Distance", "OptimalCutoff", "checked_labels", "optimal_cutoff", "optimal_cutoff_timestep"]
 
@@ -43,6 +44,15 @@ class OptimalCutoff:
 
     timesteps: IntArray
     never_right: BoolArray
+
+    __repr__ = brief
+
+    def __str__(self) -> str:
+        """One line."""
+        return (
+            f"optimal cutoff of {self.timesteps.size} samples: timesteps {spread(self.timesteps)}; "
+            f"{int(self.never_right.sum())} never right"
+        )
 
     @property
     def mean_timesteps(self) -> float:

@@ -15,7 +15,8 @@ from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.cli.cost import describe_hardware, inspect_cost, show_costs, show_placements
 from spikecut.deploy.cli.output import stdout
 from spikecut.deploy.cost.attribution import PHASES, attribute, attribute_cutoff
-from spikecut.deploy.cost.estimate import Band, estimate
+from spikecut.deploy.cost.band import Band
+from spikecut.deploy.cost.estimate import estimate
 from spikecut.deploy.cost.pricing import EDGES, EVENTS
 from spikecut.deploy.cost.savings import savings
 from spikecut.deploy.cost.streaming import stream

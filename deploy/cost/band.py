@@ -1,0 +1,67 @@
+"""A figure per sample with the edges of its band."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from spikecut.deploy.placement.hardware import Edge
+from spikecut.text import brief
+
+FloatArray = npt.NDArray[np.float64]
+PICO = 1e12
+NANO = 1e9
+PERCENTILES = (5, 25, 50, 75, 95, 99)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number with the edges of its band; NaN where unknown."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """One line."""
+        return f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g})"
+
+
+@dataclass(frozen=True)
+class Band:
+    """A figure per sample with the edges of its band, float64 [N]; NaN where unknown."""
+
+    value: FloatArray
+    low: FloatArray
+    high: FloatArray
+
+    __repr__ = brief
+
+    def __str__(self) -> str:
+        """One line: the mean and its band."""
+        return f"{self.mean} on average of {self.value.size} samples"
+
+    @classmethod
+    def of(cls, edges: Mapping[Edge, FloatArray], divisor: float) -> "Band":
+        """From values and edges in a smaller unit, of which `divisor` make one."""
+        return cls(edges["value"] / divisor, edges["low"] / divisor, edges["high"] / divisor)
+
+    @property
+    def mean(self) -> Figure:
+        """Mean over the samples, and the means of the edges."""
+        return Figure(*(float(edge.mean()) for edge in (self.value, self.low, self.high)))
+
+    def percentiles(self, chosen: tuple[int, ...] = PERCENTILES) -> dict[int, Figure]:
+        """Percentiles over the samples, 0 to 100, of the values and of each edge."""
+        found = [np.percentile(edge, chosen) for edge in (self.value, self.low, self.high)]
+        return {percent: Figure(*(float(edge[i]) for edge in found)) for i, percent in enumerate(chosen)}
+
+    def in_words(self, unit: str, unknown: tuple[str, ...] = ()) -> str:
+        """The mean in millionths of a unit; with unknown terms, which it leaves out, a lower bound."""
+        mean = self.mean
+        if np.isnan(mean.value):
+            return "unknown"
+        edges = "no band" if np.isnan(mean.low) else f"{1e6 * mean.low:.3g} to {1e6 * mean.high:.3g}"
+        figure = f"{1e6 * mean.value:.3g} µ{unit} ({edges})"
+        return f"at least {figure}; not included: {', '.join(unknown)}" if unknown else figure
