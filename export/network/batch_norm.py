@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from spikecut.export.network.arrays import Array, frozen_float
+from spikecut.text import brief
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,8 @@ class BatchNorm:
     mean: Array
     variance: Array
     epsilon: float
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         for name in ("gamma", "beta", "mean", "variance"):

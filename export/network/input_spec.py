@@ -10,6 +10,7 @@ from spikecut.errors import ExportError, InputError
 from spikecut.export.network.arrays import Shape, size, whole
 from spikecut.export.network.geometry import MAXIMUM_ELEMENTS
 from spikecut.export.network.names import check_name
+from spikecut.text import brief, sides
 
 Encoding = Literal["direct", "bernoulli", "latency", "events"]
 MAXIMUM_BITS = 24
@@ -42,6 +43,8 @@ class InputSpec:
     seed: int = 0
     labels: tuple[str, ...] = ()
 
+    __repr__ = brief
+
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> "InputSpec":
         """From fields as a file holds them; InputError if one is unknown, missing or of another type."""
@@ -64,6 +67,11 @@ class InputSpec:
             raise InputError(f"input bits {self.bits}: expected 0 (binary spikes) to {MAXIMUM_BITS}")
         if not (np.isfinite(self.scale) and self.scale > 0 and np.isfinite(self.zero)):
             raise InputError(f"input scale {self.scale}, zero {self.zero}: expected a positive and a finite number")
+
+    def __str__(self) -> str:
+        """One line: input 1×8×8, direct, 4 bits."""
+        graded = f"{self.bits} bits{', signed' * self.signed}" if self.bits else "binary"
+        return f"input {sides(self.shape)}, {self.encoding}, {graded}"
 
     @property
     def maximum(self) -> int:

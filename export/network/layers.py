@@ -29,6 +29,7 @@ from spikecut.export.network.neurons import FloatNeuron, IntegerNeuron, check_ne
 from spikecut.export.network.ranges import check_values, check_weight
 from spikecut.export.network.skip import FloatSkip, Skip
 from spikecut.fixed_point import BIAS_MAXIMUM, DELAY_MAXIMUM
+from spikecut.text import brief, columns, sides
 
 Readout = Literal["count", "membrane"]
 MAXIMUM_HORIZON = 2**20
@@ -55,6 +56,8 @@ class FloatLayer:
     groups: int = 1
     skip: FloatSkip | None = None
 
+    __repr__ = brief
+
     def __post_init__(self) -> None:
         check_name(self.name, "layer")
         object.__setattr__(self, "weight", frozen_float(self.weight))
@@ -72,6 +75,8 @@ class FloatNetwork:
     input: InputSpec
     readout: Readout
     horizon: int
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         check_chain(self.layers, self.input)
@@ -104,6 +109,8 @@ class IntegerLayer:
     delay: IntArray | None = None
     recurrent: IntArray | None = None
     skip: Skip | None = None
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         check_name(self.name, "layer")
@@ -147,6 +154,8 @@ class IntegerNetwork:
     horizon: int
     name: str = field(default="network")
 
+    __repr__ = brief
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "horizon", whole(self.horizon, "horizon T"))
         check_chain(self.layers, self.input)
@@ -160,6 +169,20 @@ class IntegerNetwork:
         for layer in self.layers[:-1]:
             if layer.neuron.reset == "none":
                 raise ExportError(f"layer {layer.name}: only the output layer may have neurons that never fire")
+
+    def __str__(self) -> str:
+        """A line for the network, and a table with a line per layer."""
+        title = (
+            f"{self.name}: {self.input}; {self.classes} classes, horizon T = {self.horizon}, pipeline depth "
+            f"P = {self.depth}, readout {self.readout}"
+        )
+        rows = [("layer", "kind", "output", "weights", "threshold", "decay u, v", "reset")]
+        for layer in self.layers:
+            neuron = layer.neuron
+            decays = f"{neuron.decay_u}, {neuron.decay_v}"
+            cells = (f"{layer.weight.size:,}", f"{neuron.threshold:,}", decays, neuron.reset)
+            rows.append((layer.name, layer.kind, sides(layer.output_shape), *cells))
+        return f"{title}\n{columns(rows, right=frozenset({3, 4, 5}))}"
 
     @property
     def depth(self) -> int:

@@ -21,6 +21,7 @@ from spikecut.export.network.arrays import IntArray, frozen_int, whole
 from spikecut.export.network.gain import check_gain
 from spikecut.export.network.ranges import NEURON, SMALLER, check_values
 from spikecut.fixed_point import ALIGNMENT_SHIFT, BIAS_MAXIMUM, BIAS_MINIMUM, DECAY_UNITY
+from spikecut.text import brief
 
 Reset = Literal["zero", "subtract", "none"]
 ResetOrder = Literal["before_leak", "after_leak"]
@@ -46,6 +47,8 @@ class FloatNeuron:
     amplitude: float = 1.0
     gain: tuple[float, ...] | None = None
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True)
 class IntegerNeuron:
@@ -70,6 +73,8 @@ class IntegerNeuron:
     reset: Reset = "zero"
     reset_order: ResetOrder = "after_leak"
     gain: tuple[int, ...] | None = None
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bias_mantissa", frozen_int(self.bias_mantissa, "bias_mantissa"))

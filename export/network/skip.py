@@ -16,6 +16,7 @@ from spikecut.export.network.arrays import Array, IntArray, Pair, Shape, frozen_
 from spikecut.export.network.batch_norm import BatchNorm
 from spikecut.export.network.geometry import Kind, check_geometry
 from spikecut.export.network.names import check_name
+from spikecut.text import brief
 
 INPUT = "input"
 """The source of a skip that begins at the network's input."""
@@ -39,6 +40,8 @@ class FloatSkip:
     padding: Pair = (0, 0)
     dilation: Pair = (1, 1)
     groups: int = 1
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight", frozen_float(self.weight))
@@ -69,6 +72,8 @@ class Skip:
     padding: Pair = (0, 0)
     dilation: Pair = (1, 1)
     groups: int = 1
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         check_name(self.source, "source of a skip")
