@@ -179,9 +179,10 @@ class IntegerNetwork:
         rows = [("layer", "kind", "output", "weights", "threshold", "decay u, v", "reset")]
         for layer in self.layers:
             neuron = layer.neuron
+            kind = layer.kind if layer.skip is None else f"{layer.kind}, skip from {layer.skip.source}"
             decays = f"{neuron.decay_u}, {neuron.decay_v}"
             cells = (f"{layer.weight.size:,}", f"{neuron.threshold:,}", decays, neuron.reset)
-            rows.append((layer.name, layer.kind, sides(layer.output_shape), *cells))
+            rows.append((layer.name, kind, sides(layer.output_shape), *cells))
         return f"{title}\n{columns(rows, right=frozenset({3, 4, 5}))}"
 
     @property
