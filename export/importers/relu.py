@@ -1,7 +1,7 @@
 """Plain ReLU networks → chains of spiking stages, with a line on every layer, and their witness (DESIGN: others' nets).
 
-What stands between two ReLUs (pooling, weights, batch norm) becomes one synapse by the algebra that NIR's linear nodes
-use, in float64; models.relu holds thresholds and witness, which share none of it.
+What stands between two ReLUs (pooling, weights, batch norm) becomes one synapse by the algebra of
+spikecut.export.importers.linear, in float64; models.relu holds thresholds and witness, which share none of it.
 """
 
 from collections.abc import Mapping
@@ -13,11 +13,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spikecut.errors import BundleError, InputError, UnsupportedError
-from spikecut.export.network.arrays import Array, Floats, IntArray, Shape
-from spikecut.export.nir.file import NirNode
-from spikecut.export.nir.read import synapse_module
-from spikecut.export.nir.synapses import Synapse, after, as_dense
+from spikecut.errors import InputError, UnsupportedError
+from spikecut.export.importers.linear import (
+    Convolution,
+    Dense,
+    Operation,
+    Pooling,
+    Synapse,
+    after,
+    as_dense,
+    same_padding,
+    synapse_module,
+)
+from spikecut.export.network.arrays import Array, Floats, IntArray, Pair, Shape
 from spikecut.models.network import SpikingNetwork, Stage
 from spikecut.models.neurons.integrate_fire import IntegrateFire, MembraneReadout
 from spikecut.models.relu.network import ReluLayer, ReluNetwork, SpikingWitness
@@ -156,37 +164,24 @@ class _Between:
             return "torch's order is kept"
         if layer.role == "norm":
             return self._norm(layer)
-        try:
-            self._pool(layer) if layer.role == "pool" else self._weights(layer)
-        except (BundleError, UnsupportedError) as error:
-            raise type(error)(str(error).replace("node ", "layer ", 1)) from error
+        self._pool(layer) if layer.role == "pool" else self._weights(layer)
         return "weights" if layer.role == "weights" else "multiplied into weights, exactly"
 
     def _pool(self, layer: ReluLayer) -> None:
         module = cast(nn.AvgPool2d, layer.module)
-        sides = module.kernel_size
-        kernel = np.array([sides, sides] if isinstance(sides, int) else list(sides), dtype=np.int64)
-        numbers = {"kernel_size": kernel, "stride": kernel, "padding": np.zeros(2, dtype=np.int64)}
-        node = NirNode(layer.name, "SumPool2d", numbers)
-        divisor = module.divisor_override or int(kernel.prod())
-        self.synapse = after(self.synapse, node, self.shape, self.flat).scaled(1 / divisor)
-        self.offset = self.offset * (kernel.prod() / divisor)
+        kernel = _pair(module.kernel_size)
+        taps = kernel[0] * kernel[1]
+        divisor = module.divisor_override or taps
+        pooling = Pooling(f"layer {layer.name}", "SumPool2d", kernel, kernel, (0, 0), 1.0)
+        self.synapse = after(self.synapse, pooling, self.shape, self.flat).scaled(1 / divisor)
+        self.offset = self.offset * (taps / divisor)
         self.shape = self.synapse.output_shape
 
     def _weights(self, layer: ReluLayer) -> None:
-        numbers = {key: value.numpy() for key, value in layer.module.state_dict().items()}
-        weight = np.asarray(numbers["weight"], dtype=np.float64)
+        module = cast("nn.Conv2d | nn.Linear", layer.module)
+        weight = np.asarray(module.weight.detach().numpy(), dtype=np.float64)
         added = self._read(layer, weight, self.offset)
-        numbers["weight"] = self._scaled(layer, weight)
-        texts = {}
-        if isinstance(layer.module, nn.Conv2d):
-            if isinstance(layer.module.padding, str):
-                texts["padding"] = layer.module.padding
-            else:
-                numbers["padding"] = np.array(layer.module.padding)
-            numbers |= {key: np.array(getattr(layer.module, key)) for key in ("stride", "dilation", "groups")}
-        node = NirNode(layer.name, "Conv2d" if isinstance(layer.module, nn.Conv2d) else "Affine", numbers, texts)
-        synapse = after(self.synapse, node, self.shape, self.flat)
+        synapse = after(self.synapse, _operation(layer, self._scaled(layer, weight)), self.shape, self.flat)
         self.synapse = replace(synapse, bias=synapse.bias + added)
         self.shape, self.flat, self.name = synapse.output_shape, False, _stage_name(layer)
 
@@ -240,7 +235,7 @@ class _Between:
         """The stage whose sums are the scores."""
         synapse = self._taken()
         if synapse.output_shape[1:] == (1, 1):
-            synapse = as_dense(synapse, self.name)
+            synapse = as_dense(synapse, f"layer {self.name}")
         if len(synapse.output_shape) != 1:
             raise UnsupportedError(
                 f"layer {self.name}: the scores are a flattened map {synapse.output_shape}; end in Linear, or in "
@@ -260,3 +255,22 @@ class _Between:
 def _stage_name(layer: ReluLayer) -> str:
     kind = "dense" if isinstance(layer.module, nn.Linear) else "conv"
     return f"{kind}{layer.name}" if layer.name.isdigit() else layer.name
+
+
+def _operation(layer: ReluLayer, weight: Array) -> Operation:
+    """A convolution or a dense layer with this weight in the place of its own."""
+    where, module = f"layer {layer.name}", cast("nn.Conv2d | nn.Linear", layer.module)
+    bias = None if module.bias is None else np.asarray(module.bias.detach().numpy(), dtype=np.float64)
+    if isinstance(module, nn.Linear):
+        return Dense(where, "Affine", weight, bias)
+    stride, dilation = _pair(module.stride), _pair(module.dilation)
+    kernel = (weight.shape[2], weight.shape[3])
+    if isinstance(module.padding, str):
+        padding = same_padding(kernel, stride, dilation, where) if module.padding == "same" else (0, 0)
+    else:
+        padding = _pair(module.padding)
+    return Convolution(where, "Conv2d", weight, bias, stride, padding, dilation, module.groups)
+
+
+def _pair(value: int | tuple[int, ...]) -> Pair:
+    return (value, value) if isinstance(value, int) else (value[0], value[-1])

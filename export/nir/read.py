@@ -9,17 +9,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import torch
 from torch import nn
 
 from spikecut.errors import BundleError, ExportError, InputError, SpikecutError, UnsupportedError
+from spikecut.export.importers.linear import Synapse, after, as_dense, identity, synapse_module
 from spikecut.export.network.arrays import Shape, size
 from spikecut.export.nir.chain import ordered
 from spikecut.export.nir.discretisation import Discretisation
 from spikecut.export.nir.file import MAXIMUM_NUMBERS, NirNode
 from spikecut.export.nir.neurons import NEURONS, StepNeuron, step_neuron
 from spikecut.export.nir.sandbox import read_graph
-from spikecut.export.nir.synapses import SYNAPSES, Synapse, after, as_dense, identity
+from spikecut.export.nir.synapses import SYNAPSES, operation_of
 from spikecut.export.nir.witness import NirWitness
 from spikecut.fixed_point import DECAY_UNITY
 from spikecut.models.network import Readout, SpikingNetwork, Stage
@@ -149,7 +149,7 @@ class _Assembly:
         elif node.kind == "Delay":
             self._delay(node)
         elif node.kind in SYNAPSES:
-            self.synapse = after(self.synapse, node, self.shape, self.flat)
+            self.synapse = after(self.synapse, operation_of(node, self.shape, self.flat), self.shape, self.flat)
             self.shape, self.flat = self.synapse.output_shape, False
             self.waiting.append(len(self.reports))
             self._report(node, "exact", "")
@@ -205,7 +205,7 @@ class _Assembly:
         self._report(node, "approximate" if neuron.inexact else "exact", detail)
 
     def _stage(self, node: NirNode, neuron: StepNeuron) -> None:
-        synapse = (self.synapse or identity(self.shape, node.name)).scaled(neuron.gain, neuron.offset)
+        synapse = (self.synapse or identity(self.shape, f"node {node.name}")).scaled(neuron.gain, neuron.offset)
         if neuron.decay_u < 1 and synapse.bias.any():
             raise UnsupportedError(
                 f"node {node.name}: a bias, or a v_leak that is not v_reset, in front of a current that decays; the "
@@ -223,7 +223,7 @@ class _Assembly:
 
     def _add(self, node: NirNode, synapse: Synapse, neuron: nn.Module) -> None:
         if synapse.output_shape[1:] == (1, 1) and all(n.kind in ("Flatten", "Output") for n in self._behind()):
-            synapse = as_dense(synapse, node.name)  # scores are one number a class
+            synapse = as_dense(synapse, f"node {node.name}")  # scores are one number a class
         if not synapse.weight.any():
             raise UnsupportedError(f"node {node.name}: all weights of its layer are zero; nothing would ever reach it")
         name = node.name.replace("/", ".")
@@ -301,27 +301,3 @@ def _input_shape(chain: Sequence[NirNode]) -> Shape:
 
 def _share(lost: float) -> str:
     return {0.0: "nothing", 1.0: "all"}.get(lost, f"{round(lost * DECAY_UNITY)}/{DECAY_UNITY}")
-
-
-def synapse_module(synapse: Synapse) -> nn.Conv2d | nn.Linear:
-    """The synapse in torch, float64, without gradients."""
-    weight = torch.tensor(synapse.weight)
-    module: nn.Conv2d | nn.Linear
-    has_bias = bool(synapse.bias.any())
-    if synapse.kind == "dense":
-        module = nn.Linear(weight.shape[1], weight.shape[0], bias=has_bias, device="meta")
-    else:
-        module = nn.Conv2d(
-            synapse.input_shape[0],
-            weight.shape[0],
-            (weight.shape[2], weight.shape[3]),
-            synapse.stride,
-            synapse.padding,
-            synapse.dilation,
-            synapse.groups,
-            bias=has_bias,
-            device="meta",
-        )
-    module.weight = nn.Parameter(weight, requires_grad=False)
-    module.bias = nn.Parameter(torch.tensor(synapse.bias), requires_grad=False) if has_bias else None
-    return module
