@@ -17,7 +17,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
-from spikecut.deploy.cost.estimate import Band, CostEstimate
+from spikecut.deploy.cost.band import Band
+from spikecut.deploy.cost.estimate import CostEstimate
 from spikecut.deploy.cutoff.base import ExitReason
 from spikecut.deploy.cutoff.calibration.oct import checked_labels, optimal_cutoff_timestep
 from spikecut.deploy.run_trace import RunTrace
