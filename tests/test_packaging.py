@@ -102,25 +102,6 @@ def test_import_is_light() -> None:
     assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_public_names() -> None:
-    documented = {"load", "convert", "encode", "run", "calibrate", "optimal_cutoff_timestep", "estimate"}
-    assert set(spikecut.__all__) == documented | {"__version__"}
-    assert set(dir(spikecut)) == set(spikecut.__all__)
-
-
-@pytest.mark.parametrize("name", sorted(set(spikecut.__all__) - {"__version__"}))
-def test_public_name_is_a_documented_callable(name: str) -> None:
-    value = getattr(spikecut, name)
-    assert callable(value)
-    assert value.__name__ == name
-    assert value.__doc__
-
-
-def test_unknown_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="module 'spikecut' has no attribute 'lode'"):
-        spikecut.lode  # noqa: B018
-
-
 def test_one_version_everywhere(repository: Path) -> None:
     assert version("spikecut") == spikecut.__version__
     citation = (repository / "CITATION.cff").read_text()

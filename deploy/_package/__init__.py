@@ -1,48 +1,159 @@
-"""spikecut: from a trained spiking network to Loihi's integers, halted the moment the answer is safe.
+"""spikecut: from a trained spiking network to Loihi's integers, stopped as soon as the answer is safe.
 
-    net = spikecut.load(path)                    netx file, NIR file or bundle → IntegerNetwork
-    x = spikecut.encode(images, bundle)          floats → the bundle's integers, time first
-    spikecut.convert(module, dataset, out)       trained ReLU network of torch → bundle
-    trace = spikecut.run(net, x, policy=policy)  → RunTrace
-    policy = spikecut.calibrate(scores, labels)  → cutoff policy
-    spikecut.optimal_cutoff_timestep(scores, labels)
-    spikecut.estimate(trace, hardware="loihi2")  → latency and energy per sample
+    bundle = spikecut.export("net.safetensors", "bundle")   checkpoint → bundle
+    spikecut.verify(bundle)                                 torch = batched engine = Lava, or the first difference
+    x = spikecut.encode(images, bundle)                     floats → the bundle's integers, time first
+    trace = spikecut.run(bundle.network, x, policy=bundle.policy)
+    policy = spikecut.calibrate(trace.scores, labels)       full-horizon scores → cutoff policy
+    spikecut.estimate(trace, hardware="loihi2")             latency and energy per sample, with bands
 
-Importing the package is cheap: each name loads its module when first used.
+Every name is described in docs/api.md. Importing the package is cheap: each name loads its module when first used.
 """
 
+import sys
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
 
+from spikecut.callable_package import CallablePackage
+
 if TYPE_CHECKING:
+    from spikecut.deploy.backends.base import Backend
     from spikecut.deploy.backends.run import run
-    from spikecut.deploy.bundle import load
-    from spikecut.deploy.cost.estimate import estimate
-    from spikecut.deploy.cutoff.calibration.calibrate import calibrate
-    from spikecut.deploy.cutoff.calibration.oct import optimal_cutoff_timestep
+    from spikecut.deploy.bundle import Bundle, load, open_bundle
+    from spikecut.deploy.cost.band import Band
+    from spikecut.deploy.cost.estimate import CostEstimate, estimate
+    from spikecut.deploy.cutoff.base import CutoffPolicy, LabelledScores
+    from spikecut.deploy.cutoff.calibration.calibrate import Calibration, calibrate
+    from spikecut.deploy.cutoff.calibration.oct import OptimalCutoff, optimal_cutoff_timestep
     from spikecut.deploy.pipeline.convert import convert
+    from spikecut.deploy.pipeline.public import export as _export
+    from spikecut.deploy.pipeline.public import sweep, verify
+    from spikecut.deploy.run_trace import RunTrace
+    from spikecut.deploy.sweep.sweep import Sweep
+    from spikecut.deploy.verify.compare import Verification
+    from spikecut.errors import (
+        BackendError,
+        BundleError,
+        CapabilityError,
+        CheckpointError,
+        DataError,
+        ExportError,
+        HardwareConfigError,
+        InputError,
+        Interrupted,
+        RangeError,
+        Refusal,
+        SpikecutError,
+        UnsupportedError,
+    )
     from spikecut.export.encode import encode
+    from spikecut.export.network.input_spec import InputSpec
+    from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+    from spikecut.export.network.neurons import IntegerNeuron
+
+    export = CallablePackage(_export)
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "calibrate", "convert", "encode", "estimate", "load", "optimal_cutoff_timestep", "run"]
-
-_HOMES = {
-    "calibrate": "spikecut.deploy.cutoff.calibration.calibrate",
-    "convert": "spikecut.deploy.pipeline.convert",
-    "encode": "spikecut.export.encode",
-    "estimate": "spikecut.deploy.cost.estimate",
-    "load": "spikecut.deploy.bundle",
-    "optimal_cutoff_timestep": "spikecut.deploy.cutoff.calibration.oct",
-    "run": "spikecut.deploy.backends.run",
+_NAMES = {
+    "spikecut.deploy.backends.base": ("Backend",),
+    "spikecut.deploy.backends.run": ("run",),
+    "spikecut.deploy.bundle": ("Bundle", "load", "open_bundle"),
+    "spikecut.deploy.cost.band": ("Band",),
+    "spikecut.deploy.cost.estimate": ("CostEstimate", "estimate"),
+    "spikecut.deploy.cutoff.base": ("CutoffPolicy", "LabelledScores"),
+    "spikecut.deploy.cutoff.calibration.calibrate": ("Calibration", "calibrate"),
+    "spikecut.deploy.cutoff.calibration.oct": ("OptimalCutoff", "optimal_cutoff_timestep"),
+    "spikecut.deploy.pipeline.convert": ("convert",),
+    "spikecut.deploy.pipeline.public": ("sweep", "verify"),
+    "spikecut.deploy.run_trace": ("RunTrace",),
+    "spikecut.deploy.sweep.sweep": ("Sweep",),
+    "spikecut.deploy.verify.compare": ("Verification",),
+    "spikecut.errors": (
+        "BackendError",
+        "BundleError",
+        "CapabilityError",
+        "CheckpointError",
+        "DataError",
+        "ExportError",
+        "HardwareConfigError",
+        "InputError",
+        "Interrupted",
+        "RangeError",
+        "Refusal",
+        "SpikecutError",
+        "UnsupportedError",
+    ),
+    "spikecut.export.encode": ("encode",),
+    "spikecut.export.network.input_spec": ("InputSpec",),
+    "spikecut.export.network.layers": ("IntegerLayer", "IntegerNetwork"),
+    "spikecut.export.network.neurons": ("IntegerNeuron",),
 }
+_HOMES = {name: home for home, names in _NAMES.items() for name in names}
+
+__all__ = [
+    "Backend",
+    "BackendError",
+    "Band",
+    "Bundle",
+    "BundleError",
+    "Calibration",
+    "CapabilityError",
+    "CheckpointError",
+    "CostEstimate",
+    "CutoffPolicy",
+    "DataError",
+    "ExportError",
+    "HardwareConfigError",
+    "InputError",
+    "InputSpec",
+    "IntegerLayer",
+    "IntegerNetwork",
+    "IntegerNeuron",
+    "Interrupted",
+    "LabelledScores",
+    "OptimalCutoff",
+    "RangeError",
+    "Refusal",
+    "RunTrace",
+    "SpikecutError",
+    "Sweep",
+    "UnsupportedError",
+    "Verification",
+    "__version__",
+    "calibrate",
+    "convert",
+    "encode",
+    "estimate",
+    "export",
+    "load",
+    "open_bundle",
+    "optimal_cutoff_timestep",
+    "run",
+    "sweep",
+    "verify",
+]
+
+
+class _Root(ModuleType):
+    """The package spikecut, whose subpackage `export` is a function as well."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "export" and isinstance(value, ModuleType):
+            value.__class__ = CallablePackage
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Root
 
 
 def __getattr__(name: str) -> object:
     """Load a public name from its module on first use (PEP 562)."""
+    if name == "export":
+        return import_module("spikecut.export")
     if name not in _HOMES:
         raise AttributeError(f"module 'spikecut' has no attribute '{name}'")
-    from importlib import import_module
-
     value: object = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value

@@ -1,0 +1,89 @@
+"""Public functions that take files: what `spikecut export`, `verify` and `sweep` do, for a program."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from spikecut.deploy.bundle import Bundle, open_bundle
+from spikecut.deploy.cutoff.base import LabelledScores
+from spikecut.deploy.sweep.sweep import EPSILONS, POLICIES, Sweep
+from spikecut.deploy.sweep.sweep import sweep as sweep_scores
+from spikecut.deploy.verify.compare import Verification
+from spikecut.deploy.verify.compare import verify as verify_bundle
+from spikecut.errors import InputError
+from spikecut.export.manifest import BUNDLE
+from spikecut.folders import check_folder
+
+if TYPE_CHECKING:
+    from spikecut.models.network import SpikingNetwork
+
+
+def export(
+    network: "str | Path | SpikingNetwork",
+    out: str | Path,
+    *,
+    dataset: str | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> Bundle:
+    """Fold and quantise a trained network to Loihi's integers, and write its bundle.
+
+    Parameters
+    ----------
+    network: a checkpoint of `spikecut train`; or a network in memory, with its `recipe`.
+    out: folder of the bundle.
+    dataset: name or path of the samples that become the golden witness; None takes the recipe's.
+    recipe: of a network in memory, how it was trained; at least "horizon", "input" and "labels".
+    overwrite: replace an earlier bundle in `out`.
+
+    Raises
+    ------
+    CheckpointError: no sound checkpoint. ExportError: a layer that no integers equal, with the layer's name. DataError:
+        samples that cannot be read or do not fit. InputError: `out` holds something else, or cannot be written.
+    """
+    folder = Path(out)
+    check_folder(folder, BUNDLE, overwrite)
+    from spikecut.deploy.pipeline.run import export_to_bundle  # torch
+    from spikecut.models.checkpoint import load_checkpoint
+
+    if isinstance(network, str | Path):
+        if recipe is not None:
+            raise InputError(f"{network}: a checkpoint holds its recipe: leave out `recipe`")
+        module, recipe = load_checkpoint(Path(network))
+    else:
+        module = network
+    if recipe is None:
+        raise InputError("a network in memory needs `recipe`: how it was trained, as `train` returns it")
+    export_to_bundle(module, recipe, folder, dataset)
+    return open_bundle(folder)
+
+
+def verify(bundle: Bundle | str | Path, *, samples: int | None = None, backend: str = "lava") -> Verification:
+    """Compare the bundle's integers with what torch said of its golden samples, integer by integer.
+
+    Parameters
+    ----------
+    bundle: from `open_bundle`, or its folder.
+    samples: how many golden samples; None takes all.
+    backend: runs besides the batched engine: "lava" with Lava's own models, or "batched" for that engine alone.
+
+    Raises
+    ------
+    InputError: fewer than one sample, or an unknown backend. BundleError: no sound bundle. CapabilityError: the backend
+        lacks something that the network needs. BackendError: Lava is missing or failed.
+    """
+    opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    return verify_bundle(opened, samples, backend)
+
+
+def sweep(
+    calibration: LabelledScores,
+    test: LabelledScores,
+    *,
+    depth: int = 1,
+    policies: Sequence[str] = POLICIES,
+    epsilons: Sequence[float] = EPSILONS,
+    minimum_count: int = 20,
+) -> Sweep:
+    """Fit every policy for every ε to one split, and measure it on the other."""
+    return sweep_scores(calibration, test, depth, policies, epsilons, minimum_count)
