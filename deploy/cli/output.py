@@ -15,9 +15,8 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.segment import Segment
 
-from spikecut.deploy.backends.base import Advance
-
 if TYPE_CHECKING:
+    from spikecut.deploy.backends.base import Advance
     from spikecut.models.data import Dataset
 
 UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -104,7 +103,7 @@ def say(note: str) -> None:
 
 
 @contextmanager
-def progress_bar(what: str, total: int) -> Iterator[Advance]:
+def progress_bar(what: str, total: int) -> "Iterator[Advance]":
     """A progress bar on stderr; yields the function that advances it."""
     console = stderr()
     columns = (

@@ -240,7 +240,7 @@ def test_an_interrupted_run_leaves_nothing(command, workshop, tmp_path, monkeypa
 PROBE = """
 import sys
 sys.argv = ["spikecut", "--help"]
-from spikecut.deploy import cli
+from spikecut.deploy.cli import main as cli
 from spikecut.deploy.placement.hardware import hardware_names
 try:
     cli.main()

@@ -20,13 +20,14 @@ ESCAPES = "\x1b]0;owned\x07\x1b[2Jred\x9b31m\u202e"
 SHOW = """
 import sys
 from types import SimpleNamespace
-from spikecut.deploy import cli, cli_common
+from spikecut.deploy.cli import main as cli
+from spikecut.deploy.cli import output
 
 @cli.app.command()
 def show(verb: str):
     if verb == "fail":
         raise cli.InputError("≥ 5 µs, 中")
-    cli_common.report(SimpleNamespace(shown=["energy ≥ 22 µJ … 中 " + "x" * 10_000], data="x" * 10_000), verb == "json")
+    output.report(SimpleNamespace(shown=["energy ≥ 22 µJ … 中 " + "x" * 10_000], data="x" * 10_000), verb == "json")
 
 cli.main()
 """
