@@ -22,11 +22,12 @@ import sys
 from types import SimpleNamespace
 from spikecut.deploy.cli import main as cli
 from spikecut.deploy.cli import output
+from spikecut.errors import InputError
 
 @cli.app.command()
 def show(verb: str):
     if verb == "fail":
-        raise cli.InputError("≥ 5 µs, 中")
+        raise InputError("≥ 5 µs, 中")
     output.report(SimpleNamespace(shown=["energy ≥ 22 µJ … 中 " + "x" * 10_000], data="x" * 10_000), verb == "json")
 
 cli.main()
