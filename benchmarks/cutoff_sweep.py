@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from spikecut.deploy.bundle import open_bundle
-from spikecut.deploy.cli.cutoff import run_sweep, scores_of_split
 from spikecut.deploy.cutoff.base import LabelledScores, exit_timesteps
 from spikecut.deploy.cutoff.calibration.calibrate import calibrate
+from spikecut.deploy.pipeline.calibrate import scores_of_split
+from spikecut.deploy.pipeline.sweep import run_sweep
 from spikecut.deploy.sweep.sweep import EPSILONS, POLICIES, ExitCosts, Sweep, sweep
 from spikecut.models.data import load_dataset
 

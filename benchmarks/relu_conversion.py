@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.bundle import open_bundle
-from spikecut.deploy.cli.cutoff import calibrate_split
+from spikecut.deploy.pipeline.calibrate import CalibrationOptions, calibrate_split
 from spikecut.deploy.pipeline.convert import convert_command
 from spikecut.export.encode import encode
 from spikecut.export.importers.relu import read_relu
@@ -116,7 +116,7 @@ def table(folder: Path, data: Path) -> None:
             folder / "cnn.safetensors", folder / "cnn.json", out, "fashion-mnist", timesteps, overwrite=True
         )
         bundle = open_bundle(out)
-        calibrate_split(bundle, dataset.calibration, "fashion-mnist", "topk", EPSILON)
+        calibrate_split(bundle, dataset.calibration, "fashion-mnist", CalibrationOptions(epsilon=EPSILON))
         inputs = encode(dataset.test.x, bundle.network)
         scores = run_batched(bundle.network, inputs).scores
         full = float((scores.sum(0).argmax(1) == dataset.test.y).mean())

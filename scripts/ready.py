@@ -16,9 +16,9 @@ from typing import Any
 
 from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.bundle import open_bundle
-from spikecut.deploy.cli.cutoff import calibrate_split
 from spikecut.deploy.cutoff.base import LabelledScores, exit_timesteps
 from spikecut.deploy.cutoff.calibration.oct import optimal_cutoff
+from spikecut.deploy.pipeline.calibrate import CalibrationOptions, calibrate_split
 from spikecut.deploy.pipeline.pretrained import EPSILON
 from spikecut.deploy.pipeline.run import export_to_bundle
 from spikecut.export.encode import encode
@@ -44,7 +44,8 @@ def integers(name: str, network: SpikingNetwork, recipe: dict[str, Any], data: D
     with tempfile.TemporaryDirectory() as folder:
         export_to_bundle(network, recipe, Path(folder) / "bundle", recipe["dataset"], name)
         bundle = open_bundle(Path(folder) / "bundle")
-        policy = calibrate_split(bundle, data.calibration, recipe["dataset"], epsilon=EPSILON).policy
+        chosen = CalibrationOptions(epsilon=EPSILON)
+        policy = calibrate_split(bundle, data.calibration, recipe["dataset"], chosen).policy
         scores = run_batched(bundle.network, encode(data.test.x, bundle.network)).scores
     labelled = LabelledScores.of(scores, data.test.y)
     timesteps = exit_timesteps(policy, labelled.totals)

@@ -13,7 +13,7 @@ from left_behind import group
 from spikecut.deploy.backends.lava.blocks import require_lava
 from spikecut.deploy.bundle import open_bundle
 from spikecut.deploy.cli import main as cli
-from spikecut.deploy.cli.cutoff import calibrate_split
+from spikecut.deploy.pipeline.calibrate import CalibrationOptions, calibrate_split
 from spikecut.deploy.pipeline.run import export_to_bundle
 from spikecut.models.checkpoint import save_checkpoint
 from spikecut.models.data import load_dataset
@@ -76,7 +76,7 @@ def workshop(tmp_path_factory, digits):
         trained = train(method, digits, epochs=epochs)
         save_checkpoint(folder / f"{name}.safetensors", trained.network, trained.recipe)
         export_to_bundle(trained.network, trained.recipe, folder / name)
-        calibrate_split(open_bundle(folder / name), digits.calibration, "digits", "topk", 0.02)
+        calibrate_split(open_bundle(folder / name), digits.calibration, "digits", CalibrationOptions(epsilon=0.02))
     return folder
 
 

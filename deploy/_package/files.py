@@ -52,6 +52,12 @@ def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode("utf-8"))
 
 
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON data whole, keys sorted; OSError as the system gives it. ValueError for NaN and infinities."""
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
+
+
 def temporary_beside(path: Path) -> Path:
     """A hidden name in the folder of `path`, short enough for every file system, that nobody can guess."""
     return path.with_name(f".spikecut.{secrets.token_hex(8)}.part")

@@ -3,122 +3,33 @@
 import os
 import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+import spikecut.deploy.cli.cost
+import spikecut.deploy.cli.cutoff
+import spikecut.deploy.cli.demo
 import spikecut.deploy.cli.networks
-import spikecut.deploy.cli.run  # noqa: F401 (adds its commands)
-from spikecut.deploy.cli.options import (
-    Bundle,
-    Data,
-    Dataset,
-    Hardware,
-    Hypothetical,
-    Json,
-    Overwrite,
-    Samples,
-    app,
-)
-from spikecut.deploy.cli.output import finish_streams, prepare_streams, print_json, report, visible
+import spikecut.deploy.cli.pretrained
+import spikecut.deploy.cli.run
+import spikecut.deploy.cli.version  # noqa: F401 (adds its verbs)
+from spikecut.deploy.cli.options import app
+from spikecut.deploy.cli.output import finish_streams, prepare_streams, visible
 from spikecut.errors import SpikecutError
 
 INTERRUPTED = 130
+ORDER = (
+    *("demo", "train", "convert", "export", "inspect", "verify", "calibrate", "run", "sweep"),
+    *("hardware", "zoo", "version"),
+)
+"""The verbs as --help lists them: the way that a network takes, then what there is to choose from."""
+app.registered_commands.sort(key=lambda command: ORDER.index(command.name or getattr(command.callback, "__name__", "")))
 
 
 @app.callback()
 def _options(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
     """Options of every command; `main` reads --debug itself."""
-
-
-@app.command()
-def version() -> None:
-    """Print the version."""
-    import spikecut
-
-    typer.echo(spikecut.__version__)
-
-
-@app.command()
-def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("runs/demo"),
-    seed: Annotated[int, typer.Option(help="Seed of training and spikes.")] = 0,
-    backend: Annotated[str, typer.Option(help="lava or batched.")] = "lava",
-    as_json: Json = False,
-) -> None:
-    """Train, export, verify, calibrate and run two networks on handwritten digits, on Lava's simulator."""
-    from spikecut.deploy.cli.demo import run_demo
-
-    summaries = run_demo(out, seed, backend, quiet=as_json)
-    if as_json:
-        print_json(summaries)
-
-
-@app.command()
-def calibrate(
-    bundle: Bundle,
-    dataset: Dataset,
-    data: Data = None,
-    policy: Annotated[str, typer.Option(help="topk, confidence, entropy, spikecp, fixed, or your own.")] = "topk",
-    epsilon: Annotated[float, typer.Option(help="Tolerated share in [0, 1); each policy says of what.")] = 0.01,
-    guarantee: Annotated[bool, typer.Option("--guarantee", help="Bound what the cutoff loses on new samples.")] = False,
-    delta: Annotated[
-        float | None, typer.Option(help="With --guarantee: probability that the bound fails; 0.05 without.")
-    ] = None,
-    minimum_count: Annotated[int, typer.Option(min=1, help="Samples that a threshold must rest on.")] = 20,
-    seed: Annotated[int, typer.Option(help="With --guarantee: divides the calibration split.")] = 0,
-    as_json: Json = False,
-) -> None:
-    """Find the cutoff's thresholds on the calibration split, and write cutoff.json into the bundle."""
-    from spikecut.deploy.cli.cutoff import calibrate_policy
-
-    result = calibrate_policy(bundle, dataset, policy, epsilon, guarantee, delta, minimum_count, seed)
-    report(result, as_json)
-
-
-@app.command()
-def sweep(
-    bundle: Bundle,
-    dataset: Dataset,
-    data: Data = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of tables and figures.")] = None,
-    policy: Annotated[
-        list[str] | None, typer.Option(help="A policy; may be repeated; all that come with spikecut without.")
-    ] = None,
-    epsilon: Annotated[list[float] | None, typer.Option(help="An ε; may be repeated; 50 values without.")] = None,
-    hardware: Hardware = None,
-    hypothetical: Hypothetical = False,
-    samples: Samples = None,
-    overwrite: Overwrite = False,
-    as_json: Json = False,
-) -> None:
-    """Every cutoff policy over ε: fitted on the calibration split, measured on the test split."""
-    from spikecut.deploy.cli.cutoff import sweep_bundle
-
-    result = sweep_bundle(bundle, dataset, out, policy, epsilon, hardware, hypothetical, samples, overwrite)
-    report(result, as_json)
-
-
-@app.command()
-def zoo(name: Annotated[str | None, typer.Argument(help="One of the names; all without.")] = None) -> None:
-    """List the ready checkpoints, or show the card of one."""
-    from spikecut.models.pretrained import ready_card, ready_names
-
-    typer.echo(
-        "\n".join(f"zoo:{each}" for each in ready_names()) if name is None else ready_card(name.removeprefix("zoo:"))
-    )
-
-
-@app.command()
-def hardware(
-    name: Annotated[str | None, typer.Argument(help="A hardware file by name or path; all names without.")] = None,
-    as_json: Json = False,
-) -> None:
-    """List the hardware files, or explain one: every number with its source."""
-    from spikecut.deploy.cli.cost import describe_hardware
-
-    report(describe_hardware(name), as_json)
 
 
 def main() -> None:

@@ -60,12 +60,15 @@ def _data_from(folder: Path | None) -> Path | None:
 
 
 def named_bundle(path: Path | None) -> Path | None:
-    """A bundle as it is named, or that of zoo:NAME."""
+    """A bundle as it is named, or that of zoo:NAME, which is made at its first use."""
     if path is None or not str(path).startswith("zoo:"):
         return path
+    from spikecut.deploy.cli.output import print_notes, progress_bar
     from spikecut.deploy.pipeline.pretrained import bundle_of
 
-    return bundle_of(path)
+    found = bundle_of(path, progress_bar)
+    print_notes(found.notes)
+    return found.path
 
 
 MOST_TIMESTEPS = 2**14  # that export takes; a test holds the two together
@@ -74,7 +77,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON in
 Dataset = Annotated[str, typer.Option(help=f"digits, or another name as of train, or {OWN}.")]
 Samples = Annotated[int | None, typer.Option(min=1, help="Take only the first N samples.")]
 Hardware = Annotated[
-    list[str] | None, typer.Option(help="A hardware file by name or path; may be repeated; all without.")
+    list[str] | None, typer.Option(help="A hardware file by name or path; may be repeated; default: all.")
 ]
 Hypothetical = Annotated[bool, typer.Option("--hypothetical", help="Estimate even for hardware that lacks a feature.")]
 Data = Annotated[

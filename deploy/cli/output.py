@@ -102,6 +102,12 @@ def say(note: str) -> None:
     stderr().print(f"spikecut: {note}", soft_wrap=True, highlight=False)
 
 
+def print_notes(notes: Iterable[str]) -> None:
+    """A line on stderr for each remark that a step of the pipeline has for the user."""
+    for note in notes:
+        say(note)
+
+
 @contextmanager
 def progress_bar(what: str, total: int) -> "Iterator[Advance]":
     """A progress bar on stderr; yields the function that advances it."""
@@ -121,14 +127,16 @@ def progress_bar(what: str, total: int) -> "Iterator[Advance]":
 
 @dataclass(frozen=True)
 class Result:
-    """What a command prints: tables and lines, or the same as JSON data."""
+    """What a command prints: tables and lines, or the same as JSON data; notes: remarks beside it, on stderr."""
 
     shown: Sequence[RenderableType]
     data: Any
+    notes: tuple[str, ...] = ()
 
 
 def report(result: Result, as_json: bool) -> None:
-    """Print a command's result: its tables, or its data as JSON."""
+    """Print a command's result: its tables, or its data as JSON, and its notes."""
+    print_notes(result.notes)
     if as_json:
         print_json(result.data)
         return

@@ -1,6 +1,5 @@
 """The commands that run a bundle: verify it against its golden twin, run a data set on it."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -20,7 +19,7 @@ from spikecut.deploy.cli.options import (
     Samples,
     verb,
 )
-from spikecut.deploy.cli.output import Result, progress_bar, report, say
+from spikecut.deploy.cli.output import Result, progress_bar, report
 from spikecut.errors import InputError
 
 if TYPE_CHECKING:
@@ -95,10 +94,7 @@ class RunCommandOptions:
 @verb
 def run(options: RunCommandOptions) -> None:
     """Run the test split, halted by the cutoff; estimate latency and energy per sample."""
-    done = _run(options)
-    for note in done.notes:
-        say(note)
-    report(run_shown(done, options.detail), options.as_json)
+    report(run_shown(_run(options), options.detail), options.as_json)
 
 
 def _run(given: RunCommandOptions) -> "Run":
@@ -124,13 +120,15 @@ def _run(given: RunCommandOptions) -> "Run":
 
 def run_shown(done: "Run", detail: bool = False) -> Result:
     """A run as tables: what came out, where it was placed, and what it would cost; detail: by layer and event."""
-    from spikecut.deploy.cli.cost import show_costs, show_placements
+    from spikecut.deploy.placement.capabilities import Fit
+    from spikecut.deploy.report.cost_tables import run_costs_shown
+    from spikecut.deploy.report.placement_tables import placements_shown
     from spikecut.deploy.report.tables import demo_table
 
-    data = done.summary.data()
-    placed: Sequence[RenderableType] = show_placements(done.trace.network, done.hardware).parts
-    shown: list[RenderableType] = [demo_table([{**data, "hardware": {}}]), *placed]
-    shown += show_costs(done.costs, detail).parts
+    data, network = done.summary.data(), done.trace.network
+    fits = {name: Fit.of(network, item) for name, item in done.hardware.items()}
+    shown: list[RenderableType] = [demo_table([{**data, "hardware": {}}])]
+    shown += [*placements_shown(network, done.hardware, fits), *run_costs_shown(done.costs, detail)]
     if done.folder is not None:
         shown.append(f"written to {done.folder}")
-    return Result(shown, data)
+    return Result(shown, data, done.notes)

@@ -60,6 +60,11 @@ class RunCosts:
         gathered.add(0, trace, full)
         return gathered.result()
 
+    def to_dict(self) -> dict[str, Any]:
+        """As data for JSON: "estimated" by hardware, see `summary`, and "savings" where there is a full run."""
+        saved = {} if self.saved is None else {"savings": self.saved}
+        return {"estimated": self.summary(), **saved}
+
     def summary(self) -> dict[str, dict[str, Any]]:
         """Per hardware, as data for JSON: bands, percentiles, evidence, unknown terms, placement, attribution."""
         found: dict[str, dict[str, Any]] = {}

@@ -1,11 +1,15 @@
-"""zoo:NAME on the command line: a ready checkpoint, or the bundle that is made of it once and kept."""
+"""zoo:NAME: a pretrained checkpoint, or the bundle that is made of it once and kept."""
 
 import os
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
-from spikecut.deploy.cli.output import stderr
+from platformdirs import user_cache_path
+
+import spikecut
+from spikecut.deploy.pipeline.progress import Progress, silent
 from spikecut.errors import InputError
 from spikecut.files import reason, sha256
 from spikecut.models.pretrained import ready_checkpoint
@@ -14,52 +18,59 @@ PREFIX = "zoo:"
 EPSILON = 0.01
 
 
-def is_ready(path: Path | None) -> bool:
-    """Whether this names a ready checkpoint."""
+@dataclass(frozen=True)
+class PretrainedBundle:
+    """A bundle by its path; notes: for the user, that it was made and where it is kept."""
+
+    path: Path
+    notes: tuple[str, ...] = ()
+
+
+def is_pretrained(path: Path | None) -> bool:
+    """Whether this names a pretrained checkpoint."""
     return path is not None and str(path).startswith(PREFIX)
 
 
 def checkpoint_of(path: Path) -> Path:
     """The file of zoo:NAME; any other path as it is. InputError for an unknown name."""
-    return ready_checkpoint(str(path).removeprefix(PREFIX)) if is_ready(path) else path
+    return ready_checkpoint(str(path).removeprefix(PREFIX)) if is_pretrained(path) else path
 
 
-def bundle_of(path: Path) -> Path:
+def bundle_of(path: Path, progress: Progress = silent) -> PretrainedBundle:
     """The bundle of zoo:NAME, exported and calibrated (Top-K, ε = 0.01) at its first use; any other path as it is.
 
-    It is kept in spikecut/zoo below XDG_CACHE_HOME, or ~/.cache, under the checkpoint's hash and spikecut's version.
+    It is kept in spikecut/zoo below the user's cache folder (on Linux XDG_CACHE_HOME, or ~/.cache), under the
+    checkpoint's hash and spikecut's version.
 
     Raises
     ------
     InputError: an unknown name, or a cache that cannot be written. DataError: the data set's files are not at hand.
     """
-    if not is_ready(path):
-        return path
-    import spikecut
-
+    if not is_pretrained(path):
+        return PretrainedBundle(path)
     checkpoint = checkpoint_of(path)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spikecut" / "zoo"
+    cache = user_cache_path("spikecut", appauthor=False) / "zoo"
     kept = cache / f"{checkpoint.stem}-{spikecut.__version__}-{sha256(checkpoint)[:12]}"
     if kept.is_dir():
-        return kept
+        return PretrainedBundle(kept)
     try:
         cache.mkdir(parents=True, exist_ok=True)
         working = Path(tempfile.mkdtemp(prefix=f".{checkpoint.stem}-", dir=cache))
         try:
-            _make(checkpoint, working / "bundle")
+            _make(checkpoint, working / "bundle", progress)
             if not kept.is_dir():
                 os.replace(working / "bundle", kept)
         finally:
             shutil.rmtree(working, ignore_errors=True)
     except OSError as error:
         raise InputError(f"{cache}: cannot be written ({reason(error)}); set XDG_CACHE_HOME, or export it") from error
-    stderr().print(f"{path}: exported and calibrated (Top-K, ε = {EPSILON:g}) once, kept in {kept}", soft_wrap=True)
-    return kept
+    made = f"{path}: exported and calibrated (Top-K, ε = {EPSILON:g}) once, kept in {kept}"
+    return PretrainedBundle(kept, (made,))
 
 
-def _make(checkpoint: Path, bundle: Path) -> None:
+def _make(checkpoint: Path, bundle: Path, progress: Progress) -> None:
     from spikecut.deploy.bundle import open_bundle
-    from spikecut.deploy.cli.cutoff import calibrate_split
+    from spikecut.deploy.pipeline.calibrate import CalibrationOptions, calibrate_split
     from spikecut.deploy.pipeline.run import export_to_bundle
     from spikecut.models.checkpoint import load_checkpoint
     from spikecut.models.data import load_dataset
@@ -68,4 +79,4 @@ def _make(checkpoint: Path, bundle: Path) -> None:
     export_to_bundle(network, recipe, bundle, name=checkpoint.stem)
     made = open_bundle(bundle)
     split = load_dataset(recipe["dataset"], frames=made.network.horizon).calibration
-    calibrate_split(made, split, recipe["dataset"], epsilon=EPSILON)
+    calibrate_split(made, split, recipe["dataset"], CalibrationOptions(epsilon=EPSILON), progress)

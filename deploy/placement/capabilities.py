@@ -1,9 +1,11 @@
-"""What a network needs of a chip and does not get there, as refusals."""
+"""Whether a network fits a hardware: its placement there, or a refusal; the features that it needs and misses."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from spikecut.deploy.placement.hardware import Chip, Hardware
-from spikecut.deploy.placement.place import Placement, place
+from spikecut.deploy.placement.place import Placement, place, placement_summary
 from spikecut.errors import CapabilityError, Refusal
 from spikecut.export.network.layers import IntegerNetwork
 
@@ -32,11 +34,37 @@ def missing_features(refusals: Sequence[Refusal]) -> str:
     return f"cannot run here: {', '.join(refusal.feature for refusal in refusals)}"
 
 
-def placed_or_refused(network: IntegerNetwork, hardware: Hardware) -> Placement | Refusal:
-    """The placement with the fewest cores, or why the network has none on this hardware."""
-    if not isinstance(hardware, Chip):
-        return Refusal(hardware.name, "operations only, no cores")
-    try:
-        return place(network, hardware)
-    except CapabilityError as error:
-        return Refusal(hardware.name, str(error))
+@dataclass(frozen=True)
+class Fit:
+    """Whether and how a network fits one hardware.
+
+    Attributes
+    ----------
+    placement: the one with the fewest cores, or why there is none.
+    missing: what the network needs and the hardware lacks, see `check_capabilities`.
+    """
+
+    placement: Placement | Refusal
+    missing: tuple[Refusal, ...] = ()
+
+    @classmethod
+    def of(cls, network: IntegerNetwork, hardware: Hardware) -> "Fit":
+        """Try to place a network."""
+        if not isinstance(hardware, Chip):
+            return cls(Refusal(hardware.name, "operations only, no cores"))
+        try:
+            return cls(place(network, hardware), check_capabilities(network, hardware))
+        except CapabilityError as error:
+            return cls(Refusal(hardware.name, str(error)))
+
+    @property
+    def note(self) -> str:
+        """ "fits", or what stands against it."""
+        if isinstance(self.placement, Refusal):
+            return self.placement.feature
+        return missing_features(self.missing) if self.missing else "fits"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fit as JSON data."""
+        placed = {} if isinstance(self.placement, Refusal) else placement_summary(self.placement)
+        return {**placed, "note": self.note}

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 
 import numpy as np
+from rich.console import RenderableType
 from rich.table import Table
 
 from spikecut.deploy.cost.attribution import Attribution, CutoffAttribution
 from spikecut.deploy.cost.band import Band, Figure
 from spikecut.deploy.cost.estimate import CostEstimate
 from spikecut.deploy.cost.pricing import EVENTS, words
-from spikecut.deploy.cost.summary import known_of
+from spikecut.deploy.cost.summary import RunCosts, known_of
 from spikecut.deploy.report.tables import UNKNOWN, band_text, quantity
 from spikecut.errors import Refusal
 
@@ -20,6 +21,19 @@ MEASURES = (
     ("energy", "energy_j", "J"),
 )
 SHOWN_PERCENTILES = (50, 95, 99)
+
+
+def run_costs_shown(costs: RunCosts, detail: bool = True) -> list[RenderableType]:
+    """Latency and energy per sample on every hardware.
+
+    detail: also where they go by layer and kind of event, and what the cutoff saved, per chip.
+    """
+    shown: list[RenderableType] = [cost_table(costs.estimates)]
+    for name, ran in costs.attributions.items() if detail else ():
+        shown += [attribution_table(ran, "time"), attribution_table(ran, "energy")]
+        if name in costs.cutoffs:
+            shown.append(cutoff_table(costs.cutoffs[name], name))
+    return shown if costs.saved is None else [*shown, *costs.saved.notes]
 
 
 def cost_table(costs: Mapping[str, CostEstimate | Refusal], title: str = "") -> Table:

@@ -5,7 +5,7 @@ import shutil
 import pytest
 from full_disk import files_of_at_most
 
-from spikecut.deploy.cli.demo import ENTRIES
+from spikecut.deploy.pipeline.demo import ENTRIES
 from spikecut.folders import check_entries
 
 BATCHED = ("--dataset", "digits", "--backend", "batched", "--samples", 20)
@@ -87,10 +87,10 @@ def test_no_file_of_another_tool_is_replaced(command, workshop, nir_file, tmp_pa
 
 
 def test_a_demo_removes_an_earlier_demo_and_nothing_else(command, commands, own_copy, tmp_path):
-    from spikecut.deploy.cli.demo import _prepare
+    from spikecut.deploy.pipeline.demo import prepare
 
     demo = tmp_path / "demo"
-    _prepare(demo)
+    prepare(demo)
     (demo / "lif").mkdir()
     shutil.move(own_copy(), demo / "lif" / "bundle")
     assert command(*commands["run"][:-1], demo / "lif" / "run")[0] == 0
@@ -103,7 +103,7 @@ def test_a_demo_removes_an_earlier_demo_and_nothing_else(command, commands, own_
     code, _, err = command("demo", "--out", demo, "--backend", "batched")
     assert code == 2 and "also holds run/notes.txt" in err and files(demo) == before
     (demo / "lif" / "run" / "notes.txt").unlink()
-    _prepare(demo)
+    prepare(demo)
     assert [path.name for path in demo.iterdir()] == ["demo.json"]
 
 

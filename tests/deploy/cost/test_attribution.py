@@ -12,7 +12,7 @@ from networks import random_inputs, random_network
 from rich.console import Console
 
 from spikecut.deploy.backends.batched.engine import run_batched
-from spikecut.deploy.cli.cost import describe_hardware, inspect_cost, show_costs, show_placements
+from spikecut.deploy.cli.cost import describe_hardware, inspect_cost
 from spikecut.deploy.cli.output import stdout
 from spikecut.deploy.cost.attribution import PHASES, attribute, attribute_cutoff
 from spikecut.deploy.cost.band import Band
@@ -23,11 +23,13 @@ from spikecut.deploy.cost.streaming import stream
 from spikecut.deploy.cost.summary import RunCosts, chosen_hardware
 from spikecut.deploy.cost.traffic import message_rates
 from spikecut.deploy.cutoff.fixed import FixedTimestep
+from spikecut.deploy.placement.capabilities import Fit
 from spikecut.deploy.placement.hardware import Chip, Steps, hardware_names, load_hardware
 from spikecut.deploy.placement.mesh import busy_at_rates_ns, mesh_cells, mesh_text
 from spikecut.deploy.placement.place import place
-from spikecut.deploy.report.cost_tables import attribution_table, cost_table, cutoff_table
+from spikecut.deploy.report.cost_tables import attribution_table, cost_table, cutoff_table, run_costs_shown
 from spikecut.deploy.report.mesh_plot import mesh_figure
+from spikecut.deploy.report.placement_tables import placements_shown
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import HardwareConfigError, InputError
 from spikecut.export.netx.write import write_netx
@@ -290,13 +292,15 @@ def test_every_hardware_file_in_one_call(tmp_path: Path) -> None:
     cut = run_batched(network, random_inputs(network, 2), FixedTimestep(2), record="all")
     hardware = chosen_hardware(None)
     assert tuple(hardware) == hardware_names()
-    placed, costs = show_placements(network, hardware), show_costs(RunCosts.of(cut, trace, hardware))
-    text = as_text(*placed.parts, *costs.parts)
+    costs = RunCosts.of(cut, trace, hardware)
+    fits = {name: Fit.of(network, item) for name, item in hardware.items()}
+    text = as_text(*placements_shown(network, hardware, fits), *run_costs_shown(costs))
     assert all(text.count(name) >= 2 for name in hardware_names())
     assert "cannot run here: soft reset" in text and "estimated" in text and "evidence" in text
     assert "measured" not in text.replace("not measured", "")
-    assert set(costs.data["estimated"]) == set(hardware_names()) and "refusal" in costs.data["estimated"]["loihi1"]
-    energy = costs.data["estimated"]["loihi2"]["energy_j"]
+    estimated = costs.to_dict()["estimated"]
+    assert set(estimated) == set(hardware_names()) and "refusal" in estimated["loihi1"]
+    energy = estimated["loihi2"]["energy_j"]
     assert energy["low"] < energy["mean"] < energy["high"] and energy["evidence"] and "50" in energy["percentiles"]
     assert "hypothetical" in as_text(cost_table({"loihi1": estimate(trace, "loihi1", hypothetical=True)}))
     write_netx(network, tmp_path / "network.net")

@@ -18,8 +18,9 @@ from spikecut.deploy.placement.hardware import load_hardware
 from spikecut.deploy.report.plots import save
 from spikecut.deploy.report.sweep_plots import energy_figure, savings_figure, sweep_figures
 from spikecut.deploy.sweep import costs as sweep_costs
+from spikecut.deploy.sweep.conclusions import conclusions
 from spikecut.deploy.sweep.costs import exit_costs, measure, stream_ratios
-from spikecut.deploy.sweep.sweep import EPSILONS, POLICIES, ExitCosts, sweep, verdicts
+from spikecut.deploy.sweep.sweep import EPSILONS, POLICIES, ExitCosts, sweep
 from spikecut.errors import InputError, Refusal
 
 
@@ -86,16 +87,15 @@ def test_the_best_point_loses_no_more_than_it_may(swept):
 def test_it_is_json(swept):
     data = json.loads(json.dumps(swept.to_dict(), allow_nan=False))
     assert policy_from_dict(data["points"][60]["cutoff"]) == swept.points[60].cutoff
-    assert data["verdicts"] == list(verdicts(swept))
 
 
 def test_words_for_a_pipeline_that_saves_no_throughput():
     calibration, test = (LabelledScores.of(*split) for split in both_splits(horizon=4))
-    deep = " ".join(verdicts(sweep(calibration, test, depth=3, policies=["topk"], epsilons=[0.001, 0.01])))
+    deep = " ".join(conclusions(sweep(calibration, test, depth=3, policies=["topk"], epsilons=[0.001, 0.01])))
     assert "Back to back the cutoff does not pay: with P = 3 and T = 4" in deep
-    very = " ".join(verdicts(sweep(calibration, test, depth=200, policies=["topk"], epsilons=[0.001, 0.01])))
+    very = " ".join(conclusions(sweep(calibration, test, depth=200, policies=["topk"], epsilons=[0.001, 0.01])))
     assert "For single samples the cutoff does not pay" in very
-    shallow = " ".join(verdicts(sweep(calibration, test, depth=1, policies=["topk"], epsilons=[0.001, 0.01])))
+    shallow = " ".join(conclusions(sweep(calibration, test, depth=1, policies=["topk"], epsilons=[0.001, 0.01])))
     assert "does not pay" not in shallow
     assert "% of the steps are saved" in shallow
 
@@ -103,7 +103,7 @@ def test_words_for_a_pipeline_that_saves_no_throughput():
 def test_words_where_nothing_keeps_the_accuracy():
     calibration, test = (LabelledScores.of(*split) for split in both_splits())
     lossy = sweep(calibration, test, depth=1, policies=["topk"], epsilons=[0.9])
-    assert verdicts(lossy) == (f"No policy keeps the accuracy within 0.3 points of the full horizon's "
+    assert conclusions(lossy) == (f"No policy keeps the accuracy within 0.3 points of the full horizon's "
         f"{100 * lossy.accuracy_full:.2f} %: none pays here.",)  # fmt: skip
     with pytest.raises(InputError, match="nothing to compare"):
         savings_figure(lossy)

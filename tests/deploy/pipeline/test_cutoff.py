@@ -1,4 +1,4 @@
-"""The commands of the cutoff on really trained networks, from the bundle to the folder."""
+"""Calibration and sweep of really trained networks, from the bundle to the folder and to what is shown of them."""
 
 import io
 import json
@@ -10,16 +10,27 @@ from rich.console import Console
 
 from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.bundle import open_bundle
-from spikecut.deploy.cli.cutoff import calibrate_policy, run_sweep, sweep_bundle
+from spikecut.deploy.pipeline.calibrate import CalibrationOptions, calibrate_bundle
 from spikecut.deploy.pipeline.samples import data_hash
+from spikecut.deploy.pipeline.sweep import SweepOptions, run_sweep, sweep_bundle
 from spikecut.deploy.placement.hardware import hardware_names
+from spikecut.deploy.report.calibration_tables import calibration_shown
+from spikecut.deploy.report.sweep_tables import sweep_shown
 from spikecut.errors import BundleError, InputError
 from spikecut.export.encode import encode
 
 
-def text(result):
+def calibrate(path, **options):
+    return calibrate_bundle(path, "digits", CalibrationOptions(**options)).calibration
+
+
+def sweep(path, out=None, overwrite=False, **options):
+    return sweep_bundle(path, "digits", SweepOptions(**options), out, overwrite)
+
+
+def text(shown):
     console = Console(width=200, record=True, file=io.StringIO(), markup=False)
-    for part in result.shown:
+    for part in shown:
         console.print(part)
     return " ".join(console.export_text().split())
 
@@ -27,10 +38,10 @@ def text(result):
 @pytest.mark.parametrize("policy", ["confidence", "entropy", "spikecp", "fixed"])
 def test_every_policy_is_written_and_read_back(own_copy, digits, policy):
     path = own_copy("qcfs")
-    result = calibrate_policy(path, "digits", policy, epsilon=0.03)
+    result = calibrate(path, policy=policy, epsilon=0.03)
     written = json.loads((path / "cutoff.json").read_text())
     assert written == {
-        **result.data,
+        **result.to_dict(),
         "dataset": "digits",
         "data": data_hash(digits.calibration),
         "network": written["network"],
@@ -41,12 +52,12 @@ def test_every_policy_is_written_and_read_back(own_copy, digits, policy):
     trace = run_batched(bundle.network, encode(digits.calibration.x, bundle.network), bundle.cutoff())
     assert trace.timesteps.mean() == written["mean_timesteps"]
     assert (trace.predictions == digits.calibration.y).mean() == written["accuracy_cutoff"]
-    assert "450 calibration samples" in text(result)
+    assert "450 calibration samples" in text(calibration_shown(result, policy))
 
 
 def test_a_cutoff_of_another_network_or_horizon_is_refused(own_copy):
     path = own_copy("lif")
-    calibrate_policy(path, "digits", "confidence")
+    calibrate(path, policy="confidence")
     written = json.loads((path / "cutoff.json").read_text())
     (path / "cutoff.json").write_text(json.dumps({**written, "network": "0" * 64}))
     with pytest.raises(BundleError, match="another network"):
@@ -59,17 +70,17 @@ def test_a_cutoff_of_another_network_or_horizon_is_refused(own_copy):
 
 def test_a_guarantee_is_said_and_recorded(own_copy):
     path = own_copy("qcfs")
-    result = calibrate_policy(path, "digits", epsilon=0.05, guarantee=True, delta=0.1)
-    said = text(result)
+    result = calibrate(path, epsilon=0.05, delta=0.1)
+    said = text(calibration_shown(result, "topk"))
     assert "with probability ≥ 0.9 at most 5 % of new samples" in said
     recorded = json.loads((path / "cutoff.json").read_text())["guarantee"]
     assert (recorded["epsilon"], recorded["delta"]) == (0.05, 0.1)
     assert recorded["family_samples"] + recorded["test_samples"] == 450
     before = (path / "cutoff.json").read_bytes()
     with pytest.raises(InputError, match=r"too few .* give 797 or more"):
-        calibrate_policy(path, "digits", epsilon=0.005, guarantee=True)
+        calibrate(path, epsilon=0.005, delta=0.05)
     assert (path / "cutoff.json").read_bytes() == before
-    assert "hold on these samples only" in text(calibrate_policy(path, "digits", epsilon=0.05))
+    assert "hold on these samples only" in text(calibration_shown(calibrate(path, epsilon=0.05), "topk"))
 
 
 def test_a_policy_saves_at_least_1_7_times_the_steps_for_0_3_points(bundle, digits):
@@ -86,42 +97,41 @@ def test_a_policy_saves_at_least_1_7_times_the_steps_for_0_3_points(bundle, digi
 
 def test_the_sweep_leaves_a_folder(workshop, tmp_path):
     out = tmp_path / "sweep"
-    result = sweep_bundle(workshop / "lif", "digits", out, epsilons=[0.001, 0.02, 0.1], samples=60)
+    result = sweep(workshop / "lif", out, epsilons=[0.001, 0.02, 0.1], samples=60)
     assert sorted(path.name for path in out.iterdir()) == ["figures", "summary.json"]
     names = {path.name for path in (out / "figures").iterdir()}
     assert names >= {"accuracy-timesteps.png", "energy-accuracy-loihi1.png", "energy-accuracy-loihi2.png"}
     summary = json.loads((out / "summary.json").read_text())
-    assert summary == json.loads(json.dumps(result.data, allow_nan=False))
+    assert summary == json.loads(json.dumps(result.summary, allow_nan=False))
     assert (summary["samples"], summary["calibration_samples"], len(summary["points"])) == (60, 450, 15)
     assert set(summary["full_costs"]) == set(hardware_names())
     for ratios in summary["streamed"].values():
         for hardware in ratios.values():
             assert 0 < hardware["energy_j"] <= 1 + 1e-12
             assert np.isfinite(hardware["latency_s"])
-    said = text(result)
+    said = text(sweep_shown(result.sweep, "lif"))
     assert "full horizon" in said and "optimal (oracle)" in said and "hardware steps" in said
     with pytest.raises(InputError, match="--overwrite"):
-        sweep_bundle(workshop / "lif", "digits", out)
-    sweep_bundle(workshop / "lif", "digits", out, ["topk"], [0.02], hardware=[], samples=30, overwrite=True)
+        sweep(workshop / "lif", out)
+    sweep(workshop / "lif", out, True, policies=["topk"], epsilons=[0.02], hardware=[], samples=30)
     assert len(json.loads((out / "summary.json").read_text())["points"]) == 1
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("mine")
     with pytest.raises(InputError, match="holds no spikecut sweep"):
-        sweep_bundle(workshop / "lif", "digits", tmp_path / "other", overwrite=True)
+        sweep(workshop / "lif", tmp_path / "other", overwrite=True)
 
 
 def test_hardware_that_refuses_is_said(workshop):
-    result = sweep_bundle(workshop / "qcfs", "digits", epsilons=[0.01], policies=["topk"], samples=20)
-    assert "cannot run here" in result.data["refusals"]["loihi1"]
-    assert "loihi1: cannot run here" in text(result)
+    result = sweep(workshop / "qcfs", epsilons=[0.01], policies=["topk"], samples=20)
+    assert "cannot run here" in result.summary["refusals"]["loihi1"]
+    assert "loihi1: cannot run here" in text(sweep_shown(result.sweep, "qcfs"))
 
 
 def test_a_sweep_says_what_its_estimates_rest_on(workshop, tmp_path):
     mine = tmp_path / "my[b]chip.yaml"
     mine.write_text((files("spikecut.hardware_configs") / "loihi2.yaml").read_text())
-    result = sweep_bundle(
+    result = sweep(
         workshop / "qcfs",
-        "digits",
         tmp_path / "sweep",
         policies=["topk"],
         epsilons=[0.02],
@@ -129,10 +139,10 @@ def test_a_sweep_says_what_its_estimates_rest_on(workshop, tmp_path):
         hypothetical=True,
         samples=40,
     )
-    said = text(result)
+    said = text(sweep_shown(result.sweep, "qcfs"))
     assert "hypothetical, it lacks graded spikes" in said and "my[b]chip.yaml, estimated (bound, inherited" in said
     assert "loihi1 energy, hypothetical" in said and "is at least the known part; unknown: barrier energy" in said
-    estimated = result.data["estimated"]
+    estimated = result.summary["estimated"]
     assert estimated["loihi1"]["hypothetical"] and not estimated[str(mine)]["hypothetical"]
     assert "monitor time" in estimated[str(mine)]["unknown_time"] and estimated["loihi1"]["evidence_energy"]
     names = {path.name for path in (tmp_path / "sweep" / "figures").iterdir()}
@@ -146,9 +156,13 @@ def test_a_sweep_says_what_its_estimates_rest_on(workshop, tmp_path):
         ({"seed": 1.5}, "seed 1.5"),
         ({"epsilon": 1e-320}, "no test set is large enough"),
         ({"epsilon": 1e-300}, "no test set is large enough"),
-        ({"guarantee": False, "delta": 0.5}, "belongs to --guarantee"),
     ],
 )
 def test_what_no_guarantee_can_be_given_for(own_copy, options, message):
     with pytest.raises(InputError, match=message):
-        calibrate_policy(own_copy("lif"), "digits", **{"epsilon": 0.05, "guarantee": True, **options})
+        calibrate(own_copy("lif"), **{"epsilon": 0.05, "delta": 0.05, **options})
+
+
+def test_delta_belongs_to_the_guarantee(command, own_copy):
+    code, _, err = command("calibrate", own_copy("lif"), "--dataset", "digits", "--delta", 0.5)
+    assert code == 2 and "belongs to --guarantee" in err

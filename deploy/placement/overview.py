@@ -1,0 +1,57 @@
+"""What a hardware file holds: its parameters by name, what runs on it, how much of it is known and from where."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+from spikecut.deploy.placement.hardware import Chip, Hardware, OperationProfile, Quantity
+from spikecut.deploy.placement.partition import LIMITED
+
+
+@dataclass(frozen=True)
+class HardwareOverview:
+    """A hardware file in short.
+
+    Attributes
+    ----------
+    title: what the hardware is. runs: which networks can run there, in words.
+    evidence: how many known parameters there are of each kind of evidence. unknown: names of the unknown ones.
+    """
+
+    title: str
+    runs: str
+    evidence: dict[str, int]
+    unknown: tuple[str, ...]
+
+    @classmethod
+    def of(cls, hardware: Hardware) -> "HardwareOverview":
+        """The overview of a hardware file."""
+        found = parameters(hardware)
+        counts = Counter(quantity.evidence for quantity in found.values() if quantity.evidence is not None)
+        unknown = tuple(name for name, quantity in found.items() if quantity.value is None)
+        return cls(hardware.title, _runs(hardware), dict(sorted(counts.items())), unknown)
+
+
+def parameters(part: object, prefix: str = "") -> dict[str, Quantity]:
+    """Every quantity of a hardware file, or of a part of one, by the keys that lead to it: "costs.spike.energy_pJ"."""
+    if isinstance(part, Quantity):
+        return {prefix: part}
+    if not isinstance(part, BaseModel | dict):
+        return {}
+    entries = part.items() if isinstance(part, dict) else iter(part)
+    found: dict[str, Quantity] = {}
+    for key, inner in entries:
+        found |= parameters(inner, f"{prefix}.{key}" if prefix else str(key))
+    return found
+
+
+def _runs(hardware: Hardware) -> str:
+    if isinstance(hardware, OperationProfile):
+        return "counts operations only"
+    if not isinstance(hardware, Chip):
+        return ""
+    can = [name.replace("_", " ") for name, has in hardware.capabilities if has]
+    limits = [name for name in LIMITED if getattr(hardware.limits, name).value is None]
+    unchecked = f"; not checked: {', '.join(limits).replace('_', ' ')}" if limits else ""
+    return (", ".join(can) or "hard reset and binary spikes only") + unchecked

@@ -1,0 +1,32 @@
+"""Hardware files as tables: all side by side, or every parameter of one with its source."""
+
+from collections.abc import Mapping
+
+from rich.table import Table
+
+from spikecut.deploy.placement.hardware import Hardware
+from spikecut.deploy.placement.overview import HardwareOverview, parameters
+from spikecut.deploy.report.tables import UNKNOWN
+
+
+def hardware_table(hardware: Hardware) -> Table:
+    """Every parameter with its band, provenance and source."""
+    table = Table("quantity", "value", "low", "high", "evidence", "source", title=hardware.title)
+    for key, quantity in parameters(hardware).items():
+        numbers = (quantity.value, quantity.low, quantity.high)
+        cells = [UNKNOWN if number is None else f"{number:g}" for number in numbers]
+        table.add_row(key, *cells, quantity.evidence or UNKNOWN, quantity.source)
+    return table
+
+
+def hardware_list(overviews: Mapping[str, HardwareOverview]) -> Table:
+    """One row per hardware file, by name."""
+    table = Table("name", "what it is", "runs", "parameters by source", "unknown", title="hardware files")
+    for name, item in overviews.items():
+        counts = ", ".join(f"{count} {kind}" for kind, count in item.evidence.items())
+        table.add_row(name, item.title, item.runs, counts, str(len(item.unknown)))
+    table.caption = (
+        "simulated: before silicon; fitted: to silicon; scaled, inherited: from another chip; bound: a limit.\n"
+        "Unknown parameters are never 0: figures are then at least the known part. `spikecut hardware NAME` shows all."
+    )
+    return table

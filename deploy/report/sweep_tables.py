@@ -1,0 +1,67 @@
+"""A sweep as a table: each policy at its best ε, between the full horizon and the optimal cutoff."""
+
+from rich.console import RenderableType
+from rich.table import Table
+
+from spikecut.deploy.sweep.conclusions import conclusions
+from spikecut.deploy.sweep.sweep import Sweep, SweepPoint
+
+
+def sweep_shown(result: Sweep, title: str) -> list[RenderableType]:
+    """The table, then what follows from it in sentences."""
+    return [sweep_table(result, title), *conclusions(result)]
+
+
+def sweep_table(result: Sweep, title: str) -> Table:
+    """Each policy at its best ε, between the full horizon and the optimal cutoff."""
+    table = Table(
+        "policy",
+        "ε",
+        "accuracy",
+        "95 % interval",
+        "timesteps",
+        "fewer by",
+        "isolated",
+        "streaming",
+        "from OCT",
+        *(f"{name} energy{', hypothetical' if _lacks(result, name) else ''}" for name in result.full_costs),
+        title=f"{title}: fewest timesteps at ≤ 0.3 points lost; ratios to the full run, energy estimated",
+    )
+    empty = [""] * len(result.full_costs)
+    accuracy = f"{100 * result.accuracy_full:.2f} %"
+    full = ["full horizon", "", accuracy, "", f"{result.horizon:.2f}", "1.00 ×", "1.00", "1.00", ""]
+    table.add_row(*full, *("1.00" for _ in empty))
+    for policy in result.policies:
+        point = result.best(policy)
+        if point is None:
+            table.add_row(policy, "no ε keeps the accuracy", *[""] * 7, *empty)
+        else:
+            table.add_row(policy, *_cells(point, result))
+    optimal = result.optimal.mean_timesteps
+    row = ["optimal (oracle)", "", accuracy, "", f"{optimal:.2f}", f"{result.horizon / optimal:.2f} ×"]
+    table.add_row(*row, "", "", "0.00", *empty)
+    return table
+
+
+def _lacks(result: Sweep, name: str) -> bool:
+    return bool(result.provenance.get(name, {}).get("hypothetical"))
+
+
+def _cells(point: SweepPoint, result: Sweep) -> list[str]:
+    low, high = point.interval
+    energies = []
+    for name, full in result.full_costs.items():
+        over, under = point.costs[name]["energy_j"][0], full["energy_j"][0]
+        energies.append(f"{over / under:.2f}" if under > 0 else "unknown")
+    distance = point.distance.mean
+    return [
+        f"{point.epsilon:g}",
+        f"{100 * point.accuracy:.2f} %",
+        f"{100 * low:.2f} to {100 * high:.2f}",
+        f"{point.mean_timesteps:.2f}",
+        f"{1 / point.naive:.2f} ×",
+        f"{point.isolated:.2f}",
+        f"{point.streaming:.2f}",
+        "" if distance is None else f"{distance:+.2f}",
+        *energies,
+    ]
