@@ -18,8 +18,6 @@ ESCAPES = "\x1b]0;owned\x07\x1b[2Jred\x9b31m\u202e"
 
 
 SHOW = """
-import sys
-from types import SimpleNamespace
 from spikecut.deploy.cli import main as cli
 from spikecut.deploy.cli import output
 from spikecut.errors import InputError
@@ -28,7 +26,7 @@ from spikecut.errors import InputError
 def show(verb: str):
     if verb == "fail":
         raise InputError("≥ 5 µs, 中")
-    output.report(SimpleNamespace(shown=["energy ≥ 22 µJ … 中 " + "x" * 10_000], data="x" * 10_000), verb == "json")
+    output.report(output.Result(["energy ≥ 22 µJ … 中 " + "x" * 10_000], "x" * 10_000), verb == "json")
 
 cli.main()
 """
