@@ -57,11 +57,10 @@ class Band:
         found = [np.percentile(edge, chosen) for edge in (self.value, self.low, self.high)]
         return {percent: Figure(*(float(edge[i]) for edge in found)) for i, percent in enumerate(chosen)}
 
-    def in_words(self, unit: str, unknown: tuple[str, ...] = ()) -> str:
-        """The mean in millionths of a unit; with unknown terms, which it leaves out, a lower bound."""
+    def in_words(self, unit: str, lower_bound: bool = False) -> str:
+        """The mean in millionths of a unit; `lower_bound`: terms are missing from it."""
         mean = self.mean
         if np.isnan(mean.value):
             return "unknown"
         edges = "no band" if np.isnan(mean.low) else f"{1e6 * mean.low:.3g} to {1e6 * mean.high:.3g}"
-        figure = f"{1e6 * mean.value:.3g} µ{unit} ({edges})"
-        return f"at least {figure}; not included: {', '.join(unknown)}" if unknown else figure
+        return f"{'≥ ' * lower_bound}{1e6 * mean.value:.3g} µ{unit} ({edges})"

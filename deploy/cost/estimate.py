@@ -86,12 +86,16 @@ class CostEstimate:
 
     def __str__(self) -> str:
         """Mean latency and energy per sample with their bands, and what they leave out."""
-        lacks = f"\nhypothetical: this hardware lacks {', '.join(self.hypothetical)}" if self.hypothetical else ""
-        return (
-            f"{self.hardware}, {self.steps.size} samples, estimated, mean per sample:\n"
-            f"latency {self.latency_s.in_words('s', self.unknown_time)}\n"
-            f"energy {self.energy_j.in_words('J', self.unknown_energy)}{lacks}"
-        )
+        lines = [
+            f"{self.hardware}, {self.steps.size} samples, estimated, mean per sample:",
+            f"latency {self.latency_s.in_words('s', bool(self.unknown_time))}, "
+            f"energy {self.energy_j.in_words('J', bool(self.unknown_energy))}",
+        ]
+        if self.unknown_terms:
+            lines.append(f"not included, since unknown: {', '.join(self.unknown_terms)}")
+        if self.hypothetical:
+            lines.append(f"hypothetical: this hardware lacks {', '.join(self.hypothetical)}")
+        return "\n".join(lines)
 
     @property
     def unknown_energy(self) -> tuple[str, ...]:

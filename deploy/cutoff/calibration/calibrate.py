@@ -92,7 +92,7 @@ class Calibration:
             f"{self.policy}\n"
             f"calibrated at ε = {self.epsilon:g} on {self.samples} samples: {percent(self.accuracy_cutoff)} right in "
             f"{self.mean_timesteps:.2f} timesteps on average, {percent(self.accuracy_full)} at T = {len(self.steps)}\n"
-            f"{percent(self.lost)} are right at T and wrong at the exit; {promise}"
+            f"{percent(self.lost)} are right at T and wrong at the exit\n{promise}"
         )
 
     def interval(self, share: float) -> Interval:
