@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from spikecut.deploy.bundle import Bundle, open_bundle
+from spikecut.deploy.cost.summary import chosen_hardware
 from spikecut.deploy.cutoff.base import LabelledScores
+from spikecut.deploy.pipeline.sweep import SweepOptions, run_sweep
 from spikecut.deploy.sweep.sweep import EPSILONS, POLICIES, Sweep
 from spikecut.deploy.sweep.sweep import sweep as sweep_scores
 from spikecut.deploy.verify.compare import Verification
@@ -13,6 +15,7 @@ from spikecut.deploy.verify.compare import verify as verify_bundle
 from spikecut.errors import InputError
 from spikecut.export.manifest import BUNDLE
 from spikecut.folders import check_folder
+from spikecut.models.data import load_dataset
 
 if TYPE_CHECKING:
     from spikecut.models.network import SpikingNetwork
@@ -76,14 +79,62 @@ def verify(bundle: Bundle | str | Path, *, samples: int | None = None, backend: 
     return verify_bundle(opened, samples, backend)
 
 
+@overload
 def sweep(
-    calibration: LabelledScores,
-    test: LabelledScores,
+    source: Bundle | str | Path,
+    data: str,
     *,
-    depth: int = 1,
     policies: Sequence[str] = POLICIES,
     epsilons: Sequence[float] = EPSILONS,
-    minimum_count: int = 20,
+    hardware: Sequence[str] | None = None,
+) -> Sweep: ...
+
+
+@overload
+def sweep(
+    source: LabelledScores,
+    data: LabelledScores,
+    *,
+    policies: Sequence[str] = POLICIES,
+    epsilons: Sequence[float] = EPSILONS,
+    depth: int,
+) -> Sweep: ...
+
+
+def sweep(
+    source: Bundle | str | Path | LabelledScores,
+    data: str | LabelledScores,
+    *,
+    policies: Sequence[str] = POLICIES,
+    epsilons: Sequence[float] = EPSILONS,
+    hardware: Sequence[str] | None = None,
+    depth: int | None = None,
 ) -> Sweep:
-    """Fit every policy for every ε to one split, and measure it on the other."""
-    return sweep_scores(calibration, test, depth, policies, epsilons, minimum_count)
+    """Every cutoff policy over ε: fitted on held-out samples, measured on others.
+
+    Parameters
+    ----------
+    source: a bundle or its folder; or the scores that the policies are fitted to, full-horizon int64 [T, N, classes].
+    data: of a bundle the data set, a name or a path, whose calibration and test splits are taken; of scores those of
+        the test samples.
+    policies: names; by default all that come with spikecut.
+    epsilons: tolerated shares in [0, 1), each policy says of what; by default 50 values from 0.0005 to 0.5.
+    hardware: of a bundle, files by name or path on which latency and energy are estimated; None takes all that come
+        with spikecut. For scores there are no estimates.
+    depth: of scores, the pipeline depth P in hardware steps.
+
+    Raises
+    ------
+    BundleError: no sound bundle. DataError: no such data. InputError: labels or scores that do not fit, an unknown
+        policy, an ε outside its range, or arguments of the other kind of source.
+    """
+    if isinstance(source, LabelledScores) or isinstance(data, LabelledScores):
+        if not (isinstance(source, LabelledScores) and isinstance(data, LabelledScores)) or depth is None or hardware:
+            raise InputError("a sweep of scores takes LabelledScores twice, and `depth`, but no hardware")
+        return sweep_scores(source, data, depth, policies, epsilons)
+    if depth is not None:
+        raise InputError("depth is for scores: a bundle has its own; leave it out")
+    bundle = source if isinstance(source, Bundle) else open_bundle(source)
+    splits = load_dataset(data, frames=bundle.network.horizon)
+    options = SweepOptions(policies, epsilons, hardware)
+    return run_sweep(bundle, splits.calibration, splits.test, options, chosen_hardware(hardware))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 
+import numpy as np
 import pytest
 
 import spikecut
@@ -121,6 +122,27 @@ def test_a_network_in_memory_needs_its_recipe(repository, tmp_path):
         spikecut.export(golden / "lif.safetensors", tmp_path / "out", recipe=recipe)
     bundle = spikecut.export(network, tmp_path / "out", recipe=recipe, dataset=str(golden / "samples.npz"))
     assert bundle.network_hash == spikecut.open_bundle(golden / "bundle").network_hash
+
+
+def test_a_sweep_of_a_bundle_and_of_its_scores_are_the_same(repository):
+    golden = repository / "tests" / "golden" / "format_1"
+    bundle, samples = spikecut.open_bundle(golden / "bundle"), np.load(golden / "samples.npz")
+    chosen = {"policies": ("topk", "fixed"), "epsilons": (0.01, 0.1)}
+    swept = spikecut.sweep(bundle, str(golden / "samples.npz"), **chosen, hardware=["loihi2"])
+    fitted, tested = (
+        spikecut.LabelledScores.of(
+            spikecut.run(bundle.network, spikecut.encode(samples[f"x_{split}"], bundle)).scores, samples[f"y_{split}"]
+        )
+        for split in ("calibration", "test")
+    )
+    of_scores = spikecut.sweep(fitted, tested, depth=bundle.network.depth, **chosen)
+    assert [point.cutoff for point in swept.points] == [point.cutoff for point in of_scores.points]
+    assert [point.accuracy for point in swept.points] == [point.accuracy for point in of_scores.points]
+    assert list(swept.full_costs) == ["loihi2"] and not of_scores.full_costs
+    with pytest.raises(spikecut.InputError, match="depth is for scores"):
+        spikecut.sweep(bundle, "samples.npz", depth=2)
+    with pytest.raises(spikecut.InputError, match="LabelledScores twice"):
+        spikecut.sweep(fitted, tested)
 
 
 def test_the_types_of_calls_reach_the_user(repository, tmp_path):
