@@ -7,10 +7,10 @@ BIN := .venv/bin
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak lint format types lock clean
+.PHONY: help setup demo test soak lint format types lock release-check clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 setup: ## build .venv, or leave it alone where it is up to date
 	@$(BOOTSTRAP)
@@ -27,9 +27,10 @@ soak: setup ## 10,000 halted samples through one Lava graph, two networks, both 
 fuzz: setup ## 10^8 slots of random networks against Lava's own models, about an hour (ARGS="--slots 1e7")
 	$(BIN)/python scripts/fuzz.py $(ARGS)
 
-lint: setup ## style, formatting, and the direction of imports
+lint: setup ## style, formatting, spelling, and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	PYTHONPATH=.typing $(BIN)/lint-imports --no-logo
 
 format: setup ## rewrite the sources as lint wants them
@@ -42,6 +43,9 @@ types: setup ## mypy, strict
 
 lock: ## resolve pyproject.toml anew into requirements.lock (ARGS=--upgrade: newest versions)
 	@$(BOOTSTRAP) lock $(ARGS)
+
+release-check: setup ## build wheel and sdist into dist, and check both; see RELEASE.md
+	$(BIN)/python scripts/release_check.py
 
 clean: ## remove .venv, .uv, caches and build leftovers
 	rm -rf .venv .uv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -3,6 +3,7 @@
 import fnmatch
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 import tomli
+import yaml
 
 import spikecut
 
@@ -151,3 +153,22 @@ def test_modules_are_short(repository: Path) -> None:
     modules = [path for path in own_files(repository) if path.suffix == ".py" and path.parts[0] != "tests"]
     lengths = {str(path): len((repository / path).read_text().splitlines()) for path in modules}
     assert {name: lines for name, lines in lengths.items() if lines > LONGEST_MODULE} == {}
+
+
+def test_what_the_hooks_call_is_in_the_environment(repository: Path) -> None:
+    hooks = yaml.safe_load((repository / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    assert {hook["id"] for hook in hooks} == {"ruff", "ruff-format", "codespell", "yaml"}
+    for hook in hooks:
+        program = Path(shlex.split(hook["entry"])[0])
+        assert program.parent == Path(".venv/bin") and (Path(sys.executable).parent / program.name).exists()
+
+
+def test_templates_can_be_read(repository: Path) -> None:
+    for path in (repository / ".github" / "ISSUE_TEMPLATE").glob("*.yml"):
+        form = yaml.safe_load(path.read_text())
+        assert path.name == "config.yml" or {"name", "description", "body"} == set(form)
+
+
+def test_the_sources_are_spelled_right(repository: Path) -> None:
+    done = subprocess.run([Path(sys.executable).parent / "codespell"], cwd=repository, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
