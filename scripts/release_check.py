@@ -1,7 +1,7 @@
 """Build wheel and sdist into dist, and check both: `make release-check`.
 
-The sdist must hold every file that git tracks, but for what only a checkout needs; the wheel, which is built from the
-sdist, every module and data file of the package. The wheel is installed, with its dependencies, into a fresh environment
+The sdist must hold every file that git tracks, but for what only a checkout needs; the wheel, built from the sdist,
+every module and data file of the package. The wheel is installed, with its dependencies, into a fresh environment
 without torch and Lava, and its command must run there.
 """
 
