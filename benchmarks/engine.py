@@ -23,7 +23,7 @@ from engine_networks import CONVNET, MLP, NAMES, VGG, network, spikes
 from engine_profile import profile
 from engine_rivals import rivals
 
-from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.backends.batched.engine import Tuning, run_batched
 from spikecut.deploy.backends.batched.slots import plan_network
 from spikecut.deploy.backends.lava.graph import LavaGraph
 from spikecut.deploy.cutoff.base import apply_policy
@@ -38,6 +38,7 @@ LAVA_SAMPLES = {"mlp": (16, 40), "convnet": (16, 5), "vgg": (4, 1)}  # T, sample
 EXIT_BATCH = {"mlp": 10_000, "convnet": 10_000, "vgg": 256}
 EXIT_SHARE = 0.3
 LIBRARIES = ("SLAYER", "snnTorch", "SpikingJelly")
+FLOAT32 = Tuning("float32")
 TARGETS = {"mlp": (500, 150), "convnet": (1500, 1000), "vgg": (2500, 800)}
 
 
@@ -77,7 +78,7 @@ def speed(repetitions: int) -> Row:
         libraries = rivals(ARCHITECTURES[name], inputs)
         tasks: dict[str, Any] = {
             "engine auto": lambda net=net, inputs=inputs: run_batched(net, inputs) and None,
-            "engine float32": lambda net=net, inputs=inputs: run_batched(net, inputs, precision="float32") and None,
+            "engine float32": lambda net=net, inputs=inputs: run_batched(net, inputs, tuning=FLOAT32) and None,
             "Lava stock": _lava(name),
             **{library: task for library, task in libraries.items() if task is not None},
         }

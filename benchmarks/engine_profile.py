@@ -8,7 +8,7 @@ import torch
 from engine_measure import spread, written
 from engine_networks import NAMES, network, spikes
 
-from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.backends.batched.engine import Tuning, run_batched
 from spikecut.deploy.backends.batched.slots import LayerSlots, layer_slots
 from spikecut.export.network.arrays import size
 
@@ -60,7 +60,7 @@ def _network(name: str, precision: Any, repetitions: int) -> dict[str, Any]:
                     rows[layer.plan.layer.name]["product"].append(products * scale)
                     rows[layer.plan.layer.name]["neurons"].append(neurons * scale)
             began = time.perf_counter()
-            run_batched(net, encoded[: net.horizon], precision=precision, threads=1, slots=count)
+            run_batched(net, encoded[: net.horizon], tuning=Tuning(precision, count, 1))
             if repetition >= 0:
                 whole.append((time.perf_counter() - began) * 1e6 / (net.horizon * count))
     print(f"  {name}, {precision}: a whole run {written(spread(whole))}")

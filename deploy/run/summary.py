@@ -232,13 +232,14 @@ def summarise(
         "hashes": made.hashes,
         "config": made.config,
     }
-    if full is not None or not halted:
-        summary |= _full_summary(evaluation, full or trace)
-    return RunSummary.model_validate(jsonable(summary))
+    uncut = full or (None if halted else trace)
+    return RunSummary.model_validate(jsonable({**summary, **_full_summary(evaluation, uncut)}))
 
 
-def _full_summary(evaluation: Evaluation, full: RunTrace) -> dict[str, Any]:
+def _full_summary(evaluation: Evaluation, full: RunTrace | None) -> dict[str, Any]:
     """What only an uncut run of the same samples can say; InputError if `full` is not one."""
+    if full is None:
+        return {}
     if full.scores.shape != evaluation.trace.scores.shape:
         raise InputError(
             f"full run of [T, N, classes] {full.scores.shape}, the run has {evaluation.trace.scores.shape}"

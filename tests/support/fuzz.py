@@ -17,7 +17,7 @@ from hypothesis import seed as hypothesis_seed
 from hypothesis import strategies as st
 from lava_layers import LavaLayer
 
-from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.backends.batched.engine import Tuning, run_batched
 from spikecut.deploy.backends.batched.slots import layer_slots
 from spikecut.deploy.backends.kernels.product import PRECISIONS, channels_last
 from spikecut.deploy.backends.kernels.reference import scores_of, synapse, wrap32
@@ -112,7 +112,7 @@ def _compare_whole(network, messages, precision, policy_gap, tally):
     exits = apply_policy(policy, scores_of(network, messages[-1]))
     for wanted in (precision, "auto"):
         try:
-            trace = run_batched(network, messages[0], policy, "all", precision=wanted, slots=2, threads=1)
+            trace = run_batched(network, messages[0], policy, "all", tuning=Tuning(wanted, slots=2, threads=1))
             break
         except BackendError:
             if wanted == "auto":

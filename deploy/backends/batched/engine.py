@@ -10,11 +10,12 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.backends.base import Record
+from spikecut.deploy.backends.base import Advance, Record
 from spikecut.deploy.backends.batched.slots import LayerPlan, LayerSlots, plan_network
 from spikecut.deploy.backends.events import layer_events, padded_scores
 from spikecut.deploy.backends.inputs import check_inputs
@@ -27,7 +28,6 @@ from spikecut.export.network.arrays import IntArray, Integers, size
 from spikecut.export.network.connectivity import skip_paths
 from spikecut.export.network.layers import IntegerNetwork
 
-Progress = Callable[[int], None]
 Messages = npt.NDArray[np.generic]
 STATE_ELEMENTS = 2**22
 MOST_SLOTS = 1024
@@ -35,23 +35,36 @@ FEWEST_SLOTS = 16
 QUEUE_PER_SLOT = 8
 
 
+@dataclass(frozen=True)
+class Tuning:
+    """How the engine works; no result depends on it.
+
+    Attributes
+    ----------
+    precision: of the synaptic sums; "auto" takes the fastest that is exact, per layer.
+    slots: samples in work at once and thread; by default what keeps the state in cache.
+    threads: workers; by default one per core.
+    """
+
+    precision: Precision = "auto"
+    slots: int | None = None
+    threads: int | None = None
+
+
+FASTEST = Tuning()
+
+
 def run_batched(
     network: IntegerNetwork,
     inputs: Integers,
     policy: CutoffPolicy | None = None,
     record: Record = "output",
-    progress: Progress | None = None,
-    precision: Precision = "auto",
-    slots: int | None = None,
-    threads: int | None = None,
+    progress: Advance | None = None,
+    tuning: Tuning = FASTEST,
 ) -> RunTrace:
     """Run encoded samples [T, N, *shape]; the same results as Lava, without Lava.
 
-    Parameters
-    ----------
-    precision: of the synaptic sums; "auto" takes the fastest that is exact, per layer.
-    slots: samples in work at once and thread; by default what keeps the state in cache.
-    threads: workers; by default one per core.
+    progress: told of finished samples.
 
     Raises
     ------
@@ -63,8 +76,9 @@ def run_batched(
     check_inputs(network, inputs)
     if policy is not None:
         policy.check_horizon(network.horizon)
-    work = _Work(network, inputs, policy, record, progress, precision)
-    workers = threads or len(os.sched_getaffinity(0))
+    slots = tuning.slots
+    work = _Work(network, inputs, policy, record, progress, tuning.precision)
+    workers = tuning.threads or len(os.sched_getaffinity(0))
     per_worker = slots or _slots(network, 0 if policy is None else work.samples // workers)
     workers = max(1, min(workers, -(-work.samples // per_worker)))
     if policy is None and slots is None:  # all samples take T steps: share them out evenly
@@ -124,7 +138,7 @@ class _Work:
         inputs: Integers,
         policy: CutoffPolicy | None,
         record: Record,
-        progress: Progress | None,
+        progress: Advance | None,
         precision: Precision,
     ) -> None:
         self.network, self.policy, self.record, self.progress = network, policy, record, progress

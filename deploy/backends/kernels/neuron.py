@@ -50,6 +50,8 @@ def make_kernel(decay_u: int, decay_v: int, reset: int, wrap_sum: bool, bounded:
     gain int32 [slots], one for as many rows each, read only where `gained`; out [rows, C] of any type.
     """
 
+    # One long function: numba specialises its branches on what encloses it, and in pieces it is slower. It takes arrays
+    # and scalars one by one, since a structure of them would have to be typed at each call.
     @njit(nogil=True, cache=True, fastmath=False, error_model="numpy")
     def kernel(
         current: Any,

@@ -6,7 +6,7 @@ int32 and visit only the messages that are not 0, as exact as Lava's own int32 p
 """
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -180,51 +180,49 @@ class DelayedSums:
         self.due[:] = 0
 
 
+@dataclass(frozen=True)
+class NeuronConstants:
+    """What the neurons of a layer compute with.
+
+    Attributes
+    ----------
+    decay_u, decay_v: 0..4096. bias: in v's units, broadcast to v's shape. threshold: compared as v > threshold · 64.
+    gain: in 4096ths, one per timestep since the last `rest`, see export.gain; None for none.
+    """
+
+    decay_u: int
+    decay_v: int
+    bias: Numbers
+    threshold: int
+    reset: Reset
+    gain: tuple[int, ...] | None = None
+
+
 class Neurons:
     """The neurons of a layer: AbstractPyLifModelFixed in int32, see deploy/backends/kernels/neuron.py.
 
     Parameters
     ----------
-    u, v: int32 state of any shape, changed in place. decay_u, decay_v: 0..4096.
-    bias: in v's units, broadcast to v's shape. threshold: compared as v > threshold · 64.
-    wraps: whether the sums must wrap at 24 bits first, as Lava's Conv does.
-    gain: in 4096ths, one per timestep since the last `rest`, see export.gain; None for none.
+    u, v: int32 state of any shape, changed in place. wraps: whether the sums must wrap at 24 bits first, as Lava's Conv
+        does.
     """
 
-    def __init__(
-        self,
-        u: Int32,
-        v: Int32,
-        *,
-        decay_u: int,
-        decay_v: int,
-        bias: Numbers,
-        threshold: int,
-        reset: Reset,
-        wraps: bool,
-        gain: tuple[int, ...] | None = None,
-    ) -> None:
+    def __init__(self, u: Int32, v: Int32, given: NeuronConstants, *, wraps: bool) -> None:
         self.state = u.reshape(1, -1), v.reshape(1, -1)
-        gained = gain is not None
-        self.kernel = choose_kernel(decay_u, decay_v, reset, wrap_sum=wraps, bounded=False, gained=gained)
-        self.gain, self.steps = gain, 0
-        self.bias = np.array(np.broadcast_to(bias, v.shape), dtype=np.int32).reshape(-1)
-        self.constants = DECAY_UNITY - decay_u, DECAY_UNITY - decay_v, threshold << ALIGNMENT_SHIFT
+        self.kernel = choose_kernel(
+            given.decay_u, given.decay_v, given.reset, wrap_sum=wraps, bounded=False, gained=given.gain is not None
+        )
+        self.gain, self.steps = given.gain, 0
+        self.bias = np.array(np.broadcast_to(given.bias, v.shape), dtype=np.int32).reshape(-1)
+        self.constants = DECAY_UNITY - given.decay_u, DECAY_UNITY - given.decay_v, given.threshold << ALIGNMENT_SHIFT
 
     @classmethod
     def of(cls, neuron: IntegerNeuron, u: Int32, v: Int32, wraps: bool) -> "Neurons":
         """The neurons of an IntegerLayer, whose channels are the last axis of v."""
-        return cls(
-            u,
-            v,
-            decay_u=neuron.decay_u,
-            decay_v=neuron.decay_v,
-            bias=neuron.bias,
-            threshold=neuron.threshold,
-            reset=neuron.reset,
-            wraps=wraps,
-            gain=neuron.gain,
+        constants = NeuronConstants(
+            neuron.decay_u, neuron.decay_v, neuron.bias, neuron.threshold, neuron.reset, neuron.gain
         )
+        return cls(u, v, constants, wraps=wraps)
 
     def __call__(self, sums: Numbers) -> Int32:
         """One step; sums [elements] of any number type → messages int32 [elements], a new array."""

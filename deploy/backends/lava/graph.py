@@ -52,7 +52,7 @@ class LavaGraph(Simulation):
     net_file: the network's netx file; written to a temporary place when None and needed.
     capacity: most samples that `play` takes at once. They are streamed: the next one starts at the verdict or after T
         frames, whichever comes first, and overlaps with the one before in the pipeline.
-    models: "stock", "fast" or "fused", see lava_blocks; the same messages in the same hardware steps.
+    models: "stock", "fast" or "fused", see blocks.py; the same messages in the same hardware steps.
     """
 
     def __init__(
@@ -87,6 +87,13 @@ class LavaGraph(Simulation):
         self._records = [
             wave.shared_int32(self._rows * size(layer.output_shape)) if record else None for layer in network.layers
         ]
+        self._connect(policy, models, net_file)
+
+    def _connect(self, policy: CutoffPolicy | None, models: LavaModels, net_file: Path | None) -> None:
+        """Make the Processes on the shared memory, and connect source, layers and monitor."""
+        from spikecut.deploy.backends.lava.processes import cutoff_monitor, source, wave
+
+        network = self.network
         waves = [
             wave.WaveParameters(self._ring, depth, layer.neuron.v_init, record, self._rows)
             for depth, (layer, record) in enumerate(zip(network.layers, self._records, strict=True), start=1)
@@ -108,10 +115,7 @@ class LavaGraph(Simulation):
             horizon=network.horizon,
             policy=policy,
             membrane=network.readout == "membrane",
-            control=self._control,
-            scores=self._scores,
-            results=self._results,
-            verdicts=self._verdicts,
+            memory=cutoff_monitor.MonitorMemory(self._control, self._scores, self._results, self._verdicts),
         )
         self._chain.connect(self._source.s_out, network)
         self._chain.out.connect(self._monitor.s_in)

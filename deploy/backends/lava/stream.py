@@ -30,7 +30,7 @@ class LavaStream(Simulation):
     network: the integer network.
     settings: how the stream is judged; its gap is the network's depth P, whatever the settings say.
     capacity: most frames that `feed` takes at once.
-    models: "stock", "fast" or "fused", see lava_blocks.
+    models: "stock", "fast" or "fused", see blocks.py.
     net_file: the network's netx file; written to a temporary place when None and needed.
 
     Raises BackendError if Lava is missing or the memory too small, InputError if a segment may outlast the
@@ -113,7 +113,7 @@ def run_lava_stream(
 ) -> StreamRun:
     """Play one stream of encoded frames [F, *shape] on Lava to its end; verdicts stand at the frames they rest on.
 
-    Equals `stream_simulator.run_network` on the same frames.
+    Equals `batched.stream.run_network` on the same frames.
 
     Raises
     ------

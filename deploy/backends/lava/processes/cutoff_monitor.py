@@ -1,6 +1,7 @@
 """The monitor that reads the output layer and halts a sample's run once the answer is safe."""
 
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,22 @@ TIMESTEPS, VERDICT_STEP, CUT, CLOCK_NS = 0, 1, 2, 3
 RESULT_COLUMNS = 4
 
 
+@dataclass(frozen=True)
+class MonitorMemory:
+    """What the monitor shares with the host, each int64.
+
+    Attributes
+    ----------
+    control: [CONTROL_WORDS], see SampleSource. scores: [capacity, T, classes], what each step added.
+    results: [capacity, RESULT_COLUMNS]. verdicts: [1], how many samples have ended since the host set it to 0.
+    """
+
+    control: Any
+    scores: Any
+    results: Any
+    verdicts: Any
+
+
 class CutoffMonitor(AbstractProcess):
     """Accumulates the scores of the running sample and ends it at the step of the verdict.
 
@@ -35,10 +52,7 @@ class CutoffMonitor(AbstractProcess):
     horizon: T.
     policy: a CutoffPolicy, or None to run every sample to the horizon.
     membrane: whether messages are membranes (running sums already) instead of spikes.
-    control: shared int64 [CONTROL_WORDS], see SampleSource.
-    scores: shared int64 [capacity, T, classes]: what each step added.
-    results: shared int64 [capacity, RESULT_COLUMNS].
-    verdicts: shared int64 [1], how many samples have ended since the host set it to 0.
+    memory: what it shares with the host.
     """
 
     def __init__(
@@ -50,10 +64,7 @@ class CutoffMonitor(AbstractProcess):
         horizon: int,
         policy: Any,
         membrane: bool,
-        control: Any,
-        scores: Any,
-        results: Any,
-        verdicts: Any,
+        memory: MonitorMemory,
     ) -> None:
         super().__init__(
             shape=shape,
@@ -62,10 +73,10 @@ class CutoffMonitor(AbstractProcess):
             horizon=horizon,
             policy=policy,
             membrane=membrane,
-            control=control,
-            scores=scores,
-            results=results,
-            verdicts=verdicts,
+            control=memory.control,
+            scores=memory.scores,
+            results=memory.results,
+            verdicts=memory.verdicts,
         )
         self.s_in = InPort(shape=shape)
 

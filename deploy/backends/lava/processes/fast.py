@@ -157,20 +157,18 @@ class _FastNeurons:
     scale_bias: Any
 
     def _prepare(self) -> None:
-        from spikecut.deploy.backends.kernels.step import Neurons
+        from spikecut.deploy.backends.kernels.step import NeuronConstants, Neurons
 
         self.scale_bias()
-        self.neurons = Neurons(
-            self.u,
-            self.v,
+        constants = NeuronConstants(
             decay_u=_scalar(self.du) + self.ds_offset,
             decay_v=_scalar(self.dv) + self.dm_offset,
             bias=self.effective_bias,
             threshold=_scalar(self.vth),
             reset=self.reset,
-            wraps=False,
             gain=self.gains,
         )
+        self.neurons = Neurons(self.u, self.v, constants, wraps=False)
 
     def run_spk(self) -> None:
         """Reset if a sample arrives, step, send, record."""

@@ -9,7 +9,7 @@ from networks import networks_with_inputs, random_inputs, random_network
 from oracle import run_network
 
 import spikecut
-from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.backends.batched.engine import Tuning, run_batched
 from spikecut.deploy.backends.kernels.reference import measure_ranges, propagate, scores_of, synapse
 from spikecut.deploy.cutoff.base import apply_policy
 from spikecut.deploy.cutoff.topk import TopK
@@ -41,12 +41,12 @@ def test_the_engine_equals_plain_integers(case, precision, data):
     messages = propagate(network, inputs, tail=network.depth)
     exits = apply_policy(policy, scores_of(network, messages[-1][: network.horizon]))
     try:
-        trace = run_batched(network, inputs, policy, "all", None, precision, slots=3, threads=2)
+        trace = run_batched(network, inputs, policy, "all", tuning=Tuning(precision, slots=3, threads=2))
     except BackendError:
         assume(False)
     np.testing.assert_array_equal(trace.timesteps, exits.timesteps)
     np.testing.assert_array_equal(trace.totals, exits.totals)
-    counted = run_batched(network, inputs, policy, "events", None, precision, slots=2, threads=1)
+    counted = run_batched(network, inputs, policy, "events", tuning=Tuning(precision, slots=2, threads=1))
     for depth, (layer, count) in enumerate(zip(trace.events, counted.events, strict=True)):
         np.testing.assert_array_equal(layer.spikes, count.spikes)
         np.testing.assert_array_equal(layer.synops, count.synops)
@@ -77,7 +77,7 @@ def test_batch_size_does_not_change_anything():
     network = random_network(3, membrane=True, soft=True, graded=True)
     inputs = random_inputs(network, 7)
     whole = run_batched(network, inputs, record="all")
-    pieces = run_batched(network, inputs, record="all", slots=2, threads=1)
+    pieces = run_batched(network, inputs, record="all", tuning=Tuning(slots=2, threads=1))
     np.testing.assert_array_equal(whole.scores, pieces.scores)
     for one, other in zip(whole.events, pieces.events, strict=True):
         np.testing.assert_array_equal(one.raster, other.raster)
@@ -165,7 +165,7 @@ def test_a_convolution_wraps_its_whole_sum_at_24_bits_in_every_precision(channel
     (expected,) = run_network(network, inputs)
     assert bool(expected.all()) == (0 < reach < 2**23 or reach < -(2**23))  # a sum that wraps changes its sign
     try:
-        found = run_batched(network, inputs, record="all", precision=precision)
+        found = run_batched(network, inputs, record="all", tuning=Tuning(precision))
     except BackendError:
         assert precision == "int8" and abs(reach) > 2**15 * channels
         return
