@@ -142,7 +142,7 @@ def _set_aside(folder: Path) -> str:
 def load(path: str | Path, horizon: int | None = None) -> IntegerNetwork:
     """The integer network of a bundle, of a `.net` file, or of a `.nir` file that spikecut wrote.
 
-    horizon: T of a `.net` file of lava-dl, which does not tell it; see read_any_netx for what is assumed of its input.
+    horizon: T of a `.net` file of lava-dl, which does not hold it; see read_any_netx for what is assumed of its input.
 
     Raises
     ------
@@ -152,6 +152,6 @@ def load(path: str | Path, horizon: int | None = None) -> IntegerNetwork:
     target = Path(path)
     if target.is_dir() or target.suffix == ".nir":
         if horizon is not None:
-            raise InputError(f"{target} tells its horizon itself: leave out --horizon")
+            raise InputError(f"{target} holds its horizon itself: leave out --horizon")
         return open_bundle(target).network if target.is_dir() else read_integers(target)
     return read_any_netx(target, horizon)

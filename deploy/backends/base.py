@@ -55,7 +55,7 @@ class RunSettings:
     mode, models: among those of the backend's capabilities, or the defaults.
     net_file: the network's netx file, where there is one: a backend need not write it again.
     first: the sample to begin at; 0 unless the backend is resumable.
-    progress: told of finished samples.
+    progress: called with the number of samples finished since its last call.
     """
 
     policy: CutoffPolicy | None = None

@@ -27,8 +27,9 @@ def layer_events(
 ) -> tuple[LayerEvents, ...]:
     """Events per layer from rasters [N, H, elements] in hardware steps of each sample's own run, source first.
 
-    The rasters are kept, and blanked where a sample did not run. An engine that counted spikes and synaptic operations itself gives `counts` [N, H] instead. The operations of a skip
-    belong to the step in which the relay gives the messages on.
+    The rasters are kept, and blanked where a sample did not run. An engine that counted spikes and synaptic operations
+    itself gives `counts` [N, H] instead. The operations of a skip belong to the step in which the relay gives the
+    messages on.
 
     A layer at depth l begins at hardware step l + 1 with the sample's first real input. What it still does for the
     sample before is not counted here, so that a sample's events do not depend on its predecessor.

@@ -87,7 +87,7 @@ class RunTask:
     ----------
     bundle: with the network. split: the samples. dataset: its name or file.
     policy: the cutoff; None runs all T timesteps. options: how.
-    config: what else the summary is to say of how the run was made.
+    config: further entries for the summary's config.
     """
 
     bundle: Bundle

@@ -82,7 +82,7 @@ class Journal:
     def keep(self, what: str, parts: Iterable[RunTrace], earlier: list[RunTrace]) -> RunTrace:
         """Gather the parts of a run, after those kept earlier, and put them on disk as they come; the whole run.
 
-        If the parts end with an exception, those that came are on disk when the exception goes on.
+        If the parts end with an exception, those that came are on disk when it is raised again.
         """
         gathered, pending, since = list(earlier), list[RunTrace](), time.monotonic()
 

@@ -1,7 +1,7 @@
 """NeuroBench's metrics under their own keys, from a network and its run (Yik et al. 2025, algorithm track).
 
 They are counted as the neurobench package counts them on a torch network, in algorithmic steps: every layer once for
-each of T steps, padding excluded. They say nothing about a chip, and no result of the system track is claimed.
+each of T steps, padding excluded. They do not describe a chip, and no result of the system track is claimed.
 """
 
 from dataclasses import dataclass

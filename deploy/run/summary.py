@@ -29,7 +29,7 @@ IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
 FORMAT = "spikecut run 1"
-"""What `summary.json` says under "format", so that a run's folder is known for one."""
+"""The value of "format" in `summary.json`, by which a run's folder is recognised."""
 
 DISTRIBUTIONS = ("numpy", "spikecut", "torch", "lava-nc", "lava-dl", "pyarrow")
 MEASURES = ("latency_s", "energy_j")
@@ -237,7 +237,7 @@ def summarise(
 
 
 def _full_summary(evaluation: Evaluation, full: RunTrace | None) -> dict[str, Any]:
-    """What only an uncut run of the same samples can say; InputError if `full` is not one."""
+    """What needs a full run of the same samples; InputError if `full` is not one."""
     if full is None:
         return {}
     if full.scores.shape != evaluation.trace.scores.shape:

@@ -60,7 +60,7 @@ class Difference:
             )
         return (
             f"layer {self.layer}, timestep {self.timestep}, sample {self.sample}, neuron {self.neuron}: "
-            f"the golden twin says {self.expected}, {self.engine} says {self.found}; likely cause: {self.cause}"
+            f"the golden twin has {self.expected}, {self.engine} has {self.found}; likely cause: {self.cause}"
         )
 
 
@@ -110,7 +110,7 @@ def verify(
     ----------
     samples: how many golden samples; None takes all.
     backend: by its name, "batched" for the batched engine alone; Lava runs with its stock models.
-    progress: told of the samples that this backend has finished.
+    progress: called as this backend finishes samples.
 
     Raises
     ------
@@ -131,8 +131,8 @@ def verify(
     compared.add("encode", "input", inputs, encode_samples(golden.images[:count], network.input, network.horizon))
     _compare_parameters(network, golden, compared)
     for engine in engines:
-        told = progress if engine.name == backend else None
-        trace = engine.verify(network, inputs, RunSettings(net_file=bundle.net_file, progress=told))
+        advance = progress if engine.name == backend else None
+        trace = engine.verify(network, inputs, RunSettings(net_file=bundle.net_file, progress=advance))
         _compare_engine(engine.name, golden, trace, compared)
     return Verification(
         samples=count,

@@ -64,7 +64,7 @@ def run_batched(
 ) -> RunTrace:
     """Run encoded samples [T, N, *shape]; the same results as Lava, without Lava.
 
-    progress: told of finished samples.
+    progress: called with the number of samples finished since its last call.
 
     Raises
     ------

@@ -113,7 +113,7 @@ def lives(actor: Any) -> bool:
 
 
 class LavaRuntime(Runtime):
-    """Lava's runtime, which `stop` ends from whatever state it is in, and which never waits without being told how."""
+    """Lava's runtime, which `stop` ends from whatever state it is in, and which waits only as its caller allows."""
 
     def __init__(self, executable: Any) -> None:
         super().__init__(executable, ActorType.MultiProcessing)

@@ -30,7 +30,7 @@ def largest_skipped(network: IntegerNetwork, path: Path) -> int:
 def connect_skips(network: IntegerNetwork, blocks: Sequence[Any], fast: bool) -> tuple[SkipProcesses, ...]:
     """Connect the skips of a network between its blocks; those from the input wait for the source at their relay.
 
-    fast: whether the fast models run, which must be told the type of their sums.
+    fast: whether the fast models run, which need the type of their sums.
     """
     from spikecut.deploy.backends.lava.processes.relay import Relay
 

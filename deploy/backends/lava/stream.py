@@ -1,4 +1,4 @@
-"""Streams without end on Lava: the monitor cuts, emits, resets and goes on, inside the simulator."""
+"""Streams without end on Lava: the monitor cuts, emits, resets and continues, inside the simulator."""
 
 from dataclasses import replace
 from pathlib import Path

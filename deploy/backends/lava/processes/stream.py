@@ -1,4 +1,4 @@
-"""A stream without end: a source that plays frame after frame, and a monitor that cuts, emits, resets and goes on."""
+"""A stream without end: a source that plays frame after frame, and a monitor that cuts, emits, resets and continues."""
 
 from typing import Any
 
