@@ -102,7 +102,9 @@ def _run(given: RunCommandOptions) -> "Run":
 
     if given.resume is not None:
         if given.bundle is not None or given.dataset is not None or given.out is not None:
-            raise InputError("--resume RUN uses the options that the run began with: give neither a bundle nor --dataset nor --out")
+            raise InputError(
+                "--resume RUN keeps the options of that run: give neither a bundle nor --dataset nor --out"
+            )
         return resume_run(given.resume, progress_bar)
     if given.bundle is None or given.dataset is None:
         raise InputError("run needs a BUNDLE and --dataset, or --resume RUN")

@@ -135,7 +135,7 @@ class Loihi2(Backend):
         return refusals(network)
 
     def run(self, network: IntegerNetwork, inputs: Integers, settings: RunSettings) -> Iterable[RunTrace]:
-        """Explain why a run on Loihi 2 cannot start: the network, the installation, or what is unwritten. Always raises.
+        """Explain why a run cannot start: the network, the installation, or what is unwritten. Always raises.
 
         Raises
         ------

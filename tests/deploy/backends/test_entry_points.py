@@ -19,7 +19,7 @@ from dataclasses import replace
 
 from spikecut.deploy.backends.base import Backend, Capabilities
 from spikecut.deploy.backends.batched.engine import run_batched
-from spikecut.errors import Refusal
+from spikecut.errors import BackendError, Refusal
 
 
 class Toy(Backend):
@@ -47,6 +47,18 @@ class Wrong(Toy):
     def run(self, network, inputs, settings):
         for trace in super().run(network, inputs, settings):
             trace.scores[0, 0, 0] += 1
+            yield trace
+
+
+class Tired(Toy):
+    """Fails after three samples of each try."""
+
+    name = "tired"
+
+    def run(self, network, inputs, settings):
+        for number, trace in enumerate(super().run(network, inputs, settings)):
+            if number == 3:
+                raise BackendError("tired")
             yield trace
 
 
@@ -79,6 +91,7 @@ def installed(tmp_path, monkeypatch):
             [spikecut.backends]
             toy = toys:Toy
             wrong = toys:Wrong
+            tired = toys:Tired
             scores = toys:Scores
             misnamed = toys:Misnamed
             nothing = toys:Nothing
@@ -123,6 +136,17 @@ def test_the_commands_take_it(installed, bundle, command, tmp_path):
     assert code == 0 and found["passed"] and found["engines"] == ["batched", "toy"]
     layers = {check["layer"] for check in found["checks"] if check["engine"] == "toy"}
     assert layers == {check["layer"] for check in found["checks"] if check["engine"] == "batched"}
+
+
+def test_one_that_fails_is_resumed_where_it_was(installed, bundle, command, tmp_path):
+    out = tmp_path / "run"
+    given = ["run", bundle.path, "--dataset", "digits", "--samples", 5, "--no-cutoff", "--hardware", "loihi1"]
+    code, _, err = command(*given, "--backend", "tired", "--out", out)
+    assert code == 2 and f"tired; 3 of 5 samples are kept: spikecut run --resume {out}" in err
+    assert command("run", "--resume", out)[0] == 0
+    assert command(*given, "--backend", "batched", "--out", tmp_path / "whole")[0] == 0
+    ours, theirs = (pq.read_table(folder / "samples.parquet") for folder in (out, tmp_path / "whole"))
+    assert ours.equals(theirs)
 
 
 def test_one_that_errs_is_found(installed, bundle, command):

@@ -125,7 +125,10 @@ BAD = {
     "unknown mode": (lambda b, t: ["run", b, "--dataset", "digits", "--mode", "at once"], "streaming"),
     "a run without a bundle": (lambda b, t: ["run"], "BUNDLE"),
     "resuming what never ran": (lambda b, t: ["run", "--resume", t / "run"], "no interrupted run"),
-    "resuming with a dataset": (lambda b, t: ["run", "--resume", t / "run", "--dataset", "digits"], "that the run began with"),
+    "resuming with a dataset": (
+        lambda b, t: ["run", "--resume", t / "run", "--dataset", "digits"],
+        "keeps the options",
+    ),
     "Loihi 2": (lambda b, t: ["run", b, "--dataset", "digits", "--backend", "loihi2"], "no Loihi 2 model"),
     "sweep of an unknown policy": (lambda b, t: ["sweep", b, "--dataset", "digits", "--policy", "magic"], "magic"),
     "sweep of an impossible epsilon": (lambda b, t: ["sweep", b, "--dataset", "digits", "--epsilon", 2], "psilon"),
