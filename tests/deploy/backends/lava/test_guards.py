@@ -84,7 +84,7 @@ assert not heavy, heavy
 
 def test_the_processes_are_safe_to_execute(repository, tmp_path):
     """When it looks for ProcessModels, Lava executes every file beside a Process's module, imported or not."""
-    files = sorted(map(str, (repository / "deploy" / "processes").glob("*.py")))
+    files = sorted(map(str, (repository / "deploy" / "backends" / "lava" / "processes").glob("*.py")))
     command = [sys.executable, "-c", EXECUTE, *files]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert len(files) > 5 and (done.returncode, done.stdout, done.stderr) == (0, "", "")
