@@ -9,12 +9,11 @@ from typing import Any
 from spikecut.deploy.cutoff.base import CutoffPolicy, policy_from_dict
 from spikecut.errors import BundleError, InputError
 from spikecut.export.golden import Golden, read_golden
+from spikecut.export.importers.base import read_network
 from spikecut.export.manifest import CUTOFF, GOLDEN, NETWORK, Manifest, own_file, read_manifest, read_part
 from spikecut.export.network.layers import IntegerNetwork
-from spikecut.export.netx.foreign import read_any_netx
 from spikecut.export.netx.limits import beyond_netx
 from spikecut.export.netx.read import read_netx
-from spikecut.export.nir.write import read_integers
 from spikecut.files import reason, sha256, write_text
 from spikecut.folders import earlier_of
 from spikecut.text import brief
@@ -150,8 +149,8 @@ def load(path: str | Path, horizon: int | None = None) -> IntegerNetwork:
         horizon that is missing, or too many.
     """
     target = Path(path)
-    if target.is_dir() or target.suffix == ".nir":
-        if horizon is not None:
-            raise InputError(f"{target} holds its horizon itself: leave out --horizon")
-        return open_bundle(target).network if target.is_dir() else read_integers(target)
-    return read_any_netx(target, horizon)
+    if not target.is_dir():
+        return read_network(target, {} if horizon is None else {"horizon": horizon}).loaded()
+    if horizon is not None:
+        raise InputError(f"{target} holds its horizon itself: leave out --horizon")
+    return open_bundle(target).network

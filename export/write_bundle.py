@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,25 @@ if TYPE_CHECKING:
     import torch
 
 
+@dataclass(frozen=True)
+class ExportSettings:
+    """How a network is quantised, and what stands witness for it.
+
+    Attributes
+    ----------
+    measure: gives the ranges of u and v on samples, where no weight width is proven to fit.
+    witness: gives the golden float scores in the network's place. rounding, wide: see quantise.
+    """
+
+    measure: Measure | None = None
+    witness: "torch.nn.Module | None" = None
+    rounding: bool = False
+    wide: bool = False
+
+
+GENERAL = ExportSettings()
+
+
 def export_network(
     network: SpikingNetwork,
     recipe: Mapping[str, Any],
@@ -46,10 +65,7 @@ def export_network(
     images: Floats,
     labels: IntArray,
     name: str = "network",
-    measure: Measure | None = None,
-    witness: "torch.nn.Module | None" = None,
-    rounding: bool = False,
-    wide: bool = False,
+    settings: ExportSettings = GENERAL,
 ) -> Manifest:
     """Write the bundle of a trained network; the folder appears whole or not at all.
 
@@ -58,8 +74,6 @@ def export_network(
     network: the user's own float module, as loaded from its checkpoint.
     recipe: how it was trained; names its input, labels and horizon.
     images, labels: at least 32 golden samples [N, *shape], or events [N, T, *shape], and their classes [N].
-    measure: gives the ranges of u and v on samples, where no weight width is proven to fit.
-    witness: gives the golden float scores in the network's place. rounding, wide: see quantise.
 
     Raises
     ------
@@ -69,13 +83,14 @@ def export_network(
     spec = input_spec(recipe, tuple(network.input_shape))
     horizon = recipe_horizon(recipe)
     if isinstance(network, SlayerNetwork):
-        integer, report = slayer_integers(network, spec, horizon, name, measure)
+        integer, report = slayer_integers(network, spec, horizon, name, settings.measure)
         golden = slayer_golden(network, spec, horizon, images, labels)
     else:
         spiking = spiking_form(network)
-        quantised = quantise(trace(spiking, spec, horizon), name, measure, rounding, wide, _weight_bits(recipe))
+        traced, bits = trace(spiking, spec, horizon), _weight_bits(recipe)
+        quantised = quantise(traced, name, settings.measure, settings.rounding, settings.wide, bits)
         integer, report = quantised.network, quantised.report
-        golden = make_golden(spiking, quantised.plans, spec, horizon, images, labels, witness)
+        golden = make_golden(spiking, quantised.plans, spec, horizon, images, labels, settings.witness)
     files = {NETWORK: netx_bytes(integer), GOLDEN: golden_bytes(golden)}
     manifest = _manifest(integer, report, golden, recipe, files)
     with replacing_folder(out, BUNDLE, overwrite=True) as folder:

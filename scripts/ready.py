@@ -19,8 +19,8 @@ from spikecut.deploy.bundle import open_bundle
 from spikecut.deploy.cutoff.base import LabelledScores, exit_timesteps
 from spikecut.deploy.cutoff.calibration.oct import optimal_cutoff
 from spikecut.deploy.pipeline.calibrate import CalibrationOptions, calibrate_split
+from spikecut.deploy.pipeline.export import export_to_bundle
 from spikecut.deploy.pipeline.pretrained import EPSILON
-from spikecut.deploy.pipeline.run import export_to_bundle
 from spikecut.export.encode import encode
 from spikecut.models.checkpoint import load_checkpoint, round_weights, save_checkpoint
 from spikecut.models.data import FOLDER_VARIABLE, Dataset, load_dataset

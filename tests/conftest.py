@@ -14,7 +14,7 @@ from spikecut.deploy.backends.lava.blocks import require_lava
 from spikecut.deploy.bundle import open_bundle
 from spikecut.deploy.cli import main as cli
 from spikecut.deploy.pipeline.calibrate import CalibrationOptions, calibrate_split
-from spikecut.deploy.pipeline.run import export_to_bundle
+from spikecut.deploy.pipeline.export import export_to_bundle
 from spikecut.models.checkpoint import save_checkpoint
 from spikecut.models.data import load_dataset
 from spikecut.models.training.train import train

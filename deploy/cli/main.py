@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 
+import spikecut.deploy.cli.convert
 import spikecut.deploy.cli.cost
 import spikecut.deploy.cli.cutoff
 import spikecut.deploy.cli.demo
-import spikecut.deploy.cli.networks
+import spikecut.deploy.cli.export
+import spikecut.deploy.cli.inspect
 import spikecut.deploy.cli.pretrained
 import spikecut.deploy.cli.run
+import spikecut.deploy.cli.train
 import spikecut.deploy.cli.version  # noqa: F401 (adds its verbs)
 from spikecut.deploy.cli.options import app
 from spikecut.deploy.cli.output import finish_streams, prepare_streams, visible

@@ -13,7 +13,7 @@ A command is a function of one frozen dataclass, whose fields are its arguments 
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import MISSING, fields
 from inspect import Parameter, Signature
 from pathlib import Path
@@ -69,6 +69,12 @@ def named_bundle(path: Path | None) -> Path | None:
     found = bundle_of(path, progress_bar)
     print_notes(found.notes)
     return found.path
+
+
+def given(options: object, names: Iterable[str]) -> dict[str, Any]:
+    """Those of the options that the user gave, by name; neither None nor a flag that is off."""
+    values = {name: getattr(options, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None and value is not False}
 
 
 MOST_TIMESTEPS = 2**14  # that export takes; a test holds the two together

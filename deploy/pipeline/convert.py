@@ -1,27 +1,25 @@
-"""Plain ReLU networks on the command line and in Python: converted, exported, and what that lost."""
+"""Conversion: a trained ReLU network and samples → the bundle of a spiking one, and what that lost."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.console import RenderableType
-from rich.table import Table
 
 from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.bundle import open_bundle
-from spikecut.deploy.cli.commands import check_bundle_target, manifest_tables
-from spikecut.deploy.cli.output import Result, progress_bar
+from spikecut.deploy.pipeline.export import Exported, Import, export_imported
+from spikecut.deploy.pipeline.progress import Progress, silent
+from spikecut.deploy.pipeline.run import write_summary
+from spikecut.deploy.pipeline.targets import check_bundle_target
 from spikecut.errors import InputError
 from spikecut.export.encode import encode
-from spikecut.files import sha256
+from spikecut.export.importers.base import ImportedNetwork
+from spikecut.export.importers.relu_files import ReluImporter
+from spikecut.models.data import MAXIMUM_HORIZON
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # torch is imported where a network is converted
     from torch import nn
-
-    from spikecut.export.importers.relu import Converted
-    from spikecut.models.relu.network import ReluNetwork
 
 PERCENTILE = 99.0
 TIMESTEPS = 16
@@ -48,27 +46,62 @@ class Loss:
         return 100 * (self.relu - self.integers[-1])
 
 
-def convert_command(
+@dataclass(frozen=True)
+class Conversion:
+    """How a ReLU network is converted.
+
+    Attributes
+    ----------
+    dataset: a name or a path to samples that are preprocessed as in training. timesteps: horizon T.
+    percentile: of positive activations that becomes the threshold, 90 to 100.
+    """
+
+    dataset: str
+    timesteps: int = TIMESTEPS
+    percentile: float = PERCENTILE
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.timesteps <= MAXIMUM_HORIZON:
+            raise InputError(f"--timesteps {self.timesteps}: expected 1 to {MAXIMUM_HORIZON}")
+
+
+@dataclass(frozen=True)
+class Converted:
+    """The bundle of a converted network, what became of its layers, and what that lost."""
+
+    exported: Exported
+    imported: ImportedNetwork
+    loss: Loss
+
+    def data(self) -> dict[str, Any]:
+        """The summary, as it is written beside the network."""
+        told = {
+            "calibration_samples": self.loss.samples,
+            "relu_accuracy": self.loss.relu,
+            "clipped_accuracy": self.loss.clipped,
+            "integer_accuracy_per_timestep": list(self.loss.integers),
+            "lost_points": self.loss.points,
+        }
+        return {"bundle": str(self.exported.bundle), **self.exported.manifest.model_dump(), "conversion": told}
+
+
+def convert_files(
     weights: Path,
     spec: Path | None,
     out: Path,
-    dataset: str,
-    timesteps: int = TIMESTEPS,
-    percentile: float = PERCENTILE,
+    how: Conversion,
     overwrite: bool = False,
-) -> Result:
+    progress: Progress = silent,
+) -> Converted:
     """Write the bundle of a trained ReLU network from its files.
 
     Raises
     ------
-    InputError, ExportError: files, layers or samples that do not fit; see export.relu.
+    InputError, ExportError: files, layers or samples that do not fit; see export.importers.relu.
     """
-    from spikecut.export.importers.relu import read_relu
-
     dropped = check_bundle_target(out, overwrite)
-    network = read_relu(weights, spec)
-    source = {"file": weights.name, "sha256": sha256(weights)}
-    return _convert(network, out, dataset, timesteps, percentile, source, dropped)
+    given = {"dataset": how.dataset, "percentile": how.percentile} | ({} if spec is None else {"spec": spec})
+    return _converted(ReluImporter().read(weights, given), out, how, dropped, progress)
 
 
 def convert(
@@ -89,69 +122,29 @@ def convert(
     ------
     UnsupportedError: a layer that no spiking chain equals, with advice. InputError: what does not fit.
     """
-    target = Path(out)
-    check_bundle_target(target, overwrite)
-    data: dict[str, Any] = _convert(module, target, dataset, timesteps, percentile, {}).data
-    return data
+    from spikecut.export.importers.relu import convert_relu, stills  # torch
 
-
-def _convert(
-    network: "nn.Module | ReluNetwork",
-    out: Path,
-    dataset: str,
-    timesteps: int,
-    percentile: float,
-    source: dict[str, str],
-    dropped: Sequence[str] = (),
-) -> Result:
-    from spikecut.deploy.pipeline.export import convert_to_bundle
-    from spikecut.deploy.pipeline.run import stills, write_summary
-    from spikecut.export.importers.relu import convert_relu
-    from spikecut.export.write_bundle import MAXIMUM_HORIZON
-
-    if not 1 <= timesteps <= MAXIMUM_HORIZON:
-        raise InputError(f"--timesteps {timesteps}: expected 1 to {MAXIMUM_HORIZON}")
+    target, how = Path(out), Conversion(dataset, timesteps, percentile)
+    dropped = check_bundle_target(target, overwrite)
     split = stills(dataset).calibration
-    converted = convert_relu(network, split.x, split.y, percentile)
-    manifest = convert_to_bundle(converted, out, dataset, timesteps, source)
+    imported = convert_relu(module, split.x, split.y, percentile).imported(target, {})
+    return _converted(imported, target, how, dropped, silent).data()
+
+
+def _converted(
+    imported: ImportedNetwork, out: Path, how: Conversion, dropped: tuple[str, ...], progress: Progress
+) -> Converted:
+    from spikecut.export.importers.relu import stills  # torch
+
+    done = export_imported(imported, out, Import(how.dataset, how.timesteps, "direct"))
+    exported = Exported(out, done.manifest, imported=imported, notes=done.notes, dropped=dropped)
+    split = stills(how.dataset).calibration
     integers = open_bundle(out).network
-    with progress_bar(f"{integers.name}: calibration split", len(split.y)) as advance:
+    with progress(f"{integers.name}: calibration split", len(split.y)) as advance:
         scores = run_batched(integers, encode(split.x, integers), progress=advance).scores
     right = np.asarray(scores.cumsum(axis=0).argmax(axis=2) == split.y, dtype=np.float64).mean(axis=1)
-    loss = Loss(len(split.y), converted.relu_accuracy, converted.clipped_accuracy, tuple(right.tolist()))
-    told = {
-        "calibration_samples": loss.samples,
-        "relu_accuracy": loss.relu,
-        "clipped_accuracy": loss.clipped,
-        "integer_accuracy_per_timestep": list(loss.integers),
-        "lost_points": loss.points,
-    }
-    summary = {"bundle": str(out), **manifest.model_dump(), "conversion": told}
-    write_summary(out / "summary.json", summary)
-    shown = [*_tables(converted, loss), f"{out}: bundle written", *dropped, *manifest_tables(manifest)]
-    return Result(shown, summary)
-
-
-def _tables(converted: "Converted", loss: Loss) -> list[RenderableType]:
-    """What becomes of every layer, and what it costs."""
-    title = f"conversion, thresholds λ at the {converted.percentile:g}th percentile of positive activations"
-    table = Table("layer", "type", "shape", "λ", "what becomes of it", title=title)
-    for layer in converted.layers:
-        shape = "×".join(map(str, layer.shape))
-        table.add_row(layer.layer, layer.kind, shape, _range(layer.thresholds), layer.detail)
-    horizon = len(loss.integers)
-    steps = sorted({*(2**n for n in range(horizon.bit_length())), horizon})
-    curve = ", ".join(f"{100 * loss.integers[step - 1]:.2f} % at {step}" for step in steps if step <= horizon)
-    return [
-        table,
-        f"calibration split, {loss.samples} samples: ReLU {100 * loss.relu:.2f} %, activations cut at λ "
-        f"{100 * loss.clipped:.2f} %, integers at T = {horizon} {100 * loss.integers[-1]:.2f} %: "
-        f"{loss.points:.2f} points lost",
-        f"integers by timestep: {curve}",
-    ]
-
-
-def _range(thresholds: tuple[float, ...]) -> str:
-    if len(thresholds) < 2:
-        return "".join(f"{value:.4g}" for value in thresholds)
-    return f"{min(thresholds):.4g} to {max(thresholds):.4g}"
+    before = imported.conversion
+    loss = Loss(len(split.y), before["relu_accuracy"], before["clipped_accuracy"], tuple(right.tolist()))
+    converted = Converted(exported, imported, loss)
+    write_summary(out / "summary.json", converted.data())
+    return converted

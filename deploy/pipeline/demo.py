@@ -9,8 +9,9 @@ from typing import Any
 
 from spikecut.deploy.bundle import open_bundle
 from spikecut.deploy.pipeline.calibrate import CalibrationOptions, calibrate_split
+from spikecut.deploy.pipeline.export import export_to_bundle
 from spikecut.deploy.pipeline.progress import Progress, silent
-from spikecut.deploy.pipeline.run import RunOptions, RunTarget, RunTask, export_to_bundle, run_bundle, write_summary
+from spikecut.deploy.pipeline.run import RunOptions, RunTarget, RunTask, run_bundle, write_summary
 from spikecut.deploy.pipeline.verify import verify_bundle
 from spikecut.deploy.run.folder import RUN
 from spikecut.deploy.run.journal import JOURNAL
@@ -114,7 +115,7 @@ class _Steps:
         save_checkpoint(folder / CHECKPOINT, trained.network, trained.recipe)
         say(f"exporting; the float network is right on {100 * float(trained.accuracy[-1]):.1f} % of the test split")
         network, description = load_checkpoint(folder / CHECKPOINT)
-        manifest = export_to_bundle(network, description, folder / "bundle", name=recipe.name)
+        manifest = export_to_bundle(network, description, folder / "bundle", name=recipe.name).manifest
         bundle = open_bundle(folder / "bundle")
         engines = ", ".join(("torch", *dict.fromkeys((REFERENCE, backend))))
         say(f"verifying {manifest.agreement.samples} golden samples: {engines}")

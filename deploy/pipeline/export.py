@@ -1,60 +1,151 @@
-"""Networks that were not trained here, from what was read of them to a bundle."""
+"""Export: a network, trained here or read by an importer, and samples → its bundle; and a bundle → a NIR file."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from spikecut.deploy.pipeline.run import export_to_bundle, stills
+from spikecut.deploy.backends.kernels.reference import measure_ranges
+from spikecut.deploy.bundle import open_bundle
+from spikecut.deploy.pipeline.samples import split_notes
+from spikecut.deploy.pipeline.targets import check_bundle_target, check_file
 from spikecut.deploy.run.summary import jsonable
-from spikecut.errors import DataError, InputError
+from spikecut.errors import BundleError, DataError, InputError, Refusal
+from spikecut.export.encode import encode
+from spikecut.export.importers.base import ImportedNetwork, MeasureRanges, Options, Recipe, read_network
 from spikecut.export.manifest import Manifest
+from spikecut.export.network.layers import IntegerNetwork
+from spikecut.export.nir.write import holds_integers, write_nir
+from spikecut.export.quantise.headroom import Ranges
+from spikecut.export.write_bundle import ExportSettings, export_network, recipe_horizon
 from spikecut.models.data import Dataset, load_dataset
 from spikecut.models.network import SpikingNetwork
 from spikecut.models.training.encoding import encoding_for
 
-if TYPE_CHECKING:
-    from spikecut.export.importers.relu import Converted
-    from spikecut.export.nir.read import Imported
+GOLDEN_SAMPLES = 64
+GENERAL = ExportSettings()
 
 
-def import_to_bundle(
-    imported: "Imported", out: Path, dataset: str, horizon: int, encoding: str | None, source: Mapping[str, Any]
-) -> tuple[Manifest, tuple[str, ...]]:
-    """Export another tool's network, and say what was assumed of its input.
+@dataclass(frozen=True)
+class Exported:
+    """A bundle that was written.
 
-    encoding: how samples become input; None takes the samples' own numbers at every timestep, which is assumed aloud.
-    source: goes into the manifest's recipe.
+    Attributes
+    ----------
+    bundle: its folder. assumed: what the file did not tell, a line each. imported: what was read; None for a network
+        that was at hand. notes: remarks for the user. dropped: what an earlier bundle there had and lost.
+    """
+
+    bundle: Path
+    manifest: Manifest
+    assumed: tuple[str, ...] = ()
+    imported: ImportedNetwork | None = None
+    notes: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Import:
+    """How an imported network becomes a bundle.
+
+    Attributes
+    ----------
+    dataset: samples of the golden witness; None takes those of a checkpoint's recipe.
+    horizon: T, of what does not tell it. encoding: how samples become input; None takes the importer's own.
+    strict: refuse what would be approximated. name: the network's; None takes the bundle's, or a recipe's method.
+    """
+
+    dataset: str | None = None
+    horizon: int | None = None
+    encoding: str | None = None
+    strict: bool = False
+    name: str | None = None
+
+
+def export_file(source: Path, out: Path, options: Options, overwrite: bool = False) -> Exported:
+    """Read a network by whichever importer reads it, and write its bundle.
+
+    options: see ImportedNetwork's importers; those of Import among them.
 
     Raises
     ------
-    UnsupportedError, InputError: see Imported.checked. DataError: samples or classes that do not fit the network.
+    InputError, ExportError: files, options or samples that do not fit; see read_network and export_imported.
     """
-    network, witness = imported.checked()
-    recipe, assumed = foreign_recipe("nir", network, dataset, horizon, encoding, "direct")
-    notes = {"assumed": [*imported.assumed, assumed], "nodes": [asdict(node) for node in imported.nodes]}
-    recipe = jsonable({**recipe, "nir": {**source, **notes}})
-    manifest = export_to_bundle(network, recipe, out, dataset, out.name, witness=witness, rounding=True)
-    return manifest, (assumed,)
+    dropped = check_bundle_target(out, overwrite)
+    imported = read_network(source, options)
+    how = Import(**{key: options[key] for key in ("dataset", "horizon", "encoding", "strict") if key in options})
+    done = export_imported(imported, out, how)
+    return Exported(out, done.manifest, done.assumed, imported, done.notes, dropped)
 
 
-def foreign_recipe(
-    method: str, network: SpikingNetwork, dataset: str, horizon: int, encoding: str | None, default: str
-) -> tuple[dict[str, Any], str]:
-    """The recipe of a network that somebody else trained, and a line on what was assumed of its input.
+def export_imported(imported: ImportedNetwork, out: Path, how: Import) -> Exported:
+    """Write the bundle of what an importer read.
+
+    Raises
+    ------
+    SpikecutError: what the importer refused. InputError: no data set or horizon, or an encoding that does not fit.
+    DataError: samples or classes that do not fit the network. ExportError: see export_network.
+    """
+    if imported.trained is not None:
+        return export_to_bundle(imported.checked(how.strict), imported.trained, out, how.dataset, how.name)
+    read = imported.recipe
+    if read is None or how.dataset is None or how.horizon is None:
+        if imported.integers is not None:
+            imported.checked()
+        raise InputError(f"{imported.source} names neither data nor horizon: give --dataset and --horizon")
+    network = imported.checked(how.strict)
+    data = matching_data(load_dataset(how.dataset, frames=how.horizon), how.dataset, network)
+    fields, assumed = _input(data, how.dataset, how.encoding, read.encoding)
+    recipe = _recipe(read, network, data, how, fields)
+    said = imported.assumed if read.encoding_known else (*imported.assumed, assumed)
+    recipe[read.method] = {**read.details, **({"assumed": list(said)} if said else {})}
+    settings = ExportSettings(None, imported.witness, read.approximate, read.wide)
+    name = how.name or out.name
+    done = export_to_bundle(network, jsonable(recipe), out, how.dataset, name, settings, read.measure)
+    return Exported(out, done.manifest, said, imported, done.notes)
+
+
+def export_to_bundle(
+    network: SpikingNetwork,
+    recipe: Mapping[str, Any],
+    out: Path,
+    dataset: str | None = None,
+    name: str | None = None,
+    settings: ExportSettings = GENERAL,
+    ranges: MeasureRanges | None = None,
+) -> Exported:
+    """Export a network that is at hand; golden samples come from the calibration split of `dataset`, or the recipe's.
+
+    ranges: measures |u| and |v| on samples; None runs the calibration split in plain numpy.
+
+    Raises DataError for samples that cannot be read, and what export_network raises.
+    """
+    chosen = dataset or str(recipe.get("dataset", ""))
+    data = load_dataset(chosen, frames=recipe_horizon(recipe))
+    split = data.calibration
+    images, labels = split.x[:GOLDEN_SAMPLES], split.y[:GOLDEN_SAMPLES]
+
+    def measure(integer: IntegerNetwork) -> dict[str, Ranges]:
+        return ranges(integer, split.x) if ranges else measure_ranges(integer, encode(split.x, integer))
+
+    name = name or str(recipe.get("method", "network"))
+    chosen_settings = ExportSettings(measure, settings.witness, settings.rounding, settings.wide)
+    manifest = export_network(network, recipe, out, images, labels, name, chosen_settings)
+    return Exported(out, manifest, notes=split_notes(data))
+
+
+def _input(data: Dataset, dataset: str, encoding: str | None, default: str) -> tuple[dict[str, Any], str]:
+    """The input's description in a recipe, and a line on what was assumed of it.
 
     encoding: how samples become input; None takes the default. Events are taken as they are.
 
-    Raises
-    ------
-    DataError: samples or classes that do not fit the network. InputError: an encoding that is unknown, or of events.
+    Raises InputError for an encoding that is unknown, or of events.
     """
-    data = matching_data(load_dataset(dataset, frames=horizon), dataset, network)
     if data.frames is not None:
         if encoding is not None:
             raise InputError(f"--encoding {encoding}: {dataset} holds events, which need none; leave it out")
-        fields = asdict(encoding_for("events", data.train, 0))
-        return _recipe(method, network, data, dataset, horizon, fields), f"input events in {data.frames} frames"
+        return asdict(encoding_for("events", data.train, 0)), f"input events in {data.frames} frames"
     chosen = encoding or default
     if chosen not in ("direct", "bernoulli", "latency"):
         raise InputError(f"--encoding {encoding!r}: expected direct, bernoulli or latency")
@@ -63,8 +154,7 @@ def foreign_recipe(
     said = (
         f"{fields['bits']} bits, unit {fields['scale']:.4g}" if chosen == "direct" else f"scale {fields['scale']:.4g}"
     )
-    assumed = f"input {chosen}, {said}{'' if encoding else ': no --encoding given'}"
-    return _recipe(method, network, data, dataset, horizon, fields), assumed
+    return fields, f"input {chosen}, {said}{'' if encoding else ': no --encoding given'}"
 
 
 def matching_data(data: Dataset, dataset: str, network: SpikingNetwork) -> Dataset:
@@ -81,38 +171,45 @@ def _classes(network: SpikingNetwork) -> int:
 
 
 def _recipe(
-    method: str, network: SpikingNetwork, data: Dataset, dataset: str, horizon: int, fields: Mapping[str, Any]
+    read: Recipe, network: SpikingNetwork, data: Dataset, how: Import, fields: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What a manifest's recipe says of a network that was not trained here."""
     return {
-        "method": method,
-        "dataset": dataset,
-        "horizon": horizon,
+        "method": read.method,
+        "dataset": how.dataset,
+        "horizon": how.horizon,
         "input": fields,
         "labels": [*data.labels, *(str(n) for n in range(len(data.labels), _classes(network)))],
     }
 
 
-def convert_to_bundle(
-    converted: "Converted", out: Path, dataset: str, horizon: int, source: Mapping[str, Any]
-) -> Manifest:
-    """Export a converted ReLU network, direct input; source: goes into the manifest's recipe.
+@dataclass(frozen=True)
+class NirWritten:
+    """A NIR file that was written. metadata_only: what NIR cannot say, and lies in its metadata alone."""
 
-    Raises DataError for samples or classes that do not fit the network, and what export_network raises.
+    file: Path
+    metadata_only: tuple[Refusal, ...]
+
+
+def export_nir(bundle: Path, out: Path, overwrite: bool) -> NirWritten:
+    """Write a bundle's integers as NIR.
+
+    Raises InputError for a file that may not be written, and what open_bundle and write_nir raise.
     """
-    from spikecut.export.quantise.measure import integrate_fire_ranges
+    if out.suffix != ".nir":
+        raise InputError(f"--out {out}: give a file that ends in .nir")
+    check_file(out, "NIR file", overwrite, _is_ours)
+    network = open_bundle(bundle).network
+    write_nir(network, out)
+    layers = network.layers
+    beyond = [Refusal(layer.name, "soft reset") for layer in layers if layer.neuron.reset == "subtract"]
+    beyond += [Refusal(layer.name, f"v(0) = {layer.neuron.v_init}") for layer in layers if layer.neuron.v_init]
+    beyond += [Refusal(layer.name, "delays") for layer in layers if layer.delay is not None]
+    return NirWritten(out, tuple(beyond))
 
-    data = matching_data(stills(dataset), dataset, converted.network)
-    fields = asdict(encoding_for("direct", data.train, 0))
-    told = {**source, **converted.report()}
-    recipe = {**_recipe("relu", converted.network, data, dataset, horizon, fields), "relu": told}
-    return export_to_bundle(
-        converted.network,
-        jsonable(recipe),
-        out,
-        dataset,
-        out.name,
-        integrate_fire_ranges,
-        witness=converted.witness,
-        wide=True,
-    )
+
+def _is_ours(path: Path) -> bool:
+    """Whether spikecut wrote this NIR file."""
+    with suppress(BundleError):
+        return holds_integers(path)
+    return False

@@ -71,7 +71,7 @@ def bundle_of(path: Path, progress: Progress = silent) -> PretrainedBundle:
 def _make(checkpoint: Path, bundle: Path, progress: Progress) -> None:
     from spikecut.deploy.bundle import open_bundle
     from spikecut.deploy.pipeline.calibrate import CalibrationOptions, calibrate_split
-    from spikecut.deploy.pipeline.run import export_to_bundle
+    from spikecut.deploy.pipeline.export import export_to_bundle
     from spikecut.models.checkpoint import load_checkpoint
     from spikecut.models.data import load_dataset
 

@@ -46,7 +46,7 @@ def export(
     """
     folder = Path(out)
     check_folder(folder, BUNDLE, overwrite)
-    from spikecut.deploy.pipeline.run import export_to_bundle  # torch
+    from spikecut.deploy.pipeline.export import export_to_bundle  # torch
     from spikecut.models.checkpoint import load_checkpoint
 
     if isinstance(network, str | Path):

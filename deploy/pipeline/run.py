@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,9 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from spikecut.deploy.backends.base import LavaModels, RunSettings, backend_named, check_network, check_options
-from spikecut.deploy.backends.kernels.reference import measure_ranges
 from spikecut.deploy.bundle import Bundle, open_bundle
-from spikecut.deploy.cli.output import say_split
 from spikecut.deploy.cost.estimate import as_chip
 from spikecut.deploy.cost.summary import GatheredCosts, RunCosts, chosen_hardware
 from spikecut.deploy.cutoff.base import CutoffPolicy, ExitReason, policy_from_dict
@@ -28,19 +26,12 @@ from spikecut.deploy.run.neurobench import NeuroBenchCounts, NeuroBenchMetrics
 from spikecut.deploy.run.replay import replayed, sample_with_messages
 from spikecut.deploy.run.summary import Evaluation, Provenance, RunSummary, jsonable, sample_table, summarise
 from spikecut.deploy.run_trace import Mode, RunTrace, joined
-from spikecut.errors import DataError, InputError, Interrupted, SpikecutError
+from spikecut.errors import InputError, Interrupted, SpikecutError
 from spikecut.export.encode import encode
-from spikecut.export.manifest import Manifest
-from spikecut.export.network.arrays import Floats, Integers
-from spikecut.export.network.layers import IntegerNetwork
-from spikecut.export.quantise.headroom import Ranges
-from spikecut.export.write_bundle import export_network, recipe_horizon
+from spikecut.export.network.arrays import Integers
 from spikecut.files import reason, write_text
 from spikecut.folders import check_folder
-from spikecut.models.data import Dataset, Split, load_dataset
-from spikecut.models.network import SpikingNetwork
-
-GOLDEN_SAMPLES = 64
+from spikecut.models.data import Split, load_dataset
 
 
 @dataclass(frozen=True)
@@ -361,44 +352,6 @@ def typical_sample(trace: RunTrace) -> int:
         return 0
     steps = trace.timesteps[halted]
     return halted[int(np.argmin(np.abs(steps - steps.mean())))]
-
-
-def export_to_bundle(
-    network: SpikingNetwork,
-    recipe: Mapping[str, Any],
-    out: Path,
-    dataset: str | None = None,
-    name: str | None = None,
-    ranges: Callable[[IntegerNetwork, Floats], dict[str, Ranges]] | None = None,
-    **imported: Any,
-) -> Manifest:
-    """Export a trained network; golden samples come from the calibration split of `dataset`, or the recipe's.
-
-    ranges: measures |u| and |v| on samples; None runs the calibration split in plain numpy.
-    imported: `witness`, `rounding` and `wide` of export_network, for others' networks.
-
-    Raises DataError for samples that cannot be read, and what export_network raises.
-    """
-    chosen = dataset or str(recipe.get("dataset", ""))
-    data = load_dataset(chosen, frames=recipe_horizon(recipe))
-    split = data.calibration
-    images, labels = split.x[:GOLDEN_SAMPLES], split.y[:GOLDEN_SAMPLES]
-
-    def measure(integer: IntegerNetwork) -> dict[str, Ranges]:
-        return ranges(integer, split.x) if ranges else measure_ranges(integer, encode(split.x, integer))
-
-    name = name or str(recipe.get("method", "network"))
-    manifest = export_network(network, recipe, out, images, labels, name, measure, **imported)
-    say_split(data)
-    return manifest
-
-
-def stills(dataset: str) -> Dataset:
-    """The data set; DataError if its samples are events."""
-    data = load_dataset(dataset)
-    if data.frames is not None:
-        raise DataError(f"{dataset} holds events: a ReLU network is converted for stills only; choose images")
-    return data
 
 
 def write_summary(path: Path, summary: Mapping[str, Any]) -> None:

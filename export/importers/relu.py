@@ -5,7 +5,7 @@ spikecut.export.importers.linear, in float64; models.relu holds thresholds and w
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spikecut.errors import InputError, UnsupportedError
+from spikecut.errors import DataError, InputError, UnsupportedError
+from spikecut.export.importers.base import ImportedNetwork, PartReport, Recipe
 from spikecut.export.importers.linear import (
     Convolution,
     Dense,
@@ -26,21 +27,14 @@ from spikecut.export.importers.linear import (
     synapse_module,
 )
 from spikecut.export.network.arrays import Array, Floats, IntArray, Pair, Shape
+from spikecut.export.quantise.measure import integrate_fire_ranges
+from spikecut.models.data import Dataset, load_dataset
 from spikecut.models.network import SpikingNetwork, Stage
 from spikecut.models.neurons.integrate_fire import IntegrateFire, MembraneReadout
 from spikecut.models.relu.network import ReluLayer, ReluNetwork, SpikingWitness
 from spikecut.models.relu.spec import load_relu_network
 
-
-@dataclass(frozen=True)
-class LayerFate:
-    """What becomes of one layer; thresholds: λ of a ReLU, one per channel of a map, none otherwise."""
-
-    layer: str
-    kind: str
-    shape: Shape
-    thresholds: tuple[float, ...]
-    detail: str
+PERCENTILE = 99.0
 
 
 @dataclass(frozen=True)
@@ -57,19 +51,61 @@ class Converted:
 
     network: SpikingNetwork
     witness: SpikingWitness
-    layers: tuple[LayerFate, ...]
+    layers: tuple[PartReport, ...]
     percentile: float
     relu_accuracy: float
     clipped_accuracy: float
 
     def report(self) -> dict[str, Any]:
         """Everything but the networks, as plain data."""
+        layers = [
+            {
+                "layer": part.name,
+                "kind": part.kind,
+                "shape": part.shape,
+                "thresholds": part.thresholds,
+                "detail": part.detail,
+            }
+            for part in self.layers
+        ]
         return {
             "percentile": self.percentile,
             "relu_accuracy": self.relu_accuracy,
             "clipped_accuracy": self.clipped_accuracy,
-            "layers": [asdict(layer) for layer in self.layers],
+            "layers": layers,
         }
+
+    def imported(self, source: Path, details: Mapping[str, Any]) -> ImportedNetwork:
+        """As every importer gives its network; details: about the file."""
+        recipe = Recipe(
+            "relu",
+            "direct",
+            {**details, **self.report()},
+            wide=True,
+            measure=integrate_fire_ranges,
+            encoding_known=True,
+        )
+        return ImportedNetwork(
+            source,
+            network=self.network,
+            witness=self.witness,
+            input_shape=tuple(self.network.input_shape),
+            report=self.layers,
+            recipe=recipe,
+            conversion={
+                "percentile": self.percentile,
+                "relu_accuracy": self.relu_accuracy,
+                "clipped_accuracy": self.clipped_accuracy,
+            },
+        )
+
+
+def stills(dataset: str) -> Dataset:
+    """The data set; DataError if its samples are events."""
+    data = load_dataset(dataset)
+    if data.frames is not None:
+        raise DataError(f"{dataset} holds events: a ReLU network is converted for stills only; choose images")
+    return data
 
 
 def read_relu(weights: Path, spec: Path | None) -> ReluNetwork:
@@ -85,7 +121,7 @@ def read_relu(weights: Path, spec: Path | None) -> ReluNetwork:
 
 
 def convert_relu(
-    network: ReluNetwork | nn.Module, images: Floats, labels: IntArray, percentile: float = 99.0
+    network: ReluNetwork | nn.Module, images: Floats, labels: IntArray, percentile: float = PERCENTILE
 ) -> Converted:
     """Balance the thresholds of a trained ReLU network on calibration samples, and make it spike.
 
@@ -120,9 +156,9 @@ def _accuracy(scores: Tensor, labels: IntArray) -> float:
     return float(np.mean(scores.argmax(1).numpy() == labels))
 
 
-def _stages(network: ReluNetwork, thresholds: Mapping[str, Tensor]) -> tuple[list[Stage], list[LayerFate]]:
+def _stages(network: ReluNetwork, thresholds: Mapping[str, Tensor]) -> tuple[list[Stage], list[PartReport]]:
     stages: list[Stage] = []
-    layers: list[LayerFate] = []
+    layers: list[PartReport] = []
     between = _Between(network.input_shape, np.ones(network.input_shape[0]))
     for layer in network.layers:
         balanced: tuple[float, ...] = ()
@@ -135,7 +171,7 @@ def _stages(network: ReluNetwork, thresholds: Mapping[str, Tensor]) -> tuple[lis
         else:
             detail = between.add(layer)
         kind = type(layer.module).__name__
-        layers.append(LayerFate(layer.name, kind, layer.output_shape, balanced, detail))
+        layers.append(PartReport(layer.name, kind, layer.output_shape, "exact", detail, thresholds=balanced))
     stages.append(between.last())
     return stages, layers
 

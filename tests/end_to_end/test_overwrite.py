@@ -19,10 +19,10 @@ def files(folder):
 @pytest.fixture(scope="module")
 def nir_file(workshop, tmp_path_factory):
     """A bundle as NIR."""
-    from spikecut.deploy.cli.nir import write_bundle_as_nir
+    from spikecut.deploy.pipeline.export import export_nir
 
     path = tmp_path_factory.mktemp("nir") / "ours.nir"
-    write_bundle_as_nir(workshop / "lif", path, overwrite=False)
+    export_nir(workshop / "lif", path, overwrite=False)
     return path
 
 

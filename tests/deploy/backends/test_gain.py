@@ -16,7 +16,7 @@ from spikecut.deploy.bundle import open_bundle
 from spikecut.deploy.cutoff.calibration.calibrate import calibrate
 from spikecut.deploy.cutoff.stream import StreamSettings
 from spikecut.deploy.cutoff.topk import TopK
-from spikecut.deploy.pipeline.run import export_to_bundle
+from spikecut.deploy.pipeline.export import export_to_bundle
 from spikecut.deploy.placement.capabilities import check_capabilities
 from spikecut.deploy.placement.hardware import load_hardware
 from spikecut.deploy.verify.compare import verify

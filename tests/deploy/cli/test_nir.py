@@ -118,7 +118,7 @@ BAD = {
         "(1, 9, 9)",
     ),
     "no such file": (lambda f, t: arguments(t, t, "none", "--dt", 1.0), "no such file"),
-    "options of others": (lambda f, t: ["export", t / "a.safetensors", "--out", t / "b", "--dt", 1.0], "of .nir files"),
+    "options of others": (lambda f, t: ["export", t / "a.safetensors", "--out", t / "b", "--dt", 1.0], "of a NIR file"),
     "unknown target": (lambda f, t: ["export", t / "a", "--to", "onnx", "--out", t / "b"], "onnx"),
     "a target without suffix": (lambda f, t: ["export", t / "a", "--to", "nir", "--out", t / "b"], ".nir"),
     "no bundle": (lambda f, t: ["export", t / "a", "--to", "nir", "--out", t / "b.nir"], "no such bundle"),

@@ -197,8 +197,8 @@ def test_inspect_exports_a_state_dict_for_a_look(command, trained, tmp_path):
         ((file,), "--slayer BLOCKS.yaml"),
         ((file, *spec), "--dataset"),
         ((file, *spec, "--slayer", spec[1]), "one of them"),
-        ((folder / "cnn.json", *spec), "state dicts"),
-        ((file, *spec, "--dt", 1), ".nir files"),
+        ((folder / "cnn.json", *spec), "a state dict"),
+        ((file, *spec, "--dt", 1), "of a NIR file"),
         ((folder / "cnn.safetensors",), "--spec"),
     ):
         code, _, error = command("inspect", *arguments)

@@ -1,0 +1,46 @@
+"""The command convert."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spikecut.deploy.cli.options import MOST_TIMESTEPS, Data, Dataset, Json, Overwrite, verb
+from spikecut.deploy.cli.output import Result, progress_bar, report, say
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertOptions:
+    """Arguments and options of `spikecut convert`."""
+
+    weights: Annotated[Path, typer.Argument(help="State dict of a ReLU network: .safetensors, .pt or .pth.")]
+    out: Annotated[Path, typer.Option(help="Folder of the bundle.")]
+    dataset: Dataset
+    data: Data = None
+    spec: Annotated[Path | None, typer.Option(help="Its layers, a JSON file; see docs/conversion.md.")] = None
+    timesteps: Annotated[int, typer.Option(min=1, max=MOST_TIMESTEPS, help="Horizon T.")] = 16
+    percentile: Annotated[
+        float, typer.Option(help="Of positive activations, which becomes the threshold; 90 to 100.")
+    ] = 99.0
+    overwrite: Overwrite = False
+    as_json: Json = False
+
+
+@verb
+def convert(options: ConvertOptions) -> None:
+    """Turn a plain ReLU network into a spiking one by threshold balancing, and write its bundle."""
+    from spikecut.deploy.pipeline.convert import Conversion, convert_files
+    from spikecut.deploy.report.network_tables import conversion_tables, manifest_tables
+
+    how = Conversion(options.dataset, options.timesteps, options.percentile)
+    done = convert_files(options.weights, options.spec, options.out, how, options.overwrite, progress_bar)
+    for note in done.exported.notes:
+        say(note)
+    shown = [
+        *conversion_tables(done.imported, done.loss.samples, done.loss.integers),
+        f"{options.out}: bundle written",
+        *done.exported.dropped,
+        *manifest_tables(done.exported.manifest),
+    ]
+    report(Result(shown, done.data()), options.as_json)

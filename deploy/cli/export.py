@@ -1,0 +1,93 @@
+"""The command export."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from spikecut.deploy.cli.options import (
+    MOST_TIMESTEPS,
+    Data,
+    Dt,
+    Framework,
+    Json,
+    Overwrite,
+    Reset,
+    ResetOrder,
+    given,
+    verb,
+)
+from spikecut.deploy.cli.output import Result, report, say
+from spikecut.errors import InputError
+
+IMPORT = ("dataset", "horizon", "dt", "framework", "reset", "reset_order", "encoding", "strict", "slayer")
+"""Options that are the importer's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """Arguments and options of `spikecut export`."""
+
+    source: Annotated[
+        Path, typer.Argument(help="A checkpoint of `spikecut train`, zoo:NAME, a .nir file, a state dict, or a bundle.")
+    ]
+    out: Annotated[Path, typer.Option(help="Folder of the bundle; with --to nir a .nir file.")]
+    dataset: Annotated[str | None, typer.Option(help="Samples of the golden witness; by default the recipe's.")] = None
+    data: Data = None
+    to: Annotated[str | None, typer.Option(help="nir: write a bundle as a NIR file.")] = None
+    horizon: Annotated[
+        int | None, typer.Option(min=1, max=MOST_TIMESTEPS, help="NIR, --slayer: timesteps per sample, T.")
+    ] = None
+    dt: Dt = None
+    framework: Framework = None
+    reset: Reset = None
+    reset_order: ResetOrder = None
+    encoding: Annotated[str | None, typer.Option(help="NIR, --slayer: input direct, bernoulli, latency.")] = None
+    strict: Annotated[bool, typer.Option("--strict", help="NIR: refuse what would be approximated.")] = False
+    slayer: Annotated[
+        Path | None, typer.Option(help="The blocks of lava-dl that a state dict belongs to, as YAML; docs/slayer.md.")
+    ] = None
+    overwrite: Overwrite = False
+    as_json: Json = False
+
+
+@verb
+def export(options: ExportOptions) -> None:
+    """Fold and quantise a checkpoint, or another tool's NIR file, to Loihi's integers, and write the bundle."""
+    chosen = given(options, IMPORT)
+    report(_as_bundle(options, chosen) if options.to is None else _as_nir(options, chosen), options.as_json)
+
+
+def _as_nir(options: ExportOptions, chosen: dict[str, Any]) -> Result:
+    """A bundle's integers as NIR."""
+    if options.to != "nir":
+        raise InputError(f"--to {options.to!r}: expected nir")
+    from spikecut.deploy.pipeline.export import export_nir
+    from spikecut.export.importers.base import flags
+
+    if chosen:
+        raise InputError(f"{flags(chosen)}: --to nir writes a bundle as it is; leave out")
+    done = export_nir(options.source, options.out, options.overwrite)
+    beyond = [str(refusal) for refusal in done.metadata_only]
+    said = "; ".join([*beyond, "decays rounded towards zero"])
+    line = f"{done.file}: written, one timestep = 1; what NIR cannot say lies in its metadata ({said})"
+    return Result([line], {"nir": str(done.file), "metadata_only": beyond})
+
+
+def _as_bundle(options: ExportOptions, chosen: dict[str, Any]) -> Result:
+    from spikecut.deploy.pipeline.export import export_file
+    from spikecut.deploy.pipeline.pretrained import checkpoint_of
+    from spikecut.deploy.report.network_tables import manifest_tables, parts_table
+
+    done = export_file(checkpoint_of(options.source), options.out, chosen, options.overwrite)
+    for note in done.notes:
+        say(note)
+    written = f"{options.out}: bundle written"
+    shown: list[Any] = []
+    if done.imported is not None and done.imported.report:
+        shown += parts_table(done.imported, done.assumed)
+    elif done.assumed:
+        written += f"; assumed: {'; '.join(done.assumed)}"
+    shown += [written, *done.dropped, *manifest_tables(done.manifest)]
+    return Result(shown, {"bundle": str(options.out), **done.manifest.model_dump()})

@@ -1,0 +1,133 @@
+"""The command train."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spikecut.deploy.cli.options import MOST_TIMESTEPS, OWN, Data, Json, verb
+from spikecut.deploy.cli.output import Result, report, say, stderr
+
+CHANGES = (
+    "arch",
+    "epochs",
+    "timesteps",
+    "levels",
+    "rcs_alpha",
+    "reset",
+    "surrogate",
+    "train_samples",
+    "batch_size",
+    "learning_rate",
+    "weight_decay",
+    "optimiser",
+    "weight_bits",
+    "augment",
+    "cutout",
+    "label_smoothing",
+    "bias_samples",
+)
+"""Options that are fields of a preset."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """Options of `spikecut train`; what is None stays as the preset says."""
+
+    out: Annotated[Path, typer.Option(help="The checkpoint to write, a .safetensors file.")]
+    preset: Annotated[
+        str | None, typer.Option(help="DATASET-METHOD, DATASET-small-METHOD …, such as fashion-mnist-qcfs.")
+    ] = None
+    method: Annotated[
+        str | None,
+        typer.Option(help="tet, tebn, ce, slayer (direct training) or qcfs (conversion); tet without a preset."),
+    ] = None
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="digits, mnist, fashion-mnist, cifar10, cifar100, emulated-NAME of one of these, n-mnist, "
+            f"dvs128-gesture, cifar10-dvs, shd, or {OWN}; digits without a preset."
+        ),
+    ] = None
+    data: Data = None
+    arch: Annotated[str | None, typer.Option(help="Architecture; by default one that fits method and data.")] = None
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; by default the preset's.")] = None
+    timesteps: Annotated[
+        int | None, typer.Option(min=1, max=MOST_TIMESTEPS, help="Horizon T; by default the preset's.")
+    ] = None
+    levels: Annotated[int | None, typer.Option(min=1, help="qcfs: levels L; by default the preset's.")] = None
+    rcs_alpha: Annotated[
+        float | None, typer.Option(help="Weight of the regulariser RCS, 0 or more; by default the preset's.")
+    ] = None
+    reset: Annotated[str | None, typer.Option(help="Of LIF neurons: hard or soft.")] = None
+    surrogate: Annotated[str | None, typer.Option(help="Gradient of a spike: triangle, rectangle or arctan.")] = None
+    train_samples: Annotated[int | None, typer.Option(min=1, help="Take only N training samples, always the same.")] = (
+        None
+    )
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Samples in a batch; by default the preset's.")] = None
+    learning_rate: Annotated[float | None, typer.Option(help="Highest of the one-cycle schedule.")] = None
+    weight_decay: Annotated[float | None, typer.Option(help="By default the preset's.")] = None
+    optimiser: Annotated[str | None, typer.Option(help="adamw or sgd; rate and decay stay the preset's.")] = None
+    weight_bits: Annotated[
+        int | None, typer.Option(help="Round weights to 5 to 8 bits while training; export takes no wider ones.")
+    ] = None
+    start: Annotated[
+        Path | None, typer.Option("--from", help="Begin with the weights of this checkpoint, or of zoo:NAME.")
+    ] = None
+    augment: Annotated[
+        bool | None, typer.Option("--augment/--no-augment", help="Shift and mirror training images at random.")
+    ] = None
+    cutout: Annotated[int | None, typer.Option(help="Side of a square that augmentation hides; 0 for none.")] = None
+    label_smoothing: Annotated[
+        float | None, typer.Option(help="Of the cross entropy, 0 up to 1; by default the preset's.")
+    ] = None
+    bias_samples: Annotated[
+        int | None,
+        typer.Option(help="qcfs: after the conversion, correct biases on N training samples; 0 for none."),
+    ] = None
+    seed: Annotated[int, typer.Option(help="Seed of weights, order, spikes and augmentation.")] = 0
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a training to --out that broke off, from its last epoch.")
+    ] = False
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="Stop when the training loss has not fallen for N epochs.")
+    ] = None
+    log: Annotated[
+        list[str] | None, typer.Option(help="csv or tensorboard, beside --out; may be repeated; none without.")
+    ] = None
+    accelerator: Annotated[str, typer.Option(help="cpu, gpu or auto.")] = "cpu"
+    precision: Annotated[str, typer.Option(help="32-true, bf16-mixed or 16-mixed.")] = "32-true"
+    devices: Annotated[int, typer.Option(min=1, help="Devices that share each batch; on the CPU, processes.")] = 1
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1
+    as_json: Json = False
+
+
+@verb
+def train(options: TrainOptions) -> None:
+    """Train a network and write its checkpoint."""
+    from rich.table import Table
+
+    from spikecut.deploy.pipeline.train import Training, train_checkpoint
+    from spikecut.models.training.trainer import Session
+
+    changes = {name: value for name in CHANGES if (value := getattr(options, name)) is not None}
+    what = Training(options.dataset, options.method, options.preset, changes, options.data, options.start, options.seed)
+    session = Session(
+        resume=options.resume,
+        patience=options.patience,
+        logs=tuple(options.log or ()),  # type: ignore[arg-type]  # Session checks them
+        accelerator=options.accelerator,
+        precision=options.precision,
+        devices=options.devices,
+        threads=options.threads,
+        progress=stderr().is_terminal,
+    )
+    done = train_checkpoint(options.out, what, session)
+    for note in done.notes:
+        say(note)
+    steps = (str(t) for t in range(1, len(done.accuracy) + 1))
+    table = Table("timestep", *steps, title=f"{done.file}: test accuracy (float)")
+    table.add_row("%", *(f"{100 * value:.1f}" for value in done.accuracy))
+    name, note = done.dataset
+    report(Result([table, *([f"{name}: {note}"] if note else [])], done.data()), options.as_json)

@@ -1,0 +1,79 @@
+"""Inspect: whatever holds a network → its integers, or what would become of it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from spikecut.deploy.bundle import Bundle, load, open_bundle
+from spikecut.deploy.pipeline.convert import TIMESTEPS
+from spikecut.deploy.pipeline.export import Import, export_imported
+from spikecut.errors import InputError
+from spikecut.export.importers.base import ImportedNetwork, Options, flags, read_network
+from spikecut.export.network.layers import IntegerNetwork
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What was looked at.
+
+    Attributes
+    ----------
+    title: what it is called. path: the bundle or file that holds the integers, while it is looked at.
+    network: its integers; of a file of floats without samples what its importer says. bundle: where it is one.
+    notes: remarks for the user.
+    """
+
+    title: str
+    path: Path
+    network: IntegerNetwork | ImportedNetwork
+    bundle: Bundle | None = None
+    notes: tuple[str, ...] = ()
+
+
+@contextmanager
+def inspected(target: Path, options: Options, about_integers: tuple[str, ...] = ()) -> Iterator[Inspected]:
+    """Look at a bundle, or at a file that an importer reads: a checkpoint is exported into a temporary folder for it.
+
+    options: of the importer. about_integers: names of options that were given and need integers.
+
+    Raises
+    ------
+    InputError: a state dict without a word on its layers, or an option that the target has no use for. ExportError:
+        what export refuses.
+    """
+    if target.is_dir():
+        yield _of_bundle(target, options)
+        return
+    imported = read_network(target, options)
+    if imported.integers is not None:
+        yield Inspected(str(target), target, imported.integers)
+    elif imported.report and "dataset" not in options:
+        idle = [*about_integers, *(key for key in ("horizon",) if key in options)]
+        if idle:
+            raise InputError(
+                f"{target} holds floats, and is shown part by part: leave out {flags(idle)}, or give --dataset and "
+                "--horizon too"
+            )
+        yield Inspected(str(target), target, imported)
+    else:
+        with TemporaryDirectory(prefix="spikecut-inspect-") as folder:
+            bundle = Path(folder) / target.stem
+            horizon = options.get("horizon", TIMESTEPS if imported.conversion else None)
+            done = export_imported(imported, bundle, Import(options.get("dataset"), horizon))
+            opened = open_bundle(bundle)
+            title = f"{target}, exported for a look"
+            yield Inspected(title, bundle, opened.network, opened, done.notes)
+
+
+def _of_bundle(target: Path, options: Options) -> Inspected:
+    others = [key for key in options if key != "horizon"]
+    if others:
+        raise InputError(
+            f"{flags(others)}: of checkpoints, state dicts and .nir files; {target} is a bundle: leave out"
+        )
+    if "horizon" in options:
+        load(target, options["horizon"])  # which refuses it
+    bundle = open_bundle(target)
+    return Inspected(str(target), target, bundle.network, bundle)

@@ -1,0 +1,31 @@
+"""Where a step may write its files: nothing of others is ever replaced."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from spikecut.errors import InputError
+from spikecut.export.manifest import BUNDLE, CUTOFF
+from spikecut.files import reason
+from spikecut.folders import check_folder
+
+
+def check_file(out: Path, what: str, overwrite: bool, is_ours: Callable[[Path], bool]) -> None:
+    """Raise InputError where a file may not be written: only an earlier one of its kind is replaced."""
+    try:
+        there, name = out.exists(), out.resolve().name
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"cannot write {out}: {reason(error)}; choose another --out") from error
+    if not name or out.is_dir():
+        raise InputError(f"{out} is a folder: choose another --out")
+    if there and not overwrite:
+        raise InputError(f"{out} exists: choose another file, or --overwrite")
+    if there and not (out.is_file() and is_ours(out)):
+        raise InputError(f"{out} is no {what} that spikecut wrote: choose another --out, or remove it")
+
+
+def check_bundle_target(out: Path, overwrite: bool) -> tuple[str, ...]:
+    """Raise InputError unless a bundle may be written there; what goes with the earlier one, in words."""
+    target = check_folder(out, BUNDLE, overwrite)
+    if not (target / CUTOFF).exists():
+        return ()
+    return (f"{out}: the earlier bundle's calibration ({CUTOFF}) went with it: calibrate again",)

@@ -1,0 +1,175 @@
+"""Networks as tables: their layers, what quantisation did to them, what became of the parts of an imported one."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+
+from spikecut.export.importers.base import ImportedNetwork
+from spikecut.export.manifest import Manifest
+from spikecut.export.network.connectivity import fan_out, recurrent_fan_out
+from spikecut.export.network.layers import IntegerNetwork
+from spikecut.fixed_point import DECAY_UNITY, GAIN_UNITY
+
+SHOWN_GAINS = 8
+
+
+def layer_rows(network: IntegerNetwork) -> list[dict[str, Any]]:
+    """One row per layer; columns of what only some networks have stand where one of its layers has it."""
+    layers = network.layers
+    rows = [_layer_row(network, index) for index in range(len(layers))]
+    if any(layer.delay is not None for layer in layers):
+        for row, layer in zip(rows, layers, strict=True):
+            row["delay"] = "" if layer.delay is None else f"{layer.delay.min()} to {layer.delay.max()}"
+    if any(layer.neuron.gain for layer in layers):
+        for row, layer in zip(rows, layers, strict=True):
+            row["gain per timestep"] = _gains(layer.neuron.gain)
+    if any(layer.skip for layer in layers):
+        for row, layer in zip(rows, layers, strict=True):
+            row["skip from"] = "" if layer.skip is None else layer.skip.source
+    return rows
+
+
+def _layer_row(network: IntegerNetwork, index: int) -> dict[str, Any]:
+    layer = network.layers[index]
+    neuron = layer.neuron
+    parameters = layer.weight.size + neuron.bias_mantissa.size
+    synapses = fan_out(layer).sum()
+    if layer.recurrent is not None:
+        parameters, synapses = parameters + layer.recurrent.size, synapses + recurrent_fan_out(layer).sum()
+    if layer.skip is not None:
+        parameters, synapses = parameters + layer.skip.weight.size, synapses + fan_out(layer.skip).sum()
+    return {
+        "layer": layer.name,
+        "type": layer.kind if layer.recurrent is None else f"{layer.kind}, recurrent",
+        "in": "×".join(map(str, layer.input_shape)),
+        "out": "×".join(map(str, layer.output_shape)),
+        "parameters": int(parameters),
+        "synapses": int(synapses),
+        "reset": neuron.reset,
+        "decay u": _decay(neuron.decay_u),
+        "decay v": _decay(neuron.decay_v),
+        "threshold": "" if neuron.reset == "none" else neuron.threshold,
+        "v(0)": neuron.v_init,
+    }
+
+
+def _gains(gain: tuple[int, ...] | None) -> str:
+    """Each step's gain, as long as there are few; else their range."""
+    if gain is None:
+        return "1"
+    values = [f"{value / GAIN_UNITY:.3g}" for value in (gain if len(gain) <= SHOWN_GAINS else (min(gain), max(gain)))]
+    return (", " if len(gain) <= SHOWN_GAINS else " to ").join(values)
+
+
+def _decay(decay: int) -> str:
+    """The 12-bit decay and its time constant in timesteps."""
+    if decay == 0:
+        return "0 (none)"
+    if decay == DECAY_UNITY:
+        return f"{DECAY_UNITY} (all)"
+    return f"{decay} (τ {-1 / math.log(1 - decay / DECAY_UNITY):.2f})"
+
+
+def layer_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
+    """The rows of layer_rows, but for their synapses."""
+    columns = [key for key in rows[0] if key != "synapses"]
+    table = Table(*columns, title=title)
+    for row in rows:
+        table.add_row(*(str(row[key]) for key in columns))
+    return table
+
+
+def _skip_error(error: float | None) -> str:
+    return "" if error is None else f" ({error:.2g})"
+
+
+def manifest_tables(manifest: Manifest) -> list[RenderableType]:
+    """What quantisation did to each layer, and how far float and integers agree."""
+    loader = "lava-dl's netx.hdf5.Network loads it unchanged"
+    if manifest.beyond_netx:
+        loader = f"spikecut's own builder ({'; '.join(manifest.beyond_netx)})"
+    columns = [
+        "layer",
+        "weight bits",
+        "weight error max (of a skip)",
+        "RMS",
+        "threshold error",
+        "bias error max",
+        "decay error u, v",
+        "headroom (bits)",
+    ]
+    gains = any(entry.gain_error_max for entry in manifest.layers)
+    columns += ["gain error max"] * gains
+    table = Table(*columns, title="quantisation (errors in float units of the folded network)")
+    for entry in manifest.layers:
+        gain_error = [f"{entry.gain_error_max:.2g}"] * gains
+        table.add_row(
+            entry.name,
+            str(entry.weight_bits),
+            f"{entry.weight_error_max:.2g}" + _skip_error(entry.skip_weight_error_max),
+            f"{entry.weight_error_rms:.2g}",
+            f"{entry.threshold_error:.2g}",
+            f"{entry.bias_error_max:.2g}",
+            f"{entry.decay_error_u:.2g}, {entry.decay_error_v:.2g}",
+            f"{entry.headroom_bits:.2f} {entry.headroom}",
+            *gain_error,
+        )
+    trained = manifest.recipe.get("weight_bits")
+    narrower = [entry.name for entry in manifest.layers if trained is not None and entry.weight_bits < trained]
+    again = [f"{', '.join(narrower)}: trained with {trained} bits, but fewer fit 24-bit sums: rounded again"]
+    agreement = manifest.agreement
+    return [
+        table,
+        *(again if narrower else []),
+        f"loader: {loader}",
+        f"golden samples: {agreement.samples}; float right {agreement.float_correct}, integers right "
+        f"{agreement.twin_correct}, same prediction {agreement.same_prediction}",
+    ]
+
+
+def parts_table(imported: ImportedNetwork, assumed: Sequence[str] = ()) -> list[RenderableType]:
+    """The nodes with what becomes of each, and a line for everything that was assumed."""
+    title = f"{imported.source}: NIR"
+    table = Table("node", "type", "shape", "layer", "exactness", "what becomes of it", title=title)
+    for part in imported.report:
+        table.add_row(part.name, part.kind, _shape(part.shape), part.layer, part.exactness, part.detail)
+    lines: list[RenderableType] = [table, "the file does not tell, and was assumed:"]
+    lines += [f"  {line}" for line in (assumed or imported.assumed)]
+    if imported.refusal is not None:
+        lines.append(f"refused: {imported.refusal}")
+    return lines
+
+
+def conversion_tables(imported: ImportedNetwork, samples: int, integers: Sequence[float]) -> list[RenderableType]:
+    """What becomes of every layer of a ReLU network, and what it costs.
+
+    samples: of the calibration split. integers: share of right predictions on them at t = 1 … T.
+    """
+    told = imported.conversion
+    title = f"conversion, thresholds λ at the {told['percentile']:g}th percentile of positive activations"
+    table = Table("layer", "type", "shape", "λ", "what becomes of it", title=title)
+    for part in imported.report:
+        table.add_row(part.name, part.kind, _shape(part.shape), _range(part.thresholds), part.detail)
+    horizon, last = len(integers), integers[-1]
+    steps = sorted({*(2**n for n in range(horizon.bit_length())), horizon})
+    curve = ", ".join(f"{100 * integers[step - 1]:.2f} % at {step}" for step in steps if step <= horizon)
+    return [
+        table,
+        f"calibration split, {samples} samples: ReLU {100 * told['relu_accuracy']:.2f} %, activations cut at λ "
+        f"{100 * told['clipped_accuracy']:.2f} %, integers at T = {horizon} {100 * last:.2f} %: "
+        f"{100 * (told['relu_accuracy'] - last):.2f} points lost",
+        f"integers by timestep: {curve}",
+    ]
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "×".join(map(str, shape))
+
+
+def _range(thresholds: tuple[float, ...]) -> str:
+    if len(thresholds) < 2:
+        return "".join(f"{value:.4g}" for value in thresholds)
+    return f"{min(thresholds):.4g} to {max(thresholds):.4g}"

@@ -1,0 +1,33 @@
+"""State dicts of lava-dl's SLAYER blocks."""
+
+from pathlib import Path
+
+from spikecut.errors import InputError
+from spikecut.export.importers.base import ImportedNetwork, Options, Recipe
+from spikecut.files import sha256
+
+
+class SlayerImporter:
+    """A state dict and the blocks that it belongs to, docs/slayer.md. What slayer computes is exact as it is."""
+
+    name = "slayer"
+    files = "a state dict of lava-dl's blocks, with --slayer BLOCKS.yaml (exact as it is)"
+    options = ("slayer", "dataset", "horizon", "encoding")
+
+    def reads(self, path: Path, options: Options) -> bool:
+        """Whatever file the user names blocks for."""
+        return "slayer" in options and not path.is_dir()
+
+    def read(self, path: Path, options: Options) -> ImportedNetwork:
+        """InputError without a data set or horizon; see read_spec and load_slayer."""
+        from spikecut.models.slayer.spec import read_spec  # torch
+        from spikecut.models.slayer.state_dict import load_slayer
+        from spikecut.models.torch_files import read_tensors
+
+        if "dataset" not in options or "horizon" not in options:
+            raise InputError("a state dict names neither data nor horizon: give --dataset and --horizon")
+        build = read_spec(options["slayer"])
+        network = load_slayer(read_tensors(path), build=build)
+        details = {"file": path.name, "sha256": sha256(path), "spec": build.model_dump()}
+        recipe = Recipe("slayer", "bernoulli", details)
+        return ImportedNetwork(path, network=network, input_shape=tuple(network.input_shape), recipe=recipe)

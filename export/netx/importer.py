@@ -1,0 +1,29 @@
+"""netx HDF5 files, of spikecut and of lava-dl: the chip's integers."""
+
+from pathlib import Path
+
+from spikecut.export.importers.base import ImportedNetwork, Options
+from spikecut.export.netx.foreign import read_any_netx
+
+HDF5 = b"\x89HDF\r\n\x1a\n"
+NIR = ".nir"
+
+
+class NetxImporter:
+    """A file of layers in integers; one of lava-dl does not tell its horizon."""
+
+    name = "netx"
+    files = "a netx HDF5 file (.net)"
+    options = ("horizon",)
+
+    def reads(self, path: Path, options: Options) -> bool:
+        """A file named .net, or any other in HDF5 that is not named .nir."""
+        if path.suffix == ".net" or not path.is_file() or path.suffix == NIR:
+            return path.suffix == ".net" and not path.is_dir()
+        with path.open("rb") as file:
+            return file.read(len(HDF5)) == HDF5
+
+    def read(self, path: Path, options: Options) -> ImportedNetwork:
+        """The integers; see read_any_netx for what is raised, and for what is assumed of the input."""
+        integers = read_any_netx(path, options.get("horizon"))
+        return ImportedNetwork(path, integers, input_shape=integers.input_shape)

@@ -1,0 +1,65 @@
+"""NIR files: of other tools, node by node, and those that spikecut wrote, which hold its integers."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from spikecut.errors import InputError
+from spikecut.export.importers.base import ImportedNetwork, Options, PartReport, Recipe, flags
+from spikecut.export.nir.discretisation import discretisation
+from spikecut.files import sha256
+
+TIME = ("framework", "dt", "reset", "reset_order")
+FLOATS = (*TIME, "dataset", "horizon", "encoding", "strict")
+
+
+class NirImporter:
+    """A graph in HDF5; the time and the reset that it does not tell come from the framework or the user."""
+
+    name = "nir"
+    files = "a NIR file (.nir)"
+    options = FLOATS
+
+    def reads(self, path: Path, options: Options) -> bool:
+        """A file named .nir."""
+        return path.suffix == ".nir" and not path.is_dir()
+
+    def read(self, path: Path, options: Options) -> ImportedNetwork:
+        """The chain of stages and its witness; or the integers of a file of spikecut.
+
+        Raises
+        ------
+        BundleError: see read_graph. UnsupportedError: a graph that is no chain. InputError: options of other tools'
+        files for one of spikecut's.
+        """
+        from spikecut.export.nir.write import holds_integers, read_integers
+
+        if holds_integers(path):
+            given = [key for key in FLOATS if key in options]
+            if given:
+                raise InputError(
+                    f"{path} holds the integers that spikecut wrote, not floats; spikecut.load reads it as it is: "
+                    f"leave out {flags(given)}, which are of .nir files that another tool wrote"
+                )
+            integers = read_integers(path)
+            return ImportedNetwork(path, integers, input_shape=integers.input_shape)
+        from spikecut.export.nir.read import read_nir  # torch
+
+        time = discretisation(*(options.get(key) for key in TIME))
+        found = read_nir(path, time)
+        nodes: list[dict[str, Any]] = [asdict(node) for node in found.nodes]
+        details = {"file": path.name, "sha256": sha256(path), "discretisation": asdict(time), "nodes": nodes}
+        parts = (
+            PartReport(node.node, node.kind, node.shape, node.exactness, node.detail, node.layer)
+            for node in found.nodes
+        )
+        return ImportedNetwork(
+            path,
+            network=found.network,
+            witness=found.witness,
+            input_shape=found.input_shape,
+            assumed=found.assumed,
+            report=tuple(parts),
+            refusal=found.refusal,
+            recipe=Recipe("nir", "direct", details, approximate=True),
+        )
