@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 
@@ -13,7 +13,7 @@ from spikecut.models.layers.qcfs import QCFS
 from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm
 from spikecut.models.network import Norm, Readout, ResidualStage, SpikingNetwork, Stage
 from spikecut.models.neurons.integrate_fire import IntegrateFire, MembraneReadout
-from spikecut.models.neurons.leaky import LeakyIntegrateFire, Reset
+from spikecut.models.neurons.leaky import LeakyIntegrateFire, reset_named
 from spikecut.models.slayer.network import build_slayer
 
 INITIAL_THRESHOLD = 2.0
@@ -111,30 +111,36 @@ def _residual(groups: tuple[tuple[int, int], ...], style: _Style, shape: Shape, 
     return [*stages, style.output_stage(channels, classes, pool=height)]
 
 
-def _slayer(
-    body: Body, shape: Shape, classes: int, readout: Readout | None, norm: Normalisation | None, reset: Reset
-) -> SpikingNetwork:
-    if readout not in (None, "count") or norm not in (None, "none") or reset != "hard":
-        raise InputError("slayer's neurons fire, reset to zero and have no norm: leave out --reset and other readouts")
-    return build_slayer(body, shape, classes)
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """What an architecture is made for, beside its name.
+
+    Attributes
+    ----------
+    input_shape: (C, H, W) or (F,). classes: at least 2.
+    readout: "count" (the output fires) or "membrane" (it does not); None: count for lif, membrane for qcfs.
+    norm: "batch", "tebn" (needs timesteps; lif only) or "none" (biases instead); None: batch for lif, none for qcfs.
+        An output that does not fire has a bias and no norm.
+    decay, threshold, surrogate: of the LIF neurons. reset: "zero" or "subtract"; in earlier recipes "hard" or "soft".
+    levels: L of the QCFS activations.
+    converted: a qcfs architecture with IntegrateFire neurons in the place of its activations, as after conversion.
+    """
+
+    input_shape: tuple[int, ...] = (1, 8, 8)
+    classes: int = 10
+    decay: float = 0.5
+    threshold: float = 1.0
+    levels: int = 8
+    converted: bool = False
+    readout: Readout | None = None
+    norm: Normalisation | None = None
+    timesteps: int | None = None
+    reset: str = "zero"
+    surrogate: str = "triangle"
 
 
-def build(
-    arch: str,
-    *,
-    input_shape: tuple[int, ...] = (1, 8, 8),
-    classes: int = 10,
-    decay: float = 0.5,
-    threshold: float = 1.0,
-    levels: int = 8,
-    converted: bool = False,
-    readout: Readout | None = None,
-    norm: Normalisation | None = None,
-    timesteps: int | None = None,
-    reset: Reset = "hard",
-    surrogate: str = "triangle",
-) -> SpikingNetwork:
-    """A fresh network with random weights (torch's global generator).
+def build(arch: str, **arguments: Any) -> SpikingNetwork:
+    """A fresh network with random weights (torch's global generator). arguments: fields of Arguments.
 
     arch: BODY-lif (leaky integrate-and-fire), BODY-qcfs (QCFS activations) or BODY-cuba (lava-dl's SLAYER blocks; takes
         no argument but shape and classes; its readout is count, and there is no norm), where BODY is
@@ -150,45 +156,53 @@ def build(
         residual: conv 16, three residual blocks of 16, 32 with stride 2, and 32, average pooling; for square maps.
         resnet18: conv 64, eight residual blocks of 64 to 512, average pooling; for square maps of about 32 × 32.
         vgg, vggsnn, residual and resnet18 pool, which BODY-cuba does not.
-    readout: "count" (the output fires) or "membrane" (it does not); None: count for lif, membrane for qcfs.
-    norm: "batch", "tebn" (needs timesteps; lif only) or "none" (biases instead); None: batch for lif, none for qcfs.
-        An output that does not fire has a bias and no norm.
-    decay, threshold, reset, surrogate: of the LIF neurons. levels: L of the QCFS activations.
-    converted: a qcfs architecture with IntegrateFire neurons in the place of its activations, as after conversion.
 
-    InputError for an unknown arch, or a shape or number that does not fit it.
+    InputError for an unknown arch, or a shape or number that does not fit it; TypeError for an unknown argument.
     """
+    given = Arguments(**arguments)
     if arch not in ARCHITECTURES:
         raise InputError(f"architecture {arch!r} is unknown: choose one of {', '.join(ARCHITECTURES)}")
-    if classes < 2:
-        raise InputError(f"{classes} classes: expected at least 2")
+    if given.classes < 2:
+        raise InputError(f"{given.classes} classes: expected at least 2")
     body, neuron_name = arch.split("-")
     if neuron_name == "cuba":
-        return _slayer(BODIES[body], input_shape, classes, readout, norm, reset)
-    leaky = neuron_name == "lif"
-    norm = norm or ("batch" if leaky else "none")
-    readout = readout or ("count" if leaky else "membrane")
+        return _slayer(BODIES[body], given)
+    style, readout = _style(arch, given, neuron_name == "lif")
+    stages = (
+        _residual(RESIDUAL_BODIES[body], style, given.input_shape, given.classes)
+        if body in RESIDUAL_BODIES
+        else _chain(BODIES[body], style, given.input_shape, given.classes)
+    )
+    return SpikingNetwork(stages, readout, given.input_shape)
+
+
+def _style(arch: str, given: Arguments, leaky: bool) -> tuple[_Style, Readout]:
+    """The neurons and norms of an architecture, and its readout; InputError for arguments that do not fit."""
+    norm = given.norm or ("batch" if leaky else "none")
+    readout: Readout = given.readout or ("count" if leaky else "membrane")
     if norm not in ("batch", "tebn", "none"):
         raise InputError(f"norm {norm!r}: expected batch, tebn or none")
-    if norm == "tebn" and (timesteps is None or not leaky):
+    if norm == "tebn" and (given.timesteps is None or not leaky):
         raise InputError(f"architecture {arch}: TEBN needs LIF neurons and a number of timesteps")
-    if leaky and converted:
+    if leaky and given.converted:
         raise InputError(f"architecture {arch}: only a qcfs architecture is converted")
     if readout == "count" and not leaky:
         raise InputError(f"architecture {arch}: a QCFS network has a membrane readout")
+    reset = reset_named(given.reset)
 
     def neuron() -> nn.Module:
         if leaky:
-            return LeakyIntegrateFire(decay, threshold, surrogate, reset)
-        if converted:
+            return LeakyIntegrateFire(given.decay, given.threshold, given.surrogate, reset)
+        if given.converted:
             return IntegrateFire(INITIAL_THRESHOLD, INITIAL_THRESHOLD / 2)
-        return QCFS(levels, INITIAL_THRESHOLD)
+        return QCFS(given.levels, INITIAL_THRESHOLD)
 
     fires = readout == "count"
-    style = _Style(neuron, neuron if fires else MembraneReadout, fires and norm != "none", norm, timesteps)
-    stages = (
-        _residual(RESIDUAL_BODIES[body], style, input_shape, classes)
-        if body in RESIDUAL_BODIES
-        else _chain(BODIES[body], style, input_shape, classes)
-    )
-    return SpikingNetwork(stages, readout, input_shape)
+    style = _Style(neuron, neuron if fires else MembraneReadout, fires and norm != "none", norm, given.timesteps)
+    return style, readout
+
+
+def _slayer(body: Body, given: Arguments) -> SpikingNetwork:
+    if given.readout not in (None, "count") or given.norm not in (None, "none") or reset_named(given.reset) != "zero":
+        raise InputError("slayer's neurons fire, reset to zero and have no norm: leave out --reset and other readouts")
+    return build_slayer(body, given.input_shape, given.classes)

@@ -92,8 +92,8 @@ class ResidualStage(Stage):
 
     def join(self, inputs: Tensor, middle: Tensor, responses: list[Tensor] | None = None) -> Tensor:
         """The second layer: what entered the block and what the first layer sent → what the block sends."""
-        around: Tensor = inputs if self.shortcut is None else self.shortcut(inputs)
-        return self._fire(self.currents(middle) + around, responses)
+        carried: Tensor = inputs if self.shortcut is None else self.shortcut(inputs)
+        return self._fire(self.currents(middle) + carried, responses)
 
 
 class SpikingNetwork(nn.Module):

@@ -73,11 +73,11 @@ class IntegerGain(nn.Module):
 class IntegerLeaky(nn.Module):
     """v[t] = trunc(v[t-1] · (4096 - decay) / 4096) + x[t]; s[t] = v[t] > 64 · threshold; then the reset where s[t].
 
-    decay: 0 to 4096; threshold: in weight units; reset: "hard", v[t] ← 0, or "soft", v[t] ← v[t] - 64 · threshold;
+    decay: 0 to 4096; threshold: in weight units; reset: "zero", v[t] ← 0, or "subtract", v[t] ← v[t] - 64 · threshold;
     x, v: integers in v's units, held exactly in float64.
     """
 
-    def __init__(self, decay: int, threshold: int, reset: Reset = "hard") -> None:
+    def __init__(self, decay: int, threshold: int, reset: Reset = "zero") -> None:
         super().__init__()
         self.decay = decay
         self.threshold = threshold
@@ -91,7 +91,7 @@ class IntegerLeaky(nn.Module):
             kept = torch.trunc(membrane_potential * (DECAY_UNITY - self.decay) / DECAY_UNITY)
             membrane_potential = kept + current
             spike = membrane_potential > WEIGHT_UNIT * self.threshold
-            after = 0 if self.reset == "hard" else membrane_potential - WEIGHT_UNIT * self.threshold
+            after = 0 if self.reset == "zero" else membrane_potential - WEIGHT_UNIT * self.threshold
             membrane_potential = torch.where(spike, after, membrane_potential)
             spikes.append(spike.to(currents.dtype))
         return torch.stack(spikes)
@@ -145,7 +145,7 @@ class IntegerCurrentBased(nn.Module):
                 continue
             level = WEIGHT_UNIT * self.threshold
             spike = membrane_potential >= level if self.at_equality else membrane_potential > level
-            after = membrane_potential - level if self.reset == "soft" else 0
+            after = membrane_potential - level if self.reset == "subtract" else 0
             membrane_potential = torch.where(spike, after, membrane_potential)
             sent.append(spike.to(currents.dtype))
         return torch.stack(sent)
@@ -327,5 +327,5 @@ def _integer_current_based(name: str, neuron: CurrentBased, scale: float) -> Int
     decay_u, decay_v = round_decay(neuron.decay_u), round_decay(neuron.decay_v)
     threshold = None if neuron.threshold is None else round_threshold(neuron.threshold, scale)
     # The chip fires at v > threshold: one unit more in v(0) makes that ≥, as long as v neither leaks nor is set to 0.
-    at_equality = neuron.at_equality and neuron.reset == "soft" and decay_v == 0
+    at_equality = neuron.at_equality and neuron.reset == "subtract" and decay_v == 0
     return IntegerCurrentBased(decay_u, decay_v, threshold, neuron.reset, at_equality)

@@ -60,7 +60,7 @@ class TrainOptions:
     rcs_alpha: Annotated[
         float | None, typer.Option(help="Weight of the regulariser RCS, 0 or more; by default the preset's.")
     ] = None
-    reset: Annotated[str | None, typer.Option(help="Of LIF neurons: hard or soft.")] = None
+    reset: Annotated[str | None, typer.Option(help="Of LIF neurons: zero or subtract.")] = None
     surrogate: Annotated[str | None, typer.Option(help="Gradient of a spike: triangle, rectangle or arctan.")] = None
     train_samples: Annotated[int | None, typer.Option(min=1, help="Take only N training samples, always the same.")] = (
         None

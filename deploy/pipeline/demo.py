@@ -22,6 +22,7 @@ from spikecut.folders import check_entries
 from spikecut.models.checkpoint import load_checkpoint, save_checkpoint
 from spikecut.models.data import Dataset, load_dataset
 from spikecut.models.training.train import train
+from spikecut.models.training.trainer import Session
 
 HARDWARE = ("loihi1", "loihi2")
 MARK = "demo.json"
@@ -110,7 +111,8 @@ class _Steps:
             self.tell(f"[{time.perf_counter() - began:5.1f} s] {recipe.name}: {text}")
 
         say(f"training ({recipe.method})")
-        trained = train(recipe.method, data, seed=self.options.seed, progress=self.options.bars)
+        session = Session(progress=self.options.bars)
+        trained = train(recipe.method, data, seed=self.options.seed, session=session)
         folder.mkdir(parents=True, exist_ok=True)
         save_checkpoint(folder / CHECKPOINT, trained.network, trained.recipe)
         say(f"exporting; the float network is right on {100 * float(trained.accuracy[-1]):.1f} % of the test split")

@@ -13,7 +13,7 @@ from spikecut.export.network.arrays import Pair, Shape
 from spikecut.export.network.batch_norm import BatchNorm
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import FloatLayer, FloatNetwork
-from spikecut.export.network.neurons import FloatNeuron, Reset
+from spikecut.export.network.neurons import FloatNeuron
 from spikecut.export.network.skip import INPUT, FloatSkip
 from spikecut.models.conversion import fold_pooling, qcfs_to_spiking
 from spikecut.models.layers.qcfs import QCFS
@@ -144,8 +144,7 @@ def _batch_norm(stage: Stage) -> BatchNorm | None:
 def _neuron(stage: Stage) -> FloatNeuron:
     neuron = stage.neuron
     if isinstance(neuron, LeakyIntegrateFire):
-        reset: Reset = "zero" if neuron.reset == "hard" else "subtract"
-        return FloatNeuron(threshold=float(neuron.threshold), decay_v=float(neuron.decay), reset=reset)
+        return FloatNeuron(threshold=float(neuron.threshold), decay_v=float(neuron.decay), reset=neuron.reset)
     if isinstance(neuron, IntegrateFire):
         return FloatNeuron(
             threshold=float(neuron.threshold),
@@ -171,7 +170,7 @@ def _current_based(neuron: CurrentBased) -> FloatNeuron:
         threshold=neuron.threshold,
         decay_u=neuron.decay_u,
         decay_v=neuron.decay_v,
-        reset="zero" if neuron.reset == "hard" else "subtract",
+        reset=neuron.reset,
         reset_order="before_leak" if neuron.delayed_reset else "after_leak",
         fires=">=" if neuron.at_equality else ">",
     )

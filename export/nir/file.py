@@ -104,14 +104,14 @@ class _Reader:
         self.nodes = 0
         self.seen: set[int] = set()
 
-    def node(self, group: h5py.Group, name: str, around: tuple[int, ...], nesting: int) -> NirNode:
-        """A node and, of a graph, all below it. around: file addresses of the graphs around it."""
+    def node(self, group: h5py.Group, name: str, ancestors: tuple[int, ...], nesting: int) -> NirNode:
+        """A node and, of a graph, all below it. ancestors: file addresses of the graphs around it."""
         where = f"{self.path}: node {name}" if name else f"{self.path}: the graph"
         self.nodes += 1
         if self.nodes > MAXIMUM_NODES:
             raise BundleError(f"{self.path}: more than {MAXIMUM_NODES} nodes")
         address = int(h5py.h5o.get_info(group.id).addr)
-        if address in around:
+        if address in ancestors:
             raise BundleError(f"{where} contains itself")
         if address in self.seen:
             raise BundleError(f"{where} is another node's data under a second name")
@@ -129,20 +129,20 @@ class _Reader:
             raise BundleError(f"{where} ({kind}): the field {key!r} is unknown to NIR 1.0.8")
         own = self._own(group)
         if kind == "NIRGraph":
-            nodes = self._inner(subgroup(group, "nodes", self.path), name, (*around, address), nesting)
+            nodes = self._inner(subgroup(group, "nodes", self.path), name, (*ancestors, address), nesting)
             return NirNode(name, kind, nodes=nodes, edges=self._edges(group), own=own)
         texts = {"padding": self._text(group, "padding")} if self._is_text(group, "padding") else {}
         numbers = {key: self._numbers(group, key, where) for key in sorted(found - set(texts))}
         return NirNode(name, kind, numbers, texts, own=own)
 
-    def _inner(self, group: h5py.Group, name: str, around: tuple[int, ...], nesting: int) -> tuple[NirNode, ...]:
+    def _inner(self, group: h5py.Group, name: str, ancestors: tuple[int, ...], nesting: int) -> tuple[NirNode, ...]:
         if len(group) > MAXIMUM_NODES:
             raise BundleError(f"{self.path}: more than {MAXIMUM_NODES} nodes")
         inside = f"{name}/" if name else ""
         for key in group:
             if not isinstance(key, str) or len(key) > MAXIMUM_TEXT or not key.isprintable():
                 raise BundleError(f"{self.path}: a node's name is not a short, printable text")
-        return tuple(self.node(subgroup(group, key, self.path), inside + key, around, nesting + 1) for key in group)
+        return tuple(self.node(subgroup(group, key, self.path), inside + key, ancestors, nesting + 1) for key in group)
 
     def _edges(self, group: h5py.Group) -> tuple[tuple[str, str], ...]:
         dataset = read_dataset(group, "edges", self.path)

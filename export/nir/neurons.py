@@ -9,6 +9,7 @@ from spikecut.export.network.arrays import Shape, size
 from spikecut.export.nir.discretisation import Discretisation
 from spikecut.export.nir.file import NirNode
 from spikecut.fixed_point import DECAY_UNITY
+from spikecut.models.neurons.leaky import Reset
 
 NEURONS = ("Threshold", "I", "IF", "LI", "LIF", "CubaLI", "CubaLIF")
 
@@ -30,7 +31,7 @@ class StepNeuron:
     threshold: float | None
     decay_u: float
     decay_v: float
-    reset: str
+    reset: Reset
     at_equality: bool
     delayed_reset: bool
     inexact: tuple[str, ...]
@@ -81,7 +82,7 @@ class _Neuron:
             raise UnsupportedError(
                 f"node {self.node.name}: its membrane starts at v_leak = {self._start():g}; set v_leak to 0"
             )
-        return StepNeuron(gain, offset, None, decay_u, decay_v, "none", False, False, tuple(self.inexact))
+        return StepNeuron(gain, offset, None, decay_u, decay_v, "zero", False, False, tuple(self.inexact))
 
     def _spiking(self, gain: float, offset: float, decay_u: float, decay_v: float, threshold: float) -> StepNeuron:
         node, time = self.node, self.time
@@ -115,7 +116,7 @@ class _Neuron:
             threshold=threshold,
             decay_u=decay_u,
             decay_v=decay_v,
-            reset="soft" if soft else "hard",
+            reset="subtract" if soft else "zero",
             at_equality=time.fires_at_equality,
             delayed_reset=delayed and soft and decay_v > 0,
             inexact=tuple(self.inexact),

@@ -25,7 +25,6 @@ from spikecut.fixed_point import DECAY_UNITY
 from spikecut.models.network import Readout, SpikingNetwork, Stage
 from spikecut.models.neurons.current_based import CurrentBased
 from spikecut.models.neurons.integrate_fire import MembraneReadout
-from spikecut.models.neurons.leaky import Reset
 
 Exactness = Literal["exact", "approximate", "refused", "not reached"]
 
@@ -211,12 +210,11 @@ class _Assembly:
                 f"node {node.name}: a bias, or a v_leak that is not v_reset, in front of a current that decays; the "
                 "chip adds a bias to the membrane, not to the current: train without bias, or with LIF"
             )
-        reset: Reset = "soft" if neuron.reset == "soft" else "hard"
         self._add(
             node,
             synapse,
             CurrentBased(
-                neuron.threshold, neuron.decay_u, neuron.decay_v, reset, neuron.at_equality, neuron.delayed_reset
+                neuron.threshold, neuron.decay_u, neuron.decay_v, neuron.reset, neuron.at_equality, neuron.delayed_reset
             ),
         )
         self.ended = neuron.threshold is None

@@ -43,11 +43,11 @@ def _currents(layer: Synapse, minimum: int, maximum: int) -> tuple[IntArray, Int
 
 
 def worst_case(
-    layer: IntegerLayer, horizon: int, minimum: int, maximum: int, around: tuple[int, int] = (0, 1)
+    layer: IntegerLayer, horizon: int, minimum: int, maximum: int, skip_range: tuple[int, int] = (0, 1)
 ) -> Ranges:
     """Bounds on |u| and |v| over `horizon` steps for any input messages within [minimum, maximum].
 
-    around: range of the messages of its skip, if it has one.
+    skip_range: of the messages of its skip, if it has one.
 
     Sound: every map involved is monotone, so the ends of an interval bound its image. A convolution's padding only
     removes terms whose bounds include 0, since minimum <= 0 <= maximum. A delayed synapse adds one message a step.
@@ -55,7 +55,7 @@ def worst_case(
     neuron = layer.neuron
     high_input, low_input = _currents(layer, minimum, maximum)
     if layer.skip is not None:
-        high, low = _currents(layer.skip, *around)
+        high, low = _currents(layer.skip, *skip_range)
         high_input, low_input = high_input + high, low_input + low
     if layer.recurrent is not None:
         high_input = high_input + (np.maximum(layer.recurrent, 0).sum(axis=1) << ALIGNMENT_SHIFT)

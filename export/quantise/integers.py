@@ -106,22 +106,7 @@ def quantise(
     if not WEIGHT_BITS_MINIMUM <= bits <= WEIGHT_BITS_MAXIMUM:
         raise InputError(f"weights of {bits} bits: expected {WEIGHT_BITS_MINIMUM} to {WEIGHT_BITS_MAXIMUM}")
     folded = _rounded(fold(network)) if rounding else fold(network)
-    minimum, maximum = network.input.minimum, network.input.maximum
-    factor = input_factor(network)
-    layers: list[IntegerLayer] = []
-    plans: list[StagePlan] = []
-    unproven: list[int] = []
-    netx = netx_neurons(folded)
-    for depth, layer in enumerate(folded.layers):
-        around = _around(layer.skip, network.input)
-        integer, plan, proven = _widest(layer, netx, folded.horizon, (minimum, maximum), around, factor, wide, bits)
-        layers.append(integer)
-        unfolded_skip = network.layers[depth].skip
-        plans.append(plan if unfolded_skip is None else replace(plan, skip_factor=skip_factor(network, unfolded_skip)))
-        if not proven:
-            unproven.append(depth)
-        minimum, maximum = 0, 1
-        factor = network.layers[depth].neuron.amplitude
+    layers, plans, unproven = _integer_layers(network, folded, _Search(netx_neurons(folded), wide, bits))
     result = IntegerNetwork(tuple(layers), network.input, network.readout, network.horizon, name)
     result, measured = _measured(result, folded, plans, unproven, measure)
     unfolded = [layer.neuron for layer in network.layers]
@@ -132,6 +117,43 @@ def quantise(
         )
     )
     return Quantised(result, tuple(plans), report)
+
+
+@dataclass(frozen=True)
+class _Search:
+    """What layers are looked for. netx: such as netx can express; wide, most: see quantise."""
+
+    netx: bool
+    wide: bool
+    most: int
+
+
+@dataclass(frozen=True)
+class _Messages:
+    """Ranges of the messages that a layer and its skip take."""
+
+    own: tuple[int, int]
+    skip: tuple[int, int]
+
+
+def _integer_layers(
+    network: FloatNetwork, folded: FloatNetwork, search: _Search
+) -> tuple[list[IntegerLayer], list[StagePlan], list[int]]:
+    """The layers in integers, how each was scaled, and the depths of those that are not proven to fit."""
+    layers: list[IntegerLayer] = []
+    plans: list[StagePlan] = []
+    unproven: list[int] = []
+    own, factor = (network.input.minimum, network.input.maximum), input_factor(network)
+    for depth, layer in enumerate(folded.layers):
+        messages = _Messages(own, _skip_range(layer.skip, network.input))
+        integer, plan, proven = _widest(layer, folded.horizon, messages, factor, search)
+        layers.append(integer)
+        unfolded_skip = network.layers[depth].skip
+        plans.append(plan if unfolded_skip is None else replace(plan, skip_factor=skip_factor(network, unfolded_skip)))
+        if not proven:
+            unproven.append(depth)
+        own, factor = (0, 1), network.layers[depth].neuron.amplitude
+    return layers, plans, unproven
 
 
 def _rounded(network: FloatNetwork) -> FloatNetwork:
@@ -165,28 +187,21 @@ def decay_12bit(fraction: float, layer: str) -> int:
 
 
 def _widest(
-    layer: FloatLayer,
-    netx: bool,
-    horizon: int,
-    messages: tuple[int, int],
-    around: tuple[int, int],
-    factor: float,
-    wide: bool,
-    most: int,
+    layer: FloatLayer, horizon: int, messages: _Messages, factor: float, search: _Search
 ) -> tuple[IntegerLayer, StagePlan, bool]:
     """The widest proven version of a layer; where there is none, or if `wide`, the widest of all, perhaps unproven."""
     widest: tuple[IntegerLayer, StagePlan] | None = None
     beyond: RangeError | None = None
-    for bits in range(most, WEIGHT_BITS_MINIMUM - 1, -1):
+    for bits in range(search.most, WEIGHT_BITS_MINIMUM - 1, -1):
         try:
-            integer, plan = _with_bits(layer, bits, netx, factor)
+            integer, plan = _with_bits(layer, bits, search.netx, factor)
         except RangeError as error:  # a threshold or bias too large at this scale; a narrower weight has a smaller one
             beyond = error
             continue
-        if worst_case(integer, horizon, *messages, around).fits:
+        if worst_case(integer, horizon, *messages.own, messages.skip).fits:
             return integer, plan, True
         widest = widest or (integer, plan)
-        if wide:
+        if search.wide:
             break
     if widest is None:
         raise RangeError(f"layer {layer.name}: {beyond}") from beyond
@@ -236,7 +251,7 @@ def _integer_skip(skip: FloatSkip, scale: float) -> Skip:
     )
 
 
-def _around(skip: FloatSkip | Skip | None, spec: InputSpec) -> tuple[int, int]:
+def _skip_range(skip: FloatSkip | Skip | None, spec: InputSpec) -> tuple[int, int]:
     """Range of the messages that a layer's skip takes."""
     return (0, 1) if skip is None else message_range(skip, spec.minimum, spec.maximum)
 
@@ -340,7 +355,7 @@ def _ranges(network: IntegerNetwork, depth: int, measured: dict[str, Ranges]) ->
     if layer.name in measured:
         return measured[layer.name]
     low, high = (network.input.minimum, network.input.maximum) if depth == 0 else (0, 1)
-    return worst_case(layer, network.horizon, low, high, _around(layer.skip, network.input))
+    return worst_case(layer, network.horizon, low, high, _skip_range(layer.skip, network.input))
 
 
 def _report(

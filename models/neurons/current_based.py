@@ -15,8 +15,8 @@ class CurrentBased(nn.Module):
         u[t] = (1 - decay_u) u[t-1] + x[t],  u[0] = 0
         v[t] = (1 - decay_v) v[t-1] + u[t],  v[0] = 0
         s[t] = v[t] > threshold            (at_equality: ≥)
-        v[t] ← 0                  where s[t], hard reset
-        v[t] ← v[t] - threshold   where s[t], soft reset
+        v[t] ← 0                  where s[t], reset "zero"
+        v[t] ← v[t] - threshold   where s[t], reset "subtract"
 
     delayed_reset: v[t+1] = (1 - decay_v) v[t] - threshold · s[t] + u[t+1] in the place of a soft reset: the whole of v
     leaks before the threshold is subtracted, as in snnTorch's Leaky. No Process does that.
@@ -36,7 +36,7 @@ class CurrentBased(nn.Module):
         threshold: float | None,
         decay_u: float = 1.0,
         decay_v: float = 0.0,
-        reset: Reset = "hard",
+        reset: Reset = "zero",
         at_equality: bool = False,
         delayed_reset: bool = False,
     ) -> None:
@@ -45,8 +45,8 @@ class CurrentBased(nn.Module):
             raise InputError(f"threshold {threshold}: expected a positive number")
         if not (0 <= decay_u <= 1 and 0 <= decay_v <= 1):
             raise InputError(f"decays {decay_u}, {decay_v}: expected fractions between 0 and 1")
-        if reset not in ("hard", "soft") or (delayed_reset and reset == "hard"):
-            raise InputError(f"reset {reset!r}: expected hard or soft, and soft where it is delayed")
+        if reset not in ("zero", "subtract") or (delayed_reset and reset == "zero"):
+            raise InputError(f"reset {reset!r}: expected zero or subtract, and subtract where it is delayed")
         self.threshold = threshold
         self.decay_u = decay_u
         self.decay_v = decay_v
@@ -69,7 +69,7 @@ class CurrentBased(nn.Module):
             spike = fires.to(currents.dtype)
             if self.delayed_reset:
                 pending = self.threshold * spike
-            elif self.reset == "soft":
+            elif self.reset == "subtract":
                 membrane_potential = membrane_potential - self.threshold * spike
             else:
                 membrane_potential = torch.where(fires, 0.0, membrane_potential)

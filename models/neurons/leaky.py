@@ -9,7 +9,17 @@ from torch import Tensor, nn
 from spikecut.errors import InputError
 from spikecut.models.neurons.surrogate import surrogate_named
 
-Reset = Literal["hard", "soft"]
+Reset = Literal["zero", "subtract"]
+EARLIER_RESETS: dict[str, Reset] = {"hard": "zero", "soft": "subtract"}
+"""What recipes of earlier checkpoints call them."""
+
+
+def reset_named(name: str) -> Reset:
+    """The reset of this name, or of its earlier one; InputError for any other."""
+    reset = EARLIER_RESETS.get(name, name)
+    if reset not in ("zero", "subtract"):
+        raise InputError(f"reset {name!r}: expected zero or subtract")
+    return "zero" if reset == "zero" else "subtract"
 
 
 class LeakyIntegrateFire(nn.Module):
@@ -17,8 +27,8 @@ class LeakyIntegrateFire(nn.Module):
 
         v[t] = (1 - decay) v[t-1] + x[t],  v[0] = 0
         s[t] = v[t] > threshold            (strict)
-        v[t] ← 0                  where s[t], hard reset
-        v[t] ← v[t] - threshold   where s[t], soft reset
+        v[t] ← 0                  where s[t], reset "zero" (a hard reset)
+        v[t] ← v[t] - threshold   where s[t], reset "subtract" (a soft reset)
 
     v: membrane potential; x: input current; s: spike, 0 or 1; all in the units of the threshold. The order is
     that of Wu et al. (Frontiers in Neuroscience 19, 2025) and of Loihi.
@@ -28,21 +38,21 @@ class LeakyIntegrateFire(nn.Module):
     decay: fraction of v lost per timestep, in [0, 1]; 0.5 is TET's τ = 0.5.
     threshold: positive.
     surrogate: name of the gradient of the step (see surrogate.py).
-    reset: "hard" or "soft".
+    reset: "zero" or "subtract".
 
     InputError for a value outside its range.
     """
 
     def __init__(
-        self, decay: float = 0.5, threshold: float = 1.0, surrogate: str = "triangle", reset: Reset = "hard"
+        self, decay: float = 0.5, threshold: float = 1.0, surrogate: str = "triangle", reset: Reset = "zero"
     ) -> None:
         super().__init__()
         if not 0 <= decay <= 1:
             raise InputError(f"LIF decay {decay}: expected a fraction between 0 and 1")
         if not (math.isfinite(threshold) and threshold > 0):
             raise InputError(f"LIF threshold {threshold}: expected a positive number")
-        if reset not in ("hard", "soft"):
-            raise InputError(f"LIF reset {reset!r}: expected hard or soft")
+        if reset not in ("zero", "subtract"):
+            raise InputError(f"LIF reset {reset!r}: expected zero or subtract")
         self.decay = decay
         self.threshold = threshold
         self.surrogate = surrogate
@@ -64,7 +74,7 @@ class LeakyIntegrateFire(nn.Module):
         for current in currents:
             membrane_potential = (1 - self.decay) * membrane_potential + current
             spike = self._step(membrane_potential - self.threshold)
-            if self.reset == "hard":
+            if self.reset == "zero":
                 membrane_potential = membrane_potential * (1 - spike)
             else:
                 membrane_potential = membrane_potential - self.threshold * spike

@@ -57,7 +57,7 @@ class Preset:
     readout: Readout = "membrane"
     norm: Normalisation = "batch"
     levels: int = 4
-    reset: Reset = "hard"
+    reset: Reset = "zero"
     surrogate: str = "triangle"
     logit_scale: float = 40.0
     rcs_alpha: float = 0.0

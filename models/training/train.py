@@ -17,6 +17,7 @@ from spikecut.models.architectures import build
 from spikecut.models.conversion import qcfs_to_spiking
 from spikecut.models.data import Dataset, Split
 from spikecut.models.network import SpikingNetwork
+from spikecut.models.neurons.leaky import reset_named
 from spikecut.models.training.bias_correction import correct_biases
 from spikecut.models.training.encoding import InputEncoding, encoding_for, frames
 from spikecut.models.training.presets import NEURONS, Preset, preset_for
@@ -68,44 +69,28 @@ def train(
     dataset: Dataset,
     arch: str | None = None,
     *,
-    epochs: int | None = None,
-    timesteps: int | None = None,
     seed: int = 0,
-    threads: int = 1,
-    progress: bool = False,
     preset: Preset | None = None,
     session: Session | None = None,
     start: SpikingNetwork | None = None,
+    **changes: Any,
 ) -> TrainedNetwork:
     """Train; on the CPU the same arguments and versions give the same network.
 
     method: one of presets.METHODS; without meaning if a preset is given.
-    arch: of zoo.ARCHITECTURES. arch, epochs, timesteps: None takes the preset's.
-    threads, progress: see Session; without meaning if a session is given.
+    arch: of architectures.ARCHITECTURES; None takes the preset's. changes: other fields of the preset, such as epochs.
     preset: None takes that of the method and the data set.
     start: a trained network with the same tensors, by name and shape, whose weights are trained further.
 
     InputError for an unknown method or arch, one that does not fit the other, the samples or `start`, or training that
     diverged.
     """
-    if preset is None:
-        preset = preset_for(method, dataset)
-    chosen: dict[str, Any] = {"arch": arch, "epochs": epochs, "timesteps": timesteps}
+    preset = preset or preset_for(method, dataset)
+    chosen = {"arch": arch, **changes}
     preset = replace(preset, **{name: value for name, value in chosen.items() if value is not None})
-    session = session or Session(threads=threads, progress=progress)
-    neuron = NEURONS.get(preset.method, "lif")
-    if not preset.arch.endswith(f"-{neuron}"):
-        raise InputError(
-            f"architecture {preset.arch!r} does not fit the method {preset.method}: choose one ending in -{neuron}"
-        )
-    if preset.method == "slayer" and preset.weight_bits is not None:
-        raise InputError("--weight-bits: slayer rounds its weights itself while it learns; leave it out")
-    if preset.method == "slayer" and preset.encoding == "direct":
-        raise InputError("slayer's blocks take spikes, not floats: choose the encoding bernoulli, or events")
-    if dataset.frames not in (None, preset.timesteps):
-        raise InputError(f"{dataset.name} has {dataset.frames} frames, but T is {preset.timesteps}: make them equal")
-    if preset.weight_bits is not None and session.devices > 1:
-        raise InputError("--weight-bits: rounded weights cannot be sent to other processes; train on one device")
+    preset = replace(preset, reset=reset_named(preset.reset))
+    session = session or Session()
+    _check(preset, dataset, session)
     samples = _chosen_samples(dataset.train, preset.train_samples)
     if preset.bias_samples > len(samples):
         raise InputError(
@@ -124,20 +109,55 @@ def train(
             round_while_training(network, preset.weight_bits)
         fit(network, samples, encoding, preset, seed, session)
         keep_rounded(network)
+    return _finished(network, dataset, preset, session, _Input(samples, encoding, arguments, seed))
+
+
+def _check(preset: Preset, dataset: Dataset, session: Session) -> None:
+    """InputError for a preset that contradicts itself, its samples or its session."""
+    neuron = NEURONS.get(preset.method, "lif")
+    if not preset.arch.endswith(f"-{neuron}"):
+        raise InputError(
+            f"architecture {preset.arch!r} does not fit the method {preset.method}: choose one ending in -{neuron}"
+        )
+    if preset.method == "slayer" and preset.weight_bits is not None:
+        raise InputError("--weight-bits: slayer rounds its weights itself while it learns; leave it out")
+    if preset.method == "slayer" and preset.encoding == "direct":
+        raise InputError("slayer's blocks take spikes, not floats: choose the encoding bernoulli, or events")
+    if dataset.frames not in (None, preset.timesteps):
+        raise InputError(f"{dataset.name} has {dataset.frames} frames, but T is {preset.timesteps}: make them equal")
+    if preset.weight_bits is not None and session.devices > 1:
+        raise InputError("--weight-bits: rounded weights cannot be sent to other processes; train on one device")
+
+
+@dataclass(frozen=True)
+class _Input:
+    """What was trained on: samples, their encoding, arguments of the architecture, seed."""
+
+    samples: Split
+    encoding: InputEncoding
+    arguments: dict[str, Any]
+    seed: int
+
+
+def _finished(
+    network: SpikingNetwork, dataset: Dataset, preset: Preset, session: Session, given: _Input
+) -> TrainedNetwork:
+    """The network in the form in which it spikes, measured on the test split, with its recipe."""
     if not all(bool(torch.isfinite(parameter).all()) for parameter in network.parameters()):
         raise InputError("the training diverged: a weight is not finite; try another seed or fewer epochs")
+    arguments = dict(given.arguments)
     if preset.method == "qcfs":
-        network = _converted(network, samples, preset, session)
+        network = _converted(network, given.samples, preset, session)
         arguments["converted"] = True
     network.eval().requires_grad_(False)
     with _torch_threads(session.threads):
-        accuracy = accuracy_per_timestep(network, dataset.test, encoding, preset.timesteps, seed)
-    recipe = _recipe(dataset, arguments, preset, encoding, seed) | {
+        accuracy = accuracy_per_timestep(network, dataset.test, given.encoding, preset.timesteps, given.seed)
+    recipe = _recipe(dataset, arguments, preset, given.encoding, given.seed) | {
         "precision": session.precision,
         "devices": session.devices,
         "threads": session.threads,
     }
-    if session.state is not None:  # only now: converting and measuring may break off, too
+    if session.state is not None:  # only now: converting and measuring may be interrupted, too
         session.state.unlink(missing_ok=True)
     return TrainedNetwork(network, recipe, accuracy)
 

@@ -19,15 +19,15 @@ from spikecut.models.neurons.leaky import LeakyIntegrateFire
 from spikecut.models.twin import quantised_twin
 
 CASES = {
-    "soft reset, membrane readout": ("digits-lif", (1, 8, 8), {"reset": "soft", "readout": "membrane"}),
-    "soft reset, count readout": ("mlp-lif", (6,), {"reset": "soft"}),
+    "soft reset, membrane readout": ("digits-lif", (1, 8, 8), {"reset": "subtract", "readout": "membrane"}),
+    "soft reset, count readout": ("mlp-lif", (6,), {"reset": "subtract"}),
     "hard reset, membrane readout": ("small-lif", (1, 12, 12), {"readout": "membrane"}),
     "pooling before a convolution and the output": (None, (1, 8, 8), {}),
     "TEBN, firing output": ("digits-lif", (1, 8, 8), {"norm": "tebn", "timesteps": 4}),
     "TEBN, membrane readout": (
         "mlp-lif",
         (6,),
-        {"norm": "tebn", "timesteps": 4, "readout": "membrane", "reset": "soft"},
+        {"norm": "tebn", "timesteps": 4, "readout": "membrane", "reset": "subtract"},
     ),
     "residual blocks, LIF": ("residual-lif", (1, 8, 8), {"readout": "membrane"}),
     "batch norm before QCFS": ("conv-qcfs", (1, 12, 12), {"norm": "batch"}),

@@ -18,7 +18,7 @@ from spikecut.models.twin import IntegerLeaky, StagePlan, quantised_twin
     decay=st.integers(0, 4096),
     threshold=st.integers(1, 2000),
     currents=st.lists(st.integers(-(2**18), 2**18), min_size=1, max_size=12),
-    reset=st.sampled_from(["hard", "soft"]),
+    reset=st.sampled_from(["zero", "subtract"]),
 )
 def test_integer_leak_rounds_towards_zero(decay, threshold, currents, reset):
     potential, expected = 0, []
@@ -27,7 +27,7 @@ def test_integer_leak_rounds_towards_zero(decay, threshold, currents, reset):
         potential = (magnitude if potential >= 0 else -magnitude) + current
         expected.append(int(potential > threshold << 6))
         if expected[-1]:
-            potential = 0 if reset == "hard" else potential - (threshold << 6)
+            potential = 0 if reset == "zero" else potential - (threshold << 6)
     frames = torch.tensor(currents, dtype=torch.float64).view(-1, 1, 1)
     assert IntegerLeaky(decay, threshold, reset)(frames).flatten().tolist() == expected
 

@@ -32,7 +32,7 @@ def spikes_by_hand(neuron, currents):
         fires = v >= neuron.threshold if neuron.at_equality else v > neuron.threshold
         late = neuron.threshold * fires if neuron.delayed_reset else 0.0
         if fires and not neuron.delayed_reset:
-            v = v - neuron.threshold if neuron.reset == "soft" else 0.0
+            v = v - neuron.threshold if neuron.reset == "subtract" else 0.0
         sent.append(float(fires))
     return sent
 
@@ -41,10 +41,10 @@ def spikes_by_hand(neuron, currents):
 @pytest.mark.parametrize(
     "kind",
     [
-        {"reset": "hard"},
-        {"reset": "soft"},
-        {"reset": "soft", "at_equality": True},
-        {"reset": "soft", "delayed_reset": True},
+        {"reset": "zero"},
+        {"reset": "subtract"},
+        {"reset": "subtract", "at_equality": True},
+        {"reset": "subtract", "delayed_reset": True},
         {"threshold": None},
     ],
 )
@@ -58,7 +58,7 @@ def test_the_equations(decays, kind):
 
 def test_it_is_the_leaky_neuron_where_that_is_one():
     currents = torch.randn(40, 5, 7, generator=torch.Generator().manual_seed(0))
-    for reset in ("hard", "soft"):
+    for reset in ("zero", "subtract"):
         leaky, general = LeakyIntegrateFire(0.3, 0.8, reset=reset), CurrentBased(0.8, decay_v=0.3, reset=reset)
         assert torch.equal(leaky(currents), general(currents))
 
@@ -88,7 +88,7 @@ def networks(draw):
     for depth, (inputs, outputs) in enumerate([(6, 8), (8, 4)]):
         decay_u = draw(st.sampled_from([1.0, 0.5, 0.3]))
         decay_v = draw(st.sampled_from([0.0, 0.25, 0.1, 1.0]))
-        reset = draw(st.sampled_from(["hard", "soft"]))
+        reset = draw(st.sampled_from(["zero", "subtract"]))
         threshold = None if readout == "membrane" and depth else draw(st.floats(0.1, 2.0))
         neuron = CurrentBased(threshold, decay_u, decay_v, reset, at_equality=draw(st.booleans()))
         stages.append(Stage(f"layer{depth}", nn.Linear(inputs, outputs, bias=decay_u == 1), nn.Identity(), neuron))
@@ -112,7 +112,7 @@ def test_the_integer_network_is_the_twin(network, horizon, seed):
 
 
 def test_a_delayed_reset_is_refused():
-    stage = Stage("late", nn.Linear(3, 2), nn.Identity(), CurrentBased(1.0, 1.0, 0.5, "soft", delayed_reset=True))
+    stage = Stage("late", nn.Linear(3, 2), nn.Identity(), CurrentBased(1.0, 1.0, 0.5, "subtract", delayed_reset=True))
     network = SpikingNetwork([stage], "count", (3,)).double()
     with pytest.raises(UnsupportedError, match="waits for the next timestep"):
         quantise(trace(network, InputSpec((3,), "events"), 4), rounding=True)

@@ -38,7 +38,7 @@ def test_soft_reset_subtracts_the_threshold(decay):
             expected[(t, *place)] = potential > 0.75
             potential -= 0.75 * expected[(t, *place)]
             left[(t, *place)] = potential
-    spikes, response = LeakyIntegrateFire(decay, 0.75, reset="soft").respond(torch.from_numpy(currents))
+    spikes, response = LeakyIntegrateFire(decay, 0.75, reset="subtract").respond(torch.from_numpy(currents))
     assert np.array_equal(spikes.numpy(), expected) and 0 < expected.mean() < 1
     assert np.allclose(response.numpy(), expected + np.maximum(left, 0) / 0.75, rtol=1e-14)
 

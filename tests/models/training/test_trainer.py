@@ -86,7 +86,7 @@ def test_a_state_with_code_or_of_another_training_is_refused_and_never_executed(
         breaks_off(patched, 1, OSError("power cut"))
         with pytest.raises(OSError):
             train("ce", few, **going_on, session=Session(state=state))
-    for change in ({"learning_rate": 1e-4}, {"epochs": 3}, {"arch": "mlp-lif"}, {"reset": "soft"}):
+    for change in ({"learning_rate": 1e-4}, {"epochs": 3}, {"arch": "mlp-lif"}, {"reset": "subtract"}):
         with pytest.raises(CheckpointError, match="not the state of this training"):
             train("ce", few, preset=replace(preset, **change), session=Session(state=state, resume=True))
     with pytest.raises(InputError, match="no state to go on from"):
