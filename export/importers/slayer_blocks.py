@@ -11,7 +11,7 @@ class SlayerImporter:
     """A state dict and the blocks that it belongs to, docs/slayer.md. What slayer computes is exact as it is."""
 
     name = "slayer"
-    files = "a state dict of lava-dl's blocks, with --slayer BLOCKS.yaml (exact as it is)"
+    files = "a state dict of lava-dl's blocks, with --slayer BLOCKS.yaml"
     options = ("slayer", "dataset", "horizon", "encoding")
 
     def reads(self, path: Path, options: Options) -> bool:

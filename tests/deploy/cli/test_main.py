@@ -107,7 +107,7 @@ BAD = {
     "no bundle": (lambda b, t: ["verify", t / "nothing"], "no such bundle"),
     "a file as bundle": (lambda b, t: ["verify", b / "network.net"], "no such bundle"),
     "no net file": (lambda b, t: ["inspect", t / "x.net"], "no such file"),
-    "foreign net file": (lambda b, t: ["inspect", b / "manifest.json"], "not an HDF5 file"),
+    "foreign file": (lambda b, t: ["inspect", b / "manifest.json"], "expected a checkpoint of `spikecut train`"),
     "unknown dataset": (lambda b, t: ["run", b, "--dataset", "mnist1"], "unknown"),
     "missing dataset": (lambda b, t: ["run", b, "--dataset", t / "no.npz"], "no.npz"),
     "foreign dataset": (lambda b, t: ["run", b, "--dataset", b / "network.net.npz"], "npz"),
