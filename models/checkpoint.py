@@ -24,7 +24,7 @@ Recipe = dict[str, Any]
 def save_checkpoint(path: str | Path, network: SpikingNetwork, recipe: Recipe, half: bool = False) -> None:
     """Write the network's tensors and its recipe; the file appears whole or not at all.
 
-    recipe: JSON-able; recipe["arch"] and recipe["arch_arguments"] must rebuild the network through zoo.build.
+    recipe: JSON-able; recipe["arch"] and recipe["arch_arguments"] must rebuild the network through architectures.build.
     half: store the synapses' weights as float16, which they must be already (see round_weights).
     CheckpointError if the recipe does not rebuild the network, half would change a weight, or the file cannot be
     written.

@@ -181,6 +181,8 @@ def importer_of(path: Path, options: Options) -> Importer:
     or an option that the one has no use for.
     """
     known = [IMPORTERS.get(name) for name in IMPORTERS.names()]
+    if not known:
+        raise InputError("no importer is registered: install spikecut again, its entry points are missing")
     found = [importer for importer in known if importer.reads(path, options)]
     if not found:
         if not path.is_dir():

@@ -197,7 +197,7 @@ class SlayerNetwork(SpikingNetwork):
 
 
 def build_slayer(body: Body, input_shape: tuple[int, ...], classes: int) -> SlayerNetwork:
-    """A fresh network of cuba blocks with random weights (torch's global generator), see zoo.build.
+    """A fresh network of cuba blocks with random weights (torch's global generator), see architectures.build.
 
     InputError for a body with pooling, for which slayer would put neurons that no other method has.
     """

@@ -30,7 +30,7 @@ class Preset:
         (the loss of tet under temporal effective batch norm, Duan et al., NeurIPS 2022), "ce" (cross entropy of the
         mean output), "slayer" (lava-dl's blocks and gradient, Shrestha & Orchard, NeurIPS 2018; cross entropy of the
         spike rates).
-    arch, readout, norm, reset, surrogate: see zoo.build.
+    arch, readout, norm, reset, surrogate: see architectures.build.
     timesteps: T. levels: L of the QCFS activations.
     optimiser: "adamw" or "sgd" (with Nesterov momentum of 0.9), both under a one-cycle schedule up to learning_rate.
     weight_decay: with adamw of all parameters, with sgd of synaptic weights only.

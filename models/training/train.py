@@ -163,7 +163,7 @@ def _finished(
 
 
 def _arguments(preset: Preset, dataset: Dataset) -> dict[str, Any]:
-    """Arguments of zoo.build."""
+    """Arguments of architectures.build."""
     arguments: dict[str, Any] = {
         "input_shape": dataset.shape,
         "classes": len(dataset.labels),

@@ -95,3 +95,19 @@ def test_the_hardware_file_prices_a_run(installed, golden, command):
     assert np.allclose(cost.energy_j.value, 1.2e-12 * operations, rtol=1e-12)
     assert (cost.energy_j.low < cost.energy_j.high).all()
     assert command("hardware", installed / "my_chip.yaml")[0] == 0
+
+
+def test_the_importer_makes_a_bundle(installed, command, tmp_path):
+    random = np.random.default_rng(0)
+    file, bundle = tmp_path / "net.weights.npz", tmp_path / "imported"
+    hidden, output = random.normal(0, 0.5, (12, 64)), random.normal(0, 0.5, (10, 12))
+    np.savez(file, shape=[1, 8, 8], weight0=hidden, weight1=output)
+    wanted = ("export", file, "--out", bundle, "--dataset", "digits", "--horizon", 4)
+    code, out, error = command(*wanted)
+    assert code == 0 and "threshold 1" in " ".join(out.split()), error
+    made = sc.open_bundle(bundle)
+    assert made.manifest.recipe["weights"]["file"] == "net.weights.npz" and made.network.horizon == 4
+    assert [layer.weight.shape for layer in made.network.layers] == [(12, 64), (10, 12)]
+    assert sc.verify(made, samples=4, backend="batched").passed
+    code, _, error = command(*wanted, "--overwrite", "--dt", 1.0)
+    assert code == 2 and "leave out --dt" in error and error.count("\n") == 1
