@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, overload
 from spikecut.deploy.bundle import Bundle, open_bundle
 from spikecut.deploy.cost.summary import chosen_hardware
 from spikecut.deploy.cutoff.base import LabelledScores
+from spikecut.deploy.pipeline.pretrained import checkpoint_of
 from spikecut.deploy.pipeline.sweep import SweepOptions, run_sweep
 from spikecut.deploy.sweep.sweep import EPSILONS, POLICIES, Sweep
 from spikecut.deploy.sweep.sweep import sweep as sweep_scores
@@ -28,36 +29,42 @@ def export(
     dataset: str | None = None,
     recipe: Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    **options: Any,
 ) -> Bundle:
     """Fold and quantise a trained network to Loihi's integers, and write its bundle.
 
     Parameters
     ----------
-    network: a checkpoint of `spikecut train`; or a network in memory, with its `recipe`.
+    network: a file that an importer reads: a checkpoint of `spikecut train`, zoo:NAME, a NIR file, a state dict of
+        SLAYER blocks; or a network in memory, with its `recipe`.
     out: folder of the bundle.
     dataset: name or path of the samples that become the golden witness; None takes the recipe's.
     recipe: of a network in memory, how it was trained; at least "horizon", "input" and "labels".
     overwrite: replace an earlier bundle in `out`.
+    options: of the importer, named as on the command line: horizon, encoding, strict, framework, dt, reset,
+        reset_order, slayer.
 
     Raises
     ------
-    CheckpointError: no sound checkpoint. ExportError: a layer that no integers equal, with the layer's name. DataError:
-        samples that cannot be read or do not fit. InputError: `out` holds something else, or cannot be written.
+    CheckpointError, BundleError: no sound file. ExportError: a layer that no integers equal, with the layer's name.
+    DataError: samples that cannot be read or do not fit. InputError: a file that no importer reads, an option that its
+        importer has no use for, or an `out` that holds something else or cannot be written.
     """
     folder = Path(out)
     check_folder(folder, BUNDLE, overwrite)
-    from spikecut.deploy.pipeline.export import export_to_bundle  # torch
-    from spikecut.models.checkpoint import load_checkpoint
+    from spikecut.deploy.pipeline.export import export_file, export_to_bundle  # torch
 
     if isinstance(network, str | Path):
         if recipe is not None:
-            raise InputError(f"{network}: a checkpoint holds its recipe: leave out `recipe`")
-        module, recipe = load_checkpoint(Path(network))
-    else:
-        module = network
-    if recipe is None:
+            raise InputError(f"{network}: a file holds its recipe: leave out `recipe`")
+        chosen = {"dataset": dataset, **options} if dataset is not None else options
+        export_file(checkpoint_of(Path(network)), folder, chosen, overwrite)
+    elif recipe is None:
         raise InputError("a network in memory needs `recipe`: how it was trained, as `train` returns it")
-    export_to_bundle(module, recipe, folder, dataset)
+    elif options:
+        raise InputError(f"{', '.join(sorted(options))}: of files; a network in memory has its `recipe`")
+    else:
+        export_to_bundle(network, recipe, folder, dataset)
     return open_bundle(folder)
 
 

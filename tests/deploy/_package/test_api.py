@@ -43,7 +43,7 @@ def test_every_name_resolves_and_is_documented(name, entries):
     if inspect.isclass(value):
         return
     documented = re.match(rf"`{name}\((.*?)\)`", entries[name], re.DOTALL)
-    written = [part.split("=")[0].strip() for part in documented[1].split(",") if part.strip() != "*"]
+    written = [part.split("=")[0].strip(" *") for part in documented[1].split(",") if part.strip() != "*"]
     assert written == list(inspect.signature(value).parameters)
 
 
@@ -111,6 +111,15 @@ def test_export_gives_a_bundle_that_verifies(repository, tmp_path):
         spikecut.export(golden / "lif.safetensors", tmp_path / "out")
 
 
+def test_export_reads_what_importers_read(repository, tmp_path, digits):
+    source = repository / "tests" / "golden" / "nir" / "norse.nir"
+    options = {"horizon": 8, "framework": "norse", "encoding": "bernoulli"}
+    bundle = spikecut.export(source, tmp_path / "out", dataset="digits", **options)
+    assert bundle.network.horizon == 8
+    with pytest.raises(spikecut.InputError, match="expected"):
+        spikecut.export(repository / "README.md", tmp_path / "other", dataset="digits")
+
+
 def test_a_network_in_memory_needs_its_recipe(repository, tmp_path):
     from spikecut.models.checkpoint import load_checkpoint
 
@@ -118,6 +127,10 @@ def test_a_network_in_memory_needs_its_recipe(repository, tmp_path):
     network, recipe = load_checkpoint(golden / "lif.safetensors")
     with pytest.raises(spikecut.InputError, match="needs `recipe`"):
         spikecut.export(network, tmp_path / "out")
+    with pytest.raises(spikecut.InputError, match="horizon: of files"):
+        spikecut.export(network, tmp_path / "out", recipe=recipe, horizon=4)
+    with pytest.raises(spikecut.InputError, match="--horizon"):
+        spikecut.export(golden / "lif.safetensors", tmp_path / "out", horizon=4)
     with pytest.raises(spikecut.InputError, match="holds its recipe"):
         spikecut.export(golden / "lif.safetensors", tmp_path / "out", recipe=recipe)
     bundle = spikecut.export(network, tmp_path / "out", recipe=recipe, dataset=str(golden / "samples.npz"))
