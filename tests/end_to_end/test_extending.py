@@ -87,26 +87,6 @@ def test_the_backend_refuses_what_it_cannot_run(installed, golden):
         sc.run(qcfs, inputs, backend="plain")
 
 
-def test_the_importer_gives_a_bundle_that_verifies(installed, golden, command, tmp_path):
-    samples = np.load(golden / "samples.npz")
-    flat = {
-        name: values.reshape(len(values), -1) if name.startswith("x") else values for name, values in samples.items()
-    }
-    (tmp_path / "data").mkdir()
-    np.savez(tmp_path / "data" / "flat.npz", **flat)
-    rng = np.random.default_rng(0)
-    np.savez(tmp_path / "net.npz", weight0=rng.normal(size=(12, 16)) / 2, weight1=rng.normal(size=(3, 12)))
-    chosen = ("--dataset", tmp_path / "data" / "flat.npz", "--horizon", 4, "--out", tmp_path / "bundle")
-    code, out, err = command("export", tmp_path / "net.npz", *chosen)
-    assert code == 0, err
-    assert "decay 0.5, threshold 1, hard reset" in " ".join(out.split())
-    assert sc.verify(tmp_path / "bundle", backend="batched").passed
-    network = sc.load(tmp_path / "bundle")
-    assert [layer.name for layer in network.layers] == ["layer0", "layer1"] and network.horizon == 4
-    code, _, err = command("export", tmp_path / "net.npz", *chosen, "--overwrite", "--framework", "norse")
-    assert code == 2 and "--framework" in err
-
-
 def test_the_hardware_file_prices_a_run(installed, golden, command):
     bundle, samples = sc.open_bundle(golden / "bundle"), np.load(golden / "samples.npz")
     trace = sc.run(bundle.network, sc.encode(samples["x_test"], bundle), record="events")
