@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from spikecut.deploy.backends.kernels.compiled import compiled
 from spikecut.export.network.layers import IntegerLayer
 from spikecut.export.network.neurons import Reset
 from spikecut.export.quantise.headroom import Ranges
@@ -24,7 +25,7 @@ NO_GAIN = np.full(1, GAIN_UNITY, dtype=np.int32)
 RESETS = {"zero": ZERO, "subtract": SUBTRACT, "none": READOUT}
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(inline="always")
 def _keep(value: Any, factor: Any) -> Any:
     magnitude = np.int32(abs(value))
     high, low = np.int32(magnitude >> DECAY_SHIFT), np.int32(magnitude & (DECAY_UNITY - 1))
@@ -52,7 +53,7 @@ def make_kernel(decay_u: int, decay_v: int, reset: int, wrap_sum: bool, bounded:
 
     # One long function: numba specialises its branches on what encloses it, and in pieces it is slower. It takes arrays
     # and scalars one by one, since a structure of them would have to be typed at each call.
-    @njit(nogil=True, cache=True, fastmath=False, error_model="numpy")
+    @compiled(fastmath=False, error_model="numpy")
     def kernel(
         current: Any,
         shift: Any,
@@ -119,8 +120,8 @@ def make_kernel(decay_u: int, decay_v: int, reset: int, wrap_sum: bool, bounded:
                     v[r, c] = after if fires else potential
                     out[r, c] = fires
 
-    compiled: Kernel = kernel
-    return compiled
+    specialised: Kernel = kernel
+    return specialised
 
 
 def choose_kernel(decay_u: int, decay_v: int, reset: Reset, *, wrap_sum: bool, bounded: bool, gained: bool) -> Kernel:

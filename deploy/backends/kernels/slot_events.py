@@ -5,10 +5,10 @@ Compiled once and cached on disk; all release Python's lock, so that workers run
 
 from typing import Any
 
-from numba import njit
+from spikecut.deploy.backends.kernels.compiled import compiled
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def gather_frames(inputs: Any, steps: Any, samples: Any, rows: Any) -> None:
     """Frame `steps[n]` of sample `samples[n]` into row n, channels last, cast to the rows' type; 0 where a step is < 0.
 
@@ -29,7 +29,7 @@ def gather_frames(inputs: Any, steps: Any, samples: Any, rows: Any) -> None:
                     rows[n, p * channels + c] = frame[p]
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def count_events(sent: Any, fan_out: Any, spikes: Any, synops: Any) -> None:
     """Per row of `sent` [N, elements]: messages into spikes [N], and the synapses they reach into synops [N]."""
     for n in range(sent.shape[0]):
@@ -43,7 +43,7 @@ def count_events(sent: Any, fan_out: Any, spikes: Any, synops: Any) -> None:
         synops[n] = reached
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def add_scores(
     messages: Any, membrane: Any, samples: Any, timesteps: Any, exits: Any, totals: Any, scores: Any
 ) -> None:

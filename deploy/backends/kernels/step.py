@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 from numpy.lib.stride_tricks import as_strided
 from threadpoolctl import threadpool_limits
 
+from spikecut.deploy.backends.kernels.compiled import compiled
 from spikecut.deploy.backends.kernels.neuron import NO_GAIN, choose_kernel
 from spikecut.errors import BackendError
 from spikecut.export.network.arrays import Pair, Shape
@@ -122,7 +122,7 @@ def wrapped(sums: Numbers) -> Int32:
     return whole
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _add_rows(messages: Any, weight: Any, sums: Any) -> None:
     for i in range(messages.size):
         message = messages[i]
