@@ -26,7 +26,7 @@ def hardware(options: HardwareOptions) -> None:
 
 
 def describe_hardware(name: str | None = None) -> Result:
-    """All hardware files side by side, or every parameter of one with its unit, band, evidence and source."""
+    """All hardware files side by side, or every parameter of one with its unit, band, provenance and source."""
     from spikecut.deploy.placement.hardware import hardware_names, load_hardware
     from spikecut.deploy.placement.overview import HardwareOverview
     from spikecut.deploy.report.hardware_tables import hardware_list, hardware_table

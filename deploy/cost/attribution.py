@@ -1,7 +1,7 @@
-"""Where the time and the energy go, by layer and sort of event; what a cutoff saved, and what it could not save.
+"""Where the time and the energy go, by layer and kind of event; what a cutoff saved, and what it could not save.
 
-Time is attributed along the critical path: in each hardware step the slowest core, on its slower side, holds all others
-up, and its terms add up to the step's time together with the barrier. Energy is attributed to every event. All of it is
+Time is attributed along the critical path: in each hardware step all cores wait for the slowest, on its slower side,
+and its terms add up to the step's time together with the barrier. Energy is attributed to every event. All of it is
 estimated, and its sums are those of `estimate`.
 """
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from spikecut.deploy.cost.band import NANO, PICO
 from spikecut.deploy.cost.estimate import as_chip, placed, static_energy_pj
-from spikecut.deploy.cost.pricing import EDGES, EVENTS, Pricer, barrier_ns, evidence, nulls
+from spikecut.deploy.cost.pricing import EDGES, EVENTS, Pricer, barrier_ns, provenance, unknown_names
 from spikecut.deploy.cost.traffic import Counts, check_events
 from spikecut.deploy.placement.hardware import Edge, Hardware
 from spikecut.deploy.placement.place import Placement
@@ -23,12 +23,12 @@ from spikecut.text import brief
 
 FloatArray = npt.NDArray[np.float64]
 PHASES = ("lead-in", "used", "overrun")
-"""Per layer: before its first real input; steps that the verdict used; what it still did until the halt."""
+"""Per layer: before its first real input; steps that the exit decision used; what it still did until the halt."""
 
 
 @dataclass(frozen=True)
 class Shares:
-    """Means per sample, by layer and sort of event, with the edges of the band; float64 [layers, EVENTS] each.
+    """Means per sample, by layer and kind of event, with the edges of the band; float64 [layers, EVENTS] each.
 
     `shared` holds, [3] (value, low, high) each, what belongs to no layer.
     """
@@ -47,7 +47,7 @@ class Shares:
 
 @dataclass(frozen=True)
 class CriticalPath:
-    """The core that held each hardware step up, at the best figures; [samples, steps], -1 where a step did not run.
+    """The slowest core of each hardware step, at the best figures; [samples, steps], -1 where a step did not run.
 
     Attributes
     ----------
@@ -71,10 +71,10 @@ class Attribution:
     time_s: seconds on the critical path; shared: barrier, management, monitor.
     energy_j: joules; shared: barrier, monitor, reset, static (NaN where unknown).
     phases_j: joules of each layer's events by PHASES, at the best figures, float64 [layers, 3].
-    fill_s: seconds of the steps after the first τ, which fill the pipeline and pass between verdict and halt.
+    fill_s: seconds of the steps after the first τ, which fill the pipeline and pass between decision and halt.
     path: the critical path.
     unknown_time, unknown_energy: terms that nobody has published and that are therefore in no figure here.
-    evidence_time, evidence_energy: the kinds of evidence behind the known terms.
+    provenance_time, provenance_energy: the provenance of the known terms.
     busy_ns: mean time per step of every core, the slower of its sides, per layer float64 [cores].
     """
 
@@ -89,23 +89,23 @@ class Attribution:
     busy_ns: tuple[FloatArray, ...]
     unknown_time: tuple[str, ...]
     unknown_energy: tuple[str, ...]
-    evidence_time: tuple[str, ...]
-    evidence_energy: tuple[str, ...]
+    provenance_time: tuple[str, ...]
+    provenance_energy: tuple[str, ...]
 
     __repr__ = brief
 
 
 @dataclass(frozen=True)
 class CutoffAttribution:
-    """What a cutoff saved per mean sample, full run less cut run, by layer and sort of event. Estimated.
+    """What a cutoff saved per mean sample, full run less cut run, by layer and kind of event. Estimated.
 
     Attributes
     ----------
     saved_time_s, saved_energy_j: float64 [layers, EVENTS] at the best figures. A layer may save a negative time where
         the critical path moved to it.
     saved_shared_time_s, saved_shared_energy_j: barrier, static power and the like.
-    unsaved_energy_j: joules of the cut run that its verdict did not use: {"lead-in" | "overrun": joules}.
-    unsaved_time_s: seconds of its steps after the first τ: filling the pipeline, and between verdict and halt.
+    unsaved_energy_j: joules of the cut run that its exit decision did not use: {"lead-in" | "overrun": joules}.
+    unsaved_time_s: seconds of its steps after the first τ: filling the pipeline, and between decision and halt.
     unknown: terms that nobody has published and that are therefore in no figure here.
     """
 
@@ -129,15 +129,15 @@ def attribute(trace: RunTrace, hardware: Hardware, placement: Placement | None =
     """
     chip = as_chip(hardware)
     check_events(trace)
-    walk = Walk.begun(trace, Pricer.of(trace, chip, placed(trace, chip, placement)))
-    for part, counts in walk.pricer.chunks(trace):
-        walk.add(part, counts)
-    return attribution(walk)
+    sums = AttributionSums.begun(trace, Pricer.of(trace, chip, placed(trace, chip, placement)))
+    for part, counts in sums.pricer.chunks(trace):
+        sums.add(part, counts)
+    return attribution(sums)
 
 
-def attribution(walk: "Walk") -> Attribution:
-    """The attribution of a run, all of whose samples have been added to the walk."""
-    pricer, trace = walk.pricer, walk.trace
+def attribution(sums: "AttributionSums") -> Attribution:
+    """The attribution of a run, all of whose samples have been added to the sums."""
+    pricer, trace = sums.pricer, sums.trace
     chip, cores, steps = pricer.chip, pricer.placement, trace.hardware_steps.mean()
     order: tuple[Edge, ...] = ("value", "low", "high")
     per_step = {
@@ -147,10 +147,10 @@ def attribution(walk: "Walk") -> Attribution:
     }
     terms = pricer.terms()
     nothing = np.nan if terms.no_time else 1.0
-    times = {edge: nothing * walk.time_ns[edge] / trace.samples / NANO for edge in EDGES}
+    times = {edge: nothing * sums.time_ns[edge] / trace.samples / NANO for edge in EDGES}
     time_s = Shares(**times, shared={name: nothing * steps * np.array(term) / NANO for name, term in per_step.items()})
     prices = {edge: np.stack([pricer.energy_pj(edge, route) for route in pricer.routes]) for edge in EDGES}
-    counted = walk.phases.sum(axis=1) / trace.samples
+    counted = sums.phases.sum(axis=1) / trace.samples
     joules = {edge: counted * prices[edge] / PICO for edge in EDGES}
     elapsed = {edge: np.array([time_s.total(edge) * NANO]) for edge in EDGES}
     static = static_energy_pj(chip, cores, elapsed)
@@ -161,7 +161,7 @@ def attribution(walk: "Walk") -> Attribution:
         "reset": np.array([chip.reset.energy_pJ_per_sample.at(edge) for edge in order]) / PICO,
         "static": np.array([static[edge][0] for edge in order]) / PICO,
     }
-    phases = (walk.phases * prices["value"][:, None]).sum(axis=2) / trace.samples / PICO
+    phases = (sums.phases * prices["value"][:, None]).sum(axis=2) / trace.samples / PICO
     ran = max(int(trace.hardware_steps.sum()), 1)
     return Attribution(
         hardware=chip.name,
@@ -170,13 +170,13 @@ def attribution(walk: "Walk") -> Attribution:
         time_s=time_s,
         energy_j=Shares(**joules, shared=shared),
         phases_j=phases,
-        fill_s=nothing * walk.fill_ns / trace.samples / NANO,
-        path=walk.path,
-        busy_ns=tuple(busy / ran for busy in walk.busy_ns),
-        unknown_time=nulls(terms.time),
-        unknown_energy=nulls(terms.energy),
-        evidence_time=evidence(terms.time),
-        evidence_energy=evidence(terms.energy),
+        fill_s=nothing * sums.fill_ns / trace.samples / NANO,
+        path=sums.path,
+        busy_ns=tuple(busy / ran for busy in sums.busy_ns),
+        unknown_time=unknown_names(terms.time),
+        unknown_energy=unknown_names(terms.energy),
+        provenance_time=provenance(terms.time),
+        provenance_energy=provenance(terms.energy),
     )
 
 
@@ -201,8 +201,8 @@ def _difference(full: Shares, cut: Shares) -> dict[str, float]:
 
 
 @dataclass
-class Walk:
-    """Sums over samples and steps, gathered chunk by chunk; of the trace only the counts are used."""
+class AttributionSums:
+    """What is summed up over samples and steps, chunk by chunk; of the trace only the counts are used."""
 
     pricer: Pricer
     trace: RunTrace
@@ -213,7 +213,7 @@ class Walk:
     fill_ns: float = field(default=0.0)
 
     @classmethod
-    def begun(cls, trace: RunTrace, pricer: Pricer) -> "Walk":
+    def begun(cls, trace: RunTrace, pricer: Pricer) -> "AttributionSums":
         """Nothing added yet."""
         layers, shape = len(pricer.routes), trace.events[0].spikes.shape
         path = CriticalPath(np.full(shape, -1), np.full(shape, -1), np.zeros(shape, dtype=bool), np.zeros(shape))

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from spikecut.deploy.cost.band import NANO, PICO, Band
 from spikecut.deploy.cost.operations import input_skip_operations, own_operations
-from spikecut.deploy.cost.pricing import EDGES, EVENTS, Gatherer, Pricer, evidence, nulls, words
+from spikecut.deploy.cost.pricing import EDGES, EVENTS, Gatherer, Pricer, provenance, spaced, unknown_names
 from spikecut.deploy.cost.traffic import Counts, check_events
 from spikecut.deploy.cutoff.base import ExitReason
 from spikecut.deploy.placement.capabilities import check_capabilities, missing_features
@@ -37,7 +37,7 @@ FloatArray = npt.NDArray[np.float64]
 HOST = "host input and output"
 DELAY = "monitor delay"
 LINKS = "links between chips"
-LEFT_OUT = Quantity(value=None, low=None, high=None, source="left out on purpose", evidence=None)
+LEFT_OUT = Quantity(value=None, low=None, high=None, source="left out on purpose", provenance=None)
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class CostEstimate:
     bare_latency_s, bare_energy_j: the values without monitor and reset, which a run to the horizon can do without.
     unknown_time, unknown_dynamic, unknown_static: terms that the hardware file does not know, or that could not be
         charged. A figure with unknown terms is "at least the known part", and its band is that of the known part.
-    evidence_time, evidence_dynamic, evidence_static: the kinds of evidence behind the known terms.
-    assumptions: what had to be assumed, in plain words.
+    provenance_time, provenance_dynamic, provenance_static: the provenance of the known terms.
+    assumptions: what had to be assumed, a line each.
     hypothetical: features that the network needs and this hardware lacks; empty where the network can run.
     placement: the cores; None where the hardware has none.
     source: the hardware file itself.
@@ -74,9 +74,9 @@ class CostEstimate:
     unknown_time: tuple[str, ...]
     unknown_dynamic: tuple[str, ...]
     unknown_static: tuple[str, ...]
-    evidence_time: tuple[str, ...]
-    evidence_dynamic: tuple[str, ...]
-    evidence_static: tuple[str, ...]
+    provenance_time: tuple[str, ...]
+    provenance_dynamic: tuple[str, ...]
+    provenance_static: tuple[str, ...]
     assumptions: tuple[str, ...]
     hypothetical: tuple[str, ...]
     placement: Placement | None
@@ -103,9 +103,9 @@ class CostEstimate:
         return tuple(dict.fromkeys((*self.unknown_dynamic, *self.unknown_static)))
 
     @property
-    def evidence_energy(self) -> tuple[str, ...]:
-        """The kinds of evidence behind the total energy."""
-        return tuple(sorted({*self.evidence_dynamic, *self.evidence_static}))
+    def provenance_energy(self) -> tuple[str, ...]:
+        """The provenance of the total energy."""
+        return tuple(sorted({*self.provenance_dynamic, *self.provenance_static}))
 
     @property
     def unknown_terms(self) -> tuple[str, ...]:
@@ -190,10 +190,10 @@ class OperationCosts:
     def add(self, first: int, part: RunTrace) -> None:
         """Take some samples with their messages, from sample `first` of the run on."""
         own, assumption = own_operations(part)
-        around, more = input_skip_operations(part)
+        skipped, more = input_skip_operations(part)
         here = slice(first, first + part.samples)
-        self.graded[here] = part.events[1].synops.sum(axis=1) - own + around
-        self.binary[here] = own + sum(events.synops.sum(axis=1) for events in part.events[2:]) - around
+        self.graded[here] = part.events[1].synops.sum(axis=1) - own + skipped
+        self.binary[here] = own + sum(events.synops.sum(axis=1) for events in part.events[2:]) - skipped
         self.assumptions = assumption + more
 
     def estimate(self) -> CostEstimate:
@@ -218,11 +218,11 @@ class OperationCosts:
             bare_latency_s=unknown.value,
             bare_energy_j=energy.value,
             unknown_time=("all of the time",),
-            unknown_dynamic=(*nulls(used), "memory", "neuron updates", "messages", HOST),
+            unknown_dynamic=(*unknown_names(used), "memory", "neuron updates", "messages", HOST),
             unknown_static=("static power",),
-            evidence_time=(),
-            evidence_dynamic=evidence(used),
-            evidence_static=(),
+            provenance_time=(),
+            provenance_dynamic=provenance(used),
+            provenance_static=(),
             assumptions=("arithmetic only: one operation per synaptic event", *self.assumptions),
             hypothetical=(),
             placement=None,
@@ -273,12 +273,12 @@ class ChipCosts:
             energy_j=priced["energy"],
             bare_latency_s=bare["latency"].value,
             bare_energy_j=bare["energy"].value,
-            unknown_time=(*nulls(terms.time), *left_out),
-            unknown_dynamic=(*nulls(terms.dynamic), *left_out),
-            unknown_static=(*nulls(terms.static), *left_out),
-            evidence_time=evidence(terms.time),
-            evidence_dynamic=evidence(terms.dynamic),
-            evidence_static=evidence(terms.static),
+            unknown_time=(*unknown_names(terms.time), *left_out),
+            unknown_dynamic=(*unknown_names(terms.dynamic), *left_out),
+            unknown_static=(*unknown_names(terms.static), *left_out),
+            provenance_time=provenance(terms.time),
+            provenance_dynamic=provenance(terms.dynamic),
+            provenance_static=provenance(terms.static),
             assumptions=_assumptions(trace, self.pricer, self.uneven),
             hypothetical=self.missing,
             placement=placement,
@@ -355,11 +355,11 @@ def _assumptions(trace: RunTrace, pricer: Pricer, uneven: tuple[str, ...]) -> tu
         lines.append("a skip waits as a delay of its synapses: no core, time or energy is charged for its relay")
     if trace.mode == "streaming":
         lines.append("each sample of the stream is charged as if it ran alone")
-    lines += [f"{words(name)} unknown, so not checked" for name in placement.unchecked]
+    lines += [f"{spaced(name)} unknown, so not checked" for name in placement.unchecked]
     lines += uneven
     if _other_delay(trace, chip):
         lines.append(
-            f"the run halted {sorted(_delays(trace))} steps after the verdict, this monitor takes "
+            f"the run halted {sorted(_delays(trace))} steps after the decision, this monitor takes "
             f"{chip.monitor.delay_steps.value:g}: not charged, for want of the full run (--also-full)"
         )
     return tuple(lines)
@@ -372,7 +372,7 @@ def _other_delay(trace: RunTrace, chip: Chip) -> bool:
 
 
 def _delays(trace: RunTrace) -> set[int]:
-    """d as it shows in the samples that were halted before the horizon: steps from the verdict to the halt."""
+    """d as it shows in the samples that were halted before the horizon: steps from the decision to the halt."""
     cut = np.array([reason is ExitReason.CUTOFF for reason in trace.reason], dtype=bool)
     cut &= trace.hardware_steps < trace.horizon + trace.depth
     return {int(delay) for delay in (trace.hardware_steps - trace.depth - trace.timesteps)[cut]}

@@ -1,7 +1,7 @@
 """What a run would have been, had each sample been halted at a given timestep, and what it would have cost.
 
 A run halted at τ does exactly what the full run does until then, so its events are a prefix of the full run's: its
-first min(τ + d, T) + P hardware steps, d being the steps from the verdict to the halt. Nothing is scaled by τ/T.
+first min(τ + d, T) + P hardware steps, d being the steps from the decision to the halt. Nothing is scaled by τ/T.
 """
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Prices on a placement: nanoseconds of every step and picojoules of every sort of event, at one edge of the band."""
+"""Prices on a placement: nanoseconds of every step and picojoules of every kind of event, at one edge of the band."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ EVENTS = (
     "hop_east_west",
     "hop_north_south",
 )
-"""The sorts of events that are attributed, per layer."""
+"""The kinds of events that are attributed, per layer."""
 GENERATING = ("neuron_access", "neuron_update", "spike", "axon_out")
 RECEIVING = ("axon_in", "synapse")
 
@@ -89,13 +89,13 @@ class Pricer:
             yield (
                 part,
                 [
-                    route.counts(messages[i], messages[i + 1], relayed(trace, part, route.around))
+                    route.counts(messages[i], messages[i + 1], relayed(trace, part, route.skip_path))
                     for i, route in enumerate(self.routes)
                 ],
             )
 
     def generating_ns(self, edge: Edge, route: Route, count: Counts) -> dict[str, FloatArray]:
-        """Per sort of event, the time of each core's neurons in each step; broadcasts to [samples, steps, cores]."""
+        """Per kind of event, the time of each core's neurons in each step; broadcasts to [samples, steps, cores]."""
         time = {name: cost.time_ns.at(edge) for name, cost in self.chip.costs}
         neurons = route.placed.neurons.astype(np.float64)
         return {
@@ -106,7 +106,7 @@ class Pricer:
         }
 
     def receiving_ns(self, edge: Edge, route: Route, count: Counts) -> dict[str, FloatArray]:
-        """Per sort of event, the time of what each core receives in each step, [samples, steps, cores]."""
+        """Per kind of event, the time of what each core receives in each step, [samples, steps, cores]."""
         time = {name: cost.time_ns.at(edge) for name, cost in self.chip.costs}
         return {"axon_in": count.axons * time["axon_in"], "synapse": count.synops * time[route.storage]}
 
@@ -134,7 +134,7 @@ class Pricer:
         return np.stack([np.broadcast_to(column, ran.shape) for column in columns], axis=2)
 
     def energy_pj(self, edge: Edge, route: Route) -> FloatArray:
-        """Energy of one event of each sort of EVENTS in this layer, float64 [EVENTS]."""
+        """Energy of one event of each kind of EVENTS in this layer, float64 [EVENTS]."""
         energy = {name: cost.energy_pJ.at(edge) for name, cost in self.chip.costs}
         return np.array([energy[route.storage if name == "synapse" else name] for name in EVENTS])
 
@@ -157,11 +157,11 @@ class Pricer:
         storages = {route.storage for route in self.routes}
         used = {name: cost for name, cost in chip.costs if not name.startswith("synop_") or name in storages}
         monitor = {"monitor messages": chip.monitor.messages_per_step, "monitor delay": chip.monitor.delay_steps}
-        times = {f"{words(name)} time": cost.time_ns for name, cost in used.items() if not name.startswith("hop_")}
+        times = {f"{spaced(name)} time": cost.time_ns for name, cost in used.items() if not name.startswith("hop_")}
         times["barrier time"] = chip.barrier.time_ns_by_tiles[1]
         times["management time"] = chip.management.time_ns_per_step
         times["monitor time"] = chip.monitor.time_ns_per_step
-        energies = {f"{words(name)} energy": cost.energy_pJ for name, cost in used.items()}
+        energies = {f"{spaced(name)} energy": cost.energy_pJ for name, cost in used.items()}
         energies["barrier energy"] = chip.barrier.energy_pJ_per_step
         energies["reset energy"] = chip.reset.energy_pJ_per_sample
         energies["monitor energy"] = chip.monitor.energy_pJ_per_step
@@ -181,16 +181,16 @@ def barrier_ns(barrier: Barrier, tiles: int, edge: Edge) -> float:
     return prices[sum(knot <= tiles for knot in known) - 1]
 
 
-def words(name: str) -> str:
-    """A key in plain words."""
+def spaced(name: str) -> str:
+    """A key as it is read: "axon_in" is "axon in"."""
     return name.replace("_", " ")
 
 
-def nulls(terms: dict[str, Quantity]) -> tuple[str, ...]:
+def unknown_names(terms: dict[str, Quantity]) -> tuple[str, ...]:
     """Names of the unknown terms."""
     return tuple(name for name, quantity in terms.items() if quantity.value is None)
 
 
-def evidence(terms: dict[str, Quantity]) -> tuple[str, ...]:
-    """The kinds of evidence behind the known terms, sorted."""
-    return tuple(sorted({quantity.evidence for quantity in terms.values() if quantity.evidence is not None}))
+def provenance(terms: dict[str, Quantity]) -> tuple[str, ...]:
+    """The provenance of the known terms, sorted."""
+    return tuple(sorted({quantity.provenance for quantity in terms.values() if quantity.provenance is not None}))

@@ -1,7 +1,7 @@
-"""What a cutoff saves: three ratios, always together, as steps, time and energy; and where it saves nothing."""
+"""What a cutoff saves: three ratios, always together, as steps, time and energy; and where there is no saving."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -12,13 +12,14 @@ from spikecut.deploy.cost.halted import delays_of
 from spikecut.deploy.cost.pricing import EDGES
 from spikecut.deploy.cost.streaming import StreamEstimate, stream
 from spikecut.deploy.placement.hardware import Chip
+from spikecut.deploy.placement.place import Placement
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import InputError
 from spikecut.export.network.arrays import IntArray
 from spikecut.text import brief
 
 SHOWN = 10
-"""Samples that a note names; `dearer` holds all."""
+"""Samples that a note names; `costlier_samples` holds all."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Savings:
-    """The three ratios of a cutoff, cut over full, always together: 1 saves nothing.
+    """The three ratios of a cutoff, cut over full run, always together: 1.0 = no saving.
 
     Attributes
     ----------
@@ -47,22 +48,22 @@ class Savings:
         {"latency" | "energy": Ratio of the time and energy per sample}, put together from the full runs, see
         streaming_cost.py; None where unknown.
     throughput: per hardware estimated samples per second of the stream, {"full" | "cut": Figure as a dictionary}.
-    dearer: per hardware the samples whose cut run, with monitor and reset, is estimated to take more than the full run
-        without them, {"latency" | "energy": positions}; None where neither monitor nor reset is known.
+    costlier_samples: per hardware the samples whose cut run, with monitor and reset, is estimated to take more than
+        the full run without them, {"latency" | "energy": positions}; None where neither monitor nor reset is known.
     break_even: per hardware what a monitor may cost in each step of the cut run, {"time_ns" | "energy_pJ": number},
         before the mean time (energy) saved is gone, had the full run no monitor.
     unknown_terms: per hardware the terms that both estimates lack: the ratios are those of the known parts.
-    notes: in plain words, what to keep in mind.
+    notes: what to keep in mind, for the reader of the ratios.
     """
 
     naive: dict[str, float]
     isolated: dict[str, float | dict[str, Ratio | None]]
     streaming: dict[str, float | dict[str, Ratio | None]]
-    throughput: dict[str, dict[str, Ratio]]
-    dearer: dict[str, dict[str, tuple[int, ...]] | None]
-    break_even: dict[str, dict[str, float | None]]
-    unknown_terms: dict[str, tuple[str, ...]]
-    notes: tuple[str, ...]
+    throughput: dict[str, dict[str, Ratio]] = field(default_factory=dict)
+    costlier_samples: dict[str, dict[str, tuple[int, ...]] | None] = field(default_factory=dict)
+    break_even: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    unknown_terms: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     __repr__ = brief
 
@@ -85,13 +86,8 @@ def savings(
     InputError: the runs are not of the same network and number of samples, `full` is not a full run, or two estimates
         are of different hardware, of other runs, or lack different terms.
     """
+    _check_runs(full, cut)
     horizon, depth = full.horizon, full.depth
-    if (full.samples, horizon, full.network.name, depth) != (cut.samples, cut.horizon, cut.network.name, cut.depth):
-        raise InputError("full and cut run differ in network, horizon or samples: run the same samples twice")
-    if not full.samples or (full.timesteps != horizon).any() or (full.hardware_steps != horizon + depth).any():
-        raise InputError("the full run must use all T timesteps of at least one sample: run it without a policy")
-    if (cut.hardware_steps < cut.timesteps + depth).any() or (cut.hardware_steps > horizon + depth).any():
-        raise InputError("the cut run's hardware steps do not fit its timesteps: expected min(τ + d, T) + P")
     streaming = np.minimum(cut.hardware_steps, horizon)  # = min(τ + P + d, T), whatever d the run had
     notes = []
     if (streaming == horizon).all():
@@ -100,11 +96,6 @@ def savings(
         naive={"steps": float(cut.timesteps.mean()) / horizon},
         isolated={"steps": float(cut.hardware_steps.mean()) / (horizon + depth)},
         streaming={"steps": float(streaming.mean()) / horizon},
-        throughput={},
-        dearer={},
-        break_even={},
-        unknown_terms={},
-        notes=(),
     )
     for name, (full_cost, cut_cost) in costs.items():
         _check_pair(full, cut, full_cost, cut_cost)
@@ -113,21 +104,37 @@ def savings(
         result.isolated[name] = {"latency": latency, "energy": energy}
         result.streaming[name] = {"latency": None, "energy": None}
         if isinstance(cut_cost.source, Chip) and cut_cost.placement is not None:
-            intervals = np.minimum(cut_cost.steps, horizon)
-            flows = streams.get(name) or (
-                stream(full, cut_cost.source, cut_cost.placement, np.full(full.samples, horizon)),
-                stream(full, cut_cost.source, cut_cost.placement, intervals),
-            )
-            if (intervals == horizon).all() and (streaming < horizon).any():
+            flows = streams.get(name) or _streams(full, cut_cost.source, cut_cost.placement, cut_cost.steps)
+            if (cut_cost.steps >= horizon).all() and (streaming < horizon).any():
                 notes.append(f"{name}: with the delay of its monitor the cutoff saves no throughput")
             result.streaming[name], result.throughput[name] = _compare_streams(*flows)
-        result.dearer[name] = _dearer(full_cost, cut_cost)
-        notes += _dearer_notes(name, result.dearer[name])
+        result.costlier_samples[name] = _costlier(full_cost, cut_cost)
+        notes += _costlier_notes(name, result.costlier_samples[name])
         result.break_even[name] = {"time_ns": time_ns, "energy_pJ": energy_pj}
         result.unknown_terms[name] = cut_cost.unknown_terms
         if cut_cost.hypothetical:
             notes.append(f"hypothetical: {name} lacks {', '.join(cut_cost.hypothetical)}")
     return replace(result, notes=tuple(notes))
+
+
+def _check_runs(full: RunTrace, cut: RunTrace) -> None:
+    """InputError unless the runs are of the same network and samples, the first to the horizon."""
+    horizon, depth = full.horizon, full.depth
+    if (full.samples, horizon, full.network.name, depth) != (cut.samples, cut.horizon, cut.network.name, cut.depth):
+        raise InputError("full and cut run differ in network, horizon or samples: run the same samples twice")
+    if not full.samples or (full.timesteps != horizon).any() or (full.hardware_steps != horizon + depth).any():
+        raise InputError("the full run must use all T timesteps of at least one sample: run it without a policy")
+    if (cut.hardware_steps < cut.timesteps + depth).any() or (cut.hardware_steps > horizon + depth).any():
+        raise InputError("the cut run's hardware steps do not fit its timesteps: expected min(τ + d, T) + P")
+
+
+def _streams(
+    full: RunTrace, chip: Chip, placement: Placement, cut_steps: IntArray
+) -> tuple[StreamEstimate, StreamEstimate]:
+    """The streams of the full and of the cut run; cut_steps: hardware steps of each sample with the cutoff."""
+    intervals = (np.full(full.samples, full.horizon), np.minimum(cut_steps, full.horizon))
+    whole, cut = (stream(full, chip, placement, each) for each in intervals)
+    return whole, cut
 
 
 def _check_pair(full: RunTrace, cut: RunTrace, full_cost: CostEstimate, cut_cost: CostEstimate) -> None:
@@ -152,7 +159,7 @@ def _compare_streams(full: StreamEstimate, cut: StreamEstimate) -> tuple[dict[st
     return ratios, {name: Ratio(rate.value, rate.low, rate.high) for name, rate in rates.items()}
 
 
-def _dearer(full: CostEstimate, cut: CostEstimate) -> dict[str, tuple[int, ...]] | None:
+def _costlier(full: CostEstimate, cut: CostEstimate) -> dict[str, tuple[int, ...]] | None:
     chip = cut.source
     if not isinstance(chip, Chip):
         return None
@@ -165,9 +172,9 @@ def _dearer(full: CostEstimate, cut: CostEstimate) -> dict[str, tuple[int, ...]]
     return {name: tuple(np.flatnonzero(with_it > bare).tolist()) for name, (with_it, bare) in pairs.items()}
 
 
-def _dearer_notes(name: str, dearer: dict[str, tuple[int, ...]] | None) -> list[str]:
+def _costlier_notes(name: str, costlier_samples: dict[str, tuple[int, ...]] | None) -> list[str]:
     notes = []
-    for measure, samples in (dearer or {}).items():
+    for measure, samples in (costlier_samples or {}).items():
         if samples:
             shown = ", ".join(map(str, samples[:SHOWN])) + (", …" if len(samples) > SHOWN else "")
             notes.append(

@@ -6,7 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from spikecut.deploy.cost.attribution import Attribution, CutoffAttribution, Shares, Walk, attribute_cutoff, attribution
+from spikecut.deploy.cost.attribution import (
+    Attribution,
+    AttributionSums,
+    CutoffAttribution,
+    Shares,
+    attribute_cutoff,
+    attribution,
+)
 from spikecut.deploy.cost.band import Band, Figure
 from spikecut.deploy.cost.estimate import ChipCosts, CostEstimate, OperationCosts, costs_of
 from spikecut.deploy.cost.halted import delays_of, halted, widened
@@ -66,7 +73,7 @@ class RunCosts:
         return {"estimated": self.summary(), **saved}
 
     def summary(self) -> dict[str, dict[str, Any]]:
-        """Per hardware, as data for JSON: bands, percentiles, evidence, unknown terms, placement, attribution."""
+        """Per hardware, as data for JSON: bands, percentiles, provenance, unknown terms, placement, attribution."""
         found: dict[str, dict[str, Any]] = {}
         for name, cost in self.estimates.items():
             if isinstance(cost, Refusal):
@@ -87,7 +94,7 @@ class GatheredCosts:
     ----------
     trace: the run, with its counts at least.
     full: the same samples run to the horizon, if they were; `trace` itself where it was not cut. With it the steps
-        that a hardware's monitor takes from verdict to halt are charged.
+        that a hardware's monitor takes from the decision to the halt are charged.
     detail: attribute time and energy to layers and events.
 
     Raises InputError if a trace holds no events, or the two runs do not belong together.
@@ -121,7 +128,7 @@ class GatheredCosts:
         estimates: dict[str, CostEstimate | Refusal] = {
             name: self.refusals[name] if name in self.refusals else self.parts[name].estimate() for name in self.order
         }
-        attributions = {name: attribution(part.walk) for name, part in self.parts.items() if part.walk}
+        attributions = {name: attribution(part.sums) for name, part in self.parts.items() if part.sums}
         cutoffs = {
             name: attribute_cutoff(attribution(part.whole), attributions[name])
             for name, part in self.parts.items()
@@ -142,9 +149,9 @@ class GatheredCosts:
 class _OnHardware:
     """What is summed up on one hardware, in one pass over the run's messages.
 
-    cut: the costs of the cut run by the delay from verdict to halt that is charged, None where it is charged as it
-    ran; value: those at the best figure. full: of the full run. walk, whole: the attributions of both. streams: of the
-    full and the cut run.
+    cut: the costs of the cut run by the delay from the decision to the halt that is charged, None where it is charged
+    as it ran; value: those at the best figure. full: of the full run. sums, whole: the attributions of both.
+    streams: of the full and the cut run.
     """
 
     def __init__(
@@ -160,25 +167,25 @@ class _OnHardware:
             self.cut[delay] = costs_of(ran, item, hypothetical, placement)
         self.value = self.cut[self.delays[1]]
         self.full: Costs | None = None
-        self.walk: Walk | None = None
-        self.whole: Walk | None = None
+        self.sums: AttributionSums | None = None
+        self.whole: AttributionSums | None = None
         self.streams: list[Stream] = []
         if full is not None:
             cores = self.value.pricer.placement if isinstance(self.value, ChipCosts) else None
             self.full = self.value if full is trace else costs_of(full, item, hypothetical, cores)
         if detail and isinstance(self.value, ChipCosts):
-            self.walk = self._walk(self.value)
-            self.whole = self._walk(self.full) if isinstance(self.full, ChipCosts) and full is not trace else None
+            self.sums = self._sums(self.value)
+            self.whole = self._sums(self.full) if isinstance(self.full, ChipCosts) and full is not trace else None
         if full is not None and isinstance(self.full, ChipCosts):
             intervals = np.minimum(self.value.trace.hardware_steps, full.horizon)
             for each in (np.full(full.samples, full.horizon), intervals):
                 self.streams.append(Stream(self.full.pricer, full.horizon + full.depth, each))
             self.full.gatherers += self.streams
 
-    def _walk(self, costs: ChipCosts) -> Walk:
-        walk = Walk.begun(costs.trace, costs.pricer)
-        costs.gatherers.append(walk)
-        return walk
+    def _sums(self, costs: ChipCosts) -> AttributionSums:
+        sums = AttributionSums.begun(costs.trace, costs.pricer)
+        costs.gatherers.append(sums)
+        return sums
 
     def add(self, first: int, trace: RunTrace, full: RunTrace | None) -> None:
         """Take some samples."""
@@ -203,17 +210,17 @@ def _known(value: float) -> float | None:
 
 
 def known_of(cost: CostEstimate) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Per measure the unknown terms, and the kinds of evidence behind the known ones."""
+    """Per measure the unknown terms, and the provenance of the known ones."""
     return {
-        "latency_s": (cost.unknown_time, cost.evidence_time),
-        "dynamic_energy_j": (cost.unknown_dynamic, cost.evidence_dynamic),
-        "static_energy_j": (cost.unknown_static, cost.evidence_static),
-        "energy_j": (cost.unknown_energy, cost.evidence_energy),
+        "latency_s": (cost.unknown_time, cost.provenance_time),
+        "dynamic_energy_j": (cost.unknown_dynamic, cost.provenance_dynamic),
+        "static_energy_j": (cost.unknown_static, cost.provenance_static),
+        "energy_j": (cost.unknown_energy, cost.provenance_energy),
     }
 
 
 def cost_summary(cost: CostEstimate) -> dict[str, Any]:
-    """An estimate as JSON data: means, bands, percentiles, evidence, unknown terms, assumptions and the placement."""
+    """An estimate as JSON data: means, bands, percentiles, provenance, unknown terms, assumptions and the placement."""
     summary: dict[str, Any] = {
         "estimated": True,
         "title": cost.title,
@@ -221,13 +228,13 @@ def cost_summary(cost: CostEstimate) -> dict[str, Any]:
         "assumptions": list(cost.assumptions),
         "placement": None if cost.placement is None else placement_summary(cost.placement),
     }
-    for name, (unknown, evidence) in known_of(cost).items():
+    for name, (unknown, provenance) in known_of(cost).items():
         band: Band = getattr(cost, name)
         summary[name] = {
             **_figure_data(band.mean, "mean"),
             "percentiles": {str(p): _figure_data(value, "value") for p, value in band.percentiles().items()},
             "unknown_terms": list(unknown),
-            "evidence": list(evidence),
+            "provenance": list(provenance),
         }
     return summary
 
@@ -237,7 +244,7 @@ def _figure_data(value: Figure, name: str) -> dict[str, float | None]:
 
 
 def attribution_summary(attribution: Attribution) -> dict[str, Any]:
-    """An attribution as JSON data, estimated, by layer and sort of event."""
+    """An attribution as JSON data, estimated, by layer and kind of event."""
     return {
         "estimated": True,
         "time_s": _shares_data(attribution, attribution.time_s),
@@ -245,8 +252,8 @@ def attribution_summary(attribution: Attribution) -> dict[str, Any]:
         "critical_share_of_steps": _critical(attribution),
         "unknown_time": list(attribution.unknown_time),
         "unknown_energy": list(attribution.unknown_energy),
-        "evidence_time": list(attribution.evidence_time),
-        "evidence_energy": list(attribution.evidence_energy),
+        "provenance_time": list(attribution.provenance_time),
+        "provenance_energy": list(attribution.provenance_energy),
     }
 
 

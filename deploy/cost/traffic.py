@@ -94,13 +94,13 @@ class Counts:
 class Route:
     """One layer on its cores: what comes in from the layer before (or the source), what goes out to the next.
 
-    around: its skip, or None. branches: the skips that begin here, with the cores that they lead to.
+    skip_path: its skip, or None. branches: the skips that begin here, with the cores that they lead to.
     """
 
     layer: IntegerLayer
     placed: LayerPlacement
     following: tuple[IntegerLayer, LayerPlacement] | None
-    around: Path | None = None
+    skip_path: Path | None = None
     branches: tuple[tuple[Skip, LayerPlacement], ...] = ()
 
     @cached_property
@@ -137,8 +137,8 @@ class Route:
         }
         reached = [] if self.following is None else [(fan_out_per_core(*self.following), self.following[1])]
         reached += [(fan_out_per_core(*branch), branch[1]) for branch in self.branches]
-        if self.around is not None:
-            relayed = fan_out_per_core(self.around.skip, self.placed)
+        if self.skip_path is not None:
+            relayed = fan_out_per_core(self.skip_path.skip, self.placed)
             found["skip axons"], found["skip synops"] = Spread((relayed > 0).astype(np.int64)), Spread(relayed)
         if self.own is not None:
             reached.append((self.own, self.placed))
@@ -151,22 +151,22 @@ class Route:
                 hops[:, axis] += (np.abs(source[:, None] - there) * (synapses > 0)).sum(axis=1)
         return {**found, "messages": Spread(here * goes_to), "hops": Spread(hops)}
 
-    def counts(self, before: Messages, here: Messages, around: Messages | None = None) -> Counts:
+    def counts(self, before: Messages, here: Messages, relayed_messages: Messages | None = None) -> Counts:
         """Events per core; InputError if the recorded synaptic operations do not follow from the recorded messages.
 
-        around: what its skip's relay gives on, see `relayed`.
+        relayed_messages: what its skip's relay gives on, see `relayed`.
         """
         spreads, own = self.spreads, self._own_counts(here)
         axons = spreads["axons"](before)
         if own is not None:
             axons = axons + own[0]
-        if around is not None:
-            axons = axons + spreads["skip axons"](around)
+        if relayed_messages is not None:
+            axons = axons + spreads["skip axons"](relayed_messages)
         return Counts(
             fired=spreads["fired"](here),
             messages=spreads["messages"](here),
             axons=axons,
-            synops=self._synops(before, here, around),
+            synops=self._synops(before, here, relayed_messages),
             hops=spreads["hops"](here),
             own=own,
         )
@@ -180,17 +180,17 @@ class Route:
             return None
         return self.spreads["own axons"](here), self.spreads["own synops"](here)
 
-    def _synops(self, before: Messages, here: Messages, around: Messages | None) -> FloatArray:
+    def _synops(self, before: Messages, here: Messages, relayed_messages: Messages | None) -> FloatArray:
         """Synaptic operations per core, float64 [samples, steps, cores]; the trace holds their sum."""
         if len(self.placed.cores) == 1:
             return here.synops
         spreads = self.spreads
         sides = [(spreads["synops"], before)] + ([(spreads["own synops"], here)] if "own synops" in spreads else [])
-        sides += [] if around is None else [(spreads["skip synops"], around)]
+        sides += [] if relayed_messages is None else [(spreads["skip synops"], relayed_messages)]
         if not all(spread.uniform or side.recorded for spread, side in sides):
             total = self.incoming.sum(axis=0) + (0 if self.own is None else self.own.sum(axis=0))
-            if self.around is not None:
-                total = total + fan_out_per_core(self.around.skip, self.placed).sum(axis=0)
+            if self.skip_path is not None:
+                total = total + fan_out_per_core(self.skip_path.skip, self.placed).sum(axis=0)
             split: FloatArray = here.synops * (total / max(int(total.sum()), 1))
             return split
         synops = sides[0][0](before)
@@ -209,9 +209,9 @@ class Route:
             sides["synops"] = before
         if self.own is not None:
             sides["own axons"] = events
-        if self.around is not None:
-            sides["skip axons"] = events_of[self.around.source]
-            sides |= {"skip synops": events_of[self.around.source]} if len(self.placed.cores) > 1 else {}
+        if self.skip_path is not None:
+            sides["skip axons"] = events_of[self.skip_path.source]
+            sides |= {"skip synops": events_of[self.skip_path.source]} if len(self.placed.cores) > 1 else {}
         split = [name for name, side in sides.items() if side.raster is None and not self.spreads[name].uniform]
         if not split:
             return None

@@ -3,8 +3,7 @@
 Chen, Park, Simeone, "Knowing when to stop: delay-adaptive spiking neural network classifiers with reliability
 guarantees" (arXiv 2305.11322), with their local non-conformity score t - Y_t[c]: the set at t is {c : Y_t[c] ≥ q_t}.
 With checkpoints C and n calibration samples, q_t leaves out at most the share ε / |C| of right classes (Bonferroni),
-so
-that the set at the exit holds the right class with probability ≥ 1 - ε, whatever the rule that stopped.
+so that the set at the exit holds the right class with probability ≥ 1 - ε, whatever the rule that stopped.
 Cost per step: one comparison per class, one count.
 """
 

@@ -1,15 +1,15 @@
 """Cutoff on a stream without end: cut, emit, reset, go on.
 
 A stream is judged in segments. A segment begins with empty sums; at its t-th step the policy judges Y_t, the sum since
-the segment began, as it does in a single sample. When it exits, or at the latest after `window` steps, the verdict is
-emitted and the next segment begins. Between the two lie `gap` steps that count for nothing: in a pipeline of
-depth P the verdict comes P steps after the last frame that it rests on, and the frames under way are lost to the reset.
+the segment began, as it does in a single sample. When it exits, or at the latest after `window` steps, the decision is
+emitted and the next segment begins. Between the two lie `gap` steps that count for nothing: in a pipeline of depth P
+the decision comes P steps after the last frame that it rests on, and the frames under way are lost to the reset.
 
-The announced class changes only after `confirmations` verdicts in a row for one other class (hysteresis); a verdict
+The announced class changes only after `confirmations` decisions in a row for one other class (hysteresis); a decision
 for the announced class starts the count again, and so does one at the window's end, which the policy did not find safe.
 
 One `StreamCutoff` holds any number of streams, each in its own phase. The Lava monitor calls `step` with one stream, a
-simulator with all; both get the same verdicts. Integers and numpy only.
+simulator with all; both get the same decisions. Integers and numpy only.
 """
 
 from dataclasses import dataclass
@@ -32,8 +32,8 @@ class StreamSettings:
     ----------
     policy: judges each segment.
     window: steps after which a segment ends without the policy; None takes the policy's own horizon T.
-    confirmations: verdicts in a row that change the announced class, ≥ 1; 1 announces every safe verdict.
-    gap: steps between a verdict and the next segment, ≥ 0; 0 for scores at hand, P for a pipeline seen at its output.
+    confirmations: decisions in a row that change the announced class, ≥ 1; 1 announces every safe decision.
+    gap: steps between a decision and the next segment, ≥ 0; 0 for scores at hand, P for a pipeline seen at its output.
     """
 
     policy: CutoffPolicy
@@ -49,8 +49,7 @@ class StreamSettings:
         if self.window is not None and not 1 <= self.window <= self.policy.horizon:
             raise InputError(
                 f"stream: window {self.window}, the policy speaks about 1 to {self.policy.horizon} steps: choose one "
-                "of "
-                "them, or calibrate for a longer horizon"
+                "of them, or calibrate for a longer horizon"
             )
 
     @property
@@ -70,7 +69,7 @@ def check_stream(network: IntegerNetwork, settings: StreamSettings) -> None:
 
 
 @dataclass(frozen=True)
-class StreamVerdicts:
+class StreamDecisions:
     """What one step said about each of N streams.
 
     Attributes
@@ -91,9 +90,9 @@ class StreamVerdicts:
 
 @dataclass(frozen=True)
 class StreamRun:
-    """All verdicts of N streams over F frames; arrays [F, N] like those of StreamVerdicts, in frames.
+    """All decisions of N streams over F frames; arrays [F, N] like those of StreamDecisions, in frames.
 
-    A verdict stands at the last frame that it rests on. In hardware it is known `depth` steps later.
+    A decision stands at the last frame that it rests on. In hardware it is known `depth` steps later.
     """
 
     emitted: BoolArray
@@ -104,7 +103,7 @@ class StreamRun:
 
     @property
     def segments(self) -> IntArray:
-        """Verdicts per stream, int64 [N]."""
+        """Decisions per stream, int64 [N]."""
         return np.asarray(self.emitted.sum(axis=0), dtype=np.int64)
 
     @property
@@ -137,7 +136,7 @@ class StreamCutoff:
         """Streams whose next step is the first of a segment, bool [N]: what feeds them must be at rest then."""
         return np.asarray(self.elapsed == 0)
 
-    def step(self, scores: IntArray) -> StreamVerdicts:
+    def step(self, scores: IntArray) -> StreamDecisions:
         """Judge one more step from what it adds to each class, int64 [N, classes]."""
         if scores.shape != self.totals.shape:
             raise InputError(f"stream: scores of shape {scores.shape}, expected {self.totals.shape}")
@@ -152,7 +151,7 @@ class StreamCutoff:
         self.totals[emitted] = 0
         self._state[emitted] = self.settings.policy.init(int(emitted.sum()), self.totals.shape[1])
         self.elapsed[emitted] = -self.settings.gap
-        return StreamVerdicts(emitted, safe, predictions, timesteps, self.announced.copy())
+        return StreamDecisions(emitted, safe, predictions, timesteps, self.announced.copy())
 
     def _judge(self, counting: BoolArray) -> BoolArray:
         """Where the policy exits; streams in the same phase are judged together."""
@@ -163,7 +162,7 @@ class StreamCutoff:
         return safe
 
     def _announce(self, emitted: BoolArray, safe: BoolArray, predictions: IntArray) -> None:
-        """Count agreeing verdicts, and change the announced class where there are enough."""
+        """Count agreeing decisions, and change the announced class where there are enough."""
         other = emitted & safe & (predictions != self.announced)
         agrees = other & (predictions == self._candidate)
         self._agreeing[emitted] = np.where(agrees, self._agreeing + 1, other.astype(np.int64))[emitted]

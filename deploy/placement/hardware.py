@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from spikecut.errors import HardwareConfigError
 from spikecut.files import read_bytes
 
-Evidence = Literal["simulated", "fitted", "scaled", "inherited", "bound"]
+Provenance = Literal["simulated", "fitted", "scaled", "inherited", "bound"]
 Edge = Literal["low", "value", "high"]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1)]
 
 SIZE_LIMIT = 256 * 1024
 PACKAGE = "spikecut.hardware_configs"
-LEAF = "{value, low, high, source, evidence}"
+LEAF = "{value, low, high, source, provenance}"
 
 
 class Strict(BaseModel):
@@ -32,21 +32,22 @@ class Strict(BaseModel):
 
 
 class Quantity(Strict):
-    """One number with its band, its source and the kind of evidence behind it.
+    """One number with its band, its source and its provenance: how it was found.
 
     Attributes
     ----------
     value: best figure, in the unit of the key; None is unknown.
     low, high: edges of the band; None is an unknown edge.
     source: where the number comes from and how its band was derived; for an unknown number, why it is unknown.
-    evidence: simulated | fitted | scaled | inherited | bound; None exactly where the value is unknown.
+    provenance: simulated | fitted | scaled | inherited | bound; None exactly where the value is unknown.
     """
 
     value: NonNegative | None
     low: NonNegative | None
     high: NonNegative | None
     source: Text
-    evidence: Evidence | None
+    # Files of earlier versions say "evidence".
+    provenance: Provenance | None = Field(validation_alias=AliasChoices("provenance", "evidence"))
 
     def at(self, edge: Edge) -> float:
         """The figure at this edge: NaN for an unknown edge of a known number, 0 for an unknown number.
@@ -61,11 +62,11 @@ class Quantity(Strict):
     @model_validator(mode="after")
     def _ordered(self) -> "Quantity":
         if self.value is None:
-            if self.low is not None or self.high is not None or self.evidence is not None:
-                raise ValueError("the value is null: low, high and evidence must be null too")
+            if self.low is not None or self.high is not None or self.provenance is not None:
+                raise ValueError("the value is null: low, high and provenance must be null too")
             return self
-        if self.evidence is None:
-            raise ValueError("evidence is null: give simulated, fitted, scaled, inherited or bound")
+        if self.provenance is None:
+            raise ValueError("provenance is null: give simulated, fitted, scaled, inherited or bound")
         if self.low is not None and self.low > self.value:
             raise ValueError(f"low {self.low} exceeds the value {self.value}: swap or correct them")
         if self.high is not None and self.high < self.value:
@@ -191,7 +192,7 @@ class Barrier(Strict):
 
 
 class Monitor(Strict):
-    """What watching the output costs; delay_steps is d, the hardware steps from the verdict to the halt."""
+    """What watching the output costs; delay_steps is d, the hardware steps from the decision to the halt."""
 
     messages_per_step: Quantity
     time_ns_per_step: Quantity

@@ -38,9 +38,11 @@ def busy_at_rates_ns(
     """
     found, paths = [], skip_paths(network)
     for index, (layer, placed) in enumerate(zip(network.layers, placement.layers, strict=True)):
-        around = rates[paths[index + 1].source] if rates is not None and index + 1 in paths else None
+        skip_rates = rates[paths[index + 1].source] if rates is not None and index + 1 in paths else None
         load = (
-            worst_load(layer, chip) if rates is None else mean_load(layer, chip, rates[index], rates[index + 1], around)
+            worst_load(layer, chip)
+            if rates is None
+            else mean_load(layer, chip, rates[index], rates[index + 1], skip_rates)
         )
         units = len(load.neurons)
         core = placed.core_of_neuron[:units]

@@ -16,19 +16,19 @@ class HardwareOverview:
     Attributes
     ----------
     title: what the hardware is. runs: which networks can run there, in words.
-    evidence: how many known parameters there are of each kind of evidence. unknown: names of the unknown ones.
+    provenance: how many known parameters there are of each provenance. unknown: names of the unknown ones.
     """
 
     title: str
     runs: str
-    evidence: dict[str, int]
+    provenance: dict[str, int]
     unknown: tuple[str, ...]
 
     @classmethod
     def of(cls, hardware: Hardware) -> "HardwareOverview":
         """The overview of a hardware file."""
         found = parameters(hardware)
-        counts = Counter(quantity.evidence for quantity in found.values() if quantity.evidence is not None)
+        counts = Counter(quantity.provenance for quantity in found.values() if quantity.provenance is not None)
         unknown = tuple(name for name, quantity in found.items() if quantity.value is None)
         return cls(hardware.title, _runs(hardware), dict(sorted(counts.items())), unknown)
 

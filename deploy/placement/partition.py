@@ -130,7 +130,7 @@ class Axons:
             each([bits for _, bits in parts]),
         )
 
-    def words(self, units: IntArray, sources: IntArray) -> IntArray:
+    def spaced(self, units: IntArray, sources: IntArray) -> IntArray:
         """Words that one axon of these sources takes which reaches so many units of a core."""
         words: IntArray = -(-units * np.append(self.synapses * self.bits, 0)[sources] // WORD_BITS)
         return words
@@ -147,7 +147,7 @@ class Axons:
         return rank.reshape(self.sources.shape)
 
 
-class Cutter:
+class Partitioner:
     """Cuts one layer, given how many cores its neurons' messages go to in the next layer."""
 
     def __init__(self, layer: IntegerLayer, limits: Limits, destinations: IntArray, load: Load) -> None:
@@ -163,7 +163,7 @@ class Cutter:
         """
         times, width, real = self._times(start, stop)
         sources = self.axons.sources[start:stop]
-        before, after = self.axons.words(times, sources), self.axons.words(times + 1, sources)
+        before, after = self.axons.spaced(times, sources), self.axons.spaced(times + 1, sources)
         words = np.where(real, after - before, 0) * width
         largest = np.where(real, after, 0).max(axis=1, initial=0)
         count = np.arange(1, stop - start + 1)
@@ -209,7 +209,7 @@ class Cutter:
         return None
 
     def _distinct(self) -> IntArray:
-        """One unit of each sort: by number of sources and destination cores."""
+        """One unit of each kind: by number of sources and destination cores."""
         real = (self.axons.sources < self.axons.behind.size).sum(axis=1)
         found: IntArray = np.unique(np.stack([real, self.destinations]), axis=1, return_index=True)[1]
         return found
@@ -290,11 +290,11 @@ def worst_load(layer: IntegerLayer, chip: Chip) -> Load:
 
 
 def mean_load(
-    layer: IntegerLayer, chip: Chip, arriving: FloatArray, sent: FloatArray, around: FloatArray | None = None
+    layer: IntegerLayer, chip: Chip, arriving: FloatArray, sent: FloatArray, skip_rates: FloatArray | None = None
 ) -> Load:
     """The load of a mean step, from messages per step of each input neuron and of each neuron of the layer.
 
-    around: of each element of its skip's source.
+    skip_rates: of each element of its skip's source.
     """
     units, channels = units_of(layer), channels_of(layer)
     per_unit = sent.reshape(channels, units).sum(axis=0)
@@ -304,13 +304,13 @@ def mean_load(
         if layer.recurrent is not None:
             synapses = synapses + (layer.recurrent != 0) @ sent
             totals.append(float(sent.sum()))
-        if layer.skip is not None and around is not None:
-            synapses = synapses + (layer.skip.weight != 0) @ around
-            totals.append(float(around.sum()))
+        if layer.skip is not None and skip_rates is not None:
+            synapses = synapses + (layer.skip.weight != 0) @ skip_rates
+            totals.append(float(skip_rates.sum()))
         return _load(layer, chip, per_unit, np.asarray(synapses, dtype=np.float64), np.array(totals))
     synapses, axons = _convolved(layer, arriving)
-    if layer.skip is not None and around is not None:
-        more = _convolved(layer.skip, around)
+    if layer.skip is not None and skip_rates is not None:
+        more = _convolved(layer.skip, skip_rates)
         synapses, axons = synapses + more[0], np.concatenate([axons, more[1]])
     return _load(layer, chip, per_unit, synapses, axons)
 

@@ -19,8 +19,8 @@ from spikecut.deploy.placement.partition import (
     BISECTIONS,
     LIMITED,
     TOLERANCE,
-    Cutter,
     Load,
+    Partitioner,
     channels_of,
     mean_load,
     nonzero_per_tap,
@@ -184,8 +184,8 @@ def _loads(network: IntegerNetwork, chip: Chip, rates: Rates | None) -> list[Loa
     if [np.shape(rate) for rate in rates] != [(count,) for count in sizes]:
         raise InputError(f"rates of shapes {[np.shape(rate) for rate in rates]}: expected one array per layer, {sizes}")
     paths = skip_paths(network)
-    around = [rates[paths[i + 1].source] if i + 1 in paths else None for i in range(len(network.layers))]
-    return [mean_load(layer, chip, rates[i], rates[i + 1], around[i]) for i, layer in enumerate(network.layers)]
+    skip_rates = [rates[paths[i + 1].source] if i + 1 in paths else None for i in range(len(network.layers))]
+    return [mean_load(layer, chip, rates[i], rates[i + 1], skip_rates[i]) for i, layer in enumerate(network.layers)]
 
 
 def _cut_all(
@@ -198,14 +198,14 @@ def _cut_all(
     cuts: list[list[int]] = []
     destinations = np.zeros(units_of(network.layers[-1]), dtype=np.int64)  # of a neuron at each unit
     for index in range(len(network.layers) - 1, -1, -1):
-        cutter = Cutter(network.layers[index], limits, destinations, loads[index])
-        ends = cutter.fewest(bound)
+        partitioner = Partitioner(network.layers[index], limits, destinations, loads[index])
+        ends = partitioner.fewest(bound)
         if ends is None:
             if bound == np.inf:
-                _check_fits(cutter)
+                _check_fits(partitioner)
             return None
         if balance:
-            ends = cutter.balanced(len(ends))
+            ends = partitioner.balanced(len(ends))
         cuts.insert(0, ends)
         if index:
             sender = network.layers[index - 1]
@@ -216,10 +216,10 @@ def _cut_all(
     return cuts
 
 
-def _check_fits(cutter: Cutter) -> None:
+def _check_fits(partitioner: Partitioner) -> None:
     """Raise CapabilityError if a unit alone breaks a limit."""
-    layer, problem = cutter.layer, cutter.problem()
-    if problem is None and cutter.fewest() is None:
+    layer, problem = partitioner.layer, partitioner.problem()
+    if problem is None and partitioner.fewest() is None:
         problem = "more output axons per core than the limit to reach all cores of this recurrent layer"
     if problem is not None:
         unit = "one position with all its channels" if layer.kind == "conv" else "one neuron"

@@ -1,4 +1,4 @@
-"""Tables of latency and energy. Every figure is estimated, with its band and its evidence."""
+"""Tables of latency and energy. Every figure is estimated, with its band and its provenance."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from rich.table import Table
 from spikecut.deploy.cost.attribution import Attribution, CutoffAttribution
 from spikecut.deploy.cost.band import Band, Figure
 from spikecut.deploy.cost.estimate import CostEstimate
-from spikecut.deploy.cost.pricing import EVENTS, words
+from spikecut.deploy.cost.pricing import EVENTS, spaced
 from spikecut.deploy.cost.summary import RunCosts, known_of
 from spikecut.deploy.report.tables import UNKNOWN, band_text, quantity
 from spikecut.errors import Refusal
@@ -37,9 +37,9 @@ def run_costs_shown(costs: RunCosts, detail: bool = True) -> list[RenderableType
 
 
 def cost_table(costs: Mapping[str, CostEstimate | Refusal], title: str = "") -> Table:
-    """Estimated latency and energy per sample by hardware: mean with band, percentiles, evidence; or the refusal."""
+    """Estimated latency and energy per sample by hardware: mean with band, percentiles, provenance; or the refusal."""
     table = Table(title=title or "estimated per sample (low to high), not measured", caption_justify="left")
-    for column in ("hardware", "estimated", "mean (low to high)", *(f"p{p}" for p in SHOWN_PERCENTILES), "evidence"):
+    for column in ("hardware", "estimated", "mean (low to high)", *(f"p{p}" for p in SHOWN_PERCENTILES), "provenance"):
         table.add_column(column, overflow="fold")
     notes: dict[str, None] = {}
     for name, cost in costs.items():
@@ -48,13 +48,13 @@ def cost_table(costs: Mapping[str, CostEstimate | Refusal], title: str = "") -> 
             continue
         for measure, key, unit in MEASURES:
             band: Band = getattr(cost, key)
-            unknown, evidence = known_of(cost)[key]
+            unknown, provenance = known_of(cost)[key]
             at_least = "≥ " if unknown and not np.isnan(band.mean.value) else ""
             mark = "hypothetical: " if cost.hypothetical else ""
             percentiles = band.percentiles(SHOWN_PERCENTILES)
             cells = [at_least + quantity(_known(percentiles[p].value), unit) for p in SHOWN_PERCENTILES]
             mean = f"{mark}{at_least}{figure(band.mean, unit)}"
-            known = "" if np.isnan(band.mean.value) else ", ".join(evidence)
+            known = "" if np.isnan(band.mean.value) else ", ".join(provenance)
             table.add_row(name, measure, mean, *cells, known or UNKNOWN)
         for measure, terms in (("latency", cost.unknown_time), ("energy", cost.unknown_energy)):
             if terms:
@@ -67,7 +67,7 @@ def cost_table(costs: Mapping[str, CostEstimate | Refusal], title: str = "") -> 
 
 
 def figure(value: Figure, unit: str) -> str:
-    """A figure with its band in words."""
+    """A figure with its band."""
     if np.isnan(value.value):
         return UNKNOWN
     edges = [None if np.isnan(edge) else quantity(edge, unit) for edge in (value.low, value.high)]
@@ -79,16 +79,16 @@ def _known(value: float) -> float | None:
 
 
 def attribution_table(attribution: Attribution, measure: str) -> Table:
-    """Where the mean sample's "time" or "energy" goes, by layer and sort of event, and what belongs to no layer."""
+    """Where the mean sample's "time" or "energy" goes, by layer and kind of event, and what belongs to no layer."""
     shares = attribution.time_s if measure == "time" else attribution.energy_j
     unit = "s" if measure == "time" else "J"
     along = ", on the critical path" if measure == "time" else ""
     table = Table(title=f"{attribution.hardware}: where the estimated {measure} of the mean sample goes{along}")
     shown = [i for i in range(len(EVENTS)) if shares.value[:, i].any()]
-    for column in ("layer", *(words(EVENTS[i]) for i in shown), "together", "share"):
+    for column in ("layer", *(spaced(EVENTS[i]) for i in shown), "total", "share"):
         table.add_column(column, overflow="fold")
     unknown = attribution.unknown_time if measure == "time" else attribution.unknown_energy
-    kinds = attribution.evidence_time if measure == "time" else attribution.evidence_energy
+    kinds = attribution.provenance_time if measure == "time" else attribution.provenance_energy
     table.caption = f"Estimated ({', '.join(kinds) or UNKNOWN}), shares of the known part."
     if unknown:
         table.caption += f" ≥: unknown and in no figure: {', '.join(unknown)}."
@@ -102,7 +102,7 @@ def attribution_table(attribution: Attribution, measure: str) -> Table:
         table.add_row(name, *([""] * len(shown)), quantity(float(term[0]), unit), _share(float(term[0]), total))
     whole = Figure(total, shares.total("low"), shares.total("high"))
     at_least = "≥ " if unknown and not np.isnan(total) else ""
-    table.add_row("together", *([""] * len(shown)), at_least + figure(whole, unit), "", style="bold")
+    table.add_row("total", *([""] * len(shown)), at_least + figure(whole, unit), "", style="bold")
     return table
 
 
@@ -128,9 +128,9 @@ def cutoff_table(saved: CutoffAttribution, hardware: str) -> Table:
     unsaved = saved.unsaved_energy_j
     table.caption = (
         f"Estimated, at the best figures. Not saved: {quantity(_known(saved.unsaved_time_s), 's')} to fill the "
-        f"pipeline and from verdict to halt, {quantity(unsaved['lead-in'], 'J')} of layers that wait for their first "
-        "input, and "
-        f"{quantity(unsaved['overrun'], 'J')} of layers that went on beyond what the verdict used."
+        f"pipeline and from the exit decision to the halt, {quantity(unsaved['lead-in'], 'J')} of layers that wait for "
+        f"their first input, and {quantity(unsaved['overrun'], 'J')} of layers that went on beyond what the decision "
+        "used."
     )
     if saved.unknown:
         table.caption += f" Unknown and in no figure: {', '.join(saved.unknown)}."

@@ -11,11 +11,11 @@ from spikecut.deploy.report.tables import UNKNOWN
 
 def hardware_table(hardware: Hardware) -> Table:
     """Every parameter with its band, provenance and source."""
-    table = Table("quantity", "value", "low", "high", "evidence", "source", title=hardware.title)
+    table = Table("quantity", "value", "low", "high", "provenance", "source", title=hardware.title)
     for key, quantity in parameters(hardware).items():
         numbers = (quantity.value, quantity.low, quantity.high)
         cells = [UNKNOWN if number is None else f"{number:g}" for number in numbers]
-        table.add_row(key, *cells, quantity.evidence or UNKNOWN, quantity.source)
+        table.add_row(key, *cells, quantity.provenance or UNKNOWN, quantity.source)
     return table
 
 
@@ -23,7 +23,7 @@ def hardware_list(overviews: Mapping[str, HardwareOverview]) -> Table:
     """One row per hardware file, by name."""
     table = Table("name", "what it is", "runs", "parameters by source", "unknown", title="hardware files")
     for name, item in overviews.items():
-        counts = ", ".join(f"{count} {kind}" for kind, count in item.evidence.items())
+        counts = ", ".join(f"{count} {kind}" for kind, count in item.provenance.items())
         table.add_row(name, item.title, item.runs, counts, str(len(item.unknown)))
     table.caption = (
         "simulated: before silicon; fitted: to silicon; scaled, inherited: from another chip; bound: a limit.\n"

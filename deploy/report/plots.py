@@ -1,4 +1,4 @@
-"""Figures of a run: accuracy over time, where samples leave, and one sample's spikes up to its verdict.
+"""Figures of a run: accuracy over time, where samples exit, and one sample's spikes up to its exit.
 
 matplotlib's object interface only: no pyplot, no global state, no display. The colours are Okabe and Ito's, which
 the colour-blind can tell apart.
@@ -98,7 +98,7 @@ def accuracy_figure(
 
 
 def exit_histogram(trace: RunTrace, labels: npt.ArrayLike) -> Figure:
-    """Share of samples that leave at each timestep, right and wrong ones stacked.
+    """Share of samples that exit at each timestep, right and wrong ones stacked.
 
     Raises InputError if the labels do not fit.
     """
@@ -145,7 +145,7 @@ def _whole_steps() -> MaxNLocator:
 
 
 def spike_raster(trace: RunTrace, sample: int, class_names: Sequence[str] = ()) -> Figure:
-    """Messages of every layer of one sample over its hardware steps, the source on top, up to the verdict.
+    """Messages of every layer of one sample over its hardware steps, the source on top, up to the exit.
 
     A row is a neuron, or, in a layer larger than RASTER_ROWS, several neurons that share it; the darker, the more or
     the larger the messages; vermilion where they are negative. Hardware steps that the cutoff saved are hatched.
@@ -170,12 +170,12 @@ def spike_raster(trace: RunTrace, sample: int, class_names: Sequence[str] = ()) 
     panels = figure.subplots(len(heights), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
     for axes, layer in zip(panels, trace.events, strict=True):
         _draw_layer(axes, layer, sample, executed)
-        _draw_verdict(axes, trace, sample, executed, last_step)
+        _draw_exit(axes, trace, sample, executed, last_step)
     _label_classes(panels[-1], names, int(trace.predictions[sample]))
     panels[-1].set_xlim(0.5, last_step + 0.5)
     panels[-1].set_xlabel(f"hardware step (pipeline depth {trace.depth})", fontsize=11)
     panels[-1].xaxis.set_major_locator(_whole_steps())
-    panels[0].set_title(_verdict_text(trace, sample, names), fontsize=11, loc="left")
+    panels[0].set_title(_exit_text(trace, sample, names), fontsize=11, loc="left")
     if last_step - executed > 0.15 * last_step:
         _label_saved(panels[0], executed, last_step)
     return figure
@@ -195,11 +195,11 @@ def _label_saved(axes: Axes, executed: int, last_step: int) -> None:
     )
 
 
-def _verdict_text(trace: RunTrace, sample: int, names: Sequence[str]) -> str:
+def _exit_text(trace: RunTrace, sample: int, names: Sequence[str]) -> str:
     """What was answered, when, and why there."""
     answer, used = names[int(trace.predictions[sample])], int(trace.timesteps[sample])
     if trace.reason[sample] is ExitReason.CUTOFF:
-        return f"verdict “{answer}” after {used} of {trace.horizon} timesteps, then halted"
+        return f"predicted “{answer}” after {used} of {trace.horizon} timesteps, then halted"
     return f"“{answer}” after all {trace.horizon} timesteps, never cut"
 
 
@@ -233,11 +233,11 @@ def _shade(messages: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return image.clip(0, 1)
 
 
-def _draw_verdict(axes: Axes, trace: RunTrace, sample: int, executed: int, last_step: int) -> None:
-    """The step at which the verdict fell, and the steps that were never executed."""
+def _draw_exit(axes: Axes, trace: RunTrace, sample: int, executed: int, last_step: int) -> None:
+    """The step at which the exit was decided, and the steps that were never executed."""
     if trace.reason[sample] is ExitReason.CUTOFF:
-        verdict = int(trace.timesteps[sample]) + trace.depth
-        axes.axvline(verdict + 0.5, color=VERMILION, linewidth=2.2, zorder=4)
+        decided = int(trace.timesteps[sample]) + trace.depth
+        axes.axvline(decided + 0.5, color=VERMILION, linewidth=2.2, zorder=4)
     if executed < last_step:
         axes.axvspan(executed + 0.5, last_step + 0.5, facecolor="0.95", edgecolor="0.8", hatch="////", linewidth=0)
 

@@ -86,8 +86,8 @@ def energy_figure(sweep: Sweep, hardware: str) -> Figure:
     """
     if hardware not in sweep.full_costs or not np.isfinite(sweep.full_costs[hardware]["energy_j"][0]):
         raise InputError(f"sweep: no energy on {hardware} is known")
-    said = sweep.provenance.get(hardware, {})
-    kinds = ", ".join(said.get("evidence_energy", ()))
+    said = sweep.basis.get(hardware, {})
+    kinds = ", ".join(said.get("provenance_energy", ()))
     mark = "hypothetical, " if said.get("hypothetical") else ""
     at_least = ", known part" if said.get("unknown_energy") else ""
     title = f"{hardware}: {mark}estimated energy of a sample alone{at_least}" + (f"\n({kinds})" if kinds else "")
@@ -111,7 +111,7 @@ def energy_figure(sweep: Sweep, hardware: str) -> Figure:
 
 
 def savings_figure(sweep: Sweep) -> Figure:
-    """The three ratios to the full run as steps, and as estimated time and energy per hardware; 1 saves nothing.
+    """The three ratios to the full run as steps, and as estimated time and energy per hardware; 1.0 = no saving.
 
     Each policy stands at the ε with the fewest timesteps that loses at most 0.3 points of accuracy.
 
@@ -124,17 +124,17 @@ def savings_figure(sweep: Sweep) -> Figure:
     for name in sweep.full_costs:
         ratios = [_cost_ratios(point, name, sweep) for point in best]
         if ratios[0]:
-            mark = "hypothetical" if sweep.provenance.get(name, {}).get("hypothetical") else "estimated"
+            mark = "hypothetical" if sweep.basis.get(name, {}).get("hypothetical") else "estimated"
             panels[f"{name}, {mark}"] = ratios
     widths = [len(ratios[0]) for ratios in panels.values()]
     figure = Figure(figsize=(2.6 + 1.05 * sum(widths), 4.2), layout="constrained")
     figure.suptitle(
-        "ratio to the full run at ≤ 0.3 points of accuracy lost; 1 saves nothing", fontsize=11, x=0.01, ha="left"
+        "ratio to the full run at ≤ 0.3 points of accuracy lost; 1.0 = no saving", fontsize=11, x=0.01, ha="left"
     )
     rows = figure.subplots(1, len(panels), sharey=True, squeeze=False, gridspec_kw={"width_ratios": widths})
     for axes, (title, ratios) in zip(rows[0], panels.items(), strict=True):
         _bars(axes, title, best, ratios, sweep)
-    rows[0][0].set_ylabel("cut / full", fontsize=11)
+    rows[0][0].set_ylabel("with cutoff / full", fontsize=11)
     handles, labels = rows[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", frameon=False, fontsize=9, ncols=len(best))
     return figure

@@ -44,7 +44,7 @@ def sweep_table(result: Sweep, title: str) -> Table:
 
 
 def _lacks(result: Sweep, name: str) -> bool:
-    return bool(result.provenance.get(name, {}).get("hypothetical"))
+    return bool(result.basis.get(name, {}).get("hypothetical"))
 
 
 def _cells(point: SweepPoint, result: Sweep) -> list[str]:

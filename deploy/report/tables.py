@@ -12,7 +12,7 @@ SAVINGS = {
     "isolated": "isolated ratio",
     "streaming": "streaming ratio",
 }
-"""The three ratios of a run's savings, always shown together: 1 saves nothing."""
+"""The three ratios of a run's savings, always shown together: 1.0 = no saving."""
 
 WIDTH = 100
 """Columns that a table may fill."""
@@ -77,13 +77,13 @@ def _hardware_rows(summaries: Sequence[Mapping[str, Any]]) -> Rows:
     for name in names:
         for measure, unit in (("latency_s", "s"), ("energy_j", "J")):
             cells = [_estimate(summary["hardware"].get(name), measure, unit) for summary in summaries]
-            yield f"{name} {measure.split('_')[0]}, estimated{_evidence(summaries, name, measure)}", cells
+            yield f"{name} {measure.split('_')[0]}, estimated{_provenance(summaries, name, measure)}", cells
 
 
-def _evidence(summaries: Sequence[Mapping[str, Any]], name: str, measure: str) -> str:
-    """The kinds of evidence behind a hardware's known terms, in brackets; empty where the summaries name none."""
+def _provenance(summaries: Sequence[Mapping[str, Any]], name: str, measure: str) -> str:
+    """The provenance of a hardware's known terms, in brackets; empty where the summaries name none."""
     entries = [summary["hardware"].get(name, {}).get(measure, {}) for summary in summaries]
-    kinds = dict.fromkeys(kind for entry in entries for kind in entry.get("evidence", ()))
+    kinds = dict.fromkeys(kind for entry in entries for kind in entry.get("provenance", entry.get("evidence", ())))
     return f" ({', '.join(kinds)})" if kinds else ""
 
 
@@ -123,7 +123,7 @@ def _estimate(entry: Mapping[str, Any] | None, measure: str, unit: str) -> str:
 
 
 def band_text(low: str | None, high: str | None) -> str:
-    """The edges of a band, in words where they are unknown."""
+    """The edges of a band; says so where they are unknown."""
     if low is None and high is None:
         return "(band unknown)"
     return f"({low or UNKNOWN} to {high or UNKNOWN})"
@@ -148,7 +148,7 @@ def _caption(summaries: Sequence[Mapping[str, Any]]) -> str:
     """What the figures are, and the terms that nobody has published."""
     lines = [
         "Latency and energy are estimated per sample (low to high), not measured.",
-        "Ratios to the full run: 1 saves nothing. Naive: τ/T. Isolated: latency of one sample. "
+        "Ratios to the full run: 1.0 = no saving. Naive: τ/T. Isolated: latency of one sample. "
         "Streaming: time per sample, back to back.",
     ]
     terms: dict[str, None] = {}
@@ -181,6 +181,7 @@ def ratio(value: float | Mapping[str, float | None] | None) -> str:
 
 def quantity(value: float | None, unit: str) -> str:
     """A number with three significant digits and an SI prefix: quantity(1.53e-5, "s") is "15.3 µs"."""
+    # Not matplotlib.ticker.EngFormatter: it knows decimal places, no significant digits, and takes long to import.
     if value is None:
         return UNKNOWN
     if value == 0:

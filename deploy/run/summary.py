@@ -28,7 +28,7 @@ from spikecut.text import brief
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
-FORMAT = "spikecut run 1"
+FORMAT = "spikecut run 2"
 """The value of "format" in `summary.json`, by which a run's folder is recognised."""
 
 DISTRIBUTIONS = ("numpy", "spikecut", "torch", "lava-nc", "lava-dl", "pyarrow")

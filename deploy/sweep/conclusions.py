@@ -68,16 +68,16 @@ def _costs(best: SweepPoint, result: Sweep) -> list[str]:
 
 
 def _labelled(name: str, result: Sweep) -> str:
-    """A hardware with what its figures are: estimated, from what evidence, hypothetical where it lacks a feature."""
-    said = result.provenance.get(name, {})
-    kinds = dict.fromkeys((*said.get("evidence_time", ()), *said.get("evidence_energy", ())))
+    """A hardware with what its figures are: estimated, of what provenance, hypothetical where it lacks a feature."""
+    said = result.basis.get(name, {})
+    kinds = dict.fromkeys((*said.get("provenance_time", ()), *said.get("provenance_energy", ())))
     lacks = said.get("hypothetical", ())
     label = f"{name}, estimated" + (f" ({', '.join(kinds)})" if kinds else "")
     return f"hypothetical, it lacks {', '.join(lacks)}: {label}" if lacks else label
 
 
 def _left_out(name: str, result: Sweep) -> list[str]:
-    said = result.provenance.get(name, {})
+    said = result.basis.get(name, {})
     return [
         f"{name}: the {measure} is at least the known part; unknown: {', '.join(terms)}."
         for measure in ("time", "energy")

@@ -140,8 +140,8 @@ def exit_costs(full: RunTrace, hardware: Hardware, hypothetical: bool = False) -
         energy_j=_table([item.energy_j for item in estimates], later),
         unknown_time=whole.unknown_time,
         unknown_energy=whole.unknown_energy,
-        evidence_time=whole.evidence_time,
-        evidence_energy=whole.evidence_energy,
+        provenance_time=whole.provenance_time,
+        provenance_energy=whole.provenance_energy,
         hypothetical=whole.hypothetical,
     )
 

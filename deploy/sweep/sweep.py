@@ -31,13 +31,13 @@ MEASURES = {"latency_s": "time", "energy_j": "energy"}
 
 @dataclass(frozen=True)
 class ExitCosts:
-    """What each of N samples costs on one hardware if it leaves at each t, from events that ran: an estimate.
+    """What each of N samples costs on one hardware if it exits at each t, from events that ran: an estimate.
 
     Attributes
     ----------
     latency_s, energy_j: float64 [3, T, N]: value, lower and upper edge; NaN where unknown.
     unknown_time, unknown_energy: terms that nobody has published; with any, the figures are lower bounds.
-    evidence_time, evidence_energy: the kinds of evidence behind the known terms.
+    provenance_time, provenance_energy: the provenance of the known terms.
     hypothetical: features that the hardware lacks; empty where the network can run.
     """
 
@@ -45,15 +45,15 @@ class ExitCosts:
     energy_j: FloatArray
     unknown_time: tuple[str, ...] = ()
     unknown_energy: tuple[str, ...] = ()
-    evidence_time: tuple[str, ...] = ()
-    evidence_energy: tuple[str, ...] = ()
+    provenance_time: tuple[str, ...] = ()
+    provenance_energy: tuple[str, ...] = ()
     hypothetical: tuple[str, ...] = ()
 
     __repr__ = brief
 
-    def provenance(self) -> dict[str, list[str]]:
+    def basis(self) -> dict[str, list[str]]:
         """What the figures rest on and what they leave out."""
-        names = ("unknown_time", "unknown_energy", "evidence_time", "evidence_energy", "hypothetical")
+        names = ("unknown_time", "unknown_energy", "provenance_time", "provenance_energy", "hypothetical")
         return {name: list(getattr(self, name)) for name in names}
 
     def means(self, timesteps: IntArray) -> dict[str, Edges]:
@@ -77,7 +77,7 @@ class SweepPoint:
     lost: share right at T and wrong at the exit.
     mean_timesteps: mean τ. naive: mean τ / T.
     isolated: mean (τ + P) / (T + P), hardware steps of a sample alone.
-    streaming: mean min(τ + P, T) / T, steps per sample back to back; 1 saves no throughput.
+    streaming: mean min(τ + P, T) / T, steps per sample back to back; 1.0 = no gain in throughput.
     distance: from the optimal cutoff.
     costs: hardware → mean "latency_s" and "energy_j", each (value, low, high), estimated.
     """
@@ -116,7 +116,7 @@ class Sweep:
     accuracy_at: accuracy if every sample stops at t, float64 [T]; the last is that of the full horizon.
     optimal: the optimal cutoff of the test samples.
     full_costs: hardware → mean cost of the full run; refusals: hardware → why the network cannot run there.
-    provenance: hardware → "unknown_time", "unknown_energy", "evidence_time", "evidence_energy" of its estimates, and
+    basis: hardware → "unknown_time", "unknown_energy", "provenance_time", "provenance_energy" of its estimates, and
         "hypothetical", the features that it lacks.
     streamed: policy → hardware → {"latency_s" | "energy_j": ratio per sample, cut over full} of a stream, estimated,
         each policy at its best point; empty where no stream was put together.
@@ -132,7 +132,7 @@ class Sweep:
     full_costs: dict[str, dict[str, Edges]] = field(default_factory=dict)
     refusals: dict[str, Refusal] = field(default_factory=dict)
     streamed: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
-    provenance: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    basis: dict[str, dict[str, list[str]]] = field(default_factory=dict)
 
     __repr__ = brief
 
@@ -190,7 +190,7 @@ class Sweep:
             "full_costs": self.full_costs,
             "refusals": {name: refusal.feature for name, refusal in self.refusals.items()},
             "streamed": self.streamed,
-            "estimated": self.provenance,
+            "estimated": self.basis,
             "points": points,
         }
 
@@ -223,13 +223,13 @@ def sweep(
     for name, table in known.items():
         if table.latency_s.shape != (3, test.horizon, test.samples):
             raise InputError(f"sweep: costs on {name} of shape {table.latency_s.shape} are of other samples")
-    optimal = optimal_cutoff(test)
+    measured = _TestSplit(test, depth, optimal_cutoff(test), known)
     points: list[SweepPoint] = []
     for policy in policies:
         fitted = policy_class(policy).fit(calibration, epsilons, minimum_count)
         exits = all_exit_timesteps(fitted, test.totals)
         points += [
-            _point(policy, epsilon, cutoff, timesteps, test, depth, optimal, known)
+            measured.point(policy, epsilon, cutoff, timesteps)
             for epsilon, cutoff, timesteps in zip(epsilons, fitted, exits, strict=True)
         ]
     whole = np.full(test.samples, test.horizon, dtype=np.int64)
@@ -239,37 +239,38 @@ def sweep(
         calibration_samples=calibration.samples,
         samples=test.samples,
         accuracy_at=test.right.mean(axis=1),
-        optimal=optimal,
+        optimal=measured.optimal,
         points=tuple(points),
         full_costs={name: table.means(whole) for name, table in known.items()},
         refusals={name: table for name, table in costs.items() if isinstance(table, Refusal)},
-        provenance={name: table.provenance() for name, table in known.items()},
+        basis={name: table.basis() for name, table in known.items()},
     )
 
 
-def _point(
-    policy: str,
-    epsilon: float,
-    cutoff: CutoffPolicy,
-    timesteps: IntArray,
-    test: LabelledScores,
-    depth: int,
-    optimal: OptimalCutoff,
-    costs: Mapping[str, ExitCosts],
-) -> SweepPoint:
-    right = int(test.right_at(timesteps).sum())
-    horizon, mean = test.horizon, float(timesteps.mean())
-    return SweepPoint(
-        policy=policy,
-        epsilon=float(epsilon),
-        cutoff=cutoff,
-        accuracy=right / test.samples,
-        interval=share_interval(right, test.samples),
-        lost=float(test.lost_at(timesteps).mean()),
-        mean_timesteps=mean,
-        naive=mean / horizon,
-        isolated=(mean + depth) / (horizon + depth),
-        streaming=float(np.minimum(timesteps + depth, horizon).mean()) / horizon,
-        distance=optimal.distance(timesteps),
-        costs={name: table.means(timesteps) for name, table in costs.items()},
-    )
+@dataclass(frozen=True)
+class _TestSplit:
+    """What every point is measured on: the test samples, pipeline depth P, the optimal cutoff, costs at each exit."""
+
+    scores: LabelledScores
+    depth: int
+    optimal: OptimalCutoff
+    costs: Mapping[str, ExitCosts]
+
+    def point(self, policy: str, epsilon: float, cutoff: CutoffPolicy, timesteps: IntArray) -> SweepPoint:
+        """Measure one policy at one ε; timesteps: its exits, int64 [N]."""
+        test, depth, horizon = self.scores, self.depth, self.scores.horizon
+        right, mean = int(test.right_at(timesteps).sum()), float(timesteps.mean())
+        return SweepPoint(
+            policy=policy,
+            epsilon=float(epsilon),
+            cutoff=cutoff,
+            accuracy=right / test.samples,
+            interval=share_interval(right, test.samples),
+            lost=float(test.lost_at(timesteps).mean()),
+            mean_timesteps=mean,
+            naive=mean / horizon,
+            isolated=(mean + depth) / (horizon + depth),
+            streaming=float(np.minimum(timesteps + depth, horizon).mean()) / horizon,
+            distance=self.optimal.distance(timesteps),
+            costs={name: table.means(timesteps) for name, table in self.costs.items()},
+        )

@@ -20,8 +20,8 @@ EXAMPLE = {
 
 
 def leaf(value: float | None, low: float | None = None, high: float | None = None) -> dict:
-    evidence = None if value is None else "bound"
-    return {"value": value, "low": low, "high": high, "evidence": evidence, "source": "worked example"}
+    provenance = None if value is None else "bound"
+    return {"value": value, "low": low, "high": high, "provenance": provenance, "source": "worked example"}
 
 
 def banded(value: float) -> dict:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from spikecut.deploy.backends.batched.slots import layer_slots
 from spikecut.deploy.backends.inputs import check_frames
 from spikecut.deploy.backends.kernels.product import channels_last, torch_order
-from spikecut.deploy.cutoff.stream import StreamCutoff, StreamRun, StreamSettings, StreamVerdicts, check_stream
+from spikecut.deploy.cutoff.stream import StreamCutoff, StreamDecisions, StreamRun, StreamSettings, check_stream
 from spikecut.errors import DataError
 from spikecut.export.network.arrays import Integers
 from spikecut.export.network.connectivity import skip_paths
@@ -60,7 +60,7 @@ def run_network(network: IntegerNetwork, frames: Integers, settings: StreamSetti
     return _joined(verdicts)
 
 
-def _joined(verdicts: list[StreamVerdicts]) -> StreamRun:
+def _joined(verdicts: list[StreamDecisions]) -> StreamRun:
     return StreamRun(
         emitted=np.stack([verdict.emitted for verdict in verdicts]),
         safe=np.stack([verdict.safe for verdict in verdicts]),

@@ -29,10 +29,10 @@ class CalibrationStep:
     ----------
     timestep: t, from 1.
     threshold: β_t, or None where the policy never cuts or has no thresholds.
-    considered: samples that the policy would cut at t, those that left earlier included: #(g_t > β_t) for thresholds.
+    considered: samples that the policy would cut at t, those that exited earlier included: #(g_t > β_t) for thresholds.
     right: how many of those are right from t to the end (R_t).
     precision_interval: Clopper-Pearson, 95 %; (0, 1) where nothing is considered.
-    exits: samples that really leave at t when the policy runs on the calibration scores.
+    exits: samples that really exit at t when the policy runs on the calibration scores.
     """
 
     timestep: int
@@ -158,9 +158,8 @@ def calibrate(
     fitter = policy_class(policy)
     if not is_integer(minimum_count) or minimum_count < 1:
         raise InputError(f"minimum_count {minimum_count!r}: expected an integer ≥ 1")
-    data = LabelledScores.of(scores, labels)
+    data, guarantee = LabelledScores.of(scores, labels), None
     allowed_wrong(epsilon, 0)
-    guarantee: Guarantee | None = None
     if delta is None:
         (fitted,) = fitter.fit(data, [epsilon], int(minimum_count))
     else:

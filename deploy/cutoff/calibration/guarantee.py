@@ -41,7 +41,7 @@ class Guarantee:
     parameter: the chosen member's; None if it never cuts.
     losses: losses of the chosen member among the test samples, its p-value beside it.
     p_value: of the chosen member; 0 if it never cuts.
-    note: in plain words, where more samples would help; else empty.
+    note: for the user, where more samples would help; else empty.
     """
 
     epsilon: float
@@ -104,20 +104,13 @@ def guaranteed_policy(
     ------
     InputError: ε or δ out of range, or too few samples to certify anything; the message says how many would do.
     """
-    for name, value in (("epsilon", epsilon), ("delta", delta)):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
-            raise InputError(f"{name} {value!r}: a guarantee needs a number in (0, 1)")
-    if epsilon < SMALLEST_EPSILON:
-        raise InputError(f"epsilon {epsilon!r}: below {SMALLEST_EPSILON:g} no test set is large enough to certify it")
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise InputError(f"seed {seed!r}: expected an integer of at least 0")
+    _check_arguments(epsilon, delta, seed)
     division = divide(data.samples, seed)
     least = smallest_sample(epsilon, delta)
     if division.test.size < least:
         raise InputError(
             f"{data.samples} calibration samples are too few for ε = {epsilon:g}, δ = {delta:g}: "
-            f"{division.test.size} of them "
-            f"test, at least {least} must; give {_whole(least)} or more, or a larger ε"
+            f"{division.test.size} of them test, at least {least} must; give {_whole(least)} or more, or a larger ε"
         )
     members = policy_family(policy, data.part(division.family), minimum_count)
     test = data.part(division.test)
@@ -137,6 +130,16 @@ def guaranteed_policy(
         p_value=float(values[chosen]) if chosen else 0.0,
         note=_note(members, losses, chosen, test.samples, epsilon, delta),
     )
+
+
+def _check_arguments(epsilon: float, delta: float, seed: int) -> None:
+    for name, value in (("epsilon", epsilon), ("delta", delta)):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
+            raise InputError(f"{name} {value!r}: a guarantee needs a number in (0, 1)")
+    if epsilon < SMALLEST_EPSILON:
+        raise InputError(f"epsilon {epsilon!r}: below {SMALLEST_EPSILON:g} no test set is large enough to certify it")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise InputError(f"seed {seed!r}: expected an integer of at least 0")
 
 
 def fixed_sequence(
@@ -187,6 +190,5 @@ def _note(
         )
     return (
         f"{samples} test samples are too few: the most careful member loses {losses[1]} of them, and at that rate "
-        "about "
-        f"{enough} would certify it, {_whole(enough)} calibration samples in all"
+        f"about {enough} would certify it, {_whole(enough)} calibration samples in all"
     )

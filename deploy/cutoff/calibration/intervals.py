@@ -18,6 +18,7 @@ def clopper_pearson(
 
     Clopper and Pearson, Biometrika 26 (1934): exact, so never shorter than its level promises.
     """
+    # Not scipy.stats.binomtest: one share at a time, and its last digit differs from what reports hold (below 1e-12).
     from scipy.special import betaincinv
 
     hits, total = np.broadcast_arrays(np.asarray(successes, dtype=np.float64), np.asarray(trials, dtype=np.float64))
@@ -39,6 +40,7 @@ def risk_p_value(losses: npt.ArrayLike, samples: int, epsilon: float) -> FloatAr
 
     Exact, not a bound: Bates et al. 2021 and Angelopoulos et al. 2021 (arXiv 2110.01052) for binary losses.
     """
+    # Not scipy.stats.binom.cdf: its last digits differ, and a p-value decides which threshold a guarantee takes.
     from scipy.special import bdtr
 
     return np.asarray(bdtr(np.asarray(losses, dtype=np.float64), samples, epsilon), dtype=np.float64)

@@ -21,8 +21,8 @@ class Distance:
     Attributes
     ----------
     mean: mean of exit minus OCT in timesteps; None if no sample is ever right.
-    early: share of those samples that leave before their OCT, when the prediction is not yet right for good.
-    late: share that leave after it.
+    early: share of those samples that exit before their OCT, when the prediction is not yet right for good.
+    late: share that exit after it.
     never_right: share of all samples whose full run ends wrong; they have no OCT and are left out above.
     """
 

@@ -36,7 +36,7 @@ def test_from_training_to_a_halted_run_on_lava(command, tmp_path):
     assert tuple(summary["hardware"]) == tuple(sorted(hardware_names()))
     for name in hardware_names():
         energy = summary["hardware"][name]["energy_j"]
-        assert energy["evidence"] and energy["percentiles"]["95"]["value"] > 0
+        assert energy["provenance"] and energy["percentiles"]["95"]["value"] > 0
     loihi2 = summary["hardware"]["loihi2"]
     assert loihi2["placement"]["cores"] > 0 and set(loihi2["attribution"]["energy_j"]["value"]) >= {"conv1"}
     assert loihi2["cutoff"]["saved_shared_time_s"]["barrier"] > 0

@@ -190,20 +190,20 @@ def monitored(chip: Chip, **known: float) -> Chip:
     }
     reset = chip.reset.model_copy(update={"energy_pJ_per_sample": leaf(monitor.pop("reset", 0.0))})
     update = {name: leaf(value) for name, value in monitor.items()}
-    update["delay_steps"] = Steps(value=0, low=0, high=0, source="a test", evidence="bound")
+    update["delay_steps"] = Steps(value=0, low=0, high=0, source="a test", provenance="bound")
     changed = chip.monitor.model_copy(update=update)
     return chip.model_copy(update={"monitor": changed, "reset": reset})
 
 
-def test_the_samples_for_which_the_cutoff_is_dearer_are_named() -> None:
+def test_the_samples_for_which_the_cutoff_is_costlier_are_named() -> None:
     full, cut = runs(2), runs(2, 5)
     cheap, dear = crowded(), monitored(crowded(), time_ns_per_step=1e6, reset=1e9)
-    for chip, dearer in ((cheap, None), (monitored(cheap), {"latency": (), "energy": ()})):
+    for chip, costlier_samples in ((cheap, None), (monitored(cheap), {"latency": (), "energy": ()})):
         saved = savings(full, cut, {"chip": (estimate(full, chip), estimate(cut, chip))})
-        assert saved.dearer == {"chip": dearer}
+        assert saved.costlier_samples == {"chip": costlier_samples}
         assert not any("without them" in note for note in saved.notes)
     saved = savings(full, cut, {"chip": (estimate(full, dear), estimate(cut, dear))})
-    assert saved.dearer == {"chip": {"latency": (0, 1, 2), "energy": (0, 1, 2)}}
+    assert saved.costlier_samples == {"chip": {"latency": (0, 1, 2), "energy": (0, 1, 2)}}
     assert sum("without them for 3 samples: 0, 1, 2" in note for note in saved.notes) == 2
     bare = estimate(cut, dear)
     assert (bare.bare_latency_s == estimate(cut, cheap).latency_s.value).all()
@@ -242,14 +242,14 @@ def test_percentiles_are_over_samples() -> None:
     assert Band(values, values / 2, values * 2).mean.value == 50
 
 
-def test_evidence_comes_with_every_estimate() -> None:
+def test_provenance_comes_with_every_estimate() -> None:
     trace = runs(1)
-    assert estimate(trace, "loihi1").evidence_time == ("bound", "fitted")
+    assert estimate(trace, "loihi1").provenance_time == ("bound", "fitted")
     found = estimate(trace, "loihi2")
-    assert found.evidence_dynamic == ("inherited",)
+    assert found.provenance_dynamic == ("inherited",)
     # Static energy is power × time, and rests on both.
-    assert found.evidence_static == found.evidence_energy == ("bound", "fitted", "inherited", "scaled")
-    assert estimate(trace, "horowitz45nm").evidence_energy == ("simulated",)
+    assert found.provenance_static == found.provenance_energy == ("bound", "fitted", "inherited", "scaled")
+    assert estimate(trace, "horowitz45nm").provenance_energy == ("simulated",)
 
 
 def test_rates_place_a_run_better() -> None:
@@ -296,12 +296,12 @@ def test_every_hardware_file_in_one_call(tmp_path: Path) -> None:
     fits = {name: Fit.of(network, item) for name, item in hardware.items()}
     text = as_text(*placements_shown(network, hardware, fits), *run_costs_shown(costs))
     assert all(text.count(name) >= 2 for name in hardware_names())
-    assert "cannot run here: soft reset" in text and "estimated" in text and "evidence" in text
+    assert "cannot run here: soft reset" in text and "estimated" in text and "provenance" in text
     assert "measured" not in text.replace("not measured", "")
     estimated = costs.to_dict()["estimated"]
     assert set(estimated) == set(hardware_names()) and "refusal" in estimated["loihi1"]
     energy = estimated["loihi2"]["energy_j"]
-    assert energy["low"] < energy["mean"] < energy["high"] and energy["evidence"] and "50" in energy["percentiles"]
+    assert energy["low"] < energy["mean"] < energy["high"] and energy["provenance"] and "50" in energy["percentiles"]
     assert "hypothetical" in as_text(cost_table({"loihi1": estimate(trace, "loihi1", hypothetical=True)}))
     write_netx(network, tmp_path / "network.net")
     result = inspect_cost(tmp_path / "network.net")
@@ -325,7 +325,7 @@ def test_hardware_is_listed_and_explained() -> None:
     listed = describe_hardware()
     assert set(listed.data) == set(hardware_names())
     assert (
-        listed.data["loihi2"]["evidence"]["inherited"] > 0
+        listed.data["loihi2"]["provenance"]["inherited"] > 0
         and "barrier.energy_pJ_per_step" in listed.data["loihi1"]["unknown"]
     )
     one = describe_hardware("loihi1")

@@ -108,7 +108,7 @@ def test_worked_example_savings(example: Chip) -> None:
     assert saved.naive == {"steps": 1 / 2}
     assert saved.isolated["steps"] == 3 / 4
     assert saved.streaming == {"steps": 1.0, "example": {"latency": Ratio(1, 1, 1), "energy": Ratio(1, 1, 1)}}
-    assert saved.dearer == {"example": None}
+    assert saved.costlier_samples == {"example": None}
     ratios = saved.isolated["example"]
     assert isinstance(ratios, dict) and isinstance(ratios["latency"], Ratio) and isinstance(ratios["energy"], Ratio)
     assert ratios["latency"].value == 519e-9 / 683e-9
@@ -170,7 +170,7 @@ def test_a_delay_that_the_run_did_not_have_is_said(tmp_path: Path) -> None:
     data = example_data()
     data["monitor"]["delay_steps"] = leaf(1, 1, 2)
     cost = estimate(example_trace(3), written(tmp_path, data))
-    said = "the run halted [0] steps after the verdict, this monitor takes 1: not charged"
+    said = "the run halted [0] steps after the decision, this monitor takes 1: not charged"
     assert any(line.startswith(said) for line in cost.assumptions)
     assert "monitor delay" in cost.unknown_time and "monitor delay" in cost.unknown_energy
 

@@ -36,14 +36,14 @@ def without_times(loaded: Chip, *names: str) -> Chip:
     update = {}
     for name in names:
         cost = getattr(loaded.costs, name)
-        null = {"value": None, "low": None, "high": None, "evidence": None}
+        null = {"value": None, "low": None, "high": None, "provenance": None}
         update[name] = cost.model_copy(update={"time_ns": cost.time_ns.model_copy(update=null)})
     return loaded.model_copy(update={"costs": loaded.costs.model_copy(update=update)})
 
 
 def timeless(loaded: Chip) -> Chip:
     """The chip with no time known at all."""
-    null = {"value": None, "low": None, "high": None, "evidence": None}
+    null = {"value": None, "low": None, "high": None, "provenance": None}
     blank = without_times(loaded, *(name for name, _ in loaded.costs))
     knots = {tiles: knot.model_copy(update=null) for tiles, knot in loaded.barrier.time_ns_by_tiles.items()}
     management = {"time_ns_per_step": loaded.management.time_ns_per_step.model_copy(update=null)}
@@ -56,8 +56,8 @@ def timeless(loaded: Chip) -> Chip:
 
 
 def delayed(low: int, value: int, high: int) -> Chip:
-    """Loihi 2 with a monitor that takes so many steps from verdict to halt."""
-    steps = Steps(value=value, low=low, high=high, source="a test", evidence="bound")
+    """Loihi 2 with a monitor that takes so many steps from the decision to the halt."""
+    steps = Steps(value=value, low=low, high=high, source="a test", provenance="bound")
     loaded = chip()
     return loaded.model_copy(update={"monitor": loaded.monitor.model_copy(update={"delay_steps": steps})})
 
@@ -102,7 +102,7 @@ def test_attribution_never_reads_unknown_as_nothing():
     assert "spike time" in text and "axon in energy" in text and "≥ " in text and "simulated" in text
     data = attribution_summary(ran)
     assert "spike time" in data["unknown_time"] and "static power" in data["unknown_energy"]
-    assert data["evidence_energy"] == ["simulated"]
+    assert data["provenance_energy"] == ["simulated"]
 
 
 def test_a_known_delay_is_charged_from_the_full_run():
@@ -153,11 +153,11 @@ def test_a_delay_is_a_number_of_steps(tmp_path, value):
     import yaml
 
     data = yaml.safe_load((files("spikecut.hardware_configs") / "loihi2.yaml").read_text())
-    data["monitor"]["delay_steps"] = {"value": value, "low": value, "high": value, "source": "x", "evidence": "bound"}
+    data["monitor"]["delay_steps"] = {"value": value, "low": value, "high": value, "source": "x", "provenance": "bound"}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(data))
     with pytest.raises(HardwareConfigError, match="delay_steps"):
         load_hardware(tmp_path / "mine.yaml")
-    data["monitor"]["delay_steps"] = {"value": 2, "low": 0, "high": 3, "source": "x", "evidence": "bound"}
+    data["monitor"]["delay_steps"] = {"value": 2, "low": 0, "high": 3, "source": "x", "provenance": "bound"}
     data["limits"]["mesh_rows"] |= {"value": 10**6, "low": 10**6, "high": 10**6}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(data))
     with pytest.raises(HardwareConfigError, match="at most"):

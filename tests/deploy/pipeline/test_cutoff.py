@@ -144,7 +144,7 @@ def test_a_sweep_says_what_its_estimates_rest_on(workshop, tmp_path):
     assert "loihi1 energy, hypothetical" in said and "is at least the known part; unknown: barrier energy" in said
     estimated = result.summary["estimated"]
     assert estimated["loihi1"]["hypothetical"] and not estimated[str(mine)]["hypothetical"]
-    assert "monitor time" in estimated[str(mine)]["unknown_time"] and estimated["loihi1"]["evidence_energy"]
+    assert "monitor time" in estimated[str(mine)]["unknown_time"] and estimated["loihi1"]["provenance_energy"]
     names = {path.name for path in (tmp_path / "sweep" / "figures").iterdir()}
     assert {"energy-accuracy-loihi1.png", "energy-accuracy-my[b]chip.png"} <= names
 

@@ -1,3 +1,4 @@
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from spikecut.errors import HardwareConfigError
 U = None
 UNKNOWN = (U, U, U, U)
 
-# (energy pJ: value, low, high, evidence), (time ns: ...); typed from the published tables, not read from the files.
+# (energy pJ: value, low, high, provenance), (time ns: ...); typed from the published tables, not read from the files.
 LOIHI1 = {
     "neuron_access": ((51.2, 45.2096, 57.1904, "fitted"), (6.0, 4.542, 7.458, "fitted")),
     "neuron_update": ((21.6, 19.0728, 24.1272, "fitted"), (3.7, 2.8009, 4.5991, "fitted")),
@@ -80,7 +81,7 @@ CHIPS = sorted(COSTS)
 
 
 def leaf(quantity: Quantity) -> tuple[object, ...]:
-    return quantity.value, quantity.low, quantity.high, quantity.evidence
+    return quantity.value, quantity.low, quantity.high, quantity.provenance
 
 
 def chip(name: str) -> Chip:
@@ -148,6 +149,15 @@ def test_a_path_loads_like_a_name(tmp_path: Path) -> None:
     assert load_hardware(path) == load_hardware(str(path)) == load_hardware("loihi2")
 
 
+def test_a_file_that_says_evidence_is_still_read(tmp_path: Path) -> None:
+    text = (files("spikecut.hardware_configs") / "loihi1.yaml").read_text(encoding="utf-8")
+    (tmp_path / "loihi1.yaml").write_text(text.replace("provenance:", "evidence:"), encoding="utf-8")
+    assert load_hardware(tmp_path / "loihi1.yaml") == load_hardware("loihi1")
+    (tmp_path / "both.yaml").write_text(text.replace("provenance: bound", "provenance: bound, evidence: bound"))
+    with pytest.raises(HardwareConfigError, match="evidence: unknown key"):
+        load_hardware(tmp_path / "both.yaml")
+
+
 def test_unknown_name_lists_the_names() -> None:
     with pytest.raises(
         HardwareConfigError, match="'loihi3' is unknown: choose horowitz45nm, loihi1, loihi1_davies2018"
@@ -175,9 +185,9 @@ BAD_LEAVES = [
     ({"value": True}, r"costs\.spike\.energy_pJ\.value: .*valid number"),
     ({"low": 70.0}, r"costs\.spike\.energy_pJ: low 70\.0 exceeds the value 69\.3"),
     ({"high": 60.0}, r"costs\.spike\.energy_pJ: high 60\.0 is below the value 69\.3"),
-    ({"value": None}, r"costs\.spike\.energy_pJ: the value is null: low, high and evidence must be null too"),
-    ({"evidence": None}, r"costs\.spike\.energy_pJ: evidence is null"),
-    ({"evidence": "measured"}, r"costs\.spike\.energy_pJ\.evidence: .*'simulated', 'fitted'.*correct it"),
+    ({"value": None}, r"costs\.spike\.energy_pJ: the value is null: low, high and provenance must be null too"),
+    ({"provenance": None}, r"costs\.spike\.energy_pJ: provenance is null"),
+    ({"provenance": "measured"}, r"costs\.spike\.energy_pJ\.provenance: .*'simulated', 'fitted'.*correct it"),
     ({"source": ""}, r"costs\.spike\.energy_pJ\.source: .*at least 1 character"),
     ({"unit": "pJ"}, r"costs\.spike\.energy_pJ\.unit: unknown key: remove it"),
 ]
@@ -194,7 +204,7 @@ def test_bad_number(tmp_path: Path, change: dict, message: str) -> None:
     refusal(tmp_path, data)
 
 
-@pytest.mark.parametrize("key", ["value", "low", "high", "source", "evidence"])
+@pytest.mark.parametrize("key", ["value", "low", "high", "source", "provenance"])
 def test_a_number_lacks_a_part(tmp_path: Path, key: str) -> None:
     data = shipped("loihi1")
     del data["costs"]["spike"]["energy_pJ"][key]
@@ -232,7 +242,7 @@ def test_limits(tmp_path: Path) -> None:
     data["limits"]["mesh_rows"].update(value=3, low=3, high=3)
     assert "limits: 128 cores_per_chip do not fit 8 x 3 tiles of 4 cores" in refusal(tmp_path, data)
     data = shipped("loihi1")
-    data["limits"]["mesh_rows"].update(value=None, low=None, high=None, evidence=None)
+    data["limits"]["mesh_rows"].update(value=None, low=None, high=None, provenance=None)
     assert "limits: mesh_rows is null" in refusal(tmp_path, data)
 
 
@@ -241,7 +251,7 @@ def test_barrier_table(tmp_path: Path) -> None:
     del data["barrier"]["time_ns_by_tiles"][1]
     assert "barrier.time_ns_by_tiles: the table must start at 1 tile" in refusal(tmp_path, data)
     data = shipped("loihi1")
-    data["barrier"]["time_ns_by_tiles"][4].update(value=None, low=None, high=None, evidence=None)
+    data["barrier"]["time_ns_by_tiles"][4].update(value=None, low=None, high=None, provenance=None)
     assert "some entries are null and some are not" in refusal(tmp_path, data)
     data = shipped("loihi1")
     data["barrier"]["time_ns_by_tiles"][0] = dict(data["barrier"]["time_ns_by_tiles"][1])

@@ -131,7 +131,7 @@ def test_spike_raster_shows_every_layer_and_the_verdict() -> None:
     assert output.get_xlim() == (0.5, HORIZON + 1 + 0.5)
     assert [label.get_text() for label in output.get_yticklabels()] == ["ant", "bee", "cat"]
     answer = ("ant", "bee", "cat")[CUT.predictions[sample]]
-    assert f"verdict “{answer}” after {CUT.timesteps[sample]} of {HORIZON}" in texts(figure)
+    assert f"predicted “{answer}” after {CUT.timesteps[sample]} of {HORIZON}" in texts(figure)
     assert f"{HORIZON - CUT.timesteps[sample]} of {HORIZON + 1}\nsteps saved" in texts(figure)
 
 
