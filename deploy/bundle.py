@@ -1,6 +1,5 @@
 """A bundle read back and checked: hashes, manifest against network, cutoff."""
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from spikecut.export.manifest import CUTOFF, GOLDEN, NETWORK, Manifest, own_file
 from spikecut.export.network.layers import IntegerNetwork
 from spikecut.export.netx.limits import beyond_netx
 from spikecut.export.netx.read import read_netx
-from spikecut.files import reason, sha256, write_text
+from spikecut.files import reason, sha256, write_json
 from spikecut.folders import earlier_of
 from spikecut.text import brief
 
@@ -93,9 +92,8 @@ class Bundle:
 
     def write_cutoff(self, calibration: dict[str, Any]) -> None:
         """Write cutoff.json; `calibration` holds the policy and how it was found, the network's hash is added."""
-        text = json.dumps({**calibration, "network": self.network_hash}, indent=2, sort_keys=True, allow_nan=False)
         try:
-            write_text(self.path / CUTOFF, text + "\n")
+            write_json(self.path / CUTOFF, {**calibration, "network": self.network_hash})
         except OSError as error:
             raise BundleError(f"cannot write {self.path / CUTOFF}: {reason(error)}") from error
 

@@ -1,6 +1,5 @@
 """manifest.json: what a bundle holds, how it was made, and the hashes that prove it."""
 
-import json
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
@@ -11,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from spikecut.errors import BundleError, InputError
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.names import check_texts
-from spikecut.files import read_json
+from spikecut.files import read_json, write_json
 from spikecut.folders import FolderKind
 
 FORMAT = 1
@@ -93,8 +92,7 @@ def versions() -> dict[str, str]:
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
     """Write manifest.json into a folder."""
-    text = json.dumps(manifest.model_dump(), indent=2, sort_keys=True, allow_nan=False)
-    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    write_json(folder / MANIFEST, manifest.model_dump())
 
 
 def read_part(folder: Path, name: str, remedy: str) -> Any:

@@ -52,10 +52,11 @@ def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode("utf-8"))
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON data whole, keys sorted; OSError as the system gives it. ValueError for NaN and infinities."""
-    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    write_text(path, text + "\n")
+def write_json(path: Path, value: Any, sort_keys: bool = True) -> None:
+    """Write JSON data whole; OSError as the system gives it. ValueError for NaN and infinities."""
+    text = json.dumps(value, indent=2, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False)
+    # What UTF-8 lacks, halves of surrogate pairs in the names of files, is written as JSON's own escape.
+    write_bytes(path, f"{text}\n".encode("utf-8", "backslashreplace"))
 
 
 def temporary_beside(path: Path) -> Path:

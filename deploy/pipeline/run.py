@@ -3,7 +3,6 @@
 `run_bundle` takes the steps one after the other, each from data to data.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -29,7 +28,7 @@ from spikecut.deploy.run_trace import Mode, RunTrace, joined
 from spikecut.errors import InputError, Interrupted, SpikecutError
 from spikecut.export.encode import encode
 from spikecut.export.network.arrays import Integers
-from spikecut.files import reason, write_text
+from spikecut.files import reason, write_json
 from spikecut.folders import check_folder
 from spikecut.models.data import Split, load_dataset
 
@@ -356,8 +355,7 @@ def typical_sample(trace: RunTrace) -> int:
 
 def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
     """Write a summary as JSON, whole or not at all."""
-    text = json.dumps(jsonable(summary), indent=2, sort_keys=True, allow_nan=False)
     try:
-        write_text(path, text + "\n")
+        write_json(path, jsonable(summary))
     except OSError as error:
         raise InputError(f"cannot write {path}: {reason(error)}; choose another --out") from error

@@ -1,15 +1,16 @@
 """A run's folder: samples.parquet, summary.json and figures/, all of it or nothing."""
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spikecut.deploy.run.summary import RunSummary
 from spikecut.errors import InputError
+from spikecut.files import write_json
 from spikecut.folders import FolderKind, replacing_folder
 
 FIGURES = ("exits", "accuracy", "raster", "mesh_*")
@@ -39,16 +40,15 @@ def write_run(
 
     Raises InputError if the folder may not be replaced or cannot be written.
     """
-    content = json.dumps(summary.data(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     with replacing_folder(Path(folder), RUN, overwrite) as part:
-        _fill(part, table, content, figures or {})
+        _fill(part, table, summary.data(), figures or {})
     return Path(folder).expanduser().resolve()
 
 
-def _fill(part: Path, table: pa.Table, summary: str, figures: Mapping[str, bytes]) -> None:
+def _fill(part: Path, table: pa.Table, summary: Mapping[str, Any], figures: Mapping[str, bytes]) -> None:
     """Write the run's files into an empty folder."""
     pq.write_table(table, part / "samples.parquet")
-    (part / "summary.json").write_text(summary, encoding="utf-8")
+    write_json(part / "summary.json", summary, sort_keys=False)
     (part / "figures").mkdir()
     for name, content in figures.items():
         if Path(name).name != name:
