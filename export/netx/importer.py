@@ -1,5 +1,6 @@
 """netx HDF5 files, of spikecut and of lava-dl: the chip's integers."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from spikecut.export.importers.base import ImportedNetwork, Options
@@ -20,8 +21,9 @@ class NetxImporter:
         """A file named .net, or any other in HDF5 that is not named .nir."""
         if path.suffix == ".net" or not path.is_file() or path.suffix == NIR:
             return path.suffix == ".net" and not path.is_dir()
-        with path.open("rb") as file:
+        with suppress(OSError), path.open("rb") as file:
             return file.read(len(HDF5)) == HDF5
+        return False
 
     def read(self, path: Path, options: Options) -> ImportedNetwork:
         """The integers; see read_any_netx for what is raised, and for what is assumed of the input."""

@@ -74,6 +74,7 @@ def _linear(node: NirNode, x: Tensor) -> Tensor:
     return pooled * (kernel[0] * kernel[1]) if node.kind == "SumPool2d" else pooled
 
 
+# Two lines over 50: the equations of every kind of neuron stand side by side, as in the paper.
 def neuron_over_time(node: NirNode, time: Discretisation, currents: Tensor) -> Tensor:
     """One neuron node: currents [T, N, ...] → spikes, or increments of the membrane."""
 
