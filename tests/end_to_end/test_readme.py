@@ -1,9 +1,15 @@
-"""The README's Python runs as printed."""
+"""The README's Python and commands run as printed."""
 
+import json
 import re
+import shlex
 import shutil
 
+import numpy as np
 import pytest
+import torch
+import yaml
+from safetensors.torch import save_file
 
 
 def test_the_python_example_runs(repository, workshop, tmp_path, monkeypatch, capsys):
@@ -20,3 +26,78 @@ def test_the_python_example_runs(repository, workshop, tmp_path, monkeypatch, ca
 def test_the_pictures_are_there(repository, picture):
     assert f"docs/images/{picture}.png" in (repository / "README.md").read_text(encoding="utf-8")
     assert (repository / "docs" / "images" / f"{picture}.png").is_file()
+
+
+BLOCKS = yaml.safe_load("""
+input_shape: [1, 8, 8]
+neuron: {threshold: 1.25}
+blocks:
+- {block: Flatten}
+- {block: Dense, in_neurons: 64, out_neurons: 16}
+- {block: Dense, in_neurons: 16, out_neurons: 10}
+""")
+CNN = {
+    "input_shape": [1, 8, 8],
+    "layers": [
+        {"type": "Conv2d", "in_channels": 1, "out_channels": 4, "kernel_size": 3, "stride": 2},
+        {"type": "ReLU"},
+        {"type": "Flatten"},
+        {"type": "Linear", "in_features": 36, "out_features": 10},
+    ],
+}
+FILES_OF_OTHERS = "FOLDER"
+"""In commands that need a data set which is not embedded."""
+
+
+def commands(repository):
+    """The blocks of commands, each a list of lines without their comments."""
+    text = (repository / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"(?:^    spikecut .*\n)+", text, re.MULTILINE)
+    return [[line.split("  #")[0].strip() for line in block.splitlines()] for block in blocks]
+
+
+def test_every_block_of_commands_is_run(repository):
+    assert [len(block) for block in commands(repository)] == [5, 3, 3, 1, 1]
+
+
+@pytest.fixture
+def own_files(repository, digits, tmp_path, monkeypatch):
+    """A folder with what the README's commands call mine, theirs, state, blocks and cnn."""
+    parts = {"train": 200, "calibration": 120, "test": 8}
+    splits = {name: getattr(digits, name) for name in parts}
+    np.savez(
+        tmp_path / "mine.npz",
+        **{f"x_{name}": splits[name].x[:number] for name, number in parts.items()},
+        **{f"y_{name}": splits[name].y[:number] for name, number in parts.items()},
+    )
+    shutil.copy(repository / "tests" / "golden" / "nir" / "snntorch.nir", tmp_path / "theirs.nir")
+    torch.manual_seed(0)
+    _slayer_files(tmp_path)
+    layers = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3, 2), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(36, 10)
+    )
+    save_file(layers.state_dict(), tmp_path / "cnn.safetensors")
+    (tmp_path / "cnn.json").write_text(json.dumps(CNN))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+def _slayer_files(folder):
+    from lava.lib.dl.slayer.block import cuba
+
+    neuron = {"threshold": 1.25, "current_decay": 0.5, "voltage_decay": 0.1}
+    blocks = torch.nn.ModuleList([cuba.Flatten(), cuba.Dense(neuron, 64, 16), cuba.Dense(neuron, 16, 10)])
+    torch.save(torch.nn.ModuleDict({"blocks": blocks}).state_dict(), folder / "state.pt")
+    (folder / "blocks.yaml").write_text(yaml.safe_dump(BLOCKS))
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_the_commands_run(repository, own_files, command, number):
+    for line in commands(repository)[number]:
+        program, *arguments = shlex.split(line)
+        assert program == "spikecut"
+        code, _, err = command(*arguments)
+        if FILES_OF_OTHERS in arguments:
+            assert code == 2 and FILES_OF_OTHERS in err and len(err.splitlines()) == 1, line
+        else:
+            assert code == 0, f"{line}: {err}"
