@@ -57,7 +57,7 @@ def bundle_of(path: Path, progress: Progress = silent) -> PretrainedBundle:
         cache.mkdir(parents=True, exist_ok=True)
         working = Path(tempfile.mkdtemp(prefix=f".{checkpoint.stem}-", dir=cache))
         try:
-            _make(checkpoint, working / "bundle", progress)
+            remarks = _make(checkpoint, working / "bundle", progress)
             if not kept.is_dir():
                 os.replace(working / "bundle", kept)
         finally:
@@ -65,10 +65,10 @@ def bundle_of(path: Path, progress: Progress = silent) -> PretrainedBundle:
     except OSError as error:
         raise InputError(f"{cache}: cannot be written ({reason(error)}); set XDG_CACHE_HOME, or export it") from error
     made = f"{path}: exported and calibrated (Top-K, ε = {EPSILON:g}) once, kept in {kept}"
-    return PretrainedBundle(kept, (made,))
+    return PretrainedBundle(kept, (*remarks, made))
 
 
-def _make(checkpoint: Path, bundle: Path, progress: Progress) -> None:
+def _make(checkpoint: Path, bundle: Path, progress: Progress) -> tuple[str, ...]:
     from spikecut.deploy.bundle import open_bundle
     from spikecut.deploy.pipeline.calibrate import CalibrationOptions, calibrate_split
     from spikecut.deploy.pipeline.export import export_to_bundle
@@ -76,7 +76,8 @@ def _make(checkpoint: Path, bundle: Path, progress: Progress) -> None:
     from spikecut.models.data import load_dataset
 
     network, recipe = load_checkpoint(checkpoint)
-    export_to_bundle(network, recipe, bundle, name=checkpoint.stem)
+    notes = export_to_bundle(network, recipe, bundle, name=checkpoint.stem).notes
     made = open_bundle(bundle)
     split = load_dataset(recipe["dataset"], frames=made.network.horizon).calibration
     calibrate_split(made, split, recipe["dataset"], CalibrationOptions(epsilon=EPSILON), progress)
+    return notes
