@@ -22,10 +22,10 @@ from spikecut.deploy.cli.options import (
     verb,
 )
 from spikecut.deploy.cli.output import Result, report, say
-from spikecut.export.importers.base import ImportedNetwork
 
 if TYPE_CHECKING:  # imported when the command runs
     from spikecut.deploy.pipeline.inspect import Inspected
+    from spikecut.export.importers.base import ImportedNetwork
     from spikecut.export.network.layers import IntegerNetwork
 
 IMPORT = ("horizon", "dataset", "slayer", "spec", "dt", "framework", "reset", "reset_order")
@@ -66,6 +66,7 @@ def inspect(options: InspectOptions) -> None:
     """
     from spikecut.deploy.cli.cost import inspect_cost
     from spikecut.deploy.pipeline.inspect import inspected
+    from spikecut.export.importers.base import ImportedNetwork
 
     about_integers = tuple(given(options, ("hardware", "hypothetical")))
     with inspected(options.target, given(options, IMPORT), about_integers) as found:
@@ -81,7 +82,7 @@ def inspect(options: InspectOptions) -> None:
     report(result, options.as_json)
 
 
-def _parts(imported: ImportedNetwork) -> Result:
+def _parts(imported: "ImportedNetwork") -> Result:
     """What would become of every node, and what was assumed."""
     from spikecut.deploy.report.network_tables import parts_table
 

@@ -13,7 +13,7 @@ from spikecut.deploy.pipeline.targets import check_bundle_target, check_file
 from spikecut.deploy.run.summary import jsonable
 from spikecut.errors import BundleError, DataError, InputError, Refusal
 from spikecut.export.encode import encode
-from spikecut.export.importers.base import ImportedNetwork, MeasureRanges, Options, Recipe, read_network
+from spikecut.export.importers.base import ImportedNetwork, MeasureRanges, Options, Recipe, importer_of, read_network
 from spikecut.export.manifest import Manifest
 from spikecut.export.network.layers import IntegerNetwork
 from spikecut.export.nir.write import holds_integers, write_nir
@@ -72,6 +72,7 @@ def export_file(source: Path, out: Path, options: Options, overwrite: bool = Fal
     ------
     InputError, ExportError: files, options or samples that do not fit; see read_network and export_imported.
     """
+    importer_of(source, options)  # which refuses options before anything is looked at
     dropped = check_bundle_target(out, overwrite)
     imported = read_network(source, options)
     how = Import(**{key: options[key] for key in ("dataset", "horizon", "encoding", "strict") if key in options})
