@@ -28,7 +28,7 @@ def _brief(value: Any) -> str:
     shown = repr(value)
     if isinstance(value, tuple | list) and (any(map(_is_compound, value)) or len(shown) > LONGEST_REPR):
         return f"({len(value)} {_kind(value)})"
-    return shown
+    return f"{type(value).__name__}(…)" if "\n" in shown else shown
 
 
 def _is_compound(value: Any) -> bool:

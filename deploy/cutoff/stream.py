@@ -19,6 +19,7 @@ import numpy as np
 from spikecut.deploy.cutoff.base import BoolArray, CutoffPolicy, IntArray
 from spikecut.errors import InputError
 from spikecut.export.network.layers import IntegerNetwork
+from spikecut.text import brief
 
 NOTHING = -1
 """The announced class before there is one."""
@@ -100,6 +101,8 @@ class StreamRun:
     predictions: IntArray
     timesteps: IntArray
     announced: IntArray
+
+    __repr__ = brief
 
     @property
     def segments(self) -> IntArray:

@@ -31,6 +31,7 @@ from spikecut.export.network.arrays import Integers
 from spikecut.files import reason, write_json
 from spikecut.folders import check_folder
 from spikecut.models.data import Split, load_dataset
+from spikecut.text import brief
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,8 @@ class Run:
     summary: RunSummary
     folder: Path | None
     notes: tuple[str, ...] = ()
+
+    __repr__ = brief
 
 
 class _Prepared(NamedTuple):

@@ -15,6 +15,7 @@ from spikecut.export.network.layers import IntegerNetwork
 from spikecut.export.quantise.headroom import Ranges
 from spikecut.files import check_regular
 from spikecut.registry import Registry
+from spikecut.text import brief
 
 if TYPE_CHECKING:  # torch is imported where a network is read
     from torch import nn
@@ -103,6 +104,8 @@ class ImportedNetwork:
     trained: Mapping[str, Any] | None = None
     recipe: Recipe | None = None
     conversion: Mapping[str, float] = field(default_factory=dict)
+
+    __repr__ = brief
 
     def checked(self, strict: bool = False) -> "SpikingNetwork":
         """The float network.

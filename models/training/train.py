@@ -23,6 +23,7 @@ from spikecut.models.training.encoding import InputEncoding, encoding_for, frame
 from spikecut.models.training.presets import NEURONS, Preset, preset_for
 from spikecut.models.training.quantisation_aware import keep_rounded, round_while_training
 from spikecut.models.training.trainer import Session, fit
+from spikecut.text import brief
 
 EVALUATION_BATCH = 256
 OPTIMISERS = {"adamw": "AdamW", "sgd": "SGD, Nesterov momentum 0.9"}
@@ -39,6 +40,8 @@ class TrainedNetwork:
     network: SpikingNetwork
     recipe: dict[str, Any]
     accuracy: tuple[float, ...]
+
+    __repr__ = brief
 
 
 def scores_per_timestep(

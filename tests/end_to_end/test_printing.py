@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 import spikecut as sc
 from spikecut.deploy.cutoff import FixedTimestep, SpikeCP, TopK
@@ -155,5 +156,6 @@ def test_what_a_repr_is_made_of():
     assert repr(Thing(np.zeros((2, 3)))) == "Thing(values=float64[2, 3])"
     assert repr(Thing((Thing(1), Thing(2)))) == "Thing(values=(2 Thing))"
     assert repr(Thing({"a": 1})) == "Thing(values={1 entries})"
+    assert repr(Thing(torch.nn.Sequential(torch.nn.ReLU()))) == "Thing(values=Sequential(…))"
     assert repr(Thing((1, "a"))) == "Thing(values=(1, 'a'))"
     assert columns([("a", 10), ("bc", 1)], right=frozenset({1})) == "a   10\nbc   1"
