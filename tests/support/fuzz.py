@@ -253,9 +253,8 @@ def campaign(seed, slots, **bounds):
     tally, digests = Counter(), set()
 
     def one(case, precision, policy_gap):
-        if tally["slots"] < slots:
-            compare(*case, precision, policy_gap, tally)
-            digests.add(digest(case[0]))
+        compare(*case, precision, policy_gap, tally)
+        digests.add(digest(case[0]))
 
     draws = fuzz_cases(**bounds), st.sampled_from(PRECISIONS), st.sampled_from([None, 0, 2, 10**6])
     _repeat(one, draws, seed, lambda: tally["slots"] < slots)
@@ -267,8 +266,6 @@ def runtime_campaign(seed, networks, **bounds):
     tally = Counter()
 
     def one(case, policy_gap):
-        if tally["networks in the runtime"] >= networks:
-            return
         compare_in_the_runtime(*case, policy_gap, tally)
 
     draws = fuzz_cases(**bounds), st.sampled_from([None, 0, 2])
@@ -277,8 +274,21 @@ def runtime_campaign(seed, networks, **bounds):
 
 
 def _repeat(check, draws, seed, wanted):
-    """Let hypothesis draw, BATCH examples at a time, each batch with a seed of its own."""
-    batch = 0
+    """Let hypothesis draw, BATCH examples at a time, each batch with a seed of its own, as long as more are wanted.
+
+    Once an example differs, hypothesis tries it and smaller ones again: these are compared, wanted or not.
+    """
+    batch, differs = 0, False
+
+    def one(*drawn):
+        nonlocal differs
+        try:
+            if differs or wanted():
+                check(*drawn)
+        except Different:
+            differs = True
+            raise
+
     while wanted():
         chosen = settings(
             max_examples=BATCH,
@@ -287,5 +297,5 @@ def _repeat(check, draws, seed, wanted):
             derandomize=False,
             suppress_health_check=list(HealthCheck),
         )
-        hypothesis_seed(1000 * seed + batch)(chosen(given(st.tuples(*draws))(lambda drawn: check(*drawn))))()
+        hypothesis_seed(1000 * seed + batch)(chosen(given(st.tuples(*draws))(lambda drawn: one(*drawn))))()
         batch += 1
