@@ -4,6 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers share the cores; threads that wait for each other take ages
+
 from hypothesis import settings
 from left_behind import group
 
