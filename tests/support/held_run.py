@@ -1,7 +1,8 @@
 """The command, held: a run that a test breaks off stands still after some samples, so that it cannot end before.
 
-`python held_run.py` imports Lava once. Each line that it reads, JSON of a `Request`, becomes a process and session of
-its own that runs the command; it prints the number of that process, and at its end the exit code.
+`python held_run.py` imports Lava once. Each line that it reads, JSON of a request, becomes a process and session of its
+own that runs the command; it prints the number of that process, and at its end the exit code. It reaps the process at
+the next line only: until then its number is no other's, and signals to it do no harm.
 """
 
 import json
@@ -66,7 +67,10 @@ def serve():
             main()
             return
         print(pid, flush=True)
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+        ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        print(ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status, flush=True)
+        sys.stdin.readline()
+        os.waitpid(pid, 0)
 
 
 def until(condition):
@@ -145,6 +149,8 @@ class Server:
                 time.sleep(0.01)
             if run.code is None:
                 run.end()
+            self.process.stdin.write("\n")
+            self.process.stdin.flush()
 
 
 @contextmanager
