@@ -16,14 +16,13 @@ from importlib import import_module
 from pathlib import Path
 from threading import Event
 
-from left_behind import alive, session, used_by
+from left_behind import GUARD_S, alive, session, used_by
 from networks import random_network
 
 from spikecut.deploy.signals import ENDING
 
 HELD = "held"
 OUTPUT = "output"
-GUARD_S = 1200  # a test that waits longer than this waits in vain, on any machine
 
 
 def hold_after(samples, folder):
