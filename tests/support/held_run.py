@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from threading import Event
@@ -41,17 +42,25 @@ def hold_after(samples, folder):
     TopK.init = held
 
 
+def heeding(command):
+    """Do a command, whose handlers are in place by now, with the signals that may have come before."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+    command()
+
+
 def serve():
     for name in ("matplotlib.pyplot", "sklearn.datasets", "spikecut.deploy.commands", "spikecut.deploy.workflow"):
         import_module(name)
 
     from spikecut.__main__ import main
+    from spikecut.deploy import cli
     from spikecut.deploy.backends.lava_graph import LavaGraph
 
     graph = LavaGraph(random_network(1))
     graph._anchor.compile(graph._config)  # imports what the first compilation does
     for line in sys.stdin:
         request = json.loads(line)
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # in the new process, until the command heeds them
         pid = os.fork()
         if pid == 0:
             os.setsid()
@@ -62,9 +71,11 @@ def serve():
             for stream in (1, 2):
                 os.dup2(os.open(folder / OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), stream)
             hold_after(request["hold"], folder)
+            cli.main = partial(heeding, cli.main)
             sys.argv = ["spikecut", *request["arguments"]]
             main()
             return
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
         print(pid, flush=True)
         ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         print(ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status, flush=True)
