@@ -5,6 +5,9 @@ PYTHON ?= $(shell for python in python3 /usr/bin/python3 /usr/local/bin/python3 
 BOOTSTRAP = $(or $(PYTHON),$(error no Python 3.8 or newer found: set PYTHON=/path/to/python3)) scripts/bootstrap.py
 BIN := .venv/bin
 WORKERS ?= 2
+# Python keeps what it has compiled, whatever the surroundings say: the tests start hundreds of processes, which would
+# compile torch and Lava anew, and Lava executes the files beside a Process again for every graph.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test soak lint format types lock release-check clean

@@ -23,11 +23,13 @@ from spikecut.signals import deferred
 
 
 @pytest.fixture(autouse=True)
-def hangups_are_heeded():
-    """Even where the tests themselves run under nohup, which their processes would inherit."""
-    handler = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+def endings_are_heeded():
+    """Even where the tests run under nohup or in the background of a script, which their processes would inherit."""
+    handlers = {signal.SIGHUP: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     yield
-    signal.signal(signal.SIGHUP, handler)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

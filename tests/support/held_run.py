@@ -1,7 +1,8 @@
 """The command, held: a run that a test breaks off stands still after some samples, so that it cannot end before.
 
-`python held_run.py` imports Lava once. Each line that it reads, JSON of a `Request`, becomes a process and session of
-its own that runs the command; it prints the number of that process, and at its end the exit code.
+`python held_run.py` imports Lava once. Each line that it reads, JSON of a request, becomes a process and session of its
+own that runs the command; it prints the number of that process, and at its end the exit code. It reaps the process at
+the next line only: until then its number is no other's, and signals to it do no harm.
 """
 
 import json
@@ -11,18 +12,18 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from threading import Event
 
-from left_behind import alive, session, used_by
+from left_behind import GUARD_S, alive, session, used_by
 from networks import random_network
 
 from spikecut.signals import ENDING
 
 HELD = "held"
 OUTPUT = "output"
-GUARD_S = 1200  # a test that waits longer than this waits in vain, on any machine
 
 
 def hold_after(samples, folder):
@@ -41,6 +42,12 @@ def hold_after(samples, folder):
     TopK.init = held
 
 
+def heeding(command):
+    """Do a command, whose handlers are in place by now, with the signals that may have come before."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+    command()
+
+
 def serve():
     for name in (
         "matplotlib.pyplot",
@@ -52,11 +59,13 @@ def serve():
 
     from spikecut.__main__ import main
     from spikecut.deploy.backends.lava.graph import LavaGraph
+    from spikecut.deploy.cli import main as cli
 
     graph = LavaGraph(random_network(1))
     graph._anchor.compile(graph._config)  # imports what the first compilation does
     for line in sys.stdin:
         request = json.loads(line)
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # in the new process, until the command heeds them
         pid = os.fork()
         if pid == 0:
             os.setsid()
@@ -67,11 +76,16 @@ def serve():
             for stream in (1, 2):
                 os.dup2(os.open(folder / OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), stream)
             hold_after(request["hold"], folder)
+            cli.main = partial(heeding, cli.main)
             sys.argv = ["spikecut", *request["arguments"]]
             main()
             return
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
         print(pid, flush=True)
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+        ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        print(ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status, flush=True)
+        sys.stdin.readline()
+        os.waitpid(pid, 0)
 
 
 def until(condition):
@@ -150,6 +164,8 @@ class Server:
                 time.sleep(0.01)
             if run.code is None:
                 run.end()
+            self.process.stdin.write("\n")
+            self.process.stdin.flush()
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 FOLDER = Path("/dev/shm")
+GUARD_S = 1200  # a test that waits longer than this waits in vain, on any machine
 
 
 def state(pid):

@@ -42,7 +42,7 @@ class Copies(threading.Thread):
         self.state, self.copy, self.finished = state, copy, threading.Event()
 
     def run(self):
-        while not self.finished.wait(0.02):
+        while not self.finished.wait(0.002):  # far shorter than an epoch
             if not self.copy.exists() and self.state.exists():
                 shutil.copyfile(self.state, self.copy)
 
