@@ -74,7 +74,8 @@ def test_ctrl_c_again_and_again_changes_nothing(server, arguments, tmp_path):
         run.reaches(lambda: len(run.processes) >= 5)
         while run.alive:
             to_all(run, signal.SIGINT)
-        assert run.end() == 130 and "Traceback" not in run.said
+        assert run.end() == 130, run.said
+        assert "Traceback" not in run.said
         assert run.nothing_is_left()
 
 
