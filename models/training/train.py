@@ -126,6 +126,8 @@ def _check(preset: Preset, dataset: Dataset, session: Session) -> None:
         raise InputError("--weight-bits: slayer rounds its weights itself while it learns; leave it out")
     if preset.method == "slayer" and preset.encoding == "direct":
         raise InputError("slayer's blocks take spikes, not floats: choose the encoding bernoulli, or events")
+    if session.resume and session.state is None:
+        raise InputError("a training is resumed from its state: name the file")
     if dataset.frames not in (None, preset.timesteps):
         raise InputError(f"{dataset.name} has {dataset.frames} frames, but T is {preset.timesteps}: make them equal")
     if preset.weight_bits is not None and session.devices > 1:

@@ -48,7 +48,7 @@ class Session:
     Attributes
     ----------
     state: file that the state is kept in after every epoch; `train` removes it at its end. None keeps none.
-    resume: go on from that file.
+    resume: from that file, which `train` needs then.
     logs, log_folder: "csv" and "tensorboard" write loss and training accuracy of each epoch below log_folder.
     patience: stop when the training loss has not fallen for so many epochs; None never does.
     accelerator, precision: Lightning's ("cpu", "gpu", "auto"; "32-true", "bf16-mixed", "16-mixed").
@@ -79,8 +79,8 @@ class Session:
             number = getattr(self, name)
             if number is not None and number < 1:
                 raise InputError(f"{name} {number}: expected at least 1")
-        if self.resume and (self.state is None or not self.state.is_file()):
-            raise InputError(f"{self.state}: no state to go on from; train anew")
+        if self.resume and self.state is not None and not self.state.is_file():
+            raise InputError(f"{self.state}: no state to resume from; train anew")
 
 
 class _Training(lightning.LightningModule):

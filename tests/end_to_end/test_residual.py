@@ -147,7 +147,7 @@ def test_what_a_skip_brings_is_counted_on_its_cores():
     names = ["input", *(layer.name for layer in network.layers)]
     for index, route in enumerate(routes[1:], start=1):
         before, here = (Messages(trace.events[depth], slice(None)) for depth in (index, index + 1))
-        counts = route.counts(before, here, relayed(trace, slice(None), route.around))
+        counts = route.counts(before, here, relayed(trace, slice(None), route.skip_path))
         layer, groups = network.layers[index], placement.layers[index].groups
         axons, synops = np.zeros((2, 2, *counts.synops.shape[1:]))
         source = names.index(layer.skip.source)

@@ -188,7 +188,7 @@ def test_what_does_not_fit_is_refused(blobs, arguments, message):
         train(method, blobs, *arch, epochs=1)
 
 
-@pytest.mark.parametrize("number", [{"epochs": 0}, {"timesteps": 0}, {"threads": 0}])
+@pytest.mark.parametrize("number", [{"epochs": 0}, {"timesteps": 0}])
 def test_numbers_outside_their_range_are_refused(blobs, number):
     with pytest.raises(InputError, match="expected at least 1"):
         train("tet", blobs, **number)

@@ -89,8 +89,10 @@ def test_a_state_with_code_or_of_another_training_is_refused_and_never_executed(
     for change in ({"learning_rate": 1e-4}, {"epochs": 3}, {"arch": "mlp-lif"}, {"reset": "subtract"}):
         with pytest.raises(CheckpointError, match="not the state of this training"):
             train("ce", few, preset=replace(preset, **change), session=Session(state=state, resume=True))
-    with pytest.raises(InputError, match="no state to go on from"):
+    with pytest.raises(InputError, match="no state to resume from"):
         Session(state=tmp_path / "absent", resume=True)
+    with pytest.raises(InputError, match="name the file"):
+        train("ce", few, **going_on, session=Session(resume=True))
 
 
 def test_csv_logs_hold_each_epoch(few, tmp_path):
