@@ -11,6 +11,7 @@ import spikecut.deploy.cli.convert
 import spikecut.deploy.cli.cost
 import spikecut.deploy.cli.cutoff
 import spikecut.deploy.cli.demo
+import spikecut.deploy.cli.doctor
 import spikecut.deploy.cli.export
 import spikecut.deploy.cli.inspect
 import spikecut.deploy.cli.pretrained
@@ -24,7 +25,7 @@ from spikecut.errors import SpikecutError
 INTERRUPTED = 130
 ORDER = (
     *("demo", "train", "convert", "export", "inspect", "verify", "calibrate", "run", "sweep"),
-    *("hardware", "zoo", "version"),
+    *("hardware", "zoo", "doctor", "install-lava", "version"),
 )
 """The verbs as --help lists them: the way that a network takes, then what there is to choose from."""
 app.registered_commands.sort(key=lambda command: ORDER.index(command.name or getattr(command.callback, "__name__", "")))

@@ -48,7 +48,7 @@ def verb(function: Callable[[Options], None]) -> Callable[[Options], None]:
 
     command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {key: typed[key] for key in defaults}
-    app.command(function.__name__, help=function.__doc__)(command)
+    app.command(function.__name__.replace("_", "-"), help=function.__doc__)(command)
     return function
 
 

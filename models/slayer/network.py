@@ -25,6 +25,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from spikecut import lava_repairs
 from spikecut.errors import InputError, UnsupportedError
 from spikecut.models.bodies import Body
 from spikecut.models.network import SpikingNetwork, Stage
@@ -38,6 +39,7 @@ def slayer_library() -> ModuleType:
     """lava.lib.dl.slayer, imported on demand. InputError with the remedy where it cannot be."""
     if sys.flags.optimize > 1:
         raise InputError("lava-dl works with its docstrings, which python -OO leaves out: use python -O, or none")
+    lava_repairs.install()
     try:
         with (
             warnings.catch_warnings(),
@@ -47,9 +49,7 @@ def slayer_library() -> ModuleType:
             warnings.simplefilter("ignore")
             from lava.lib.dl import slayer
     except ImportError as exc:
-        raise InputError(
-            f"SLAYER networks need lava-dl ({exc}), which needs Python 3.10: pip install 'spikecut[train,lava]'"
-        ) from exc
+        raise InputError(f"SLAYER networks need lava-dl ({exc}): spikecut install-lava") from exc
     library: ModuleType = slayer
     return library
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from spikecut import lava_repairs
 from spikecut.deploy.backends.base import MODELS, LavaModels
 from spikecut.deploy.backends.kernels.step import compile_for, exact_type
 from spikecut.deploy.backends.lava.axes import lava_kernels, lava_shape
@@ -85,6 +86,7 @@ def require_lava() -> None:
         raise BackendError(
             "lava-dl works with its docstrings, which python -OO leaves out: use python -O, or --backend batched"
         )
+    lava_repairs.install()
     if "lava.magma.runtime.message_infrastructure.multiprocessing" not in sys.modules:
         # This module sets the start method at import, and fails if another library has asked for it before; packages
         # above it stay in sys.modules even then.
@@ -95,8 +97,7 @@ def require_lava() -> None:
             import lava.magma.core.run_configs  # noqa: F401
     except ImportError as error:
         raise BackendError(
-            f"Lava is not installed ({error}); it needs Python 3.10: pip install 'spikecut[lava]', or use "
-            "--backend batched"
+            f"Lava is not installed ({error}): spikecut install-lava, or use --backend batched"
         ) from error
 
 

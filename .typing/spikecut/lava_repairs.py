@@ -1,0 +1,1 @@
+../../deploy/_package/lava_repairs.py
