@@ -88,7 +88,7 @@ class TrainOptions:
     ] = None
     seed: Annotated[int, typer.Option(help="Seed of weights, order, spikes and augmentation.")] = 0
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a training to --out that broke off, from its last epoch.")
+        bool, typer.Option("--resume", help="Resume an interrupted training to --out, from its last epoch.")
     ] = False
     patience: Annotated[
         int | None, typer.Option(min=1, help="Stop when the training loss has not fallen for N epochs.")

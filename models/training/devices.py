@@ -1,5 +1,6 @@
 """Training on several devices: Lightning's ddp_spawn, and what it leaves to those who use it."""
 
+import gc
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch.distributed
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.trainer.states import TrainerStatus
 from torch.multiprocessing.spawn import ProcessException, ProcessExitedException
 
 from spikecut import errors
@@ -16,6 +20,27 @@ from spikecut.errors import InputError
 def seed_of(*numbers: int) -> int:
     """One seed from several numbers that are not negative, such as seed, rank and epoch."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+class SpawnedProcesses(DDPStrategy):
+    """Lightning's ddp_spawn, whose processes leave their group before they end.
+
+    Lightning does so for nccl only. The threads of a gloo group that still run when the interpreter ends can abort the
+    process ("terminate called without an active exception"), and with it the training that it had finished.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(start_method="spawn")
+
+    def teardown(self) -> None:
+        """After a training that went well; after an error the others may never answer, and are ended by a signal."""
+        super().teardown()
+        module = self.lightning_module
+        finished = module is not None and module.trainer.state.status != TrainerStatus.INTERRUPTED
+        if finished and torch.distributed.is_initialized():
+            gc.collect()  # circles hold the wrapper of the network, and that the group
+            torch.distributed.barrier()
+            torch.distributed.destroy_process_group()
 
 
 @contextmanager

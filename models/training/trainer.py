@@ -30,7 +30,7 @@ from spikecut.models.losses.spike_rate import spike_rate_loss
 from spikecut.models.losses.tet import firing_rate_logits, tet_loss
 from spikecut.models.network import SpikingNetwork
 from spikecut.models.training.augment import AugmentedImages
-from spikecut.models.training.devices import processes_ended, seed_of
+from spikecut.models.training.devices import SpawnedProcesses, processes_ended, seed_of
 from spikecut.models.training.encoding import InputEncoding, frames
 from spikecut.models.training.presets import Preset
 from spikecut.models.training.state import KeepState, StateFiles, read_state
@@ -52,7 +52,7 @@ class Session:
     logs, log_folder: "csv" and "tensorboard" write loss and training accuracy of each epoch below log_folder.
     patience: stop when the training loss has not fallen for so many epochs; None never does.
     accelerator, precision: Lightning's ("cpu", "gpu", "auto"; "32-true", "bf16-mixed", "16-mixed").
-    devices: that share each batch (Lightning's ddp_spawn; on the CPU, processes). Each normalises its own part, and RCS
+    devices: that share each batch (Lightning's DDP; on the CPU, processes). Each normalises its own part, and RCS
         looks for the worst sample of its own part, so more devices give another network. A script that trains so needs
         `if __name__ == "__main__"`.
     threads: of torch. On networks as small as the digits' a second one gains little, and on a busy machine two that
@@ -234,7 +234,7 @@ def _trainer(epochs: int, session: Session, files: StateFiles | None) -> lightni
         return lightning.Trainer(
             accelerator=session.accelerator,
             devices=session.devices,
-            strategy="ddp_spawn" if session.devices > 1 else "auto",
+            strategy=SpawnedProcesses() if session.devices > 1 else "auto",
             precision=session.precision,  # type: ignore[arg-type]
             max_epochs=epochs,
             logger=loggers or False,
@@ -247,7 +247,8 @@ def _trainer(epochs: int, session: Session, files: StateFiles | None) -> lightni
         )
     except (MisconfigurationException, ValueError) as exc:
         raise InputError(
-            f"accelerator {session.accelerator!r} with precision {session.precision!r} is not to be had here: {exc}"
+            f"accelerator {session.accelerator!r} with precision {session.precision!r} is not available "
+            f"on this machine: {exc}"
         ) from exc
 
 

@@ -55,7 +55,7 @@ class Copies(threading.Thread):
         self.join()
 
 
-def test_two_processes_do_what_one_does_and_go_on_as_if_never_broken_off(few, preset, tmp_path):
+def test_two_processes_do_what_one_does_and_resume_as_if_never_interrupted(few, preset, tmp_path):
     alone = train("qcfs", few, preset=preset)
     with Copies(tmp_path / "state", tmp_path / "copy"):
         shared = train("qcfs", few, preset=preset, session=Session(devices=2, state=tmp_path / "state"))

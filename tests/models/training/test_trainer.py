@@ -124,7 +124,7 @@ def test_what_cannot_be_done_is_refused_in_one_line(few, tmp_path):
         Session(precision="7"),
         *([] if torch.cuda.is_available() else [Session(accelerator="gpu")]),
     ):
-        with pytest.raises(InputError, match="is not to be had here"):
+        with pytest.raises(InputError, match="is not available on this machine"):
             train("ce", few, preset=preset, session=session)
     for make in (lambda: Session(logs=("wandb",)), lambda: Session(patience=0), lambda: Session(threads=0)):
         with pytest.raises(InputError, match=r"unknown|at least 1"):
