@@ -10,7 +10,7 @@ WORKERS ?= 2
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak lint format types lock release-check clean
+.PHONY: help setup demo check test soak fuzz lint format types lock release-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -20,6 +20,9 @@ setup: ## build .venv, or leave it alone where it is up to date
 
 demo: setup ## train, export, verify, cut off and report on the embedded data
 	$(BIN)/spikecut demo $(ARGS)
+
+check: lint types ## the quick tier: lint, types, and the tests that need neither Lava nor patience
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not lava and not slow" $(ARGS)
 
 test: lint types ## everything that the continuous integration checks
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
@@ -40,8 +43,9 @@ format: setup ## rewrite the sources as lint wants them
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-types: setup ## mypy, strict
+types: setup ## mypy: strict, and the tests less so
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini tests
 	$(BIN)/mypy scripts/bootstrap.py
 
 lock: ## resolve pyproject.toml anew into requirements.lock (ARGS=--upgrade: newest versions)

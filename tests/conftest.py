@@ -13,6 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers share the cores; thread
 import held_run
 from hypothesis import settings
 from left_behind import GUARD_S, group
+from tiers import marks_of
 
 from spikecut.deploy.backends.lava.blocks import require_lava
 from spikecut.deploy.bundle import open_bundle
@@ -39,10 +40,36 @@ def repository() -> Path:
     return Path(__file__).resolve().parent.parent
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest chooses by mark
+def pytest_collection_modifyitems(items):
+    """Mark what needs Lava, and what is slow: `make check` leaves both out."""
+    for item in items:
+        for mark in sorted(marks_of(item)):
+            item.add_marker(mark)
+
+
+class _NoLava:
+    """Finder of modules that fails a test which imports Lava unawares."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name == "lava":
+            pytest.fail("this test imports Lava: mark it with @pytest.mark.lava", pytrace=False)
+
+
 @pytest.fixture(scope="session", autouse=True)
-def lava_is_loaded_first():
-    """Lava's import fails once torch or a training has asked for a start method, in whatever order the tests come."""
-    require_lava()
+def lava_is_loaded_first(request):
+    """Lava's import fails once torch or a training has asked for a start method, in whatever order the tests come.
+
+    Where no test needs it, none may import it.
+    """
+    if any(item.get_closest_marker("lava") for item in request.session.items):
+        require_lava()
+        yield
+        return
+    finder = _NoLava()
+    sys.meta_path.insert(0, finder)
+    yield
+    sys.meta_path.remove(finder)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -21,7 +21,6 @@ import spikecut
 
 FOLDERS = ("deploy", "export", "models", "hardware_configs")
 ROOT_PACKAGE = Path("deploy", "_package")
-LONGEST_MODULE = 400
 # Places that a text may point to: papers, licences, and names of XML vocabularies. Nothing to download from.
 CITABLE_HOSTS = {b"doi.org", b"arxiv.org", b"opensource.org", b"www.w3.org"}
 
@@ -147,12 +146,6 @@ def test_no_file_points_to_a_download(repository: Path) -> None:
         if hosts:
             pointing[str(path)] = hosts
     assert pointing == {}
-
-
-def test_modules_are_short(repository: Path) -> None:
-    modules = [path for path in own_files(repository) if path.suffix == ".py" and path.parts[0] != "tests"]
-    lengths = {str(path): len((repository / path).read_text().splitlines()) for path in modules}
-    assert {name: lines for name, lines in lengths.items() if lines > LONGEST_MODULE} == {}
 
 
 def test_what_the_hooks_call_is_in_the_environment(repository: Path) -> None:

@@ -118,7 +118,7 @@ KINDS = [{"recurrent": True, "dense_only": True}, {"skips": True, "graded": True
 def test_costs_of_parts_are_those_of_the_whole(kind, with_full):
     network = random_network(2, horizon=8, **kind)
     inputs = random_inputs(network, 8)
-    delay = Steps(value=2, low=1, high=3, source="a test", evidence="bound")
+    delay = Steps(value=2, low=1, high=3, source="a test", provenance="bound")
     loaded = load_hardware("loihi2")
     late = loaded.model_copy(update={"monitor": loaded.monitor.model_copy(update={"delay_steps": delay})})
     hardware = {"late": late, **{name: load_hardware(name) for name in ("loihi1", "loihi2", "horowitz45nm")}}

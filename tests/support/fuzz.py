@@ -127,7 +127,7 @@ def _compare_whole(network, messages, precision, policy_gap, tally):
 
 def _count(tally, network, depth, slots, runs, sent):
     """Add a layer to the table of features if it fires in LEAST to MOST of its slots, or is a membrane readout."""
-    layer, neuron = network.layers[depth], network.layers[depth].neuron
+    neuron = network.layers[depth].neuron
     if neuron.reset == "none":
         tally["membrane readout"] += 1
         tally["slots of membrane readouts, compared beside"] += sent.size
@@ -140,6 +140,13 @@ def _count(tally, network, depth, slots, runs, sent):
     tally["spikes"] += int(sent.sum())
     tally["slots in which u wrapped"] += sum(run.wraps for run in runs)
     tally["slots in which v clipped"] += sum(run.clips for run in runs)
+    for name, value in _features(network, depth, slots, runs).items():
+        tally[name] += int(bool(value))
+
+
+def _features(network, depth, slots, runs):
+    """What a layer has, and what happened in it."""
+    layer, neuron = network.layers[depth], network.layers[depth].neuron
     conv = layer.kind == "conv"
     mantissa, weight = neuron.bias_mantissa, layer.weight
     product = slots.plan.temporal or slots.plan.product
@@ -182,7 +189,7 @@ def _count(tally, network, depth, slots, runs, sent):
         has[f"decay of {key} 0"] = decay == 0
         has[f"decay of {key} between"] = 0 < decay < 4096
         has[f"decay of {key} 4096"] = decay == 4096
-    tally.update({key: int(bool(value)) for key, value in has.items()})
+    return has
 
 
 def _count_sums(tally, layer, frames, slots):

@@ -56,10 +56,7 @@ def fuzz_cases(draw, largest=400, samples=4, wide=None):
             if wide and name == "input" and layer.skip is not None:
                 weight = _at_a_boundary(rng, layer.skip, spec)
                 layer = replace(layer, skip=replace(layer.skip, weight=weight))
-        neuron = draw(_neuron(rng, layer.output_shape[0]))
-        if gains.random() < 0.2:
-            gain = [gains.integers(-600, 4097, horizon), gains.choice([4096, 2048, 0], horizon)][gains.integers(2)]
-            neuron = replace(neuron, decay_u=4096, gain=tuple(gain.tolist()))
+        neuron = _with_gain(gains, draw(_neuron(rng, layer.output_shape[0])), horizon)
         if last and membrane:
             layer = replace(layer, neuron=replace(neuron, threshold=0, reset="none"))
         else:
@@ -73,6 +70,14 @@ def fuzz_cases(draw, largest=400, samples=4, wide=None):
         points.append((layer.name, frames))
         shape = layer.output_shape
     return IntegerNetwork(tuple(layers), spec, "membrane" if membrane else "count", horizon), inputs
+
+
+def _with_gain(rng, neuron, horizon):
+    """In one of five, a gain per timestep."""
+    if rng.random() >= 0.2:
+        return neuron
+    gain = [rng.integers(-600, 4097, horizon), rng.choice([4096, 2048, 0], horizon)][rng.integers(2)]
+    return replace(neuron, decay_u=4096, gain=tuple(gain.tolist()))
 
 
 def _at_a_boundary(rng, synapse, spec):

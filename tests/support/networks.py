@@ -1,6 +1,6 @@
 """Random integer networks: by seed for Lava runs, by hypothesis for properties."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from hypothesis import strategies as st
@@ -11,88 +11,98 @@ from spikecut.export.network.neurons import IntegerNeuron
 from spikecut.export.network.skip import Skip
 
 
-def random_network(
-    seed,
-    *,
-    soft=False,
-    graded=False,
-    membrane=False,
-    bias=True,
-    horizon=6,
-    dense_only=False,
-    delays=False,
-    recurrent=False,
-    skips=False,
-    gain=False,
-):
-    """A chain of grouped and strided non-square convolutions and dense layers that fires in every layer."""
-    rng = np.random.default_rng(seed)
+@dataclass(frozen=True)
+class Features:
+    """What a random network has beside its layers."""
 
-    def weights(*shape):
-        return rng.integers(-60, 68, shape) * 2
+    soft: bool = False
+    graded: bool = False
+    membrane: bool = False
+    bias: bool = True
+    dense_only: bool = False
+    delays: bool = False
+    recurrent: bool = False
+    skips: bool = False
+    gain: bool = False
 
-    def neuron(channels, threshold):
+
+def random_network(seed, *, horizon=6, **features):
+    """A chain of grouped and strided non-square convolutions and dense layers that fires in every layer.
+
+    features: of Features.
+    """
+    has, draws = Features(**features), np.random.default_rng(seed)
+    maker = _Layers(has, draws)
+    layers = maker.dense() if has.dense_only else maker.convolutions()
+    shape = layers[0].input_shape
+    layers.append(maker.output(layers[-1].output_shape))
+    if has.skips:  # over one layer and over two, from the input and from a layer, into convolutions and dense layers
+        sources = [("input", shape), *((layer.name, layer.output_shape) for layer in layers)]
+        layers = [layers[0], *(with_skip(draws, layer, sources[n]) for n, layer in enumerate(layers[1:]))]
+    if has.gain:
+        choices, p = [4096, 3700, 2048, -300, 0], [0.4, 0.3, 0.2, 0.05, 0.05]
+        gains = draws.choice(choices, (len(layers), horizon), p=p).tolist()
+        layers = [with_gain(layer, values) for layer, values in zip(layers, gains, strict=True)]
+    spec = InputSpec(shape, "direct", bits=4) if has.graded else InputSpec(shape, "events")
+    return IntegerNetwork(tuple(layers), spec, "membrane" if has.membrane else "count", horizon)
+
+
+@dataclass(frozen=True)
+class _Layers:
+    """The layers of a random network; the order of the draws is part of what a seed stands for."""
+
+    has: Features
+    rng: np.random.Generator
+
+    def weights(self, *shape):
+        return self.rng.integers(-60, 68, shape) * 2
+
+    def neuron(self, channels, threshold):
+        soft = self.has.soft
         return IntegerNeuron(
             threshold=threshold,
-            bias_mantissa=rng.integers(-60, 90, channels) if bias else np.zeros(channels, dtype=np.int64),
-            decay_u=4096 if soft else int(rng.choice([4096, 3000])),
-            decay_v=0 if soft else int(rng.choice([2048, 1000])),
+            bias_mantissa=self.rng.integers(-60, 90, channels) if self.has.bias else np.zeros(channels, dtype=np.int64),
+            decay_u=4096 if soft else int(self.rng.choice([4096, 3000])),
+            decay_v=0 if soft else int(self.rng.choice([2048, 1000])),
             bias_exponent=4 if soft else 6,
             v_init=(threshold << 5) + 1 if soft else 0,
             reset="subtract" if soft else "zero",
         )
 
-    def extras(outputs, inputs):
-        found = {}
-        if delays:
-            found["delay"] = rng.integers(0, 4, (outputs, inputs))
-        if recurrent:
-            found["recurrent"] = weights(outputs, outputs)
-        return found
+    def layer(self, name, shapes, weight_shape, threshold, **geometry):
+        """A layer from shapes = (input, output)."""
+        kind = name.rstrip("12")
+        weight, neuron = self.weights(*weight_shape), self.neuron(weight_shape[0], threshold)
+        if kind == "dense" and self.has.delays:
+            geometry["delay"] = self.rng.integers(0, 4, weight_shape)
+        if kind == "dense" and self.has.recurrent:
+            geometry["recurrent"] = self.weights(weight_shape[0], weight_shape[0])
+        return IntegerLayer(name, kind, weight, neuron, *shapes, **geometry)
 
-    factor = 8 if graded else 1
-    if dense_only:
-        shape = (12,)
-        layers = [
-            IntegerLayer("dense1", "dense", weights(20, 12), neuron(20, 150 * factor), shape, (20,), **extras(20, 12)),
-            IntegerLayer("dense2", "dense", weights(16, 20), neuron(16, 180), (20,), (16,), **extras(16, 20)),
+    @property
+    def first_threshold(self):
+        return 150 * (8 if self.has.graded else 1)
+
+    def dense(self):
+        return [
+            self.layer("dense1", ((12,), (20,)), (20, 12), self.first_threshold),
+            self.layer("dense2", ((20,), (16,)), (16, 20), 180),
         ]
-        features = (16,)
-    else:
-        shape = (2, 7, 5)
-        layers = [
-            IntegerLayer(
-                "conv1", "conv", weights(4, 2, 3, 3), neuron(4, 150 * factor), shape, (4, 7, 5), padding=(1, 1)
-            ),
-            IntegerLayer(
-                "conv2",
-                "conv",
-                weights(6, 2, 3, 2),
-                neuron(6, 120),
-                (4, 7, 5),
-                (6, 4, 3),
-                stride=(2, 2),
-                padding=(1, 1),
-                groups=2,
-            ),
+
+    def convolutions(self):
+        strided = {"stride": (2, 2), "padding": (1, 1), "groups": 2}
+        return [
+            self.layer("conv1", ((2, 7, 5), (4, 7, 5)), (4, 2, 3, 3), self.first_threshold, padding=(1, 1)),
+            self.layer("conv2", ((4, 7, 5), (6, 4, 3)), (6, 2, 3, 2), 120, **strided),
         ]
-        features = (6, 4, 3)
-    size = int(np.prod(features))
-    if membrane:
-        output = IntegerNeuron(
-            threshold=0, bias_mantissa=rng.integers(-60, 60, 5), decay_v=0, bias_exponent=3, reset="none"
-        )
-    else:
-        output = neuron(5, 250)
-    layers.append(IntegerLayer("output", "dense", weights(5, size), output, features, (5,)))
-    if skips:  # over one layer and over two, from the input and from a layer, into a convolution and into dense ones
-        sources = [("input", shape), *((layer.name, layer.output_shape) for layer in layers)]
-        layers = [layers[0], *(with_skip(rng, layer, sources[n]) for n, layer in enumerate(layers[1:]))]
-    if gain:
-        gains = rng.choice([4096, 3700, 2048, -300, 0], (len(layers), horizon), p=[0.4, 0.3, 0.2, 0.05, 0.05]).tolist()
-        layers = [with_gain(layer, values) for layer, values in zip(layers, gains, strict=True)]
-    spec = InputSpec(shape, "direct", bits=4) if graded else InputSpec(shape, "events")
-    return IntegerNetwork(tuple(layers), spec, "membrane" if membrane else "count", horizon)
+
+    def output(self, shape):
+        if self.has.membrane:
+            biases = self.rng.integers(-60, 60, 5)
+            neuron = IntegerNeuron(threshold=0, bias_mantissa=biases, decay_v=0, bias_exponent=3, reset="none")
+        else:
+            neuron = self.neuron(5, 250)
+        return IntegerLayer("output", "dense", self.weights(5, int(np.prod(shape))), neuron, shape, (5,))
 
 
 def with_skip(rng, layer, source, top=60):

@@ -33,6 +33,7 @@ def _keep(value: Any, factor: Any) -> Any:
     return np.int32(-kept) if value < 0 else kept
 
 
+# Over 50 lines: numba specialises the kernel by the values that it closes over.
 @lru_cache(maxsize=256)
 def make_kernel(decay_u: int, decay_v: int, reset: int, wrap_sum: bool, bounded: bool, gained: bool = False) -> Kernel:
     """A kernel specialised to a kind of neuron.

@@ -30,6 +30,7 @@ def content(target):
     return text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_one_step", [True, False])
 def test_a_process_killed_at_any_step_leaves_the_old_result_or_the_new_one(tmp_path, monkeypatch, in_one_step):
     if not in_one_step:  # as on a file system that cannot exchange two names

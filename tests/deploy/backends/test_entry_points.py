@@ -138,6 +138,7 @@ def test_the_commands_take_it(installed, bundle, command, tmp_path):
     assert layers == {check["layer"] for check in found["checks"] if check["engine"] == "batched"}
 
 
+@pytest.mark.slow
 def test_one_that_fails_is_resumed_where_it_was(installed, bundle, command, tmp_path):
     out = tmp_path / "run"
     given = ["run", bundle.path, "--dataset", "digits", "--samples", 5, "--no-cutoff", "--hardware", "loihi1"]

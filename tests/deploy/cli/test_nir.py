@@ -22,6 +22,7 @@ def export(command, source, out, *more):
     return command("export", source, "--out", out, *wanted, *more)
 
 
+@pytest.mark.lava
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -61,6 +62,7 @@ def last(recipe):
     return recipe["nodes"][-2]["node"]
 
 
+@pytest.mark.slow
 def test_calibrate_run_and_leave_again(command, files, tmp_path):
     bundle, out_again = tmp_path / "bundle", tmp_path / "again.nir"
     assert export(command, files / "snntorch.nir", bundle, *SNNTORCH)[0] == 0

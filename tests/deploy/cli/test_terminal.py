@@ -136,12 +136,17 @@ def pipe(path):
     os.mkfifo(path)
 
 
+def enlarged(path):
+    path.write_text("")
+    os.truncate(path, 2**40)
+
+
 FAULTS = {
     "a pipe": pipe,
     "a device": lambda path: (path.unlink(missing_ok=True), path.symlink_to("/dev/zero")),
     "nested deeply": lambda path: path.write_text(DEEP),
     "no UTF-8": lambda path: path.write_bytes(b"\xff"),
-    "large": lambda path: (path.write_text(""), os.truncate(path, 2**40)),
+    "large": enlarged,
 }
 
 

@@ -73,6 +73,7 @@ def test_shares_add_up_to_the_estimate(seed: int, recurrent: bool, exit_at: int 
     assert found.layers == tuple(layer.name for layer in trace.network.layers)
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(seed=st.integers(0, 99), exit_at=st.integers(1, 6))
 def test_the_critical_path_is_that_of_the_steps(seed: int, exit_at: int) -> None:
@@ -150,6 +151,7 @@ def laid_by_hand(full: RunTrace, chip: Chip, intervals: list[int]) -> tuple[floa
     return float(cost.latency_s.value[0]) * 1e9, float(cost.dynamic_energy_j.value[0]) * 1e12
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(seed=st.integers(0, 99), intervals=st.lists(st.integers(1, 6), min_size=3, max_size=3))
 def test_a_stream_equals_its_steps_joined_by_hand(seed: int, intervals: list[int]) -> None:

@@ -167,6 +167,7 @@ def no_less(cost: CostEstimate, than: CostEstimate) -> bool:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(trace=runs(), data=st.data(), recorded=st.booleans(), neurons=st.integers(4, 40))
 def test_more_spikes_never_cost_less(trace: RunTrace, data: st.DataObject, recorded: bool, neurons: int) -> None:
@@ -189,6 +190,7 @@ def test_more_spikes_never_cost_less(trace: RunTrace, data: st.DataObject, recor
     assert no_less(estimate(trace, cramped(neurons)), estimate(less, cramped(neurons)))
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(trace=runs(), steps=st.integers(4, 6), name=st.sampled_from(("loihi1", "loihi2")))
 def test_fewer_steps_never_cost_more(trace: RunTrace, steps: int, name: str) -> None:

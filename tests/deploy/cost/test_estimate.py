@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,7 +67,7 @@ def example_trace(steps: int = 4, recorded: bool = True, network: IntegerNetwork
     )
 
 
-def edges(band: object) -> tuple[float, float, float]:
+def edges(band: Any) -> tuple[float, float, float]:
     return band.low[0], band.value[0], band.high[0]
 
 

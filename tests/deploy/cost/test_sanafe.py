@@ -186,6 +186,7 @@ def test_equals_sanafe(kind: str, neurons: int, tmp_path: Path) -> None:
     print(f"{kind}: SANA-FE's detailed timing is {gap:+.2%} of its simple one over {len(theirs['simple_s'])} steps")
 
 
+@pytest.mark.slow
 @CASES
 def test_equals_what_sanafe_said(kind: str, neurons: int) -> None:
     """SANA-FE 2.2.9's recorded answers to the very same requests."""

@@ -25,6 +25,7 @@ def script(repository: Path) -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not lava_dl(), reason="lava-dl, whose wheel holds the reference networks, is not installed")
 def test_the_table_is_current(script: ModuleType, repository: Path) -> None:
     text = (repository / "docs" / "cost_model.md").read_text(encoding="utf-8")

@@ -78,6 +78,7 @@ def trained(tmp_path_factory, digits):
     return folder, module.eval(), tensors
 
 
+@pytest.mark.lava
 def test_from_torch_to_lava(command, trained, tmp_path, digits):
     folder, module, _ = trained
     bundle = tmp_path / "bundle"

@@ -95,6 +95,7 @@ def test_a_policy_saves_at_least_1_7_times_the_steps_for_0_3_points(bundle, digi
     assert (trace.predictions == digits.test.y).mean() == fewest.accuracy
 
 
+@pytest.mark.slow
 def test_the_sweep_leaves_a_folder(workshop, tmp_path):
     out = tmp_path / "sweep"
     result = sweep(workshop / "lif", out, epsilons=[0.001, 0.02, 0.1], samples=60)

@@ -28,6 +28,7 @@ def test_every_kind_is_there():
     assert expected <= set(ready_names())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ready_names())
 def test_a_checkpoint_is_small_exports_verifies_and_runs(command, tmp_path, name):
     path = ready_checkpoint(name)
@@ -63,6 +64,7 @@ def test_a_weight_that_float16_would_change_is_never_stored_so(tmp_path):
     save_checkpoint(tmp_path / "changed.safetensors", network, recipe, half=True)
 
 
+@pytest.mark.slow
 def test_zoo_names_stand_for_bundles_that_are_made_once(command, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     run = ("run", "zoo:digits-qcfs", "--dataset", "digits", "--backend", "batched", "--samples", "40", "--json")

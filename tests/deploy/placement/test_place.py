@@ -241,6 +241,7 @@ def small_networks(draw: st.DrawFn) -> IntegerNetwork:
     return chain(*layers)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(network=small_networks(), data=st.data())
 def test_every_core_keeps_the_limits_and_one_core_fewer_does_not(network: IntegerNetwork, data: st.DataObject) -> None:
@@ -371,6 +372,7 @@ def test_too_few_cores_and_wrong_rates_are_named() -> None:
         place(network, loihi(), rates=rates[:2])
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(network=small_networks(), extra=st.integers(0, 6), neurons=st.integers(6, 30))
 def test_a_given_number_of_cores_keeps_every_limit(network: IntegerNetwork, extra: int, neurons: int) -> None:

@@ -55,8 +55,8 @@ def test_lead_in(biased):
     early = NeuronState.at_rest(layer, 1)
     early.step(layer, np.zeros((1, *layer.output_shape), dtype=np.int64))
     led = propagate_layer(layer, frames[:, None], early)[:, 0]
-    t, *neuron = np.argwhere(led != messages[2][:, 0])[0]
-    assert likely_cause(network, Deviation(2, t + 1, tuple(neuron), led[(t, *neuron)]), frames).startswith("lead-in")
+    place = tuple(np.argwhere(led != messages[2][:, 0])[0])
+    assert likely_cause(network, Deviation(2, place[0] + 1, place[1:], led[place]), frames).startswith("lead-in")
 
 
 def test_the_file_itself_or_the_engine(biased):

@@ -32,6 +32,7 @@ def recorded(repository, name):
         return unpacked("inputs", "shape_inputs"), spikes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_the_float_network_gives_the_frameworks_spikes(repository, name):
     inputs, spikes = recorded(repository, name)
@@ -48,6 +49,7 @@ def test_the_float_network_gives_the_frameworks_spikes(repository, name):
         np.testing.assert_array_equal(witness[stage.name].numpy().reshape(expected.shape), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "wrong"),
     [
@@ -66,6 +68,7 @@ def test_other_rules_give_other_spikes(repository, name, wrong):
     assert (scores.reshape(output.shape) != output).mean() > 0.01
 
 
+@pytest.mark.slow
 def test_snntorchs_default_reset_is_refused(repository):
     path = repository / "tests" / "golden" / "nir" / "snntorch_subtract.nir"
     with pytest.raises(UnsupportedError, match=r"node 1: v leaks before .* train with reset_mechanism=\"zero\""):

@@ -306,6 +306,7 @@ def test_flipped_bytes_never_escape(tmp_path):
     assert refused > 3
 
 
+@pytest.mark.slow
 def test_where_hdf5_circles_for_ever(tmp_path):
     """The free space of the heap in which the texts lie gets the size 0."""
     content = bytearray(good(tmp_path / "graph.nir").read_bytes())
@@ -321,6 +322,7 @@ def test_where_hdf5_circles_for_ever(tmp_path):
         read_nir(path, discretisation(dt=1.0))
 
 
+@pytest.mark.slow
 def test_a_busy_machine_does_not_make_a_sound_file_damaged(tmp_path, monkeypatch):
     """Time passes while the other process waits for a processor: only what it computes tells a damaged file."""
     path = good(tmp_path / "a.nir")

@@ -12,16 +12,22 @@ def random_currents(seed, shape=(12, 3, 5)):
     return np.random.default_rng(seed).integers(-8, 17, shape) / 8
 
 
+def over_time(values, place):
+    """A view of what one neuron got or sent, [T]."""
+    whole = slice(None), *place
+    return values[whole]
+
+
 @pytest.mark.parametrize("decay", [0.0, 0.25, 0.5, 1.0])
 def test_leaky_neuron_follows_its_equation(decay):
     currents = random_currents(1)
     expected = np.zeros_like(currents)
     for place in np.ndindex(currents.shape[1:]):
         potential = 0.0
-        for t, current in enumerate(currents[(slice(None), *place)]):
+        for t, current in enumerate(over_time(currents, place)):
             potential = (1 - decay) * potential + current
             if potential > 1.0:
-                expected[(t, *place)] = 1
+                over_time(expected, place)[t] = 1
                 potential = 0.0
     spikes = LeakyIntegrateFire(decay)(torch.from_numpy(currents)).numpy()
     assert np.array_equal(spikes, expected) and 0 < expected.mean() < 1
@@ -33,11 +39,11 @@ def test_soft_reset_subtracts_the_threshold(decay):
     expected, left = np.zeros_like(currents), np.zeros_like(currents)
     for place in np.ndindex(currents.shape[1:]):
         potential = 0.0
-        for t, current in enumerate(currents[(slice(None), *place)]):
+        for t, current in enumerate(over_time(currents, place)):
             potential = (1 - decay) * potential + current
-            expected[(t, *place)] = potential > 0.75
-            potential -= 0.75 * expected[(t, *place)]
-            left[(t, *place)] = potential
+            over_time(expected, place)[t] = potential > 0.75
+            potential -= 0.75 * over_time(expected, place)[t]
+            over_time(left, place)[t] = potential
     spikes, response = LeakyIntegrateFire(decay, 0.75, reset="subtract").respond(torch.from_numpy(currents))
     assert np.array_equal(spikes.numpy(), expected) and 0 < expected.mean() < 1
     assert np.allclose(response.numpy(), expected + np.maximum(left, 0) / 0.75, rtol=1e-14)
@@ -53,10 +59,10 @@ def test_integrate_fire_follows_its_equation():
     expected = np.zeros_like(currents)
     for place in np.ndindex(currents.shape[1:]):
         potential = 0.75
-        for t, current in enumerate(currents[(slice(None), *place)]):
+        for t, current in enumerate(over_time(currents, place)):
             potential += current
             if potential >= 1.5:
-                expected[(t, *place)] = 2.0
+                over_time(expected, place)[t] = 2.0
                 potential -= 1.5
     sent = IntegrateFire(1.5, 0.75, amplitude=2.0)(torch.from_numpy(currents)).numpy()
     assert np.array_equal(sent, expected) and 0 < expected.mean() < 2

@@ -83,6 +83,7 @@ def networks(draw):
     return Chain(*blocks)
 
 
+@pytest.mark.slow
 def test_integers_are_slayers_own_forward(slayer):
     spikes = []
 

@@ -44,6 +44,7 @@ def trained(request):
     return network
 
 
+@pytest.mark.slow
 def test_channels_send_what_the_trained_ones_do(trained, samples):
     before = copy.deepcopy(trained.state_dict())
     spiking = qcfs_to_spiking(trained)

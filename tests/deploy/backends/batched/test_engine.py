@@ -30,6 +30,7 @@ def test_equals_the_oracle_layer_by_layer(case):
         np.testing.assert_array_equal(got, want, err_msg=layer.name)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(networks_with_inputs(samples=7), st.sampled_from(["auto", "int8", "float32", "float64"]), st.data())
 def test_the_engine_equals_plain_integers(case, precision, data):
@@ -149,6 +150,7 @@ def test_policy_for_another_horizon_is_refused():
         spikecut.run(network, random_inputs(network, 2), policy=TopK((0, 0)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["auto", "int8", "float32", "float64"])
 @pytest.mark.parametrize(("channels", "weight"), [(129, 254), (130, 254), (200, 254), (512, 64), (515, 64), (600, -64)])
 def test_a_convolution_wraps_its_whole_sum_at_24_bits_in_every_precision(channels, weight, precision):

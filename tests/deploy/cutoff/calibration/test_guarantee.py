@@ -36,6 +36,7 @@ def test_the_bound_of_the_simulation_is_the_binomial_one():
     assert above < 0.001 < above + math.comb(1000, 73) * 0.05**73 * 0.95**927
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_is_broken_at_most_as_often_as_promised(kind):
     """Samples are drawn with replacement from a finite population, so that the risk of a policy is known exactly."""
