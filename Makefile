@@ -18,7 +18,7 @@ help: ## list the targets
 setup: ## build .venv, or leave it alone where it is up to date
 	@$(BOOTSTRAP)
 
-demo: setup ## train, export, verify, cut off and report on the embedded data
+demo: setup ## train, export, verify, run with early exit and report on the embedded data
 	$(BIN)/spikecut demo $(ARGS)
 
 check: lint types ## the quick tier: lint, types, and the tests that need neither Lava nor patience
