@@ -35,12 +35,17 @@ class SpawnedProcesses(DDPStrategy):
     def teardown(self) -> None:
         """After a training that went well; after an error the others may never answer, and are ended by a signal."""
         super().teardown()
-        module = self.lightning_module
-        finished = module is not None and module.trainer.state.status != TrainerStatus.INTERRUPTED
-        if finished and torch.distributed.is_initialized():
+        if torch.distributed.is_initialized() and self._went_well():  # not in the process that began the others
             gc.collect()  # circles hold the wrapper of the network, and that the group
             torch.distributed.barrier()
             torch.distributed.destroy_process_group()
+
+    def _went_well(self) -> bool:
+        module = self.lightning_module
+        try:
+            return module is not None and module.trainer.state.status != TrainerStatus.INTERRUPTED
+        except RuntimeError:  # interrupted before the network had its trainer
+            return False
 
 
 @contextmanager
