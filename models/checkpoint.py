@@ -133,9 +133,9 @@ def _check_values(path: Path, network: SpikingNetwork) -> None:
     for stage in network.every_stage():
         neuron = stage.neuron
         norm = stage.norm.norm if isinstance(stage.norm, TemporalEffectiveBatchNorm) else stage.norm
-        if isinstance(neuron, QCFS | IntegrateFire) and not float(neuron.threshold) > 0:
+        if isinstance(neuron, QCFS | IntegrateFire) and not neuron.threshold.item() > 0:
             raise CheckpointError(
-                f"{path}: stage {stage.name} has the threshold {float(neuron.threshold)}, not positive"
+                f"{path}: stage {stage.name} has the threshold {neuron.threshold.item()}, not positive"
             )
         if isinstance(neuron, IntegrateFire) and not float(neuron.amplitude) > 0:
             raise CheckpointError(

@@ -21,7 +21,7 @@ def qcfs_to_spiking(network: SpikingNetwork) -> SpikingNetwork:
     converted = 0
     for stage in spiking.every_stage():
         if isinstance(stage.neuron, QCFS):
-            threshold = float(stage.neuron.threshold)
+            threshold = stage.neuron.threshold.item()
             if not threshold > 0:
                 raise InputError(f"stage {stage.name}: the trained threshold λ is {threshold}; train again")
             stage.neuron = IntegrateFire(threshold, threshold / 2)

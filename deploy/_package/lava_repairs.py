@@ -70,6 +70,9 @@ SOURCES = {
     "lava.magma.compiler.var_model": "3b8acb73dc3ff38d159065aa0339b90f371f99f162e68d10a3117afbd916afa8",
     "lava.magma.core.process.ports.ports": "176f546874deb3d105cee79099d8926847f9d79da01039adf5ec385c27eec282",
     "lava.lib.dl.netx.hdf5": "c7d2805d9e70b2b1144853c6ab2024544c954b8a282b9341453ea28fdfadc00e",
+    "lava.lib.dl.slayer.object_detection.boundingbox.metrics": (
+        "b458e731f281193e8a93227cfa72a23c81a067688dc24c308d1fd19e48438586"
+    ),
 }
 """Modules that are repaired, with the SHA-256 of their files."""
 
@@ -79,7 +82,7 @@ REPAIRS = (
         210,
         "@dataclass\nclass ByteEncoder:",
         "@dataclass(unsafe_hash=True)\nclass ByteEncoder:",
-        "ValueError: mutable default <class 'ByteEncoder'>: a dataclass's defaults must be hashable",
+        "ValueError: a dataclass's defaults must be hashable",
         "python",
         (3, 11),
     ),
@@ -119,6 +122,15 @@ REPAIRS = (
         "numpy",
         (2, 0),
     ),
+    Repair(
+        "lava.lib.dl.slayer.object_detection.boundingbox.metrics",
+        165,
+        "np.trapz(",
+        "np.trapezoid(",
+        "DeprecationWarning, then AttributeError: numpy has no trapz",
+        "numpy",
+        (2, 0),
+    ),
 )
 
 
@@ -145,8 +157,10 @@ def install() -> None:
     repairs = needed()
     if not repairs or not _installed():
         return
-    for module in {repair.module for repair in repairs} & sys.modules.keys():
-        raise BackendError(f"{module} was imported before spikecut could repair it: import spikecut and run it first")
+    for module in sorted({repair.module for repair in repairs} & sys.modules.keys()):
+        raise BackendError(
+            f"{module} was imported before spikecut could repair it: call spikecut.lava_repairs.install() first"
+        )
     sys.meta_path.insert(0, _Finder(repairs))
 
 

@@ -77,4 +77,4 @@ class QCFS(nn.Module):
 
     def extra_repr(self) -> str:
         """Shown by torch when it prints the module."""
-        return f"levels={self.levels}, threshold={float(self.threshold):.6g}"
+        return f"levels={self.levels}, threshold={self.threshold.item():.6g}"

@@ -39,6 +39,8 @@ Log = Literal["csv", "tensorboard"]
 MOMENTUM = 0.9
 LIGHTNING = "lightning.pytorch"
 FEW_WORKERS = ".*does not have many workers.*"
+LEAVES = r"`isinstance\(treespec, LeafSpec\)`"
+"""How torch from 2.9 on warns of a class that Lightning (2.6) still makes of every batch."""
 
 
 @dataclass(frozen=True)
@@ -302,6 +304,7 @@ def _quiet_lightning() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=FEW_WORKERS)
+            warnings.filterwarnings("ignore", message=LEAVES, category=FutureWarning)
             yield
     finally:
         logger.setLevel(level)

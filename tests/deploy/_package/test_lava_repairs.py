@@ -1,6 +1,7 @@
 """Lava repaired at import: exactly the named lines of the released files, only where they fail, or not at all."""
 
 import importlib
+import multiprocessing
 import sys
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def test_the_table_in_the_documentation_is_that_of_the_code():
 
 @pytest.mark.parametrize(
     ("python", "numpy", "count"),
-    [((3, 10), "1.26.4", 0), ((3, 11), "1.26.4", 1), ((3, 10), "2.0.2", 2), ((3, 13), "2.5.5", 5)],
+    [((3, 10), "1.26.4", 0), ((3, 11), "1.26.4", 1), ((3, 10), "2.0.2", 3), ((3, 13), "2.5.5", 6)],
 )
 def test_only_what_fails_here_is_repaired(monkeypatch, python, numpy, count):
     monkeypatch.setattr(sys, "version_info", (*python, 0))
@@ -61,6 +62,39 @@ def test_a_module_is_repaired_in_memory(module):
     assert importlib.import_module(module.stem).VALUE == "repaired"
     assert module.read_text() == "VALUE = 'as released'\n"
     assert not list(module.parent.rglob("*.pyc"))
+
+
+def _value(queue, name):
+    queue.put(importlib.import_module(name).VALUE)
+
+
+def test_a_forked_child_repairs_too(module):
+    """As Lava's processes are started."""
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    child = context.Process(target=_value, args=(queue, module.stem))
+    child.start()
+    assert queue.get() == "repaired"
+    child.join()
+    assert module.stem not in sys.modules
+
+
+def test_only_where_something_is_needed_a_finder_is_installed(monkeypatch):
+    monkeypatch.setattr(sys, "meta_path", [each for each in sys.meta_path if type(each).__name__ != "_Finder"])
+    before = list(sys.meta_path)
+    for repairs, finders in (((), 0), (REPAIRS[-1:], 1)):
+        monkeypatch.setattr(lava_repairs, "needed", lambda repairs=repairs: repairs)
+        monkeypatch.delitem(sys.modules, REPAIRS[-1].module, raising=False)
+        lava_repairs.install()
+        lava_repairs.install()
+        assert sys.meta_path[finders:] == before and len(sys.meta_path) == len(before) + finders
+
+
+def test_a_file_that_nobody_released_is_found_without_importing_it(monkeypatch):
+    monkeypatch.setattr(lava_repairs, "needed", lambda: REPAIRS)
+    assert lava_repairs.unrepairable() == ()
+    monkeypatch.setitem(SOURCES, REPAIRS[0].module, "0" * 64)
+    assert lava_repairs.unrepairable() == (REPAIRS[0].file,)
 
 
 def test_a_changed_file_is_refused(module):
