@@ -70,6 +70,7 @@ SOURCES = {
     "lava.magma.compiler.var_model": "3b8acb73dc3ff38d159065aa0339b90f371f99f162e68d10a3117afbd916afa8",
     "lava.magma.core.process.ports.ports": "176f546874deb3d105cee79099d8926847f9d79da01039adf5ec385c27eec282",
     "lava.lib.dl.netx.hdf5": "c7d2805d9e70b2b1144853c6ab2024544c954b8a282b9341453ea28fdfadc00e",
+    "lava.proc.conv.utils": "5f7492485db56b7658992449f87f15f36daeb91ff28ad614e03614bdfebb2d61",
     "lava.lib.dl.slayer.object_detection.boundingbox.metrics": (
         "b458e731f281193e8a93227cfa72a23c81a067688dc24c308d1fd19e48438586"
     ),
@@ -119,6 +120,15 @@ REPAIRS = (
         "int(layer_config['bias'])",
         "int(np.asarray(layer_config['bias']).item())",
         "DeprecationWarning, then TypeError: int() takes no array of one element",
+        "numpy",
+        (2, 0),
+    ),
+    Repair(
+        "lava.proc.conv.utils",
+        274,
+        "if input_.shape[-1] % groups != 0:",
+        "if input_.shape[-1] % (groups := int(groups)) != 0:",
+        "OverflowError for 128 channels or more: groups is an int8",
         "numpy",
         (2, 0),
     ),

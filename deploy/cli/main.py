@@ -23,6 +23,8 @@ from spikecut.deploy.cli.output import finish_streams, prepare_streams, visible
 from spikecut.errors import SpikecutError
 
 INTERRUPTED = 130
+TRAINING = {"lightning", "torch", "torchmetrics", "torchvision"}
+"""Packages of the extra `train`: of what trains, converts or exports networks, which imports them before it begins."""
 ORDER = (
     *("demo", "train", "convert", "export", "inspect", "verify", "calibrate", "run", "sweep"),
     *("hardware", "zoo", "doctor", "install-lava", "version"),
@@ -60,6 +62,10 @@ def main() -> None:
         if debug:
             raise
         _fail(_unforeseen(error), 2)
+    except ModuleNotFoundError as error:
+        if debug or (error.name or "").partition(".")[0] not in TRAINING:
+            raise
+        _fail(f"this needs {error.name}, which is not installed: pip install 'spikecut[train]'", 2)
     except Exception as error:
         _usage_or_crash(error, debug)
 

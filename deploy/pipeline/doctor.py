@@ -91,6 +91,9 @@ def _lava_faults() -> tuple[str, ...]:
     """What keeps the installed Lava from working."""
     from spikecut.deploy.backends.lava.blocks import require_lava
 
+    changed = lava_repairs.unrepairable()
+    if changed:  # also files that `require_lava` does not import
+        return tuple(f"{file} was changed since it was released: {INSTALL_LAVA}" for file in changed)
     try:
         require_lava()
     except SpikecutError as error:

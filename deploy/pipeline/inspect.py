@@ -7,8 +7,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from spikecut.deploy.bundle import Bundle, load, open_bundle
-from spikecut.deploy.pipeline.convert import TIMESTEPS
-from spikecut.deploy.pipeline.export import Import, export_imported
 from spikecut.errors import InputError
 from spikecut.export.importers.base import ImportedNetwork, Options, flags, read_network
 from spikecut.export.network.layers import IntegerNetwork
@@ -58,6 +56,10 @@ def inspected(target: Path, options: Options, about_integers: tuple[str, ...] = 
             )
         yield Inspected(str(target), target, imported)
     else:
+        # They need torch, which the integers of a bundle or a .net file do not.
+        from spikecut.deploy.pipeline.convert import TIMESTEPS
+        from spikecut.deploy.pipeline.export import Import, export_imported
+
         with TemporaryDirectory(prefix="spikecut-inspect-") as folder:
             bundle = Path(folder) / target.stem
             horizon = options.get("horizon", TIMESTEPS if imported.conversion else None)

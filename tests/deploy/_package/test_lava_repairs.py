@@ -36,7 +36,7 @@ def test_the_table_in_the_documentation_is_that_of_the_code():
 
 @pytest.mark.parametrize(
     ("python", "numpy", "count"),
-    [((3, 10), "1.26.4", 0), ((3, 11), "1.26.4", 1), ((3, 10), "2.0.2", 3), ((3, 13), "2.5.5", 6)],
+    [((3, 10), "1.26.4", 0), ((3, 11), "1.26.4", 1), ((3, 10), "2.0.2", 4), ((3, 13), "2.5.5", 7)],
 )
 def test_only_what_fails_here_is_repaired(monkeypatch, python, numpy, count):
     monkeypatch.setattr(sys, "version_info", (*python, 0))
@@ -106,7 +106,7 @@ def test_a_changed_file_is_refused(module):
 
 def test_another_release_is_refused(monkeypatch):
     monkeypatch.setattr(lava_repairs, "needed", lambda: REPAIRS[:1])
-    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    monkeypatch.setattr(sys, "meta_path", [each for each in sys.meta_path if type(each).__name__ != "_Finder"])
     monkeypatch.setattr(lava_repairs, "version", lambda package: "0.9.0")
     with pytest.raises(BackendError, match=r"lava-nc 0\.9\.0 is installed"):
         lava_repairs.install()

@@ -1,0 +1,76 @@
+"""Without torch everything works but training, conversion and export, and these say at once what they lack."""
+
+import subprocess
+import sys
+
+import pytest
+
+CODE = """
+import sys
+for name in ("torch", "torchvision", "lightning", "torchmetrics"):
+    sys.modules[name] = None
+sys.argv[0] = "spikecut"
+from spikecut.__main__ import main
+main()
+"""
+
+
+@pytest.fixture
+def spikecut(tmp_path):
+    """Run the command where torch cannot be imported: what it did."""
+
+    def run(*arguments):
+        words = [sys.executable, "-c", CODE, *map(str, arguments)]
+        return subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "BUNDLE", "--dataset", "digits", "--backend", "batched", "--samples", "20"),
+        ("run", "BUNDLE", "--dataset", "digits", "--backend", "batched", "--samples", "20", "--out", "run"),
+        ("calibrate", "BUNDLE", "--dataset", "digits", "--epsilon", "0.02"),
+        ("sweep", "BUNDLE", "--dataset", "digits", "--out", "sweep"),
+        ("inspect", "BUNDLE"),
+        ("verify", "BUNDLE", "--backend", "batched"),
+        ("zoo",),
+        ("hardware",),
+    ],
+    ids=lambda arguments: " ".join(arguments),
+)
+def test_it_works(spikecut, own_copy, arguments):
+    done = spikecut(*(own_copy("qcfs") if word == "BUNDLE" else word for word in arguments))
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("demo",),
+        ("export", "zoo:digits-qcfs", "--out", "bundle"),
+        ("train", "--out", "net.safetensors"),
+        ("convert", "net.safetensors", "--spec", "net.json", "--dataset", "digits", "--out", "bundle"),
+        ("inspect", "zoo:digits-qcfs"),
+    ],
+    ids=lambda arguments: " ".join(arguments),
+)
+def test_it_says_what_it_lacks(spikecut, tmp_path, monkeypatch, arguments):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    done = spikecut(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("spikecut: this needs ") and done.stderr.count("\n") == 1
+    assert done.stderr.endswith("not installed: pip install 'spikecut[train]'\n")
+    assert {path.name for path in tmp_path.iterdir()} <= {"cache"}
+
+
+def test_results_are_those_with_torch(spikecut, own_copy, command, tmp_path):
+    pyarrow = pytest.importorskip("pyarrow.parquet")
+    bundle = own_copy("lif")
+    options = ("--dataset", "digits", "--backend", "batched", "--samples", "40", "--out")
+    assert spikecut("run", bundle, *options, tmp_path / "without").returncode == 0
+    assert command("run", bundle, *options, tmp_path / "with")[0] == 0
+    first, second = (pyarrow.read_table(tmp_path / name / "samples.parquet") for name in ("without", "with"))
+    times = [name for name in first.column_names if "seconds" in name or "wall" in name]
+    assert first.drop_columns(times).equals(second.drop_columns(times))
