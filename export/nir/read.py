@@ -13,15 +13,15 @@ from torch import nn
 
 from spikecut.errors import BundleError, ExportError, InputError, SpikecutError, UnsupportedError
 from spikecut.export.importers.linear import Synapse, after, as_dense, identity, synapse_module
+from spikecut.export.importers.neurons import StepNeuron
 from spikecut.export.network.arrays import Shape, size
 from spikecut.export.nir.chain import ordered
 from spikecut.export.nir.discretisation import Discretisation
 from spikecut.export.nir.file import MAXIMUM_NUMBERS, NirNode
-from spikecut.export.nir.neurons import NEURONS, StepNeuron, step_neuron
+from spikecut.export.nir.neurons import NEURONS, step_neuron
 from spikecut.export.nir.sandbox import read_graph
 from spikecut.export.nir.synapses import SYNAPSES, operation_of
 from spikecut.export.nir.witness import NirWitness
-from spikecut.fixed_point import DECAY_UNITY
 from spikecut.models.network import Readout, SpikingNetwork, Stage
 from spikecut.models.neurons.current_based import CurrentBased
 from spikecut.models.neurons.integrate_fire import MembraneReadout
@@ -198,10 +198,7 @@ class _Assembly:
         if neuron.refused is not None:
             self._refuse(node, UnsupportedError(neuron.refused))
             return
-        lost = [f"{name} loses {_share(d)} per timestep" for name, d in (("u", neuron.decay_u), ("v", neuron.decay_v))]
-        told = f"{lost[0]}, {lost[1]}" if neuron.decay_u < 1 else lost[1]
-        detail = "; ".join(neuron.inexact) or told
-        self._report(node, "approximate" if neuron.inexact else "exact", detail)
+        self._report(node, "approximate" if neuron.inexact else "exact", neuron.told)
 
     def _stage(self, node: NirNode, neuron: StepNeuron) -> None:
         synapse = (self.synapse or identity(self.shape, f"node {node.name}")).scaled(neuron.gain, neuron.offset)
@@ -210,13 +207,7 @@ class _Assembly:
                 f"node {node.name}: a bias, or a v_leak that is not v_reset, in front of a current that decays; the "
                 "chip adds a bias to the membrane, not to the current: train without bias, or with LIF"
             )
-        self._add(
-            node,
-            synapse,
-            CurrentBased(
-                neuron.threshold, neuron.decay_u, neuron.decay_v, neuron.reset, neuron.at_equality, neuron.delayed_reset
-            ),
-        )
+        self._add(node, synapse, neuron.module())
         self.ended = neuron.threshold is None
 
     def _add(self, node: NirNode, synapse: Synapse, neuron: nn.Module) -> None:
@@ -295,7 +286,3 @@ def _input_shape(chain: Sequence[NirNode]) -> Shape:
     if size(shape) > MAXIMUM_NUMBERS:
         raise BundleError(f"node {node.name}: an input of shape {shape} is absurdly large")
     return shape
-
-
-def _share(lost: float) -> str:
-    return {0.0: "nothing", 1.0: "all"}.get(lost, f"{round(lost * DECAY_UNITY)}/{DECAY_UNITY}")
