@@ -139,7 +139,7 @@ def _set_aside(folder: Path) -> str:
 def load(path: str | Path, horizon: int | None = None) -> IntegerNetwork:
     """The integer network of a bundle, of a `.net` file, or of a `.nir` file that spikecut wrote.
 
-    horizon: T of a `.net` file of lava-dl, which does not hold it; see read_any_netx for what is assumed of its input.
+    horizon: T of a `.net` file of lava-dl, in the place of its own; see read_any_netx for what is assumed of its input.
 
     Raises
     ------

@@ -66,6 +66,15 @@ class Golden:
     __repr__ = brief
 
 
+def too_few(samples: int) -> DataError:
+    """Why so many golden samples are not enough, and how many the data set must hold."""
+    return DataError(
+        f"{samples} golden samples: at least {MINIMUM_SAMPLES} are needed, and they come from the data set's "
+        f"calibration part; give x_calibration and y_calibration of {MINIMUM_SAMPLES} or more, or, where x and y alone "
+        f"are split, about {5 * MINIMUM_SAMPLES} samples, of which one in five is for calibration"
+    )
+
+
 def make_golden(
     network: "SpikingNetwork",
     plans: "Sequence[StagePlan]",
@@ -88,7 +97,7 @@ def make_golden(
     from spikecut.models.twin import quantised_twin
 
     if len(images) < MINIMUM_SAMPLES:
-        raise DataError(f"{len(images)} golden samples: at least {MINIMUM_SAMPLES} are needed")
+        raise too_few(len(images))
     encoded = encode_samples(images, spec, horizon)
     frames: Integers | Floats = encoded
     if spec.encoding == "direct":

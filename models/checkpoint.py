@@ -76,12 +76,12 @@ def load_checkpoint(path: str | Path) -> tuple[SpikingNetwork, Recipe]:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
                 raise CheckpointError(
-                    f"{path}: a safetensors file, but not a spikecut checkpoint; train one, or name the layers of a "
-                    "ReLU network by --spec (of `convert` and `inspect`)"
+                    f"{path}: a safetensors file, but not a spikecut checkpoint: name the layers of its tensors, by "
+                    "--spec those of a ReLU network (of `convert` and `inspect`), by --slayer lava-dl's blocks"
                 )
             tensors = {name: _widened(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (SafetensorError, OSError) as exc:
-        raise CheckpointError(f"{path}: truncated or not a spikecut checkpoint; train one") from exc
+        raise CheckpointError(f"{path}: truncated or not a spikecut checkpoint; fetch it, or write it, again") from exc
     recipe = _parse_recipe(path, metadata.get("recipe", ""))
     _check_tensors(path, _skeleton(path, recipe), tensors)
     network = _rebuild(recipe)

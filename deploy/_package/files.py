@@ -12,7 +12,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,6 +20,9 @@ from spikecut.errors import InputError, SpikecutError
 
 MAXIMUM_JSON_BYTES = 2**26
 MAXIMUM_JSON_DEPTH = 100
+LFS = b"version https://git-lfs.github.com/spec/"
+LFS_BYTES = 1024
+"""What a pointer of Git LFS begins with, and the most that it holds."""
 
 
 @contextmanager
@@ -80,6 +83,9 @@ def check_regular(path: Path, error: type[SpikecutError] = InputError, limit: in
     except (OSError, ValueError) as cause:  # ValueError: a null byte in its name
         raise error(f"{path}: {reason(cause)}") from cause
     _check(path, found, error, limit)
+    if found.st_size <= LFS_BYTES:
+        with suppress(OSError), path.open("rb") as file:  # whoever reads it says why it cannot
+            _check_fetched(path, file, error)
     return found.st_size
 
 
@@ -93,6 +99,7 @@ def open_regular(path: Path, error: type[SpikecutError] = InputError, limit: int
         raise error(f"{path}: {reason(cause)}") from cause
     with os.fdopen(handle, "rb") as file:
         _check(path, os.fstat(handle), error, limit)
+        _check_fetched(path, file, error)
         yield file
 
 
@@ -175,6 +182,15 @@ def _check(path: Path, found: os.stat_result, error: type[SpikecutError], limit:
         raise error(f"{path}: a pipe or a device, expected a regular file")
     if limit is not None and found.st_size > limit:
         raise error(f"{path}: {found.st_size} bytes, at most {limit} are read")
+
+
+def _check_fetched(path: Path, file: BinaryIO, error: type[SpikecutError]) -> None:
+    """`error` for what git-lfs leaves in place of a file that it has not fetched; the file is at its start again."""
+    with suppress(OSError):
+        start = file.read(len(LFS))
+        file.seek(0)
+        if start == LFS:
+            raise error(f"{path}: a pointer of Git LFS in the file's place: fetch the file itself with `git lfs pull`")
 
 
 def reason(cause: Exception) -> str:

@@ -43,7 +43,7 @@ def inspect_cost(
 ) -> Result:
     """Placement on every hardware file; of a bundle also latency and energy of its golden samples.
 
-    horizon: T of a .net file of lava-dl, which does not tell it.
+    horizon: T of a .net file of lava-dl, in the place of its own.
     """
     from spikecut.deploy.bundle import load, open_bundle
     from spikecut.deploy.cost.summary import chosen_hardware

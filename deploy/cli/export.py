@@ -15,13 +15,14 @@ from spikecut.deploy.cli.options import (
     Overwrite,
     Reset,
     ResetOrder,
+    Spikes,
     given,
     verb,
 )
 from spikecut.deploy.cli.output import Result, report, say
 from spikecut.errors import InputError
 
-IMPORT = ("dataset", "horizon", "dt", "framework", "reset", "reset_order", "encoding", "strict", "slayer")
+IMPORT = ("dataset", "horizon", "dt", "framework", "reset", "reset_order", "spikes", "encoding", "strict", "slayer")
 """Options that are the importer's."""
 
 
@@ -43,6 +44,7 @@ class ExportOptions:
     framework: Framework = None
     reset: Reset = None
     reset_order: ResetOrder = None
+    spikes: Spikes = None
     encoding: Annotated[str | None, typer.Option(help="NIR, --slayer: input direct, bernoulli, latency.")] = None
     strict: Annotated[bool, typer.Option("--strict", help="NIR: refuse what would be approximated.")] = False
     slayer: Annotated[

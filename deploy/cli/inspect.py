@@ -17,6 +17,7 @@ from spikecut.deploy.cli.options import (
     Json,
     Reset,
     ResetOrder,
+    Spikes,
     given,
     named_bundle,
     verb,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:  # imported when the command runs
     from spikecut.export.importers.base import ImportedNetwork
     from spikecut.export.network.layers import IntegerNetwork
 
-IMPORT = ("horizon", "dataset", "slayer", "spec", "dt", "framework", "reset", "reset_order")
+IMPORT = ("horizon", "dataset", "slayer", "spec", "dt", "framework", "reset", "reset_order", "spikes")
 """Options that are the importer's."""
 
 
@@ -55,6 +56,7 @@ class InspectOptions:
     framework: Framework = None
     reset: Reset = None
     reset_order: ResetOrder = None
+    spikes: Spikes = None
     as_json: Json = False
 
 
@@ -79,7 +81,9 @@ def inspect(options: InspectOptions) -> None:
             cost = inspect_cost(found.path, options.hardware, options.hypothetical, horizon)
             network = _network(found, found.network)
             result = Result([*network.shown, *cost.shown], {**network.data, **cost.data})
-    report(result, options.as_json)
+        report(result, options.as_json)
+        if isinstance(found.network, ImportedNetwork) and found.network.refusal is not None:
+            found.network.checked()  # which ends in the refusal
 
 
 def _parts(imported: "ImportedNetwork") -> Result:

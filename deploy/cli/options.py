@@ -107,3 +107,6 @@ Reset = Annotated[str | None, typer.Option(help="NIR: zero or subtract; by defau
 ResetOrder = Annotated[
     str | None, typer.Option(help="NIR: a spike's reset comes in its own timestep (same_step) or late (next_step).")
 ]
+Spikes = Annotated[
+    str | None, typer.Option(help="NIR: at most one spike a timestep (single), or several (multi), as Sinabs' default.")
+]

@@ -42,7 +42,7 @@ def export(
     recipe: of a network in memory, how it was trained; at least "horizon", "input" and "labels".
     overwrite: replace an earlier bundle in `out`.
     options: of the importer, named as on the command line: horizon, encoding, strict, framework, dt, reset,
-        reset_order, slayer.
+        reset_order, spikes, slayer.
 
     Raises
     ------

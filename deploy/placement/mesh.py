@@ -10,7 +10,7 @@ from spikecut.deploy.placement.partition import mean_load, worst_load
 from spikecut.deploy.placement.place import FloatArray, Placement, Rates, fan_out_per_core
 from spikecut.export.network.connectivity import skip_paths
 from spikecut.export.network.geometry import Synapse
-from spikecut.export.network.layers import IntegerNetwork
+from spikecut.export.network.layers import IntegerNetwork, passes_input
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 IDLE = "·"
@@ -47,9 +47,10 @@ def busy_at_rates_ns(
         units = len(load.neurons)
         core = placed.core_of_neuron[:units]
         cores = len(placed.cores)
-        axons = load.axons.sum() if layer.kind == "dense" else 0.0
-        receiving = np.bincount(core, load.synapses, cores) + axons
-        if layer.kind == "conv":
+        receiving = np.bincount(core, load.synapses, cores)
+        if layer.kind == "dense":
+            receiving = receiving + (np.bincount(core, load.axons, cores) if passes_input(layer) else load.axons.sum())
+        else:
             parts: list[Synapse] = [layer] if layer.skip is None else [layer, layer.skip]
             pixels = [fan_out_per_core(p, placed).reshape(p.input_shape[0], -1, cores).any(axis=0) for p in parts]
             receiving = receiving + load.axons @ np.concatenate(pixels)

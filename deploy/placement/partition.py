@@ -17,7 +17,7 @@ from spikecut.errors import CapabilityError
 from spikecut.export.network.arrays import IntArray, size
 from spikecut.export.network.connectivity import gather_index
 from spikecut.export.network.geometry import Synapse
-from spikecut.export.network.layers import IntegerLayer
+from spikecut.export.network.layers import IntegerLayer, passes_input
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -82,7 +82,7 @@ class Axons:
     ----------
     sources: per unit the sources it listens to, int64 [units, taps]; `behind.size` where a tap lies on padding.
     behind: axons of each source, int64 [sources]: all channels of a pixel; all inputs, or all own neurons, of a dense
-        layer. All axons of a source behave alike.
+        layer; one of an input neuron. All axons of a source behave alike.
     synapses: synapses of one axon of each source onto one unit, int64 [sources].
     bits: memory of one synapse of each source, int64 [sources].
     """
@@ -105,6 +105,10 @@ class Axons:
             parts.append((layer.skip, WEIGHT_BITS + DELAY_BITS))
         if layer.kind == "conv":
             return cls._convolutions(parts)
+        if passes_input(layer):  # a synapse each, of an axon that is its own
+            units = np.arange(layer.output_shape[0])
+            ones = np.ones_like(units)
+            return cls(units[:, None], ones, ones, np.full_like(units, WEIGHT_BITS))
         found = [(size(synapse.input_shape), bits) for synapse, bits in parts]
         if layer.recurrent is not None:
             found.insert(1, (layer.output_shape[0], parts[0][1]))
@@ -298,6 +302,8 @@ def mean_load(
     """
     units, channels = units_of(layer), channels_of(layer)
     per_unit = sent.reshape(channels, units).sum(axis=0)
+    if layer.kind == "dense" and passes_input(layer):
+        return _load(layer, chip, per_unit, arriving, arriving)
     if layer.kind == "dense":
         synapses = (layer.weight != 0) @ arriving
         totals = [float(arriving.sum())]

@@ -10,7 +10,7 @@ from rich.table import Table
 from spikecut.export.importers.base import ImportedNetwork
 from spikecut.export.manifest import Manifest
 from spikecut.export.network.connectivity import fan_out, recurrent_fan_out
-from spikecut.export.network.layers import IntegerNetwork
+from spikecut.export.network.layers import IntegerNetwork, passes_input
 from spikecut.fixed_point import DECAY_UNITY, GAIN_UNITY
 
 SHOWN_GAINS = 8
@@ -35,15 +35,16 @@ def layer_rows(network: IntegerNetwork) -> list[dict[str, Any]]:
 def _layer_row(network: IntegerNetwork, index: int) -> dict[str, Any]:
     layer = network.layers[index]
     neuron = layer.neuron
-    parameters = layer.weight.size + neuron.bias_mantissa.size
-    synapses = fan_out(layer).sum()
+    given = passes_input(layer)  # the input itself is their bias
+    parameters = 0 if given else layer.weight.size + neuron.bias_mantissa.size
+    synapses = 0 if given else fan_out(layer).sum()
     if layer.recurrent is not None:
         parameters, synapses = parameters + layer.recurrent.size, synapses + recurrent_fan_out(layer).sum()
     if layer.skip is not None:
         parameters, synapses = parameters + layer.skip.weight.size, synapses + fan_out(layer.skip).sum()
     return {
         "layer": layer.name,
-        "type": layer.kind if layer.recurrent is None else f"{layer.kind}, recurrent",
+        "type": "input neurons" if given else layer.kind if layer.recurrent is None else f"{layer.kind}, recurrent",
         "in": "×".join(map(str, layer.input_shape)),
         "out": "×".join(map(str, layer.output_shape)),
         "parameters": int(parameters),
@@ -138,8 +139,6 @@ def parts_table(imported: ImportedNetwork, assumed: Sequence[str] = ()) -> list[
         table.add_row(part.name, part.kind, _shape(part.shape), part.layer, part.exactness, part.detail)
     lines: list[RenderableType] = [table, "the file does not tell, and was assumed:"]
     lines += [f"  {line}" for line in (assumed or imported.assumed)]
-    if imported.refusal is not None:
-        lines.append(f"refused: {imported.refusal}")
     return lines
 
 

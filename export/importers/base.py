@@ -201,6 +201,8 @@ def importer_of(path: Path, options: Options) -> Importer:
         owners = [importer.files for importer in known if set(idle) & set(importer.options)]
         whose = f" (of {'; '.join(owners)})" if owners else ""
         raise InputError(f"{flags(idle)}{whose}: no use for {chosen.files}; leave out {flags(idle)}")
+    if not path.is_dir():
+        check_regular(path, BundleError)
     return chosen
 
 

@@ -13,7 +13,7 @@ class ReluImporter:
     """A state dict and the layers that it belongs to, docs/conversion.md; thresholds are balanced on a data set."""
 
     name = "relu"
-    files = "a state dict of a ReLU network, with --spec SPEC.json"
+    files = "a state dict of a ReLU network, with --spec SPEC.json (of convert and inspect)"
     options = ("spec", "dataset", "horizon", "percentile")
 
     def reads(self, path: Path, options: Options) -> bool:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spikecut.errors import DataError, ExportError, RangeError, UnsupportedError
+from spikecut.errors import ExportError, RangeError, UnsupportedError
 from spikecut.export.encode import encode_samples
-from spikecut.export.golden import MINIMUM_SAMPLES, Golden, integers
+from spikecut.export.golden import MINIMUM_SAMPLES, Golden, integers, too_few
 from spikecut.export.network.arrays import Floats, IntArray, Pair, Shape
 from spikecut.export.network.geometry import convolved_shape
 from spikecut.export.network.input_spec import InputSpec
@@ -67,7 +67,7 @@ def slayer_golden(network: "SlayerNetwork", spec: InputSpec, horizon: int, image
     import torch
 
     if len(images) < MINIMUM_SAMPLES:
-        raise DataError(f"{len(images)} golden samples: at least {MINIMUM_SAMPLES} are needed")
+        raise too_few(len(images))
     encoded = encode_samples(images, spec, horizon)
     frames = torch.tensor(encoded, dtype=torch.float32)
     spikes = {name: integers(sent) for name, sent in network.record(frames).items()}

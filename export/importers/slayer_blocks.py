@@ -25,7 +25,7 @@ class SlayerImporter:
         from spikecut.models.torch_files import read_tensors
 
         if "dataset" not in options or "horizon" not in options:
-            raise InputError("a state dict names neither data nor horizon: give --dataset and --horizon")
+            raise InputError(f"{path}: a state dict names neither data nor horizon: give --dataset and --horizon")
         build = read_spec(options["slayer"])
         network = load_slayer(read_tensors(path), build=build)
         details = {"file": path.name, "sha256": sha256(path), "spec": build.model_dump()}

@@ -17,8 +17,10 @@ TRANSFORM = {"weight": 64, "bias": 0}
 """What netx takes where an input block with neurons does not say it."""
 
 
-def input_and_readout(path: Path) -> tuple[InputSpec, Readout] | None:
-    """The input by the file's first block, and the readout by its last; None for a file of spikecut.
+def input_and_readout(path: Path) -> tuple[InputSpec, Readout, int | None] | None:
+    """The input by the file's first block, the readout by its last, the horizon by /simulation if it tells one.
+
+    None for a file of spikecut.
 
     Neurons in the input block take numbers x, the same at every timestep, as weight · x + bias of that block: they are
     netx's `in_layer.transform`, which leaves applying it to its caller. Other inputs are taken as binary spikes.
@@ -28,6 +30,12 @@ def input_and_readout(path: Path) -> tuple[InputSpec, Readout] | None:
     with open_hdf5(path) as file:
         if "spikecut" in file:
             return None
+        if "layer" not in file:
+            raise BundleError(
+                f"{path}: HDF5 without /layer, so no netx file of lava-dl; weights of Keras are not read: give a state "
+                "dict of torch to `spikecut convert --spec`, or a NIR file"
+            )
+        horizon = _horizon(file, path)
         layers = subgroup(file, "layer", path)
         first, last = subgroup(layers, "0", path), subgroup(layers, str(len(layers) - 1), path)
         readout: Readout = "count" if "neuron" in last or read_text(last, "type", path) != "dense" else "membrane"
@@ -40,12 +48,24 @@ def input_and_readout(path: Path) -> tuple[InputSpec, Readout] | None:
                 f"{path}: its input is of shape {shape}, expected (features,) or (channels, height, width)"
             )
         if read_text(first, "type", path) != "input" or "neuron" not in first:
-            return InputSpec(shape, "events"), readout
+            return InputSpec(shape, "events"), readout, horizon
         weight, bias = (_transform(first, key, path) for key in ("weight", "bias"))
     if weight < 1:
         raise UnsupportedError(f"{path}: its input's weight is {weight}; only positive ones are read")
     spec = InputSpec(shape, "direct", bits=INPUT_BITS, signed=True, scale=1 / weight, zero=-bias / weight)
-    return spec, readout
+    return spec, readout, horizon
+
+
+def _horizon(file: h5py.File, path: Path) -> int | None:
+    """How many timesteps of Ts a sample's tSample holds; None where the file does not say it in whole numbers."""
+    if "simulation" not in file:
+        return None
+    group = subgroup(file, "simulation", path)
+    values = [read_whole(group, key, path).reshape(-1) for key in ("tSample", "Ts") if key in group]
+    if len(values) != 2 or any(value.size != 1 for value in values):
+        return None
+    length, step = (int(value[0]) for value in values)
+    return length // step if step >= 1 and length >= step and length % step == 0 else None
 
 
 def _transform(block: h5py.Group, key: str, path: Path) -> int:
@@ -58,21 +78,23 @@ def _transform(block: h5py.Group, key: str, path: Path) -> int:
 
 
 def read_any_netx(path: Path, horizon: int | None = None) -> IntegerNetwork:
-    """A network of spikecut or of lava-dl; for the input of the latter see input_and_readout.
+    """A network of spikecut or of lava-dl; for input and horizon of the latter see input_and_readout.
 
     Its readout are counts, or the membrane where the last layer is dense and has no neuron.
 
     Raises
     ------
-    BundleError, UnsupportedError: see read_netx. InputError: a file of lava-dl that is read, but no horizon is given.
+    BundleError, UnsupportedError: see read_netx. InputError: a file of lava-dl that is read, but neither it nor the
+    caller gives a horizon.
     """
     found = input_and_readout(path)
     if found is None:
         if horizon is not None:
             raise InputError(f"{path} tells its horizon itself: leave out --horizon")
         return read_netx(path)
-    network = read_netx(path, *found, horizon or 1)
-    if horizon is None:
+    spec, readout, told = found
+    network = read_netx(path, spec, readout, horizon or told or 1)
+    if horizon is None and told is None:
         raise InputError(
             f"{path} is of lava-dl and does not tell its horizon T: give --horizon, or load(path, horizon)"
         )

@@ -11,7 +11,7 @@ NIR = ".nir"
 
 
 class NetxImporter:
-    """A file of layers in integers; one of lava-dl does not tell its horizon."""
+    """A file of layers in integers; of one of lava-dl a given horizon counts before its own."""
 
     name = "netx"
     files = "a netx HDF5 file (.net)"

@@ -21,6 +21,7 @@ Integration = Literal["euler", "exponential"]
 NirReset = Literal["zero", "subtract"]
 NirResetOrder = Literal["same_step", "next_step"]
 Start = Literal["zero", "leak", "reset"]
+Spikes = Literal["single", "multi"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Discretisation:
         CubaLI (else d w_in).
     starts_at: v before the first timestep: 0, v_leak or v_reset.
     drops_input: with a hard reset in the next timestep, CubaLIF loses that timestep's input too.
+    spikes: at most one a timestep, or ⌊v / v_threshold⌋ of them, each of which a soft reset subtracts.
     assumed: one line for each thing that the file does not tell.
     """
 
@@ -53,6 +55,7 @@ class Discretisation:
     synapse_jumps: bool = False
     starts_at: Start = "zero"
     drops_input: bool = False
+    spikes: Spikes = "single"
     assumed: tuple[str, ...] = ()
 
     def step(self, node: str) -> float:
@@ -111,11 +114,13 @@ FRAMEWORKS: dict[str, Discretisation] = {
         fires_at_equality=True,
         scales_leaky_readout=False,
         integrator_uses_dt=False,
+        spikes="multi",
         assumed=(
             "dt 1: Sinabs counts tau_mem in timesteps; v keeps exp(-1 / tau_mem)",
             "reset subtract, at v ≥ spike_threshold: Sinabs' defaults; its files do not tell",
-            "norm_input True for LIF, False for ExpLeak, no min_v_mem, no tau_syn, at most one spike a timestep "
-            "(spike_fn SingleSpike; the default is MultiSpike): Sinabs' files do not tell",
+            "spikes multi, several in a timestep: Sinabs' default (spike_fn MultiSpike); its files do not tell: for "
+            "SingleSpike give --spikes single",
+            "norm_input True for LIF, False for ExpLeak, no min_v_mem, no tau_syn: Sinabs' files do not tell",
         ),
     ),
     "spikingjelly": Discretisation(
@@ -151,7 +156,11 @@ PLAIN = Discretisation(
 
 
 def discretisation(
-    framework: str | None = None, dt: float | None = None, reset: str | None = None, reset_order: str | None = None
+    framework: str | None = None,
+    dt: float | None = None,
+    reset: str | None = None,
+    reset_order: str | None = None,
+    spikes: str | None = None,
 ) -> Discretisation:
     """The defaults of a framework, or NIR's own equations, with what the user states in their place.
 
@@ -162,13 +171,14 @@ def discretisation(
     for option, value, known in (
         ("--reset", reset, get_args(NirReset)),
         ("--reset-order", reset_order, get_args(NirResetOrder)),
+        ("--spikes", spikes, get_args(Spikes)),
     ):
         if value is not None and value not in known:
             raise InputError(f"{option} {value!r}: expected {' or '.join(known)}")
     if dt is not None and not (np.isfinite(dt) and dt > 0):
         raise InputError(f"--dt {dt}: expected a positive number, in the unit of the file's time constants")
     base = PLAIN if framework is None else FRAMEWORKS[framework]
-    stated = {"dt": dt, "reset": reset, "reset_order": reset_order}
+    stated = {"dt": dt, "reset": reset, "reset_order": reset_order, "spikes": spikes}
     given = {key: value for key, value in stated.items() if value is not None}
     lines = [line for line in base.assumed if line.split()[0] not in given]
     lines += [f"{key} {value}: as given" for key, value in given.items()]

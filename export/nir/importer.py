@@ -9,7 +9,7 @@ from spikecut.export.importers.base import ImportedNetwork, Options, PartReport,
 from spikecut.export.nir.discretisation import discretisation
 from spikecut.files import sha256
 
-TIME = ("framework", "dt", "reset", "reset_order")
+TIME = ("framework", "dt", "reset", "reset_order", "spikes")
 FLOATS = (*TIME, "dataset", "horizon", "encoding", "strict")
 
 

@@ -57,6 +57,10 @@ class _Neuron:
                 f"node {node.name}: after a spike snnTorch's Synaptic loses the next timestep's input too, which no "
                 "Process does; train with reset_delay=False and give --reset-order same_step"
             )
+        if time.spikes == "multi" and fires:
+            self.inexact.append(
+                "sends one spike where v reaches a multiple of the threshold, the framework as many as fit into v"
+            )
         return step_neuron_of(
             NeuronModel(
                 where=f"node {node.name}",

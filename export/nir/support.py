@@ -23,6 +23,7 @@ _FOLDED = "multiplied into the weights of the layer, in float64"
 _NEURONS_BETWEEN = "put neurons between them, or multiply the two before writing the file"
 _DECAY = "v loses the nearest multiple of 1/4096; the report gives the error"
 _LAST = "the output's membrane; its scores are what each timestep adds to it"
+_ONE = "at most one a timestep; the golden scores count all, so that the export's report shows the difference"
 _ONLY_LAST = "only the last layer may send its membrane; use a spiking neuron"
 
 ROWS: tuple[Row, ...] = (
@@ -57,6 +58,7 @@ ROWS: tuple[Row, ...] = (
     Row("I", "before other layers", "refused", _ONLY_LAST),
     Row("IF", "one value per parameter", "exact", "r goes into the weights"),
     Row("IF", "v ≥ threshold, soft reset (Sinabs)", "exact", "v starts one unit higher"),
+    Row("IF", "several spikes in a timestep (Sinabs' default)", "approximate", _ONE),
     Row("IF", "v ≥ threshold, hard reset", "approximate", "v > threshold: only where v hits it exactly it differs"),
     Row("IF", "v_reset that is not v(0), or not 0 with a soft reset", "refused", "train with v_reset = 0"),
     Row("IF", "a parameter that differs between neurons", "refused", "train with one value, or split the layer"),
@@ -92,8 +94,8 @@ network's, and the bundle's report says how far. `--strict` refuses what is appr
 _FRAMEWORKS = """
 ## What a file does not tell
 
-`--framework` takes the defaults of the exporter that wrote the file; `--dt`, `--reset` and `--reset-order` overrule
-them. Every export and every `inspect` prints what was assumed.
+`--framework` takes the defaults of the exporter that wrote the file; `--dt`, `--reset`, `--reset-order` and `--spikes`
+overrule them. Every export and every `inspect` prints what was assumed.
 
 | `--framework` | version read | assumed |
 |---|---|---|

@@ -119,13 +119,14 @@ def neuron_over_time(node: NirNode, time: Discretisation, currents: Tensor) -> T
             continue
         threshold = parameter("v_threshold")
         spike = v >= threshold if fires_at_equality else v > threshold
+        count = torch.floor(v / threshold) * spike if time.spikes == "multi" else spike.double()
         if time.reset == "zero":
             v = torch.where(spike, reset.expand_as(v), v)
         elif time.reset_order == "next_step":
-            late = threshold * spike
+            late = threshold * count
         else:
-            v = v - threshold * spike
-        sent.append(spike.double())
+            v = v - threshold * count
+        sent.append(count)
     return torch.stack(sent)
 
 

@@ -36,6 +36,9 @@ from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.backends.batched.slots import layer_slots
 from spikecut.deploy.backends.kernels.product import channels_last
 from spikecut.deploy.bundle import load
+from spikecut.deploy.cost.estimate import as_chip
+from spikecut.deploy.placement.hardware import load_hardware
+from spikecut.deploy.placement.place import place
 from spikecut.errors import DataError, SpikecutError, UnsupportedError
 from spikecut.export.encode import encode
 from spikecut.export.network.input_spec import InputSpec
@@ -245,20 +248,33 @@ def test_the_inputs_transform_is_the_files(folder, tmp_path):
     assert (load(path, 2).input.scale, load(path, 2).input.zero) == (1 / 64, 0)  # netx's own defaults
 
 
-def test_inspect_says_in_a_line_what_is_missing_or_refused(folder, command):
+def test_inspect_says_in_a_line_what_is_missing_or_refused(folder, command, tmp_path):
+    (tmp_path / "tiny.net").write_bytes((folder / "tiny.net").read_bytes())
+    with h5py.File(tmp_path / "tiny.net", "r+") as file:
+        del file["simulation"]
     for arguments, message in (
-        ((folder / "tiny.net",), "give --horizon"),
+        ((tmp_path / "tiny.net",), "give --horizon"),
         ((folder / "gts/pilotnet_sdnn/network.net",), "SDNN"),
         ((folder / "gts/ntidigits/ntidigits.net",), "average"),
     ):
         code, _, error = command("inspect", *arguments)
         assert code == 2 and message in error and error.count("\n") == 1
     code, shown, _ = command("inspect", folder / "tiny.net", "--horizon", 15, "--json")
-    assert code == 0 and [layer["layer"] for layer in json.loads(shown)["layers"]] == [
-        "input_neurons",
-        "conv1",
-        "conv2",
-    ]
+    layers = json.loads(shown)["layers"]
+    assert code == 0 and [layer["layer"] for layer in layers] == ["input_neurons", "conv1", "conv2"]
+    assert (layers[0]["type"], layers[0]["parameters"], layers[0]["synapses"]) == ("input neurons", 0, 0)
+
+
+def test_the_horizon_is_the_files(folder, command):
+    """tSample in steps of Ts; what is given counts before it."""
+    assert [load(folder / name).horizon for name in ("tiny.net", "mnist.net")] == [64, 16]
+    assert load(folder / "tiny.net", 5).horizon == 5
+
+
+def test_input_neurons_need_a_synapse_each_and_no_matrix(folder):
+    network = load(folder / "mnist.net")
+    placed = place(network, as_chip(load_hardware("loihi1")))
+    assert [len(layer.cores) for layer in placed.layers] == [1, 4, 2, 1]
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,8 @@ def export(command, source, out, *more):
     [
         ("snntorch", SNNTORCH),
         ("norse", ("--framework", "norse")),
-        ("sinabs", ("--framework", "sinabs")),
-        ("sinabs_lif", ("--framework", "sinabs")),
+        ("sinabs", ("--framework", "sinabs", "--spikes", "single")),
+        ("sinabs_lif", ("--framework", "sinabs", "--spikes", "single")),
     ],
 )
 def test_from_nir_to_lava(command, files, tmp_path, name, options):
@@ -40,7 +40,7 @@ def test_from_nir_to_lava(command, files, tmp_path, name, options):
     assert recipe["file"] == f"{name}.nir" and recipe["assumed"] and len(recipe["nodes"]) >= 6
     golden = open_bundle(bundle).golden()
     frames = np.array(golden.inputs, dtype=np.float64)
-    given = {"framework": options[1], **({"reset": "zero"} if len(options) > 2 else {})}
+    given = {name.removeprefix("--"): value for name, value in zip(options[::2], options[1::2], strict=True)}
     witness = read_nir(source, discretisation(**given)).witness
     np.testing.assert_array_equal(
         golden.float_scores, witness.record(torch_of(frames))[last(recipe)].flatten(2).numpy()
@@ -90,12 +90,14 @@ def test_inspect_says_what_becomes_of_every_node(command, files):
     assert code == 0 and found["refused"] is None and found["input_shape"] == [1, 8, 8]
     kinds = [(node["kind"], node["exactness"]) for node in found["nodes"]]
     assert kinds[1:3] == [("Conv2d", "exact"), ("LIF", "exact")] and ("LIF", "approximate") in kinds
-    code, out, _ = command("inspect", files / "snntorch_subtract.nir", "--framework", "snntorch")
-    assert code == 0 and "refused: node 1" in " ".join(out.split())
+    code, out, error = command("inspect", files / "snntorch_subtract.nir", "--framework", "snntorch")
+    assert code == 2 and "refused" in out and error.startswith("spikecut: node 1: v leaks before")
+    code, out, error = command("inspect", files / "snntorch_subtract.nir", "--framework", "snntorch", "--json")
+    assert code == 2 and json.loads(out)["refused"] in error and error.count("\n") == 1
     code, _, error = command("inspect", files / "snntorch.nir", "--hardware", "loihi2")
     assert code == 2 and "leave out --hardware" in error
-    code, out, _ = command("inspect", files / "snntorch.nir")
-    assert code == 0 and "not reached" in out and "--dt" in out
+    code, out, error = command("inspect", files / "snntorch.nir")
+    assert code == 2 and "not reached" in out and "--dt" in error
 
 
 def test_an_input_that_is_not_stated_is_said_aloud(command, files, tmp_path):

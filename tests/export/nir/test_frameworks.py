@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from spikecut.errors import UnsupportedError
+from spikecut.errors import ExportError, UnsupportedError
 from spikecut.export.nir.discretisation import discretisation
 from spikecut.export.nir.read import read_nir
 
@@ -12,8 +12,8 @@ CASES = {
     "snntorch": {"framework": "snntorch", "reset": "zero"},
     "snntorch_subtract": {"framework": "snntorch"},
     "norse": {"framework": "norse"},
-    "sinabs": {"framework": "sinabs"},
-    "sinabs_lif": {"framework": "sinabs"},
+    "sinabs": {"framework": "sinabs", "spikes": "single"},
+    "sinabs_lif": {"framework": "sinabs", "spikes": "single"},
 }
 
 
@@ -56,7 +56,7 @@ def test_the_float_network_gives_the_frameworks_spikes(repository, name):
         ("snntorch", {"framework": "snntorch"}),
         ("snntorch", {"framework": "sinabs", "dt": 1e-4}),
         ("norse", {"framework": "norse", "reset": "subtract"}),
-        ("sinabs_lif", {"framework": "sinabs", "reset": "zero"}),
+        ("sinabs_lif", {"framework": "sinabs", "spikes": "single", "reset": "zero"}),
         ("sinabs_lif", {"dt": 1.0, "reset": "subtract"}),
     ],
 )
@@ -74,3 +74,22 @@ def test_snntorchs_default_reset_is_refused(repository):
     with pytest.raises(UnsupportedError, match=r"node 1: v leaks before .* train with reset_mechanism=\"zero\""):
         read_nir(path, discretisation("snntorch")).checked()
     read_nir(path, discretisation("snntorch", reset_order="same_step")).checked()
+
+
+def test_sinabs_default_of_several_spikes_is_no_exact_import(repository):
+    """Its files do not tell MultiSpike from SingleSpike: unless the user does, the golden scores count all spikes."""
+    inputs, _ = recorded(repository, "sinabs")
+    path = repository / "tests" / "golden" / "nir" / "sinabs.nir"
+    imported = read_nir(path, discretisation("sinabs"))
+    neurons = [node for node in imported.nodes if node.kind == "IF"]
+    assert {node.exactness for node in neurons} == {"approximate"} and "one spike" in neurons[0].detail
+    assert any(line.startswith("spikes multi") and "--spikes single" in line for line in imported.assumed)
+    with pytest.raises(ExportError, match="--strict"):
+        imported.checked(strict=True)
+    frames = torch.tensor(8 * inputs[:, :20], dtype=torch.float64)  # strong enough for several
+    first = imported.witness.record(frames)[neurons[0].node]
+    assert set(first.unique().tolist()) >= {0.0, 1.0, 2.0}
+    single = read_nir(path, discretisation("sinabs", spikes="single"))
+    assert all(node.exactness == "exact" for node in single.nodes)
+    assert single.witness.record(frames)[neurons[0].node].max() == 1
+    assert first.sum() > single.witness.record(frames)[neurons[0].node].sum()

@@ -187,7 +187,11 @@ EXAMPLES = {
         {},
     ),
     ("IF", "one value per parameter"): (behind_dense(fires()), {}),
-    ("IF", "v ≥ threshold, soft reset (Sinabs)"): (behind_dense(fires()), {"framework": "sinabs"}),
+    ("IF", "v ≥ threshold, soft reset (Sinabs)"): (behind_dense(fires()), {"framework": "sinabs", "spikes": "single"}),
+    ("IF", "several spikes in a timestep (Sinabs' default)"): (  # weights too small for more than one
+        chain(nir.Linear(np.full((3, 3), 0.3)), fires(), shape=SIZE, out=SIZE),
+        {"framework": "sinabs"},
+    ),
     ("IF", "v ≥ threshold, hard reset"): (behind_dense(fires()), {"framework": "spikingjelly", "dt": 1.0}),
     ("IF", "v_reset that is not v(0), or not 0 with a soft reset"): (behind_dense(fires(v_reset=-0.5)), {}),
     ("IF", "a parameter that differs between neurons"): (behind_dense(uneven(fires(), "r")), {}),
@@ -244,7 +248,7 @@ def test_the_document_is_current(repository):
 
 
 def options(given):
-    return discretisation(**{"dt": 1.0, **given}) if given.get("framework") != "sinabs" else discretisation("sinabs")
+    return discretisation(**(given if given.get("framework") == "sinabs" else {"dt": 1.0, **given}))
 
 
 @pytest.fixture
