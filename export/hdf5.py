@@ -84,7 +84,7 @@ def _integers(dataset: h5py.Dataset, path: Path) -> IntArray:
     if dataset.dtype.kind not in "iub":
         raise BundleError(f"{path}: {dataset.name} is of type {dataset.dtype}, expected integers")
     values = _content(dataset, path)
-    if values.dtype == np.uint64 and values.max(initial=0) >= np.uint64(2**63):
+    if values.dtype == np.uint64 and int(values.max(initial=0)) >= 2**63:
         raise BundleError(f"{path}: {dataset.name} holds {values.max()}, which does not fit 64 bits with a sign")
     return values.astype(np.int64)
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch.nn.functional as functional
 from torch import Tensor, nn
@@ -61,7 +61,8 @@ class Stage(nn.Module):
     def _fire(self, currents: Tensor, responses: list[Tensor] | None) -> Tensor:
         if responses is None:
             return cast(Tensor, self.neuron(currents))
-        sent, response = self.neuron.respond(currents)
+        neuron: Any = self.neuron
+        sent, response = neuron.respond(currents)
         responses.append(response)
         return cast(Tensor, sent)
 

@@ -134,7 +134,7 @@ def dense_operations(layer: Synapse) -> int:
         recurrent = layer.recurrent if isinstance(layer, IntegerLayer) else None
         return int(layer.weight.size) + (0 if recurrent is None else int(recurrent.size))
     inside = int((gather_index(layer) < size(layer.input_shape[1:])).sum())
-    return inside * layer.weight.shape[1] * layer.output_shape[0]
+    return int(inside * layer.weight.shape[1] * layer.output_shape[0])
 
 
 def connection_sparsity(network: IntegerNetwork) -> float:

@@ -26,6 +26,9 @@ SPLIT = (
 )
 Array = npt.NDArray[Any]
 Reader = Callable[[Path, tuple[str, ...]], dict[str, Array]]
+# numpy 1 has no types for these.
+_READ_MAGIC: Callable[[IO[bytes]], tuple[int, int]] = np.lib.format.read_magic
+_READ_ARRAY: Callable[..., Array] = np.lib.format.read_array
 _NPY_HEADERS: dict[tuple[int, int], Callable[[IO[bytes]], Any]] = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -109,7 +112,7 @@ def _check_dtype(path: Path, key: str, dtype: np.dtype[Any]) -> None:
 
 def _npz_header(path: Path, key: str, member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Shape and dtype that the array of this member claims to have."""
-    version = np.lib.format.read_magic(member)  # type: ignore[no-untyped-call]
+    version = _READ_MAGIC(member)
     if version not in _NPY_HEADERS:
         raise DataError(f"{path}: {key} has npy format {version}, expected 1.0 or 2.0")
     shape, _, dtype = _NPY_HEADERS[version](member)
@@ -132,7 +135,7 @@ def _read_npz(path: Path, keys: tuple[str, ...]) -> dict[str, Array]:
         found = {}
         for key, info in present.items():
             with archive.open(info) as member:  # the very member whose header was checked, whatever else has its name
-                found[key] = np.lib.format.read_array(member, allow_pickle=False)  # type: ignore[no-untyped-call]
+                found[key] = _READ_ARRAY(member, allow_pickle=False)
     return found
 
 

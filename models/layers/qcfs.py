@@ -1,13 +1,18 @@
 """The quantisation clip-floor-shift activation, whose rate an integrate-and-fire neuron reproduces."""
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from spikecut.errors import InputError
+
+# What torch's types leave open, in some releases.
+_aten = cast(Any, torch).ops.aten
+_once_differentiable: Callable[[Callable[..., Any]], Callable[..., Any]] = once_differentiable
 
 
 class _ClipFloorShift(torch.autograd.Function):
@@ -27,14 +32,12 @@ class _ClipFloorShift(torch.autograd.Function):
         return sent
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @_once_differentiable
     def backward(ctx: Any, *gradients: Any) -> Any:
         pre_activations, sent, threshold = ctx.saved_tensors
         value, levels = ctx.value, ctx.levels
         low, high = sorted((-value / (2 * levels), value * (levels + 0.5) / levels))
-        inside = torch.ops.aten.hardtanh_backward(  # type: ignore[attr-defined]
-            gradients[0], pre_activations, low, high
-        )
+        inside = _aten.hardtanh_backward(gradients[0], pre_activations, low, high)
         parts = (gradients[0] * sent).addcmul_(inside, pre_activations, value=-1)
         total = parts.sum(dtype=threshold.dtype if parts.dtype == torch.float16 else None)  # beyond float16's range
         return inside, total.to(threshold.dtype) / value, None
@@ -66,10 +69,8 @@ class QCFS(nn.Module):
 
     def forward(self, pre_activations: Tensor) -> Tensor:
         """Pre-activations of any shape → activations of the same shape, in {0, λ/L, …, λ}."""
-        sent: Tensor = _ClipFloorShift.apply(  # type: ignore[no-untyped-call]
-            pre_activations, self.threshold, self.levels
-        )
-        return sent
+        apply: Callable[[Tensor, Tensor, int], Tensor] = _ClipFloorShift.apply
+        return apply(pre_activations, self.threshold, self.levels)
 
     def respond(self, pre_activations: Tensor) -> tuple[Tensor, Tensor]:
         """Activations, and the rectified pre-activations max(z, 0), neither clipped nor rounded."""

@@ -28,8 +28,8 @@ class _Step(torch.autograd.Function):
 
 
 def _step(distance: Tensor, derivative: Surrogate) -> Tensor:
-    spikes: Tensor = _Step.apply(distance, derivative)  # type: ignore[no-untyped-call]
-    return spikes
+    step: Callable[[Tensor, Surrogate], Tensor] = _Step.apply
+    return step(distance, derivative)
 
 
 def triangle(distance: Tensor, width: float = 1.0) -> Tensor:

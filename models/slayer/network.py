@@ -105,7 +105,8 @@ class SlayerStage(Stage):
             frames = frames.reshape(len(frames), *(width if math.prod(width[1:]) > 1 else (-1,)), len(inputs))
         if responses is not None:
             spikes, voltage = self._respond(frames)
-            responses.append((spikes + voltage.relu() / self.neuron.threshold).movedim(-1, 0))
+            neuron: Any = self.neuron
+            responses.append((spikes + voltage.relu() / neuron.threshold).movedim(-1, 0))
             return spikes.movedim(-1, 0)
         return run_block(self.block, frames, int(bool(self.block.delay_shift)), self.convolutional).movedim(-1, 0)
 

@@ -5,7 +5,7 @@ import logging
 import signal
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -222,12 +222,17 @@ def fit(
     if preset.batch_size % session.devices:
         raise InputError(f"{session.devices} devices cannot share batches of {preset.batch_size}: give --batch-size")
     if session.precision != "32-true":  # what the kernels of half the width are made for
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        _arrange(network, torch.channels_last)
     training = _Training(network, samples, split.y, encoding, preset, seed, session)
     with _quiet_lightning(), _interrupts(session):
         files = None if session.state is None else StateFiles(session.state)
         _run(_trainer(preset.epochs, session, files), training, session, files)
-    network.cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    _arrange(network.cpu(), torch.contiguous_format)
+
+
+def _arrange(network: SpikingNetwork, layout: torch.memory_format) -> None:
+    to: Callable[..., Any] = network.to  # torch's types lack this form of it, in some releases
+    to(memory_format=layout)
 
 
 def _trainer(epochs: int, session: Session, files: StateFiles | None) -> lightning.Trainer:

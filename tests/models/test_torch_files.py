@@ -106,6 +106,7 @@ def test_numbers_that_are_not_stored_are_refused(tmp_path):
         read_tensors(path)
 
 
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning")
 def test_what_is_no_dense_tensor_is_refused(tmp_path):
     path = tmp_path / "state.pt"
     for value, named in (

@@ -1,5 +1,6 @@
 """Files of torch that would run code or claim what they do not hold."""
 
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Tuple  # noqa: UP035 (TorchScript knows no other)
@@ -60,5 +61,7 @@ DISGUISES = {
 def torchscript(folder: Path, disguise: str, name: str = "hostile.pt") -> tuple[Path, Path]:
     """A TorchScript file in disguise, and the file that it makes when it is loaded."""
     marker, plain = folder / "marker", folder / "plain.pt"
-    torch.jit.script(WritesOnLoading(str(marker))).save(str(plain))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit.script` is", FutureWarning)  # old files stay a threat
+        torch.jit.script(WritesOnLoading(str(marker))).save(str(plain))
     return renamed(plain, folder / name, DISGUISES[disguise]), marker

@@ -288,7 +288,8 @@ def beyond_int8(synapse: Synapse) -> bool:
     if synapse.kind != "conv":
         return False
     spans = (d * (k - 1) + 1 for d, k in zip(synapse.dilation, synapse.weight.shape[2:], strict=True))
-    return max(synapse.groups, *synapse.stride, *(2 * each for each in synapse.padding), *spans) > np.iinfo(np.int8).max
+    sizes = (synapse.groups, *synapse.stride, *(2 * each for each in synapse.padding), *spans)
+    return bool(max(sizes) > np.iinfo(np.int8).max)
 
 
 def _stock_models(network: IntegerNetwork) -> dict[Any, Any]:
