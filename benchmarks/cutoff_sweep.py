@@ -63,7 +63,7 @@ def rows(path: Path, dataset: str) -> list[str]:
         stream = float(np.minimum(exits + result.depth, result.horizon).mean()) / result.horizon
         lines.append(_row(name, label, epsilon, accuracy, float(exits.mean()), stream, result))
     for policy in result.policies:
-        point = result.best(policy)
+        point = result.best(policy, on="test")
         if point is None:
             lines.append(f"| {name} | {policy} | none keeps the accuracy | | | | | | |")
         else:
@@ -72,7 +72,7 @@ def rows(path: Path, dataset: str) -> list[str]:
     optimal = result.optimal.mean_timesteps
     full = _percent(result.accuracy_full)
     fewer = f"{result.horizon / optimal:.2f} ×"
-    return [*lines, f"| {name} | optimal cutoff, an oracle | | {full} | {full} | {optimal:.2f} | {fewer} | | |"]
+    return [*lines, f"| {name} | stably right (OCT), an oracle | | {full} | {full} | {optimal:.2f} | {fewer} | | |"]
 
 
 def _row(name: str, label: str, epsilon: float, accuracy: float, mean: float, stream: float, result: Sweep) -> str:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spikecut.deploy.cutoff.base import CutoffPolicy, policy_from_dict
+from spikecut.deploy.cutoff.base import CutoffPolicy
+from spikecut.deploy.cutoff.calibration.record import CalibratedCutoff, read_record, sealed
 from spikecut.errors import BundleError, InputError
 from spikecut.export.golden import Golden, read_golden
 from spikecut.export.importers.base import read_network
@@ -71,29 +72,26 @@ class Bundle:
         return read_golden(own_file(self.path, GOLDEN))
 
     def cutoff(self) -> CutoffPolicy:
-        """The calibrated policy.
+        """The calibrated policy; BundleError as of `calibrated`."""
+        return self.calibrated().policy
+
+    def calibrated(self) -> CalibratedCutoff:
+        """The calibrated policy, and what it was calibrated with.
 
         Raises
         ------
-        BundleError: there is none, it is damaged, or it was calibrated for another network or horizon.
+        BundleError: there is none, it is damaged or was changed, or it was calibrated for another network or horizon.
         """
         path = self.path / CUTOFF
         if not path.exists() and not path.is_symlink():
             raise BundleError(f"{self.path}: not calibrated; run `spikecut calibrate {self.path} --dataset …`")
         data = read_part(self.path, CUTOFF, "calibrate again")
-        if not isinstance(data, dict) or data.get("network") != self.network_hash:
-            raise BundleError(f"{path}: calibrated for another network; calibrate again")
-        try:
-            policy = policy_from_dict(data.get("policy"))
-            policy.check_horizon(self.network.horizon)
-        except InputError as error:
-            raise BundleError(f"{path}: {error}") from error
-        return policy
+        return read_record(data, path, self.network_hash, self.network.horizon)
 
     def write_cutoff(self, calibration: dict[str, Any]) -> None:
-        """Write cutoff.json; `calibration` holds the policy and how it was found, the network's hash is added."""
+        """Write cutoff.json; `calibration`: the policy and how it was found. Network and hash are added."""
         try:
-            write_json(self.path / CUTOFF, {**calibration, "network": self.network_hash})
+            write_json(self.path / CUTOFF, sealed(calibration, self.network_hash, self.manifest.name))
         except OSError as error:
             raise BundleError(f"cannot write {self.path / CUTOFF}: {reason(error)}") from error
 

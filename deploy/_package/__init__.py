@@ -4,7 +4,7 @@
     spikecut.verify(bundle)                                 torch = batched engine = Lava, or the first difference
     x = spikecut.encode(images, bundle)                     floats → the bundle's integers, time first
     trace = spikecut.run(bundle.network, x, policy=bundle.policy)
-    policy = spikecut.calibrate(trace.scores, labels)       full-horizon scores → cutoff policy
+    policy = spikecut.calibrate(full_trace, labels)         a run without policy, to the horizon → cutoff policy
     spikecut.estimate(trace, hardware="loihi2")             latency and energy per sample, with bands
 
 Every name is described in docs/api.md. Importing the package is cheap: each name loads its module when first used.

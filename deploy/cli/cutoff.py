@@ -15,6 +15,7 @@ from spikecut.deploy.cli.options import (
     Json,
     Overwrite,
     Samples,
+    named_bundle,
     verb,
 )
 from spikecut.deploy.cli.output import Result, progress_bar, report
@@ -27,9 +28,12 @@ DELTA = 0.05
 class CalibrateOptions:
     """Arguments and options of `spikecut calibrate`."""
 
-    bundle: Bundle
+    bundle: Annotated[Path, typer.Argument(help="A bundle, or zoo:NAME with --out.")]
     dataset: Dataset
     data: Data = None
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for a copy of the bundle with the calibration; default: the bundle.")
+    ] = None
     policy: Annotated[str, typer.Option(help="topk, confidence, entropy, spikecp, fixed, or your own.")] = "topk"
     epsilon: Annotated[float, typer.Option(help="Tolerated share in [0, 1); each policy says of what.")] = 0.01
     guarantee: Annotated[bool, typer.Option("--guarantee", help="Bound what the cutoff loses on new samples.")] = False
@@ -38,17 +42,18 @@ class CalibrateOptions:
     ] = None
     minimum_count: Annotated[int, typer.Option(min=1, help="Samples that a threshold must rest on.")] = 20
     seed: Annotated[int, typer.Option(help="With --guarantee: divides the calibration split.")] = 0
+    overwrite: Overwrite = False
     as_json: Json = False
 
 
 @verb
 def calibrate(options: CalibrateOptions) -> None:
-    """Find the cutoff's thresholds on the calibration split, and write cutoff.json into the bundle."""
+    """Find the cutoff's thresholds on the calibration split, and write cutoff.json into the bundle, or into a copy."""
     if options.delta is not None and not options.guarantee:
         raise InputError(f"--delta {options.delta:g} belongs to --guarantee: ask for it, or leave δ out")
     delta = DELTA if options.delta is None else options.delta
 
-    from spikecut.deploy.pipeline.calibrate import CalibrationOptions, calibrate_bundle
+    from spikecut.deploy.pipeline.calibrate import CalibrationOptions, CopyTarget, calibrate_bundle, check_calibrates
     from spikecut.deploy.report.calibration_tables import calibration_shown
 
     chosen = CalibrationOptions(
@@ -58,8 +63,12 @@ def calibrate(options: CalibrateOptions) -> None:
         minimum_count=options.minimum_count,
         seed=options.seed,
     )
-    done = calibrate_bundle(options.bundle, options.dataset, chosen, progress_bar)
+    target = None if options.out is None else CopyTarget(options.out, options.overwrite)
+    check_calibrates(options.bundle, target)  # before zoo:NAME is made
+    bundle = named_bundle(options.bundle) or options.bundle
+    done = calibrate_bundle(bundle, options.dataset, chosen, target, progress_bar)
     shown = calibration_shown(done.calibration, f"{options.bundle}: {options.policy}")
+    shown.append(f"written to {done.bundle.path / 'cutoff.json'}; next: spikecut run {done.bundle.path} --dataset …")
     report(Result(shown, done.calibration.to_dict(), done.notes), options.as_json)
 
 

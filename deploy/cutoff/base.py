@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 from importlib.metadata import entry_points
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -173,6 +173,32 @@ def checked_labels(labels: npt.ArrayLike, samples: int, classes: int) -> IntArra
     return array.astype(np.int64, copy=False)
 
 
+@runtime_checkable
+class ScoredRun(Protocol):
+    """A run that knows where its scores end: a RunTrace."""
+
+    @property
+    def scores(self) -> IntArray:
+        """What each timestep adds, int64 [T, N, classes]."""
+
+    @property
+    def valid(self) -> BoolArray:
+        """Whether the sample still ran, bool [T, N]."""
+
+
+def full_scores(run: "npt.ArrayLike | ScoredRun") -> npt.ArrayLike:
+    """The scores of a run to the horizon, or the array given; InputError if the run was halted."""
+    if not isinstance(run, ScoredRun):
+        return run
+    halted = int(np.count_nonzero(~run.valid[-1]))
+    if halted:
+        raise InputError(
+            f"{halted} of {run.valid.shape[1]} samples were halted, nothing is known beyond their exits: "
+            "run them again with policy=None"
+        )
+    return run.scores
+
+
 @dataclass(frozen=True)
 class LabelledScores:
     """Full-horizon scores of held-out samples with their labels; make it with `of`, which checks them.
@@ -189,9 +215,13 @@ class LabelledScores:
     __repr__ = brief
 
     @classmethod
-    def of(cls, scores: npt.ArrayLike, labels: npt.ArrayLike) -> "LabelledScores":
-        """From scores, integers [T, N, classes], what each timestep adds; InputError if anything does not fit."""
-        totals = checked_scores(scores).cumsum(axis=0)
+    def of(cls, scores: npt.ArrayLike | ScoredRun, labels: npt.ArrayLike) -> "LabelledScores":
+        """From a RunTrace, or scores, integers [T, N, classes], what each timestep adds.
+
+        Raises InputError if anything does not fit, or the run was halted. A bare array does not show that: the zeros
+        beyond an exit may as well be a silent output. So give the RunTrace, not its scores.
+        """
+        totals = checked_scores(full_scores(scores)).cumsum(axis=0)
         return cls(totals, checked_labels(labels, totals.shape[1], totals.shape[2]))
 
     @property

@@ -1,6 +1,7 @@
-"""Calibrate a bundle's cutoff on held-out samples, and write cutoff.json into it."""
+"""Calibrate a bundle's cutoff on held-out samples, and write cutoff.json into it or into a copy."""
 
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spikecut.deploy.backends.batched.engine import run_batched
@@ -9,7 +10,11 @@ from spikecut.deploy.cutoff.base import IntArray
 from spikecut.deploy.cutoff.calibration.calibrate import Calibration, calibrate
 from spikecut.deploy.pipeline.progress import Progress, silent
 from spikecut.deploy.pipeline.samples import check_labels, data_hash, split_notes
+from spikecut.deploy.pipeline.targets import check_bundle_target, is_shared
+from spikecut.errors import InputError
 from spikecut.export.encode import encode
+from spikecut.export.manifest import BUNDLE, CUTOFF
+from spikecut.folders import replacing_folder
 from spikecut.models.data import Split, load_dataset
 
 
@@ -35,27 +40,61 @@ class CalibrationOptions:
 
 @dataclass(frozen=True)
 class CalibratedBundle:
-    """A bundle with a calibrated cutoff; notes: remarks on the data, for the user."""
+    """A bundle with a calibrated cutoff.
+
+    Attributes
+    ----------
+    bundle: what holds the calibration. calibration: how it came out. notes: remarks for the user.
+    """
 
     bundle: Bundle
     calibration: Calibration
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class CopyTarget:
+    """Where a copy of the bundle with its calibration goes; overwrite: an earlier bundle there is replaced."""
+
+    folder: Path
+    overwrite: bool = False
+
+
 def calibrate_bundle(
-    path: Path, dataset: str, options: CalibrationOptions = CalibrationOptions(), progress: Progress = silent
+    path: Path,
+    dataset: str,
+    options: CalibrationOptions = CalibrationOptions(),
+    target: CopyTarget | None = None,
+    progress: Progress = silent,
 ) -> CalibratedBundle:
     """Calibrate a bundle on the calibration split of a data set, and write cutoff.json.
+
+    path: a bundle; that of zoo:NAME, which all commands share, is never changed: it needs a target.
+    target: for a copy of the bundle, which alone gets the calibration; None writes it into the bundle itself.
 
     Raises
     ------
     BundleError: no sound bundle, or cutoff.json cannot be written. DataError: no such data. InputError: labels that do
-        not fit the network, and what `spikecut.calibrate` raises.
+        not fit the network, a shared bundle without a target, a target that may not be written, and what
+        `spikecut.calibrate` raises.
     """
+    check_calibrates(path, target)
     bundle = open_bundle(path)
     data = load_dataset(dataset, frames=bundle.network.horizon)
-    calibration = calibrate_split(bundle, data.calibration, dataset, options, progress)
-    return CalibratedBundle(bundle, calibration, split_notes(data))
+    calibration = _calibration(bundle, data.calibration, options, progress)
+    if target is not None:
+        bundle = _copied(bundle, target, calibration, dataset, data.calibration)
+    else:
+        _write(bundle, calibration, dataset, data.calibration)
+    return CalibratedBundle(bundle, calibration, (*split_notes(data), *calibration.notes))
+
+
+def check_calibrates(path: Path, target: CopyTarget | None) -> None:
+    """Raise InputError where the bundle is one that all commands share, or the target may not be written."""
+    if target is not None:
+        check_bundle_target(target.folder, target.overwrite)
+    elif is_shared(path):
+        raise InputError(f"{path}: all commands share this bundle: give --out BUNDLE for a copy with your calibration")
 
 
 def calibrate_split(
@@ -69,8 +108,14 @@ def calibrate_split(
 
     dataset: the name under which cutoff.json records the samples, beside their hash.
     """
+    result = _calibration(bundle, split, options, progress)
+    _write(bundle, result, dataset, split)
+    return result
+
+
+def _calibration(bundle: Bundle, split: Split, options: CalibrationOptions, progress: Progress) -> Calibration:
     scores = scores_of_split(bundle, split, "scores of the calibration split", progress)
-    result = calibrate(
+    return calibrate(
         scores,
         split.y,
         policy=options.policy,
@@ -79,8 +124,20 @@ def calibrate_split(
         delta=options.delta,
         seed=options.seed,
     )
-    bundle.write_cutoff({**result.to_dict(), "dataset": dataset, "data": data_hash(split)})
-    return result
+
+
+def _write(bundle: Bundle, calibration: Calibration, dataset: str, split: Split) -> None:
+    bundle.write_cutoff({**calibration.to_dict(), "dataset": dataset, "data": data_hash(split)})
+
+
+def _copied(bundle: Bundle, target: CopyTarget, calibration: Calibration, dataset: str, split: Split) -> Bundle:
+    """A copy of the bundle with the calibration, all of it or nothing."""
+    with replacing_folder(target.folder, BUNDLE, target.overwrite) as part:
+        for name in BUNDLE.entries:
+            if name != CUTOFF and (bundle.path / name).exists():
+                shutil.copyfile(bundle.path / name, part / name)
+        _write(replace(bundle, path=part), calibration, dataset, split)
+    return open_bundle(target.folder)
 
 
 def scores_of_split(bundle: Bundle, split: Split, what: str, progress: Progress = silent) -> IntArray:

@@ -128,7 +128,8 @@ class _Steps:
         chosen = CalibrationOptions(epsilon=recipe.epsilon)
         calibration = calibrate_split(bundle, data.calibration, data.name, chosen, self.progress)
         say(f"running {len(data.test.y)} test samples on {backend}, with the cutoff and to the horizon")
-        config = {"demo": recipe.name, "seed": self.options.seed, "epsilon": recipe.epsilon}
+        cutoff = bundle.calibrated().to_dict()
+        config = {"demo": recipe.name, "seed": self.options.seed, "epsilon": recipe.epsilon, "cutoff": cutoff}
         task = RunTask(bundle, data.test, data.name, calibration.policy, self.how, config)
         summary = run_bundle(task, RunTarget(folder / "run"), self.progress).summary
         if summary.accuracy_cutoff is not None:

@@ -6,15 +6,13 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
 import spikecut
 from spikecut.deploy.pipeline.progress import Progress, silent
+from spikecut.deploy.pipeline.targets import PREFIX, cache_folder, is_pretrained
 from spikecut.errors import InputError
 from spikecut.files import reason, sha256
 from spikecut.models.pretrained import ready_checkpoint
 
-PREFIX = "zoo:"
 EPSILON = 0.01
 
 
@@ -24,11 +22,6 @@ class PretrainedBundle:
 
     path: Path
     notes: tuple[str, ...] = ()
-
-
-def is_pretrained(path: Path | None) -> bool:
-    """Whether this names a pretrained checkpoint."""
-    return path is not None and str(path).startswith(PREFIX)
 
 
 def checkpoint_of(path: Path) -> Path:
@@ -49,7 +42,7 @@ def bundle_of(path: Path, progress: Progress = silent) -> PretrainedBundle:
     if not is_pretrained(path):
         return PretrainedBundle(path)
     checkpoint = checkpoint_of(path)
-    cache = user_cache_path("spikecut", appauthor=False) / "zoo"
+    cache = cache_folder()
     kept = cache / f"{checkpoint.stem}-{spikecut.__version__}-{sha256(checkpoint)[:12]}"
     if kept.is_dir():
         return PretrainedBundle(kept)

@@ -138,11 +138,14 @@ def run_dataset(
     Raises what `run_bundle`, `open_bundle`, `Bundle.cutoff` and `load_dataset` raise.
     """
     bundle = open_bundle(path)
-    policy = bundle.cutoff() if cutoff else None
+    calibrated = bundle.calibrated() if cutoff else None
+    policy = None if calibrated is None else calibrated.policy
     if target is not None:
         check_folder(target.folder, RUN, target.overwrite)
     data = load_dataset(dataset, frames=bundle.network.horizon)
-    config = {"split": data.split} if data.split else {}
+    config: dict[str, Any] = {"split": data.split} if data.split else {}
+    if calibrated is not None:
+        config["cutoff"] = calibrated.to_dict()
     task = RunTask(bundle, first_samples(data.test, samples), dataset, policy, options, config)
     return run_bundle(task, target, progress, notes=split_notes(data))
 

@@ -3,10 +3,29 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
 from spikecut.errors import InputError
 from spikecut.export.manifest import BUNDLE, CUTOFF
 from spikecut.files import reason
 from spikecut.folders import check_folder
+
+PREFIX = "zoo:"
+
+
+def cache_folder() -> Path:
+    """Where the bundles of zoo:NAME are kept: spikecut/zoo below the user's cache folder."""
+    return user_cache_path("spikecut", appauthor=False) / "zoo"
+
+
+def is_pretrained(path: Path | None) -> bool:
+    """Whether this names a pretrained checkpoint."""
+    return path is not None and str(path).startswith(PREFIX)
+
+
+def is_shared(path: Path) -> bool:
+    """Whether this names, or is, a bundle that all commands share: none of them may change it."""
+    return is_pretrained(path) or path.resolve().is_relative_to(cache_folder().resolve())
 
 
 def check_file(out: Path, what: str, overwrite: bool, is_ours: Callable[[Path], bool]) -> None:

@@ -28,11 +28,12 @@ def calibration_table(result: Calibration, title: str) -> Table:
 
 def calibration_lines(result: Calibration) -> list[str]:
     """Accuracy and timesteps on the calibration samples, the distance from the optimal cutoff, and the guarantee."""
-    low, high = result.interval(result.accuracy_cutoff)
+    (low, high), (least, most) = result.interval(result.accuracy_cutoff), result.interval(result.lost)
     lines = [
         f"{result.samples} calibration samples: accuracy {100 * result.accuracy_full:.2f} % at T, "
         f"{100 * result.accuracy_cutoff:.2f} % ({100 * low:.2f} to {100 * high:.2f}) at the exit, "
-        f"{result.mean_timesteps:.2f} timesteps on average; only the full horizon is right on {100 * result.lost:.2f} %"
+        f"{result.mean_timesteps:.2f} timesteps on average; only the full horizon is right on "
+        f"{100 * result.lost:.2f} % ({100 * least:.2f} to {100 * most:.2f}, 95 % interval)"
     ]
     distance = result.distance
     if distance.mean is not None:

@@ -86,7 +86,7 @@ def accuracy_figure(
         text = f"cutoff: {reached:.1%} after {mean:.2f} of {horizon} on average"
         axes.plot([mean], [reached], "D", color=VERMILION, markersize=8, label=text, zorder=3)
     if optimal_mean_timesteps is not None:
-        text = f"optimal cutoff (oracle): {optimal_mean_timesteps:.2f} on average"
+        text = f"oracle of stable correctness: {optimal_mean_timesteps:.2f} on average"
         axes.axvline(optimal_mean_timesteps, color=GREY, linestyle="--", linewidth=1.4, label=text)
     lowest = min(values)
     axes.set_ylim(max(0.0, lowest - 0.06 * (1.05 - lowest)), 1.0 + 0.05 * (1.05 - lowest))

@@ -59,7 +59,12 @@ def timesteps_figure(sweep: Sweep) -> Figure:
         axes.plot(mean, accuracy, marker=marker, color=colour, linewidth=1.5, markersize=3.5, label=policy)
     optimal = sweep.optimal.mean_timesteps
     axes.plot(
-        [optimal], [sweep.accuracy_full], "*", color="black", markersize=12, label=f"optimal cutoff, {optimal:.2f}"
+        [optimal],
+        [sweep.accuracy_full],
+        "*",
+        color="black",
+        markersize=12,
+        label=f"stably right (oracle), {optimal:.2f}",
     )
     axes.axhline(sweep.accuracy_full, color="black", linewidth=0.8, linestyle=":", label="full horizon")
     axes.set_xlabel("mean timesteps", fontsize=11)
@@ -113,7 +118,7 @@ def energy_figure(sweep: Sweep, hardware: str) -> Figure:
 def savings_figure(sweep: Sweep) -> Figure:
     """The three ratios to the full run as steps, and as estimated time and energy per hardware; 1.0 = no saving.
 
-    Each policy stands at the ε with the fewest timesteps that loses at most 0.3 points of accuracy.
+    Each policy stands at the ε with the fewest timesteps that loses at most 0.3 points of accuracy in calibration.
 
     Raises InputError if no policy has such an ε.
     """
@@ -129,7 +134,10 @@ def savings_figure(sweep: Sweep) -> Figure:
     widths = [len(ratios[0]) for ratios in panels.values()]
     figure = Figure(figsize=(2.6 + 1.05 * sum(widths), 4.2), layout="constrained")
     figure.suptitle(
-        "ratio to the full run at ≤ 0.3 points of accuracy lost; 1.0 = no saving", fontsize=11, x=0.01, ha="left"
+        "ratio to the full run, ε chosen in calibration (≤ 0.3 points lost); 1.0 = no saving",
+        fontsize=11,
+        x=0.01,
+        ha="left",
     )
     rows = figure.subplots(1, len(panels), sharey=True, squeeze=False, gridspec_kw={"width_ratios": widths})
     for axes, (title, ratios) in zip(rows[0], panels.items(), strict=True):

@@ -6,6 +6,12 @@ from rich.table import Table
 from spikecut.deploy.sweep.conclusions import conclusions
 from spikecut.deploy.sweep.sweep import Sweep, SweepPoint
 
+CAPTION = (
+    "ε: chosen on the {samples} calibration samples, the fewest timesteps that lose at most 0.3 points there.\n"
+    "Oracle: of stable correctness, the first timestep (OCT) from which the prediction stays right up to T. It is "
+    "no lower bound: a policy may exit earlier, at a prediction that is right then and wrong later, or at a wrong one."
+)
+
 
 def sweep_shown(result: Sweep, title: str) -> list[RenderableType]:
     """The table, then what follows from it in sentences."""
@@ -25,7 +31,9 @@ def sweep_table(result: Sweep, title: str) -> Table:
         "streaming",
         "from OCT",
         *(f"{name} energy{', hypothetical' if _lacks(result, name) else ''}" for name in result.full_costs),
-        title=f"{title}: fewest timesteps at ≤ 0.3 points lost; ratios to the full run, energy estimated",
+        title=f"{title}: on {result.samples:,} test samples; ratios to the full run, energy estimated",
+        caption=CAPTION.format(samples=f"{result.calibration_samples:,}"),
+        caption_justify="left",
     )
     empty = [""] * len(result.full_costs)
     accuracy = f"{100 * result.accuracy_full:.2f} %"
@@ -38,7 +46,7 @@ def sweep_table(result: Sweep, title: str) -> Table:
         else:
             table.add_row(policy, *_cells(point, result))
     optimal = result.optimal.mean_timesteps
-    row = ["optimal (oracle)", "", accuracy, "", f"{optimal:.2f}", f"{result.horizon / optimal:.2f} ×"]
+    row = ["oracle of stable correctness", "", accuracy, "", f"{optimal:.2f}", f"{result.horizon / optimal:.2f} ×"]
     table.add_row(*row, "", "", "0.00", *empty)
     return table
 

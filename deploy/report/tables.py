@@ -40,7 +40,7 @@ def demo_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
         for summary in summaries:
             width = max((room - LABEL_WIDTH) // len(summaries), 1)
             table.add_column(str(summary["network"]), max_width=width, overflow="fold")
-        for section in (_accuracy_rows, _time_rows, _hardware_rows, _saving_rows):
+        for section in (_policy_rows, _accuracy_rows, _time_rows, _hardware_rows, _saving_rows):
             for label, cells in section(summaries):
                 table.add_row(label, *cells)
             table.add_section()
@@ -60,10 +60,29 @@ def _accuracy_rows(summaries: Sequence[Mapping[str, Any]]) -> Rows:
         yield "accuracy with cutoff", [percent(summary["accuracy_cutoff"], "no cutoff") for summary in summaries]
 
 
+def _policy_rows(summaries: Sequence[Mapping[str, Any]]) -> Rows:
+    """The cutoff policy with its ε, and where they come from."""
+    configs = [summary.get("config", {}) for summary in summaries]
+    if any("policy" in config for config in configs):
+        yield "policy", [policy_text(config) for config in configs]
+
+
+def policy_text(config: Mapping[str, Any]) -> str:
+    """Policy, ε and δ of a run's config, and on what and in which file they were calibrated."""
+    policy, told = config.get("policy"), config.get("cutoff") or {}
+    if policy is None:
+        return "none: all T timesteps"
+    parts = [f"{name} = {told[key]:g}" for name, key in (("ε", "epsilon"), ("δ", "delta")) if told.get(key) is not None]
+    text = ", ".join([policy["policy"], *parts])
+    if told.get("samples") is not None:
+        text += f"; calibrated on {told['samples']:,} samples of {told['dataset']}"
+    return f"{text}; {told['file']}" if "file" in told else text
+
+
 def _time_rows(summaries: Sequence[Mapping[str, Any]]) -> Rows:
     """Timesteps and hardware steps."""
     yield "mean timesteps of T", [f"{summary['mean_timesteps']:.2f} of {summary['horizon']}" for summary in summaries]
-    yield "optimal cutoff (oracle)", [_optimal(summary["optimal_cutoff"]) for summary in summaries]
+    yield "oracle of stable correctness", [_optimal(summary["optimal_cutoff"]) for summary in summaries]
     yield "exits at t = 1 … T", [sparkline(list(summary["timesteps_histogram"].values())) for summary in summaries]
     yield "quartiles of the exits", [quartiles(summary["timesteps_histogram"]) for summary in summaries]
     whole = [summary["horizon"] + summary["depth"] for summary in summaries]
@@ -150,6 +169,7 @@ def _caption(summaries: Sequence[Mapping[str, Any]]) -> str:
         "Latency and energy are estimated per sample (low to high), not measured.",
         "Ratios to the full run: 1.0 = no saving. Naive: τ/T. Isolated: latency of one sample. "
         "Streaming: time per sample, back to back.",
+        "Oracle: the mean first timestep from which the prediction stays right; a policy may exit before it.",
     ]
     terms: dict[str, None] = {}
     for summary in summaries:

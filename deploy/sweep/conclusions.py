@@ -1,4 +1,7 @@
-"""What follows from a sweep, in sentences: what the best policy saves, and where it does not pay."""
+"""What follows from a sweep, in sentences: what the best policy saves, and where it does not pay.
+
+The calibration samples choose the policy and its ε, the test samples say what it does.
+"""
 
 from collections.abc import Mapping
 
@@ -16,13 +19,16 @@ def conclusions(result: Sweep, accuracy_lost: float = ACCURACY_LOST) -> tuple[st
     if not found:
         return (
             f"No policy keeps the accuracy within {100 * accuracy_lost:g} points of the full horizon's "
-            f"{100 * result.accuracy_full:.2f} %: none pays here.",
+            f"{100 * result.calibration_accuracy_full:.2f} % on the calibration samples: none pays here.",
         )
-    best = min(found, key=lambda point: point.mean_timesteps)
+    best = min(found, key=lambda point: point.calibration_timesteps)
+    low, high = best.interval
     lines = [
-        f"Fewest timesteps with at most {100 * accuracy_lost:g} points of accuracy lost: {best.policy} at ε = "
-        f"{best.epsilon:g}, {best.mean_timesteps:.2f} of {horizon} timesteps (÷ {1 / best.naive:.2f}), "
-        f"{100 * best.accuracy:.2f} % right against {100 * result.accuracy_full:.2f} %."
+        f"Chosen on the {result.calibration_samples:,} calibration samples, as the fewest timesteps with at most "
+        f"{100 * accuracy_lost:g} points of accuracy lost: {best.policy} at ε = {best.epsilon:g}. "
+        f"On the {result.samples:,} test samples it takes {best.mean_timesteps:.2f} of {horizon} timesteps "
+        f"(÷ {1 / best.naive:.2f}) and is right on {100 * best.accuracy:.2f} % ({100 * low:.2f} to {100 * high:.2f}), "
+        f"the full horizon on {100 * result.accuracy_full:.2f} %."
     ]
     alone = (
         f"A sample alone needs {best.mean_timesteps + depth:.2f} of {horizon + depth} hardware steps, since the "

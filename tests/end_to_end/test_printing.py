@@ -80,13 +80,13 @@ timesteps 4.00 (4 to 4) of T = 4, hardware steps 6.00 (6 to 6) of 6
     "calibration": """
 cutoff policy topk: thresholds never, 0, 0, 0
 calibrated at ε = 0.05 on 60 samples: 71.67 % right in 3.22 timesteps on average, 71.67 % at T = 4
-0.00 % are right at T and wrong at the exit
+0.00 % (95 %: 0.00 % to 5.96 %) are right at T and wrong at the exit
 no guarantee for new samples
 """,
     "guaranteed": """
 cutoff policy fixed: timestep 3
 calibrated at ε = 0.2 on 60 samples: 63.33 % right in 3.00 timesteps on average, 71.67 % at T = 4
-8.33 % are right at T and wrong at the exit
+8.33 % (95 %: 2.76 % to 18.39 %) are right at T and wrong at the exit
 with probability ≥ 0.9 at most 20 % of new samples are right at T and wrong at the exit
 """,
     "optimal": "optimal cutoff of 60 samples: timesteps 2.57 (1 to 4); 17 never right",
@@ -109,7 +109,7 @@ not included, since unknown: all of the time, memory, neuron updates, messages, 
     "sweep": """
 topk, fixed at 2 values of ε, fitted on 60 samples, measured on 60
 full horizon T = 4: 71.67 % right; optimal cutoff of 60 samples: timesteps 2.57 (1 to 4); 17 never right
-fewest timesteps at ≤ 0.3 points lost: topk at ε = 0.01: 71.67 % right in 3.48 timesteps on average
+fewest timesteps at ≤ 0.3 points lost in calibration: topk at ε = 0.01: 71.67 % right in 3.48 timesteps on average
 """,
     "refusal": "layer hidden: needs soft reset; choose --backend lava",
 }

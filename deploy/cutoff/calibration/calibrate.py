@@ -10,9 +10,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.cutoff.base import CutoffPolicy, IntArray, LabelledScores, exit_timesteps, is_integer, policy_class
+from spikecut.deploy.cutoff.base import (
+    CutoffPolicy,
+    IntArray,
+    LabelledScores,
+    ScoredRun,
+    exit_timesteps,
+    is_integer,
+    policy_class,
+)
 from spikecut.deploy.cutoff.calibration.guarantee import Guarantee, guaranteed_policy
-from spikecut.deploy.cutoff.calibration.intervals import LEVEL, clopper_pearson, share_interval
+from spikecut.deploy.cutoff.calibration.intervals import LEVEL, clopper_pearson, share_interval, smallest_sample
 from spikecut.deploy.cutoff.calibration.oct import Distance, optimal_cutoff
 from spikecut.deploy.cutoff.threshold import allowed_wrong
 from spikecut.errors import InputError
@@ -66,6 +74,7 @@ class Calibration:
     mean_timesteps: mean exit on the calibration samples.
     distance: from the optimal cutoff (OCT), on the calibration samples.
     guarantee: what was certified; None without `delta`.
+    notes: for the user, where the samples or the thresholds are no basis for a cutoff; empty where all is well.
 
     The intervals are Clopper-Pearson's at 95 %. They are those of samples that also chose the thresholds, so what is
     said of the cutoff is a little too good; only the guarantee allows for that.
@@ -82,17 +91,19 @@ class Calibration:
     mean_timesteps: float
     distance: Distance
     guarantee: Guarantee | None = None
+    notes: tuple[str, ...] = ()
 
     __repr__ = brief
 
     def __str__(self) -> str:
         """The policy, how it does on the calibration samples, and what is guaranteed for new ones."""
+        low, high = map(percent, self.interval(self.lost))
         promise = "no guarantee for new samples" if self.guarantee is None else str(self.guarantee)
         return (
             f"{self.policy}\n"
             f"calibrated at ε = {self.epsilon:g} on {self.samples} samples: {percent(self.accuracy_cutoff)} right in "
             f"{self.mean_timesteps:.2f} timesteps on average, {percent(self.accuracy_full)} at T = {len(self.steps)}\n"
-            f"{percent(self.lost)} are right at T and wrong at the exit\n{promise}"
+            f"{percent(self.lost)} (95 %: {low} to {high}) are right at T and wrong at the exit\n{promise}"
         )
 
     def interval(self, share: float) -> Interval:
@@ -113,6 +124,7 @@ class Calibration:
             "mean_timesteps": self.mean_timesteps,
             "optimal_cutoff_distance": asdict(self.distance),
             "guarantee": None if self.guarantee is None else asdict(self.guarantee),
+            "notes": list(self.notes),
             "steps": [
                 {
                     "timestep": step.timestep,
@@ -129,7 +141,7 @@ class Calibration:
 
 
 def calibrate(
-    scores: npt.ArrayLike,
+    scores: npt.ArrayLike | ScoredRun,
     labels: npt.ArrayLike,
     policy: str = "topk",
     epsilon: float = 0.01,
@@ -141,7 +153,8 @@ def calibrate(
 
     Parameters
     ----------
-    scores: integers [T, N, classes], what each timestep adds.
+    scores: a RunTrace to the horizon; or integers [T, N, classes], what each timestep of such a run adds. A bare array
+        does not show that its run was halted: the zeros beyond an exit may as well be a silent output.
     labels: integers [N].
     policy: "topk", "confidence", "entropy", "spikecp", "fixed", or a policy of another package with a `fit`.
     epsilon: tolerated share, in [0, 1): of wrong cuts (topk: per timestep), of sets missing the right class (spikecp),
@@ -152,8 +165,8 @@ def calibrate(
         right are at most the share ε of new ones, in the mean. ε and δ then lie in (0, 1).
     seed: of the division of the samples that a guarantee needs.
 
-    Raises InputError if an argument is out of range, shapes do not fit, there is one class only and the policy needs
-    two, or there are too few samples for the guarantee.
+    Raises InputError if an argument is out of range, shapes do not fit, the run was halted, there is one class only and
+    the policy needs two, or there are too few samples for the guarantee.
     """
     fitter = policy_class(policy)
     if not is_integer(minimum_count) or minimum_count < 1:
@@ -177,7 +190,31 @@ def calibrate(
         mean_timesteps=float(timesteps.mean()),
         distance=optimal_cutoff(data).distance(timesteps),
         guarantee=guarantee,
+        notes=_notes(data, timesteps, float(epsilon), int(minimum_count), guarantee),
     )
+
+
+def _notes(
+    data: LabelledScores, timesteps: IntArray, epsilon: float, minimum_count: int, guarantee: Guarantee | None
+) -> tuple[str, ...]:
+    """Where the samples or the thresholds are no basis for a cutoff, in words."""
+    notes, horizon, samples = [], data.horizon, data.samples
+    present = np.unique(data.labels)
+    if present.size == 1 and data.totals.shape[2] > 1:
+        notes.append(f"all {samples:,} labels are class {present[0]}: these thresholds rest on one class alone")
+    if horizon > 1 and (timesteps == horizon).all() and not (guarantee and guarantee.note):
+        never = f"the cutoff never exits before T = {horizon} on these samples"
+        if minimum_count > samples:
+            notes.append(f"{never}: no threshold can rest on {minimum_count:,} of {samples:,} (minimum count)")
+        else:
+            notes.append(f"{never}: a larger ε, another policy or more samples may help")
+    tail, high = (1 - LEVEL) / 2, share_interval(0, samples)[1]
+    if guarantee is None and high > epsilon > 0:
+        notes.append(
+            f"{samples:,} samples are few for ε = {epsilon:g}: even if the cutoff loses none of them, it may lose up "
+            f"to {percent(high)} of new ones ({LEVEL:.0%} interval); {smallest_sample(epsilon, tail):,} would do"
+        )
+    return tuple(notes)
 
 
 def _table(policy: CutoffPolicy, data: LabelledScores, timesteps: IntArray) -> tuple[CalibrationStep, ...]:

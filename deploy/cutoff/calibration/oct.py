@@ -1,5 +1,7 @@
-"""Optimal cutoff timestep (OCT): the earliest exit that an oracle who knows the labels could take.
+"""Optimal cutoff timestep (OCT): the earliest timestep from which the prediction stays right up to T.
 
+Only an oracle that knows the labels and the future could exit there. It is one of stable correctness, no lower bound: a
+policy may exit earlier, at a prediction that is right then and wrong again later, or at a wrong one.
 Wu et al., Frontiers in Neuroscience 19 (2025), doi 10.3389/fnins.2025.1522788.
 """
 
@@ -8,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.cutoff.base import BoolArray, IntArray, LabelledScores, checked_labels
+from spikecut.deploy.cutoff.base import BoolArray, IntArray, LabelledScores, ScoredRun, checked_labels
 from spikecut.text import brief, spread
 
 __all__ = ["Distance", "OptimalCutoff", "checked_labels", "optimal_cutoff", "optimal_cutoff_timestep"]
@@ -76,14 +78,15 @@ def optimal_cutoff(data: LabelledScores) -> OptimalCutoff:
     return OptimalCutoff(timesteps, never_right)
 
 
-def optimal_cutoff_timestep(scores: npt.ArrayLike, labels: npt.ArrayLike) -> OptimalCutoff:
+def optimal_cutoff_timestep(scores: npt.ArrayLike | ScoredRun, labels: npt.ArrayLike) -> OptimalCutoff:
     """Smallest timestep from which each sample's prediction is right to the end.
 
     Parameters
     ----------
-    scores: integers [T, N, classes], what each timestep of a full-horizon run adds.
+    scores: a RunTrace to the horizon; or integers [T, N, classes], what each timestep of such a run adds. A bare array
+        does not show that its run was halted.
     labels: integers [N].
 
-    Raises InputError if shapes, dtypes or labels do not fit.
+    Raises InputError if shapes, dtypes or labels do not fit, or the run was halted.
     """
     return optimal_cutoff(LabelledScores.of(scores, labels))

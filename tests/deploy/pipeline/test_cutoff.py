@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from importlib.resources import files
 
 import numpy as np
@@ -18,6 +19,7 @@ from spikecut.deploy.report.calibration_tables import calibration_shown
 from spikecut.deploy.report.sweep_tables import sweep_shown
 from spikecut.errors import BundleError, InputError
 from spikecut.export.encode import encode
+from spikecut.files import sha256
 
 
 def calibrate(path, **options):
@@ -44,7 +46,10 @@ def test_every_policy_is_written_and_read_back(own_copy, digits, policy):
         **result.to_dict(),
         "dataset": "digits",
         "data": data_hash(digits.calibration),
-        "network": written["network"],
+        "network": sha256(path / "network.net"),
+        "bundle": "qcfs",
+        "format": 2,
+        "sha256": written["sha256"],
     }
     assert written["policy"]["policy"] == policy
     assert written["samples"] == 450
@@ -68,6 +73,74 @@ def test_a_cutoff_of_another_network_or_horizon_is_refused(own_copy):
         open_bundle(path).cutoff()
 
 
+@pytest.mark.parametrize("written_by", ["this", "format 1"])
+@pytest.mark.parametrize("policy", ["topk", "confidence"])
+def test_a_cutoff_that_was_changed_is_refused(own_copy, command, policy, written_by):
+    path = own_copy("lif")
+    calibrate(path, policy=policy)
+    data = json.loads((path / "cutoff.json").read_text())
+    if written_by == "format 1":
+        for key in ("format", "sha256", "bundle"):
+            del data[key]
+        (path / "cutoff.json").write_text(json.dumps(data, indent=4))  # the spaces do not matter
+        assert open_bundle(path).cutoff().to_dict() == data["policy"]
+    data["policy"]["thresholds"] = [0] * 16
+    (path / "cutoff.json").write_text(json.dumps(data))
+    code, _, err = command("run", path, "--dataset", "digits", "--backend", "batched")
+    assert code == 2 and "cutoff.json: changed since it was calibrated" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("change", [{"epsilon": 0.5}, {"format": 3}, {"sha256": None}, {"samples": 45000}])
+def test_nothing_in_a_cutoff_changes_unseen(own_copy, change):
+    path = own_copy("qcfs")
+    data = json.loads((path / "cutoff.json").read_text())
+    (path / "cutoff.json").write_text(json.dumps({**data, **change}))
+    with pytest.raises(BundleError, match=r"changed since|format 3, this spikecut reads 1 and 2"):
+        open_bundle(path).cutoff()
+
+
+def test_the_cutoff_of_another_bundle_is_named(own_copy):
+    path, other = own_copy("lif"), own_copy("qcfs")
+    (path / "cutoff.json").write_bytes((other / "cutoff.json").read_bytes())
+    with pytest.raises(BundleError, match="calibrated for another network, qcfs; calibrate again"):
+        open_bundle(path).cutoff()
+
+
+def test_a_shared_bundle_is_never_calibrated_anew(command, workshop, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    asked = ("--dataset", "digits", "--epsilon", "0.3")
+    code, _, err = command("calibrate", "zoo:digits-qcfs", *asked)
+    assert code == 2 and "give --out BUNDLE for a copy" in err and err.count("\n") == 1
+    assert not list(tmp_path.iterdir())  # refused before it was made
+    shared = tmp_path / "cache" / "spikecut" / "zoo" / "qcfs"
+    shutil.copytree(workshop / "qcfs", shared)
+    before = (shared / "cutoff.json").read_bytes()
+    assert command("calibrate", shared, *asked)[0] == 2
+    mine = tmp_path / "mine"
+    code, out, err = command("calibrate", shared, *asked, "--out", mine)
+    assert code == 0 and "written to" in out, err
+    assert (shared / "cutoff.json").read_bytes() == before
+    assert {path.name for path in mine.iterdir()} == {path.name for path in shared.iterdir()}
+    assert open_bundle(mine).calibrated().epsilon == 0.3 and open_bundle(shared).calibrated().epsilon == 0.02
+    assert command("calibrate", shared, *asked, "--out", mine)[0] == 2
+    assert command("calibrate", shared, *asked, "--out", mine, "--overwrite")[0] == 0
+
+
+def test_a_run_says_which_policy_with_which_epsilon_from_where(command, own_copy):
+    path = own_copy("qcfs")
+    calibrate(path, epsilon=0.05, delta=0.1)
+    asked = ("run", path, "--dataset", "digits", "--backend", "batched", "--samples", 5, "--hardware", "loihi2")
+    code, out, err = command(*asked)
+    assert code == 0, err
+    said = " ".join(out.replace("│", " ").split())
+    assert "cutoff policy topk, ε = 0.05, δ = 0.1; calibrated on 450 samples of digits" in said
+    config = json.loads(command(*asked, "--json")[1])["config"]
+    told = {"epsilon": 0.05, "delta": 0.1, "samples": 450, "dataset": "digits", "file": str(path / "cutoff.json")}
+    assert config["cutoff"] == told
+    code, out, _ = command(*asked, "--no-cutoff")
+    assert "none: all T timesteps" in out and "ε" not in out and "with cutoff" not in out
+
+
 def test_a_guarantee_is_said_and_recorded(own_copy):
     path = own_copy("qcfs")
     result = calibrate(path, epsilon=0.05, delta=0.1)
@@ -86,7 +159,7 @@ def test_a_guarantee_is_said_and_recorded(own_copy):
 def test_a_policy_saves_at_least_1_7_times_the_steps_for_0_3_points(bundle, digits):
     """Thresholds from the calibration split, measured on the test split; the networks are trained by the tests."""
     result = run_sweep(bundle, digits.calibration, digits.test)
-    best = [point for name in result.policies if (point := result.best(name, 0.003)) is not None]
+    best = [point for name in result.policies if (point := result.best(name, 0.003, on="test")) is not None]
     fewest = min(best, key=lambda point: point.mean_timesteps)
     assert result.accuracy_full - fewest.accuracy <= 0.003 + 1e-12
     assert result.horizon / fewest.mean_timesteps >= 1.7
@@ -111,7 +184,9 @@ def test_the_sweep_leaves_a_folder(workshop, tmp_path):
             assert 0 < hardware["energy_j"] <= 1 + 1e-12
             assert np.isfinite(hardware["latency_s"])
     said = text(sweep_shown(result.sweep, "lif"))
-    assert "full horizon" in said and "optimal (oracle)" in said and "hardware steps" in said
+    assert "full horizon" in said and "oracle of stable correctness" in said and "hardware steps" in said
+    assert "chosen on the 450 calibration samples" in said and "on 60 test samples" in said
+    assert "no lower bound: a policy may exit earlier" in said
     with pytest.raises(InputError, match="--overwrite"):
         sweep(workshop / "lif", out)
     sweep(workshop / "lif", out, True, policies=["topk"], epsilons=[0.02], hardware=[], samples=30)

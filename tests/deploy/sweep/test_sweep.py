@@ -73,15 +73,36 @@ def test_the_bounds_are_the_full_horizon_and_the_optimum(swept):
     assert swept.refusals == {"other": Refusal("other", "cannot run here: soft reset")}
 
 
-def test_the_best_point_loses_no_more_than_it_may(swept):
+def test_the_best_point_on_the_test_samples_loses_no_more_than_it_may(swept):
     for policy in POLICIES:
-        best = swept.best(policy)
+        best = swept.best(policy, on="test")
         kept = [p for p in swept.of(policy) if (swept.accuracy_full - p.accuracy) * 600 <= 0.003 * 600 + 1e-9]
         assert (best is None) == (not kept)
         if best is not None:
             assert best in kept
             assert best.mean_timesteps == min(point.mean_timesteps for point in kept)
-    assert swept.best("topk", accuracy_lost=1.0).mean_timesteps == min(p.mean_timesteps for p in swept.of("topk"))
+    fewest = min(p.mean_timesteps for p in swept.of("topk"))
+    assert swept.best("topk", accuracy_lost=1.0, on="test").mean_timesteps == fewest
+
+
+def test_the_calibration_samples_choose_the_best_point_and_the_test_samples_have_no_say(swept):
+    (scores, labels), (_, test_labels) = both_splits()
+    full = (scores.sum(axis=0).argmax(axis=1) == labels).sum()
+    for policy in POLICIES:
+        kept = []
+        for point in swept.of(policy):
+            exits = apply_policy(point.cutoff, scores)
+            right = (exits.predictions == labels).sum()
+            assert (point.calibration_accuracy, point.calibration_timesteps) == (right / 600, exits.timesteps.mean())
+            if full - right <= 0.003 * 600:
+                kept.append((exits.timesteps.mean(), point))
+        assert swept.best(policy) is (min(kept, key=lambda pair: pair[0])[1] if kept else None)
+    calibration, (test_scores, _) = both_splits()
+    wrong = LabelledScores.of(test_scores, (test_labels + 1) % test_scores.shape[2])
+    other = sweep(LabelledScores.of(*calibration), wrong, 3)
+    assert [other.best(name).epsilon for name in POLICIES] == [swept.best(name).epsilon for name in POLICIES]
+    said = conclusions(swept)[0]
+    assert "Chosen on the 600 calibration samples" in said and "On the 600 test samples" in said
 
 
 def test_it_is_json(swept):
@@ -104,7 +125,7 @@ def test_words_where_nothing_keeps_the_accuracy():
     calibration, test = (LabelledScores.of(*split) for split in both_splits())
     lossy = sweep(calibration, test, depth=1, policies=["topk"], epsilons=[0.9])
     assert conclusions(lossy) == (f"No policy keeps the accuracy within 0.3 points of the full horizon's "
-        f"{100 * lossy.accuracy_full:.2f} %: none pays here.",)  # fmt: skip
+        f"{100 * lossy.calibration_accuracy_full:.2f} % on the calibration samples: none pays here.",)  # fmt: skip
     with pytest.raises(InputError, match="nothing to compare"):
         savings_figure(lossy)
     assert set(sweep_figures(lossy)) == {"accuracy-timesteps"}

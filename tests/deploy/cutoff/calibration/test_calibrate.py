@@ -10,8 +10,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from networks import random_inputs, random_network
 
-from spikecut.deploy.cutoff import TopK, apply_policy, policy_from_dict
+from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.cutoff import FixedTimestep, TopK, apply_policy, policy_from_dict
+from spikecut.deploy.cutoff.base import LabelledScores
 from spikecut.deploy.cutoff.calibration.calibrate import calibrate
 from spikecut.deploy.cutoff.calibration.oct import optimal_cutoff_timestep
 from spikecut.errors import InputError
@@ -211,3 +214,41 @@ def test_optimal_cutoff_refuses_what_does_not_fit() -> None:
         optimal_cutoff_timestep(np.ones((2, 3, 2), dtype=np.int64), np.array([0, 1]))
     with pytest.raises(InputError, match="scores of shape"):
         optimal_cutoff_timestep(np.ones((2, 2), dtype=np.int64), np.array([0, 1]))
+
+
+def halted_and_full():
+    """A run of random scores that a policy halted, and the same to the horizon."""
+    network = random_network(1, horizon=6)
+    inputs = random_inputs(network, 12)
+    return (run_batched(network, inputs, policy) for policy in (FixedTimestep(3), None))
+
+
+def test_scores_of_a_halted_run_are_refused() -> None:
+    halted, full = halted_and_full()
+    labels = full.predictions
+    for function in (calibrate, optimal_cutoff_timestep, LabelledScores.of):
+        with pytest.raises(InputError, match=r"12 of 12 samples were halted.*run them again with policy=None"):
+            function(halted, labels)
+    assert calibrate(full, labels, minimum_count=2) == calibrate(full.scores, labels, minimum_count=2)
+    of_array = optimal_cutoff_timestep(full.scores, labels).timesteps
+    assert optimal_cutoff_timestep(full, labels).timesteps.tolist() == of_array.tolist()
+
+
+def test_what_is_no_basis_for_a_cutoff_is_noted() -> None:
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 4, 400)
+    scores = random.integers(0, 3, (5, 400, 4))
+    scores[:, np.arange(400), labels] += 2
+    assert calibrate(scores, labels).notes == ()
+    (unsupported,) = calibrate(scores, labels, minimum_count=100_000).notes
+    assert "never exits before T = 5" in unsupported and "100,000 of 400 (minimum count)" in unsupported
+    (never,) = calibrate(-scores, labels).notes
+    assert "never exits before T = 5" in never and "a larger ε" in never
+    alone = scores[:, labels == 2], labels[labels == 2]
+    (single,) = calibrate(*alone, epsilon=0.1).notes
+    assert f"all {len(alone[1])} labels are class 2" in single
+    (few,) = calibrate(scores[:, :200], labels[:200]).notes
+    assert "200 samples are few for ε = 0.01" in few and "up to 1.83 % of new ones" in few and "368 would do" in few
+    assert calibrate(scores[:, :368], labels[:368]).notes == ()
+    assert "(95 %: 0.00 % to 0.92 %) are right at T" in str(calibrate(scores, labels, epsilon=0))
+    assert calibrate(scores, labels).to_dict()["notes"] == []
