@@ -1,4 +1,4 @@
-# PYTHON only starts scripts/bootstrap.py, which finds Python 3.10 by itself (or takes PYTHON310).
+# PYTHON only starts scripts/bootstrap.py, which builds on the newest of Python 3.13 to 3.10 (or on SPIKECUT_PYTHON).
 # The first that runs: a version manager's python3 may be a shim that fails.
 PYTHON ?= $(shell for python in python3 /usr/bin/python3 /usr/local/bin/python3 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 8))' 2>/dev/null && echo $$python && break; done)
@@ -10,7 +10,7 @@ WORKERS ?= 2
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test soak fuzz lint format types lock release-check clean
+.PHONY: help setup demo check test test-oldest matrix soak fuzz lint format types lock release-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +26,18 @@ check: lint types ## the quick tier: lint, types, and the tests that need neithe
 
 test: lint types ## everything that the continuous integration checks
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+# Another Python's environment: the quick tier, and everything of the backends and of verify that runs on Lava.
+on-python-%:
+	@$(BOOTSTRAP) build $*
+	.venvs/$*/bin/pytest -n $(WORKERS) --dist loadfile -m "not lava and not slow" $(ARGS)
+	.venvs/$*/bin/pytest -n $(WORKERS) --dist loadfile -m lava tests/deploy/backends tests/deploy/verify $(ARGS)
+
+test-oldest: ## the quick tier, and Lava's core tests, on the oldest Python that is found
+	@$(MAKE) --no-print-directory on-python-$$($(BOOTSTRAP) versions | awk '{ print $$NF }')
+
+matrix: ## the same on every Python that is found
+	@for version in $$($(BOOTSTRAP) versions); do $(MAKE) --no-print-directory on-python-$$version || exit 1; done
 
 soak: setup ## 10,000 halted samples through one Lava graph, two networks, both ways: about six minutes
 	$(BIN)/python benchmarks/soak.py $(ARGS)
@@ -54,6 +66,6 @@ lock: ## resolve pyproject.toml anew into requirements.lock (ARGS=--upgrade: new
 release-check: setup ## build wheel and sdist into dist, and check both; see RELEASE.md
 	$(BIN)/python scripts/release_check.py
 
-clean: ## remove .venv, .uv, caches and build leftovers
-	rm -rf .venv .uv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+clean: ## remove .venv, .venvs, .uv, caches and build leftovers
+	rm -rf .venv .venvs .uv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find deploy export models hardware_configs scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Build .venv with Python 3.10 and the locked packages, or renew the lock; runs on any Python from 3.8.
+"""Build virtual environments with the locked packages, or renew the lock; runs on any Python from 3.8.
 
-    python3 scripts/bootstrap.py              build .venv, or leave it alone where it is up to date
+    python3 scripts/bootstrap.py              build .venv on the newest Python, or leave it alone where it is up to date
+    python3 scripts/bootstrap.py build 3.10   build .venvs/3.10 on that Python
+    python3 scripts/bootstrap.py versions     the Pythons that are found, newest first
     python3 scripts/bootstrap.py lock [...]   resolve pyproject.toml anew (--upgrade: to the newest versions)
 
-PYTHON310 names the interpreter to build on; without it the usual places are searched.
+SPIKECUT_PYTHON names the interpreter of .venv, by its path or as 3.12; without it the usual places are searched.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ from typing import Iterator
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements.lock"
 VENV = ROOT / ".venv"
-STAMP = VENV / "up-to-date"
+OTHER_VENVS = ROOT / ".venvs"
 PRIVATE_UV = ROOT / ".uv"
+SUPPORTED = ("3.13", "3.12", "3.11", "3.10")
 UV_VERSION = "0.13.9"
 UV_OLDEST = (0, 5)
 # What numpy, torch, torchvision and Lava's shared memory need of an interpreter and small builds lack.
@@ -31,13 +34,14 @@ MODULES = "bz2, ctypes, hashlib, lzma, multiprocessing.shared_memory, ssl, zlib"
 # A virtual environment is traced back to its base: it may be the .venv that is about to go.
 PROBE = f"""
 import os, sys
-base = os.path.join(sys.base_prefix, "bin", "python3.10")
-print(sys.version_info[:2] == (3, 10), sys.executable if sys.prefix == sys.base_prefix else base)
+version = "%d.%d" % sys.version_info[:2]
+base = os.path.join(sys.base_prefix, "bin", "python" + version)
+print(version, sys.executable if sys.prefix == sys.base_prefix else base)
 import {MODULES}
 """
 HOW_TO_GET_ONE = (
-    "install one (apt install python3.10, brew install python@3.10, pyenv install 3.10, or conda), "
-    "then run again, if need be with PYTHON310=/path/to/python3.10"
+    "install one (apt install python3, brew install python, pyenv install 3.13, or conda), "
+    "then run again, if need be with SPIKECUT_PYTHON=/path/to/python3"
 )
 
 
@@ -71,33 +75,38 @@ def output_of(command: list[str]) -> tuple[int, str, str]:
     return done.returncode, done.stdout.strip(), complaint
 
 
-def why_not(python: str) -> tuple[str, str]:
-    """(path, "") of a Python 3.10 fit for use, or ("", reason)."""
+def why_not(python: str, version: str = "") -> tuple[str, str, str]:
+    """(path, its version, "") of a Python fit for use, of this version if given; or ("", its version, reason)."""
     status, output, complaint = output_of([python, "-c", PROBE])
     if not output:
-        return "", complaint
-    is_310, _, executable = output.partition(" ")
-    if is_310 != "True":
-        return "", "is not Python 3.10"
-    return (executable, "") if status == 0 else ("", complaint)
+        return "", "", complaint
+    found, _, executable = output.partition(" ")
+    if found not in ((version,) if version else SUPPORTED):
+        return "", found, f"is Python {found}, not {version or ' or '.join(SUPPORTED)}"
+    return (executable, found, "") if status == 0 else ("", found, complaint)
 
 
-def candidates() -> Iterator[str]:
-    """Every place where a Python 3.10 is likely to be."""
+def candidates(version: str) -> Iterator[str]:
+    """Every place where a Python of this version is likely to be."""
+    name = f"python{version}"
     for folder in os.environ.get("PATH", "").split(os.pathsep):
-        yield os.path.join(folder or ".", "python3.10")
-    yield sys.executable
+        yield os.path.join(folder or ".", name)
+    if sys.version_info[:2] == tuple(int(number) for number in version.split(".")):
+        yield sys.executable
     home = Path.home()
     shared = Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share")
     places = [
-        (Path(os.environ.get("PYENV_ROOT") or home / ".pyenv"), "versions/3.10*/bin/python3.10"),
-        (Path("/usr/bin"), "python3.10"),
-        (Path("/usr/local"), "bin/python3.10"),
-        (Path("/usr/local/opt"), "python@3.10/bin/python3.10"),
-        (Path("/opt"), "*/bin/python3.10"),
-        (Path("/opt/homebrew/opt"), "python@3.10/bin/python3.10"),
-        (home, ".local/bin/python3.10"),
-        (Path(os.environ.get("UV_PYTHON_INSTALL_DIR") or shared / "uv" / "python"), "cpython-3.10*/bin/python3.10"),
+        (Path(os.environ.get("PYENV_ROOT") or home / ".pyenv"), f"versions/{version}*/bin/{name}"),
+        (Path("/usr/bin"), name),
+        (Path("/usr/local"), f"bin/{name}"),
+        (Path("/usr/local/opt"), f"python@{version}/bin/{name}"),
+        (Path("/opt"), f"*/bin/{name}"),
+        (Path("/opt/homebrew/opt"), f"python@{version}/bin/{name}"),
+        (home, f".local/bin/{name}"),
+        (
+            Path(os.environ.get("UV_PYTHON_INSTALL_DIR") or shared / "uv" / "python"),
+            f"cpython-{version}[.-]*/bin/{name}",
+        ),
     ]
     for root, pattern in places:
         for path in sorted(root.glob(pattern), key=by_version, reverse=True):
@@ -109,33 +118,41 @@ def by_version(path: Path) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", str(path))]
 
 
-def find_python(uv: str) -> str:
-    """Path of a Python 3.10; Failure if there is none and uv cannot fetch one."""
-    named = os.environ.get("PYTHON310")
-    if named:
-        python, reason = why_not(named)
-        if not python:
-            raise Failure(f"PYTHON310={named} is no working Python 3.10: {reason}")
-        return python
+def find_version(version: str) -> tuple[str, str]:
+    """(path, "") of a Python of this version in the usual places, or ("", why the last one found is unfit)."""
     unfit = ""
-    for candidate in dict.fromkeys(candidates()):
+    for candidate in dict.fromkeys(candidates(version)):
         if not os.access(candidate, os.X_OK):
             continue
-        python, reason = why_not(candidate)
+        python, _, reason = why_not(candidate, version)
         if python:
-            return python
-        if os.path.basename(candidate) == "python3.10":
-            unfit = f"; {candidate} is unfit: {reason}"
-    ask_uv = [uv, "python", "find", "--system", "3.10"]
-    python, _ = why_not(output_of(ask_uv)[1] or "python3.10")
-    if python:
-        return python
-    say("no Python 3.10 here, asking uv to fetch one")
-    output_of([uv, "python", "install", "3.10"])
-    python, _ = why_not(output_of(ask_uv)[1] or "python3.10")
-    if not python:
-        raise Failure(f"no Python 3.10 found and uv could not fetch one{unfit}: {HOW_TO_GET_ONE}")
-    return python
+            return python, ""
+        unfit = f"{candidate} is unfit: {reason}"
+    return "", unfit
+
+
+def find_python(wanted: str) -> tuple[str, str]:
+    """(path, version) of the Python that is named, or of the newest there is; Failure if uv cannot fetch one either."""
+    if wanted and wanted not in SUPPORTED:
+        python, version, reason = why_not(wanted)
+        if not python:
+            raise Failure(f"SPIKECUT_PYTHON={wanted} is no Python for spikecut: {reason}")
+        return python, version
+    versions = (wanted,) if wanted else SUPPORTED
+    unfit = ""
+    for version in versions:
+        python, reason = find_version(version)
+        if python:
+            return python, version
+        unfit = unfit or reason
+    say(f"no Python {' or '.join(versions)} here{f' ({unfit})' if unfit else ''}, asking uv to fetch one")
+    uv = find_uv()
+    for version in versions:
+        output_of([uv, "python", "install", version])
+        python, _, _ = why_not(output_of([uv, "python", "find", "--system", version])[1] or f"python{version}", version)
+        if python:
+            return python, version
+    raise Failure(f"no Python {' or '.join(versions)} found, and uv could not fetch one: {HOW_TO_GET_ONE}")
 
 
 def works(uv: str) -> bool:
@@ -155,54 +172,60 @@ def find_uv() -> str:
         return str(private)
     say(f"installing uv {UV_VERSION} into {PRIVATE_UV.name}/")
     status, _, complaint = output_of([sys.executable, "-m", "venv", "--clear", str(PRIVATE_UV)])
-    if status != 0:
-        raise Failure(
-            f"{sys.executable} cannot make a virtual environment ({complaint}): "
-            "install its venv module (apt install python3-venv) or put uv on PATH"
-        )
-    python = str(PRIVATE_UV / "bin" / "python")
+    python, into = str(PRIVATE_UV / "bin" / "python"), []
+    if status != 0:  # Debian's python3 without python3-venv; its pip, if there is one, can still fill a folder
+        python, into = sys.executable, ["--target", str(PRIVATE_UV)]
+        if output_of([python, "-m", "pip", "--version"])[0] != 0:
+            raise Failure(
+                f"{sys.executable} has neither venv ({complaint}) nor pip: "
+                "install one of them (apt install python3-venv) or put uv on PATH"
+            )
     otherwise = "pip could not install uv, see its message above: check the network or put uv on PATH"
-    run([python, "-m", "pip", "install", "-qq", f"uv=={UV_VERSION}"], otherwise)
+    run([python, "-m", "pip", "install", "-qq", *into, f"uv=={UV_VERSION}"], otherwise)
     if not works(str(private)):
         raise Failure(f"{private} does not run on this machine: put uv on PATH")
     return str(private)
 
 
 def stamp_of_today() -> list[str]:
-    """What .venv was built for: its place, which its scripts hold, and a digest of the files that it depends on."""
+    """What an environment is built for: its place, which its scripts hold, and a digest of the files it depends on."""
     digest = hashlib.sha256()
     for path in (LOCK, ROOT / "pyproject.toml", ROOT / "deploy" / "_package" / "__init__.py"):
         digest.update(path.read_bytes())
     return [str(ROOT), digest.hexdigest()]
 
 
-def build() -> None:
-    """Bring .venv up to date. The stamp is written last: without it .venv is incomplete and is built anew."""
-    python = str(VENV / "bin" / "python")
-    stamp = STAMP.read_text().splitlines() if STAMP.is_file() else []
-    wanted = stamp_of_today()
-    usable = stamp[:1] == wanted[:1] and why_not(python)[0] != ""
-    if usable and stamp == wanted:
+def build(venv: Path, wanted: str) -> None:
+    """Bring an environment up to date, on the Python that is wanted or else the newest.
+
+    The stamp is written last: without it the environment is incomplete and is built anew.
+    """
+    python, stamp_file = str(venv / "bin" / "python"), venv / "up-to-date"
+    stamp = stamp_file.read_text().splitlines() if stamp_file.is_file() else []
+    today = [*stamp_of_today(), wanted or "newest"]
+    fit, version, _ = why_not(python) if stamp[:1] == today[:1] else ("", "", "")
+    built_on = version if fit else ""
+    if built_on and stamp == today:
         return
+    base, version = find_python(wanted)
     uv = find_uv()
-    if not usable:
-        base = find_python(uv)
-        say(f"building {VENV.name} on {base}")
-        if VENV.exists():
-            shutil.rmtree(VENV)
-        run([uv, "venv", "--quiet", "--python", base, str(VENV)], f"could not create {VENV.name}")
-    STAMP.unlink(missing_ok=True)
+    if built_on != version:
+        say(f"building {venv.relative_to(ROOT)} on {base}")
+        if venv.exists():
+            shutil.rmtree(venv)
+        run([uv, "venv", "--quiet", "--python", base, str(venv)], f"could not create {venv.name}")
+    stamp_file.unlink(missing_ok=True)
     cache = output_of([uv, "cache", "dir"])[1]
-    if os.path.isdir(cache) and os.stat(cache).st_dev != os.stat(VENV).st_dev:
+    if os.path.isdir(cache) and os.stat(cache).st_dev != os.stat(venv).st_dev:
         os.environ.setdefault("UV_LINK_MODE", "copy")
     say("installing requirements.lock (an empty cache means a download of about 3 GB)")
     install_locked(uv, python)
-    STAMP.write_text("\n".join(wanted))
-    say(f"{VENV.name} is ready")
+    stamp_file.write_text("\n".join(today))
+    say(f"{venv.relative_to(ROOT)} is ready, on Python {version}")
 
 
 def install_locked(uv: str, python: str) -> None:
-    """Make the packages of .venv those of requirements.lock, and spikecut itself, editable."""
+    """Make the packages of an environment those of requirements.lock, and spikecut itself, editable."""
     to_it = ["--python", python] if sys.stderr.isatty() else ["--quiet", "--python", python]
     run(
         [uv, "pip", "sync", *to_it, "--require-hashes", str(LOCK)],
@@ -214,10 +237,15 @@ def install_locked(uv: str, python: str) -> None:
     )
 
 
+def versions() -> list[str]:
+    """The supported Pythons that are found here, newest first."""
+    return [version for version in SUPPORTED if find_version(version)[0]]
+
+
 def lock(arguments: list[str]) -> None:
     """Resolve pyproject.toml with all its extras into requirements.lock, which names no index and no host."""
     uv = find_uv()
-    command = [uv, "pip", "compile", "pyproject.toml", "--output-file", LOCK.name, "--quiet"]
+    command = [uv, "pip", "compile", "pyproject.toml", "--group", "lava", "--output-file", LOCK.name, "--quiet"]
     command += ["--all-extras", "--universal", "--python-version", "3.10", "--generate-hashes"]
     command += ["--no-emit-index-url", "--no-emit-find-links", "--custom-compile-command", "make lock"]
     run([*command, *arguments], "could not resolve pyproject.toml: see uv's message above")
@@ -228,12 +256,19 @@ def main(arguments: list[str]) -> int:
     guard = os.open(str(ROOT), os.O_RDONLY)
     try:
         fcntl.flock(guard, fcntl.LOCK_EX)  # a second make waits for the first
-        if arguments[:1] == ["lock"]:
+        if not arguments:
+            build(VENV, os.environ.get("SPIKECUT_PYTHON", ""))
+        elif arguments[0] == "lock":
             lock(arguments[1:])
-        elif arguments:
-            raise Failure(f"unknown argument {arguments[0]}: use no argument, or lock")
+        elif arguments == ["versions"]:
+            print(" ".join(versions()))
+        elif arguments[0] == "build" and len(arguments) == 2 and arguments[1] in SUPPORTED:
+            build(OTHER_VENVS / arguments[1], arguments[1])
         else:
-            build()
+            raise Failure(
+                f"unknown arguments {' '.join(arguments)}: use none, lock, versions, or build and one of "
+                f"{', '.join(SUPPORTED)}"
+            )
     except Failure as failure:
         say(str(failure))
         return 1

@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 import tomli
 import yaml
+from packaging.requirements import Requirement
 
 import spikecut
+from spikecut.deploy.pipeline import doctor
 
 FOLDERS = ("deploy", "export", "models", "hardware_configs")
 ROOT_PACKAGE = Path("deploy", "_package")
@@ -60,14 +62,19 @@ def lock(repository: Path) -> str:
     return (repository / "requirements.lock").read_text()
 
 
-@pytest.fixture(scope="module")
-def pins(lock: str) -> dict[str, tuple[str, int]]:
-    """Name → (version, number of hashes) of each block of the lock."""
+PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+
+
+def pins_of(lock: str, python: str) -> dict[str, tuple[str, int]]:
+    """Name → (version, number of hashes) of each block of the lock that is for this Python, on Linux."""
     blocks = re.split(r"\n(?=[a-z0-9])", re.sub(r"^#.*\n", "", lock, flags=re.MULTILINE))
-    parsed = {}
+    parsed: dict[str, tuple[str, int]] = {}
+    here = {"python_version": python, "python_full_version": f"{python}.9", "sys_platform": "linux", "os_name": "posix"}
     for block in blocks:
-        name, pinned = block.split(" ")[0].split("==")
-        parsed[name] = (pinned, block.count("--hash=sha256:"))
+        requirement = Requirement(block.splitlines()[0].rstrip("\\ "))
+        if requirement.marker is None or requirement.marker.evaluate(here):
+            assert requirement.name not in parsed, f"{requirement.name} has two versions on Python {python}"
+            parsed[requirement.name] = (str(requirement.specifier).removeprefix("=="), block.count("--hash=sha256:"))
     return parsed
 
 
@@ -121,16 +128,47 @@ def test_help(command: list[str]) -> None:
     assert "spikecut" in done.stdout
 
 
-def test_lock_pins_the_last_lava_and_its_torch(pins: dict[str, tuple[str, int]]) -> None:
+def test_lock_holds_lava_and_what_it_was_made_for_on_python_3_10(lock: str) -> None:
+    pins = pins_of(lock, "3.10")
     wanted = {"lava-nc": "0.10.0", "lava-dl": "0.6.0", "torch": "2.3.1", "torchvision": "0.18.1", "numpy": "1.26.4"}
     assert {name: pins[name][0] for name in wanted} == wanted
 
 
-def test_lock_holds_every_dependency_with_hashes(pins: dict[str, tuple[str, int]], project: dict[str, Any]) -> None:
+@pytest.mark.parametrize("python", PYTHONS[1:])
+def test_lock_holds_lava_with_numpy_2_on_newer_pythons(lock: str, python: str) -> None:
+    pins = pins_of(lock, python)
+    assert (pins["lava-nc"][0], pins["lava-dl"][0], pins["numpy"][0][0]) == ("0.10.0", "0.6.0", "2")
+
+
+def test_lavas_wheels_are_the_same_for_the_lock_and_install_lava(lock: str) -> None:
+    for pinned, digest in doctor.WHEELS.items():
+        (block,) = re.findall(rf"^{re.escape(pinned)} .*(?:\n .*)+", lock, flags=re.MULTILINE)
+        assert f"--hash=sha256:{digest}" in block
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_lock_holds_every_dependency_with_hashes(lock: str, project: dict[str, Any], python: str) -> None:
+    pins = pins_of(lock, python)
     groups = [project["project"]["dependencies"], *project["project"]["optional-dependencies"].values()]
     names = {re.split(r"[^A-Za-z0-9_.-]", text)[0].lower() for group in groups for text in group}
     assert names <= set(pins)
     assert [name for name, (_, hashes) in pins.items() if hashes == 0] == []
+
+
+def test_bootstrap_builds_on_the_pythons_of_the_lock_and_the_classifiers(
+    repository: Path, project: dict[str, Any]
+) -> None:
+    code = "import runpy; print(*runpy.run_path('scripts/bootstrap.py')['SUPPORTED'])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True)
+    assert sorted(done.stdout.split()) == list(PYTHONS)
+    classifiers = project["project"]["classifiers"]
+    assert [each.split(" :: ")[-1] for each in classifiers if "Python :: 3." in each] == list(PYTHONS)
+
+
+def test_bootstrap_refuses_in_one_line(repository: Path) -> None:
+    for arguments, named in ((["build", "3.9"], "3.9"), (["lose"], "lose")):
+        done = run_python(str(repository / "scripts" / "bootstrap.py"), *arguments)
+        assert done.returncode == 1 and named in done.stderr and done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("place", ["://", "git+", " @ ", "--index", "--extra-index", "--find-links", "--trusted-host"])
