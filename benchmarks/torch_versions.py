@@ -17,7 +17,7 @@ from typing import Any
 
 NETWORKS = ("mlp", "convnet", "vgg")
 BATCH = {"mlp": 4096, "convnet": 1024, "vgg": 64}
-PRODUCTS = ("int8", "float32")
+PRODUCTS = ("auto", "float32")
 
 
 def answer() -> None:
