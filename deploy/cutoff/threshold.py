@@ -127,7 +127,7 @@ def allowed_wrong(epsilon: float, samples: int) -> IntArray:
 def _floors(epsilon: str, samples: int) -> IntArray:
     """floor(ε n), read-only."""
     share = Fraction(epsilon)
-    if share.numerator * samples < 2**62:
+    if share.numerator * samples < 2**62 and share.denominator < 2**62:
         floors = np.arange(samples + 1, dtype=np.int64) * share.numerator // share.denominator
     else:
         floors = np.array([share.numerator * n // share.denominator for n in range(samples + 1)], dtype=np.int64)

@@ -1,8 +1,6 @@
 """The embedded data set: scikit-learn's 8 x 8 handwritten digits."""
 
 import numpy as np
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 from spikecut.models.data.dataset import Dataset, Split
 
@@ -17,6 +15,9 @@ def digits() -> Dataset:
     The parts are stratified by class and always the same (Alpaydin and Kaynak, "Optical recognition of handwritten
     digits", UCI repository, 1998; the copy inside scikit-learn).
     """
+    from sklearn.datasets import load_digits  # scikit-learn is heavy
+    from sklearn.model_selection import train_test_split
+
     images, labels = load_digits(return_X_y=True)
     everything = Split(
         images.reshape(-1, 1, 8, 8).astype(np.float32), labels.astype(np.int64), np.arange(len(labels), dtype=np.int64)

@@ -23,7 +23,7 @@ def own_events(tmp_path_factory):
     return path
 
 
-@pytest.mark.filterwarnings("ignore:torch.nn.utils.weight_norm is deprecated")
+@pytest.mark.filterwarnings("ignore:`?torch.nn.utils.weight_norm`? is deprecated")
 @pytest.mark.parametrize("method", ["tet", "tebn", "slayer"])
 def test_from_training_to_a_halted_run(command, tmp_path, own_events, method):
     checkpoint, bundle = tmp_path / "c.safetensors", tmp_path / "bundle"
