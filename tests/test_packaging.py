@@ -23,8 +23,9 @@ from spikecut.deploy.pipeline import doctor
 
 FOLDERS = ("deploy", "export", "models", "hardware_configs")
 ROOT_PACKAGE = Path("deploy", "_package")
-# Places that a text may point to: papers, licences, and names of XML vocabularies. Nothing to download from.
-CITABLE_HOSTS = {b"doi.org", b"arxiv.org", b"opensource.org", b"www.w3.org"}
+# Places that a text may point to: papers, licences, and names of XML vocabularies and of Git LFS's format. Nothing to
+# download from.
+CITABLE_HOSTS = {b"doi.org", b"arxiv.org", b"opensource.org", b"www.w3.org", b"git-lfs.github.com"}
 
 
 def own_files(repository: Path) -> Iterator[Path]:

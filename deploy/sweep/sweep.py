@@ -229,9 +229,7 @@ def sweep(
     Raises InputError if the splits do not fit each other, or a policy cannot be fitted.
     """
     if (calibration.horizon, calibration.totals.shape[2]) != (test.horizon, test.totals.shape[2]):
-        raise InputError(
-            "sweep: calibration and test scores differ in timesteps or classes: run the same network on both"
-        )
+        raise InputError("sweep: the two splits differ in timesteps or classes: run the same network on both")
     costs = costs or {}
     known = {name: table for name, table in costs.items() if isinstance(table, ExitCosts)}
     for name, table in known.items():

@@ -153,20 +153,18 @@ def calibrate(
 
     Parameters
     ----------
-    scores: a RunTrace to the horizon; or integers [T, N, classes], what each timestep of such a run adds. A bare array
-        does not show that its run was halted: the zeros beyond an exit may as well be a silent output.
-    labels: integers [N].
+    scores: a RunTrace to the horizon; or integers [T, N, classes], what each timestep of such a run adds: there a
+        halted run does not show, the zeros beyond an exit may as well be a silent output.
+    labels: integers [N]. minimum_count: n_min ≥ 1.
     policy: "topk", "confidence", "entropy", "spikecp", "fixed", or a policy of another package with a `fit`.
     epsilon: tolerated share, in [0, 1): of wrong cuts (topk: per timestep), of sets missing the right class (spikecp),
         or of samples that only the full horizon gets right (fixed, and any policy with `delta`). Taken as the decimal
         that it prints as: 0.01 is exactly 1/100, and the test of the ratio is exact in integers.
-    minimum_count: n_min ≥ 1.
     delta: with it, thresholds are chosen so that with probability ≥ 1 - δ the samples that only the full horizon gets
         right are at most the share ε of new ones, in the mean. ε and δ then lie in (0, 1).
     seed: of the division of the samples that a guarantee needs.
 
-    Raises InputError if an argument is out of range, shapes do not fit, the run was halted, there is one class only and
-    the policy needs two, or there are too few samples for the guarantee.
+    Raises InputError for an argument out of range, shapes that do not fit, a halted run, or too few classes or samples.
     """
     fitter = policy_class(policy)
     if not is_integer(minimum_count) or minimum_count < 1:
