@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from spikecut.callable_package import CallablePackage
+from spikecut.extras import needs_training
 
 if TYPE_CHECKING:
     from spikecut.deploy.backends.base import Backend
@@ -154,7 +155,8 @@ def __getattr__(name: str) -> object:
         return import_module("spikecut.export")
     if name not in _HOMES:
         raise AttributeError(f"module 'spikecut' has no attribute '{name}'")
-    value: object = getattr(import_module(_HOMES[name]), name)
+    with needs_training():
+        value: object = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value
 

@@ -23,6 +23,9 @@ class DemoOptions:
 @verb
 def demo(options: DemoOptions) -> None:
     """Train, export, verify, calibrate and run two networks on handwritten digits, on Lava's simulator."""
+    from spikecut.deploy.pipeline.installation.doctor import check_demo
+
+    check_demo(options.backend)  # before torch is imported
     from spikecut.deploy.pipeline import demo as pipeline
     from spikecut.deploy.report.tables import demo_table
 

@@ -1,15 +1,14 @@
 """The verbs about the installation: what there is, and Lava on Pythons that it was not made for."""
 
+import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import RenderableType
-from rich.table import Table
 
 from spikecut.deploy.cli.options import Json, verb
-from spikecut.deploy.cli.output import Result, report
+from spikecut.deploy.cli.output import Result, progress_bar, report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,24 +20,13 @@ class DoctorOptions:
 
 @verb
 def doctor(options: DoctorOptions) -> None:
-    """Say what is installed, what is missing and how to get it; exit 1 if something installed does not work."""
-    from spikecut.deploy.pipeline.doctor import diagnose
+    """Say what is installed and try it, and how to get what is missing; exit 1 if something installed does not work."""
+    from spikecut.deploy.pipeline.installation.doctor import diagnose
+    from spikecut.deploy.report.doctor_tables import doctor_tables
 
-    found = diagnose()
-    table = Table("package", "version", "for", title=f"Python {found.python} on {found.system}")
-    for package in found.packages:
-        table.add_row(package.name, package.version or "missing", package.purpose)
-    shown: list[RenderableType] = [table]
-    remedies = dict.fromkeys(package.remedy for package in found.packages if package.version is None)
-    shown += [f"missing: {remedy}" for remedy in remedies]
-    shown += [
-        f"Lava, repaired at import: {repair.module}, line {repair.line} ({repair.package} {repair.since[0]}."
-        f"{repair.since[1]} on: {repair.fails})"
-        for repair in found.repairs
-    ]
-    shown += [f"does not work: {fault}" for fault in found.faults] or ["what is installed works"]
-    report(Result(shown, asdict(found)), options.as_json)
-    if found.faults:
+    found = asdict(diagnose(progress_bar))
+    report(Result(doctor_tables(found), found), options.as_json)
+    if found["faults"]:
         raise typer.Exit(1)
 
 
@@ -51,12 +39,21 @@ class InstallLavaOptions:
 
 @verb
 def install_lava(options: InstallLavaOptions) -> None:
-    """Install Lava's last releases for this Python, and what they need, by pip."""
-    from spikecut.deploy.pipeline.doctor import install_lava, lava_commands, requirements_text
+    """Install Lava's last releases for this Python, and what they need, by pip or uv; what is there stays as it is."""
+    from spikecut.deploy.pipeline.installation.lava import install_lava, plan
 
     if options.dry_run:
-        typer.echo(f"# requirements.txt\n{requirements_text()}")
-        for command in lava_commands(Path("requirements.txt")):
-            typer.echo(" ".join(command))
-        return
-    install_lava()
+        todo = plan(Path())
+        for name, text in todo.files.items():
+            typer.echo(f"# {name}\n{text}")
+        for command in todo.commands:
+            typer.echo(shlex.join(command))
+        if todo.commands:
+            return
+        installed: tuple[str, ...] = ()
+    else:
+        installed = install_lava()
+    if installed:
+        typer.echo(f"installed: {', '.join(installed)}; next, spikecut doctor tries it")
+    else:
+        typer.echo("Lava and what it needs are installed already; spikecut doctor tries them")

@@ -21,10 +21,9 @@ import spikecut.deploy.cli.version  # noqa: F401 (adds its verbs)
 from spikecut.deploy.cli.options import app
 from spikecut.deploy.cli.output import finish_streams, prepare_streams, visible
 from spikecut.errors import SpikecutError
+from spikecut.extras import needs_training
 
 INTERRUPTED = 130
-TRAINING = {"lightning", "torch", "torchmetrics", "torchvision"}
-"""Packages of the extra `train`: of what trains, converts or exports networks, which imports them before it begins."""
 ORDER = (
     *("demo", "train", "convert", "export", "inspect", "verify", "calibrate", "run", "sweep"),
     *("hardware", "zoo", "doctor", "install-lava", "version"),
@@ -44,7 +43,8 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]  # wherever it stands
     debug = len(arguments) < len(sys.argv) - 1
     try:
-        code = app(arguments, standalone_mode=False) or 0
+        with needs_training():
+            code = app(arguments, standalone_mode=False) or 0
         if code == INTERRUPTED:  # Typer turns Ctrl-C inside a command into this code
             raise KeyboardInterrupt
         sys.stdout.flush()
@@ -62,10 +62,6 @@ def main() -> None:
         if debug:
             raise
         _fail(_unforeseen(error), 2)
-    except ModuleNotFoundError as error:
-        if debug or (error.name or "").partition(".")[0] not in TRAINING:
-            raise
-        _fail(f"this needs {error.name}, which is not installed: pip install 'spikecut[train]'", 2)
     except Exception as error:
         _usage_or_crash(error, debug)
 

@@ -15,6 +15,7 @@ from spikecut.deploy.verify.compare import Verification
 from spikecut.deploy.verify.compare import verify as verify_bundle
 from spikecut.errors import InputError
 from spikecut.export.manifest import BUNDLE
+from spikecut.extras import needs_training
 from spikecut.folders import check_folder
 from spikecut.models.data import load_dataset
 
@@ -52,7 +53,8 @@ def export(
     """
     folder = Path(out)
     check_folder(folder, BUNDLE, overwrite)
-    from spikecut.deploy.pipeline.export import export_file, export_to_bundle  # torch
+    with needs_training():
+        from spikecut.deploy.pipeline.export import export_file, export_to_bundle
 
     if isinstance(network, str | Path):
         if recipe is not None:

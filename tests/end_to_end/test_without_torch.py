@@ -65,6 +65,23 @@ def test_it_says_what_it_lacks(spikecut, tmp_path, monkeypatch, arguments):
     assert {path.name for path in tmp_path.iterdir()} <= {"cache"}
 
 
+def test_the_python_api_says_so_too(tmp_path):
+    code = (
+        CODE.split("sys.argv")[0]
+        + """
+import spikecut
+for call in (lambda: spikecut.export("zoo:digits-tet", "bundle"), lambda: spikecut.convert):
+    try:
+        call()
+    except spikecut.InputError as error:
+        print(error)
+"""
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    said = "this needs torch, which is not installed: pip install 'spikecut[train]'\n"
+    assert done.stdout == 2 * said
+
+
 def test_results_are_those_with_torch(spikecut, own_copy, command, tmp_path):
     pyarrow = pytest.importorskip("pyarrow.parquet")
     bundle = own_copy("lif")

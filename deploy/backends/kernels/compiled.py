@@ -15,6 +15,7 @@ from numba import njit
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 from spikecut import fixed_point
+from spikecut.errors import BackendError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -29,6 +30,11 @@ def compiled(**options: Any) -> Callable[[Function], Function]:
         return result
 
     return decorate
+
+
+def cache_folder() -> Path:
+    """Where the compiled kernels are kept; BackendError where no folder can be written."""
+    return Path(_Cache(cache_folder)._cache_path)
 
 
 class CacheFile(IndexDataCacheFile):
@@ -46,7 +52,12 @@ class _Cache(FunctionCache):
     """What is kept of one function; stale when its file or the constants of the chip have changed."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__(function)
+        try:
+            super().__init__(function)
+        except RuntimeError as error:  # no folder that can be written
+            raise BackendError(
+                f"compiled kernels can be kept nowhere ({error}): set NUMBA_CACHE_DIR to a folder that can be written"
+            ) from error
         constants = hashlib.sha256(Path(fixed_point.__file__).read_bytes()).hexdigest()
         stamp = self._impl.locator.get_source_stamp(), constants
         self._cache_file = CacheFile(self._cache_path, self._impl.filename_base, stamp)

@@ -50,11 +50,13 @@ class Product(ABC):
 
 
 def _torch() -> Any:
-    """torch if it is installed, else None: the products then run in numpy."""
+    """torch if it is installed, else None: the products then run in numpy. BackendError for one that does not work."""
     try:
         import torch
-    except ImportError:
+    except ModuleNotFoundError:
         return None
+    except ImportError as error:
+        raise BackendError(f"torch is installed and cannot be imported ({error}): install it again") from error
     return torch
 
 

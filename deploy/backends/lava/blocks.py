@@ -95,9 +95,13 @@ def require_lava() -> None:
         with quiet():
             import lava.lib.dl.netx.hdf5
             import lava.magma.core.run_configs  # noqa: F401
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise BackendError(
             f"Lava is not installed ({error}): spikecut install-lava, or use --backend batched"
+        ) from error
+    except ImportError as error:
+        raise BackendError(
+            f"Lava cannot be imported ({error}): spikecut doctor tries all that it needs; or use --backend batched"
         ) from error
 
 

@@ -1,0 +1,1 @@
+"""What is installed: whether it works, and how what is missing is installed."""

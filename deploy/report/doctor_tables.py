@@ -1,0 +1,50 @@
+"""What `spikecut doctor` found as tables and lines, readable in 80 columns."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+
+
+def doctor_tables(found: Mapping[str, Any]) -> list[RenderableType]:
+    """Packages, what works, lines of Lava that are repaired, and what is to be done, from a Diagnosis as a mapping."""
+    repairs = [_repairs(found)] if found["repairs"] else []
+    return [_packages(found), _checks(found), *repairs, *_advice(found)]
+
+
+def _packages(found: Mapping[str, Any]) -> Table:
+    table = Table("package", "version", "for", title=f"Python {found['python']} on {found['system']}")
+    for package in found["packages"]:
+        table.add_row(package["name"], package["version"] or "missing", package["purpose"])
+    return table
+
+
+def _checks(found: Mapping[str, Any]) -> Table:
+    table = Table("part", "state", title="tried here")
+    table.add_column("found", overflow="fold")
+    for check in found["checks"]:
+        table.add_row(check["name"], check["state"], check["said"])
+    return table
+
+
+def _repairs(found: Mapping[str, Any]) -> Table:
+    table = Table(title="lines of Lava that are repaired as it is imported")
+    table.add_column("module", overflow="fold")
+    table.add_column("line", justify="right")
+    table.add_column("since", no_wrap=True)
+    for repair in found["repairs"]:
+        major, minor = repair["since"]
+        table.add_row(repair["module"], str(repair["line"]), f"{repair['package']} {major}.{minor}")
+    return table
+
+
+def _advice(found: Mapping[str, Any]) -> list[str]:
+    """A line for each command that installs something, and for each fault."""
+    remedies: dict[str, list[str]] = {}
+    for check in found["checks"]:
+        if check["state"] == "missing":
+            remedies.setdefault(check["remedy"], []).append(check["name"])
+    missing = [f"missing: {', '.join(names)}: {remedy}" for remedy, names in remedies.items()]
+    faults = [f"does not work: {fault}" for fault in found["faults"]]
+    return missing + (faults or ["what is installed works"])
