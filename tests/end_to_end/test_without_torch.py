@@ -7,8 +7,13 @@ import pytest
 
 CODE = """
 import sys
-for name in ("torch", "torchvision", "lightning", "torchmetrics"):
-    sys.modules[name] = None
+
+class Missing:  # not None in sys.modules, which scipy takes for a module
+    def find_spec(name, path=None, target=None):
+        if name in ("torch", "torchvision", "lightning", "torchmetrics"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing)
 sys.argv[0] = "spikecut"
 from spikecut.__main__ import main
 main()
