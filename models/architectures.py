@@ -154,8 +154,11 @@ def build(arch: str, **arguments: Any) -> SpikingNetwork:
         vggsnn: conv 64, 128, 256, 256, 512, 512, 512, 512, average pooling (after Deng et al., ICLR 2022); for event
             frames of 48 × 48 or 32 × 32.
         residual: conv 16, three residual blocks of 16, 32 with stride 2, and 32, average pooling; for square maps.
+        resnet20: conv 16, nine residual blocks of 16 to 64, average pooling; 0.27 million parameters and 41 million
+            multiplications a timestep for 32 × 32 (He et al.'s for CIFAR-10, but with projections as shortcuts where
+            the map shrinks).
         resnet18: conv 64, eight residual blocks of 64 to 512, average pooling; for square maps of about 32 × 32.
-        vgg, vggsnn, residual and resnet18 pool, which BODY-cuba does not.
+        vgg6, vgg, vggsnn and the residual ones pool, which BODY-cuba does not.
 
     InputError for an unknown arch, or a shape or number that does not fit it; TypeError for an unknown argument.
     """

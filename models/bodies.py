@@ -67,6 +67,7 @@ BODIES = {
 }
 RESIDUAL_BODIES = {
     "residual": ((16, 1), (32, 2)),
+    "resnet20": ((16, 3), (32, 3), (64, 3)),
     "resnet18": ((64, 2), (128, 2), (256, 2), (512, 2)),
 }
 """Groups of blocks: channels, and how many blocks; all groups but the first begin with stride 2."""

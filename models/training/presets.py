@@ -17,6 +17,9 @@ NEURONS = {"qcfs": "qcfs", "slayer": "cuba"}
 """What the architectures of a method end in; \"lif\" for the others."""
 
 
+SIZES = ("small", "residual", "resnet20")
+"""What stands between data set and method in the name of a preset with another network than the data set's first."""
+
 _FOUR_STEP_METHODS = tuple(method for method in METHODS if method != "slayer")
 
 
@@ -153,6 +156,22 @@ def _long(preset: Preset) -> Preset:
     )
 
 
+def _deep() -> dict[str, Preset]:
+    """ResNet-20, which is small for its depth: it learns without the square that cutout hides and with hard labels."""
+    presets = {}
+    for method in _FOUR_STEP_METHODS:
+        if method != "tebn":  # a layer behind two paths has one scale a timestep, temporal batch norm one for each path
+            preset = replace(
+                _four_steps(method, "resnet20", epochs=45, augment=True),
+                optimiser="sgd",
+                learning_rate=0.1,
+                weight_decay=5e-4,
+                bias_samples=1000 if method == "qcfs" else 0,
+            )
+            presets |= {f"{name}-resnet20-{method}": preset for name in ("cifar10", "cifar100")}
+    return presets
+
+
 def _events() -> dict[str, Preset]:
     bodies = dict.fromkeys(EMULATED, "conv") | {"n-mnist": "conv", "shd": "mlp"}
     bodies |= {"emulated-digits": "digits", "emulated-cifar10": "vgg", "emulated-cifar100": "vgg"}
@@ -180,17 +199,19 @@ def _slayer_everywhere() -> dict[str, Preset]:
     return presets
 
 
-PRESETS: dict[str, Preset] = _digits() | _vision() | _events() | _slayer_everywhere()
+PRESETS: dict[str, Preset] = _digits() | _vision() | _deep() | _events() | _slayer_everywhere()
 
 
 def preset_named(name: str) -> tuple[str, Preset]:
-    """The data set and the preset of this name, DATASET-METHOD, DATASET-small-METHOD or DATASET-residual-METHOD.
+    """The data set and the preset of this name, DATASET-METHOD or DATASET-SIZE-METHOD; SIZE is one of SIZES.
 
     InputError if there is none.
     """
     if name not in PRESETS:
         raise InputError(f"preset {name!r} is unknown: choose one of {', '.join(sorted(PRESETS))}")
-    dataset = name.rsplit("-", 1)[0].removesuffix("-small").removesuffix("-residual")
+    dataset = name.rsplit("-", 1)[0]
+    for size in SIZES:
+        dataset = dataset.removesuffix(f"-{size}")
     return dataset, PRESETS[name]
 
 
