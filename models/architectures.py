@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from torch import nn
@@ -50,6 +50,11 @@ class _Style:
         bias = self.norm == "none"
         synapse = nn.Conv2d(channels_in, channels_out, kernel, stride=stride, padding=kernel // 2, bias=bias)
         return synapse, self.make_norm(channels_out, "2d")
+
+    def projection(self, channels_in: int, channels_out: int, stride: int) -> tuple[nn.Conv2d, Norm]:
+        """1 × 1 convolution of a shortcut; the scales per timestep of TEBN are those of the stage that it leads to."""
+        plain = replace(self, norm="batch") if self.norm == "tebn" else self
+        return plain.conv(channels_in, channels_out, stride, kernel=1)
 
     def dense(self, name: str, features_in: int, features_out: int, pool: int = 1) -> Stage:
         """Fully connected, hidden."""
@@ -102,7 +107,7 @@ def _residual(groups: tuple[tuple[int, int], ...], style: _Style, shape: Shape, 
             name = f"block{group}.{block}"
             shortcut = None
             if stride > 1:
-                shortcut = Stage(f"{name}.shortcut", *style.conv(channels, wider, stride, kernel=1), nn.Identity())
+                shortcut = Stage(f"{name}.shortcut", *style.projection(channels, wider, stride), nn.Identity())
             first = Stage(f"{name}.first", *style.conv(channels, wider, stride), style.neuron())
             stages.append(ResidualStage(name, first, *style.conv(wider, wider, 1), style.neuron(), shortcut))
             channels, height, width = wider, -(-height // stride), -(-width // stride)

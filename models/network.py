@@ -44,6 +44,10 @@ class Stage(nn.Module):
 
     def currents(self, inputs: Tensor) -> Tensor:
         """Input currents of the neurons, [T, N, *]. InputError if the pooling does not divide the map."""
+        return self._scaled(self._normalised(inputs))
+
+    def _normalised(self, inputs: Tensor) -> Tensor:
+        """The currents before the scales per timestep of TEBN."""
         frames = inputs.flatten(0, 1)
         if self.pool > 1:
             sides = tuple(frames.shape[2:])
@@ -52,11 +56,12 @@ class Stage(nn.Module):
             frames = functional.avg_pool2d(frames, self.pool)
         if isinstance(self.synapse, nn.Linear):
             frames = frames.flatten(1)
-        currents: Tensor = self.synapse(frames)
-        if not isinstance(self.norm, TemporalEffectiveBatchNorm):
-            currents = self.norm(currents)
-        over_time = currents.reshape(*inputs.shape[:2], *currents.shape[1:])
-        return self.norm(over_time) if isinstance(self.norm, TemporalEffectiveBatchNorm) else over_time
+        norm = self.norm.norm if isinstance(self.norm, TemporalEffectiveBatchNorm) else self.norm
+        currents: Tensor = norm(self.synapse(frames))
+        return currents.reshape(*inputs.shape[:2], *currents.shape[1:])
+
+    def _scaled(self, normalised: Tensor) -> Tensor:
+        return self.norm.scaled(normalised) if isinstance(self.norm, TemporalEffectiveBatchNorm) else normalised
 
     def _fire(self, currents: Tensor, responses: list[Tensor] | None) -> Tensor:
         if responses is None:
@@ -70,7 +75,8 @@ class Stage(nn.Module):
 class ResidualStage(Stage):
     """Two layers and a path around them: the neuron integrates norm(synapse(first(x))) + shortcut(x).
 
-    He, Zhang, Ren, Sun, "Deep residual learning for image recognition", CVPR 2016; the sum is one of currents.
+    He, Zhang, Ren, Sun, "Deep residual learning for image recognition", CVPR 2016; the sum is one of currents. The
+    scales per timestep of TEBN multiply the sum, so that both paths have the same.
 
     Attributes
     ----------
@@ -94,7 +100,7 @@ class ResidualStage(Stage):
     def join(self, inputs: Tensor, middle: Tensor, responses: list[Tensor] | None = None) -> Tensor:
         """The second layer: what entered the block and what the first layer sent → what the block sends."""
         carried: Tensor = inputs if self.shortcut is None else self.shortcut(inputs)
-        return self._fire(self.currents(middle) + carried, responses)
+        return self._fire(self._scaled(self._normalised(middle) + carried), responses)
 
 
 class SpikingNetwork(nn.Module):

@@ -230,8 +230,8 @@ def quantised_twin(network: SpikingNetwork, plans: Sequence[StagePlan]) -> Quant
 
     w' = w · γ / √(σ² + ε) · input_factor and b' = (b - μ) · γ / √(σ² + ε) + β; then weights, biases and thresholds
     become integers at the plan's scale and the neurons integer ones that send 1 per spike. A shortcut is rounded at the
-    scale of the stage that it leads to; its bias adds to that stage's. Of TEBN, the largest |p[t]| multiplies w' and
-    b', and p[t] in parts of it becomes a gain in front of the neuron.
+    scale of the stage that it leads to; its bias adds to that stage's. Of TEBN, the largest |p[t]| multiplies w', b'
+    and the shortcut, and p[t] in parts of it becomes a gain in front of the neuron.
 
     plans: one per layer, see SpikingNetwork.layers. InputError for another number of them, RangeError for a value
     beyond the chip's range, UnsupportedError for a stage that no integer neuron equals.
@@ -252,32 +252,36 @@ def _quantise(stage: Stage, plan: StagePlan) -> None:
     if type(stage) not in (Stage, ResidualStage) or stage.pool > 1:
         raise UnsupportedError(f"stage {stage.name}: {type(stage).__name__} is unknown, or its pooling not folded yet")
     weight, bias = _folded(stage)
+    tebn = isinstance(stage.norm, TemporalEffectiveBatchNorm)
+    largest = float(stage.norm.scale.abs().max()) if tebn else 1.0
     if isinstance(stage, ResidualStage):
-        bias = bias + _quantise_shortcut(stage, plan)
-    integer_weight = round_weight((weight * plan.input_factor).numpy(), plan.scale)
-    integer_bias = round_bias(bias.numpy(), plan.scale, plan.bias_exponent) * 2**plan.bias_exponent
+        bias = bias + _quantise_shortcut(stage, plan, largest)
+    integer_weight = round_weight((weight * largest * plan.input_factor).numpy(), plan.scale)
+    integer_bias = round_bias((bias * largest).numpy(), plan.scale, plan.bias_exponent) * 2**plan.bias_exponent
     stage.synapse.weight = nn.Parameter(torch.from_numpy(WEIGHT_UNIT * integer_weight).double(), requires_grad=False)
     stage.synapse.bias = nn.Parameter(torch.from_numpy(integer_bias).double(), requires_grad=False)
     neuron = _integer_neuron(stage, plan.scale)
-    if isinstance(stage.norm, TemporalEffectiveBatchNorm):
+    if tebn:
         scales = stage.norm.scale
         neuron = nn.Sequential(IntegerGain(round_gain((scales / scales.abs().max()).numpy())), neuron)
     stage.norm = nn.Identity()
     stage.neuron = neuron
 
 
-def _quantise_shortcut(stage: ResidualStage, plan: StagePlan) -> Tensor:
-    """Round the shortcut of a stage; its bias, which is left to the stage."""
+def _quantise_shortcut(stage: ResidualStage, plan: StagePlan, largest: float) -> Tensor:
+    """Round the shortcut of a stage whose largest |p[t]| is `largest`; its bias, which is left to the stage."""
     shortcut = stage.shortcut
     if not isinstance(shortcut, Stage):
         if shortcut is not None:
             raise UnsupportedError(f"stage {stage.name}: a shortcut of type {type(shortcut).__name__} is unknown")
-        stage.shortcut = Scaled(int(round_weight(plan.skip_factor, plan.scale)))
+        stage.shortcut = Scaled(int(round_weight(plan.skip_factor * largest, plan.scale)))
         return stage.synapse.weight.new_zeros(len(stage.synapse.weight))
     if shortcut.pool > 1 or not isinstance(shortcut.neuron, nn.Identity):
         raise UnsupportedError(f"stage {shortcut.name}: a shortcut with a neuron, or with pooling not folded yet")
+    if isinstance(shortcut.norm, TemporalEffectiveBatchNorm):
+        raise UnsupportedError(f"stage {shortcut.name}: a shortcut with scales per timestep of its own")
     weight, bias = _folded(shortcut)
-    integers = round_weight((weight * plan.skip_factor).numpy(), plan.scale)
+    integers = round_weight((weight * largest * plan.skip_factor).numpy(), plan.scale)
     shortcut.synapse.weight = nn.Parameter(torch.from_numpy(WEIGHT_UNIT * integers).double(), requires_grad=False)
     shortcut.synapse.bias = None
     shortcut.norm = nn.Identity()
@@ -285,14 +289,13 @@ def _quantise_shortcut(stage: ResidualStage, plan: StagePlan) -> Tensor:
 
 
 def _folded(stage: Stage) -> tuple[Tensor, Tensor]:
-    """Weight and bias of the synapse with the normalisation folded in."""
+    """Weight and bias of the synapse with the normalisation folded in, but for the scales per timestep of TEBN."""
     weight, norm = stage.synapse.weight, stage.norm
     bias = weight.new_zeros(len(weight)) if stage.synapse.bias is None else stage.synapse.bias
     if isinstance(norm, nn.Identity):
         return weight, bias
-    largest = 1.0
     if isinstance(norm, TemporalEffectiveBatchNorm):
-        largest, norm = float(norm.scale.abs().max()), norm.norm
+        norm = norm.norm
     if not isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
         raise UnsupportedError(f"stage {stage.name}: {type(norm).__name__} cannot be folded into weights")
     if norm.running_mean is None or norm.running_var is None or not norm.affine:
@@ -301,7 +304,7 @@ def _folded(stage: Stage) -> tuple[Tensor, Tensor]:
     per_channel = (-1, *[1] * (weight.ndim - 1))
     folded_weight = weight * norm.weight.view(per_channel) / deviation.view(per_channel)
     folded_bias = (bias - norm.running_mean) * norm.weight / deviation + norm.bias
-    return folded_weight * largest, folded_bias * largest
+    return folded_weight, folded_bias
 
 
 def _integer_neuron(stage: Stage, scale: float) -> nn.Module:

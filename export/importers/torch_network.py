@@ -74,12 +74,11 @@ def trace(network: SpikingNetwork, spec: InputSpec, horizon: int) -> FloatNetwor
 def _skip(stage: ResidualStage, source: str, shape: Shape) -> FloatSkip:
     """The shortcut of a block that takes this shape: a projection, or what adds every message to its own neuron."""
     shortcut, channels = stage.shortcut, shape[0]
-    for each in (stage, shortcut):
-        if isinstance(each, Stage) and isinstance(each.norm, TemporalEffectiveBatchNorm):
-            raise UnsupportedError(
-                f"layer {stage.name}: TEBN scales each timestep of one of the two paths of a residual block, and a "
-                "layer has one scale for both; train with batch norm"
-            )
+    if isinstance(shortcut, Stage) and isinstance(shortcut.norm, TemporalEffectiveBatchNorm):
+        raise UnsupportedError(
+            f"layer {stage.name}: TEBN scales each timestep of its shortcut alone, and a layer has one scale for both "
+            "of its paths; give the shortcut a batch norm"
+        )
     if shortcut is None:
         bias = np.zeros(channels)
         if isinstance(stage.synapse, nn.Linear):

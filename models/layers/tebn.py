@@ -42,10 +42,13 @@ class TemporalEffectiveBatchNorm(nn.Module):
 
     def forward(self, currents: Tensor) -> Tensor:
         """Currents [T, N, C, *] → the same shape; InputError for another number of timesteps."""
-        if len(currents) != self.timesteps:
-            raise InputError(f"{len(currents)} timesteps: this TEBN layer was made for {self.timesteps}")
-        normalised: Tensor = self.norm(currents.flatten(0, 1)).unflatten(0, currents.shape[:2])
-        return normalised * self.scale.view(-1, *[1] * (currents.ndim - 1))
+        return self.scaled(self.norm(currents.flatten(0, 1)).unflatten(0, currents.shape[:2]))
+
+    def scaled(self, normalised: Tensor) -> Tensor:
+        """p[t] times what is normalised already, [T, N, C, *]; InputError for another number of timesteps."""
+        if len(normalised) != self.timesteps:
+            raise InputError(f"{len(normalised)} timesteps: this TEBN layer was made for {self.timesteps}")
+        return normalised * self.scale.view(-1, *[1] * (normalised.ndim - 1))
 
     def extra_repr(self) -> str:
         """Shown by torch when it prints the module."""

@@ -30,6 +30,7 @@ CASES = {
         {"norm": "tebn", "timesteps": 4, "readout": "membrane", "reset": "subtract"},
     ),
     "residual blocks, LIF": ("residual-lif", (1, 8, 8), {"readout": "membrane"}),
+    "residual blocks, TEBN": ("residual-lif", (1, 8, 8), {"norm": "tebn", "timesteps": 4, "readout": "membrane"}),
     "batch norm before QCFS": ("conv-qcfs", (1, 12, 12), {"norm": "batch"}),
 }
 

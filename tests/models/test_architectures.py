@@ -25,10 +25,19 @@ def test_every_architecture_takes_its_shapes(arch, shape):
 
 
 SHAPES = {"small": (1, 28, 28), "conv": (1, 28, 28), "vgg": (3, 32, 32), "vggsnn": (2, 32, 32), "resnet18": (3, 16, 16)}
-SHAPES |= {"strided": (1, 28, 28), "vgg6": (3, 32, 32), "digits": (1, 8, 8), "residual": (1, 8, 8), "mlp": (6,)}
+SHAPES |= {
+    "strided": (1, 28, 28),
+    "vgg6": (3, 32, 32),
+    "digits": (1, 8, 8),
+    "residual": (1, 8, 8),
+    "mlp": (6,),
+    "resnet20": (1, 8, 8),
+}
 
 
-@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize(
+    "arch", [pytest.param(arch, marks=pytest.mark.lava) if arch.endswith("-cuba") else arch for arch in ARCHITECTURES]
+)
 def test_every_architecture_passes_gradients_to_all_its_parameters(arch):
     torch.manual_seed(1)
     body, neuron = arch.split("-")

@@ -9,6 +9,8 @@ from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.quantise.fold import fold
 from spikecut.models.architectures import build
 from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm
+from spikecut.models.network import ResidualStage
+from spikecut.models.twin import StagePlan, quantised_twin
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -67,7 +69,25 @@ def test_the_scales_become_gains_and_the_largest_goes_into_the_weights():
         fold(trace(network, spec, 4))
 
 
-def test_a_residual_block_has_no_scales_per_timestep():
-    residual = build("resnet18-lif", input_shape=(3, 8, 8), norm="tebn", timesteps=4).eval()
-    with pytest.raises(UnsupportedError, match=r"layer block1\.1: TEBN scales each timestep of one of the two paths"):
-        trace(residual, InputSpec((3, 8, 8), "direct", bits=5), 4)
+def test_the_scales_of_a_block_multiply_both_of_its_paths():
+    torch.manual_seed(1)
+    scale = torch.tensor([0.5, -2.0, 0.0, 1.0])
+    residual = build("residual-lif", norm="tebn", timesteps=4, readout="membrane").eval()
+    block = next(stage for stage in residual.chain() if isinstance(stage, ResidualStage) and stage.shortcut is not None)
+    inputs, middle = torch.rand(4, 2, 16, 8, 8), torch.rand(4, 2, 32, 4, 4)
+    block.neuron = nn.Identity()
+    plain = block.join(inputs, middle)
+    with torch.no_grad():
+        block.norm.scale.copy_(scale)
+    assert torch.equal(block.join(inputs, middle), plain * scale.view(4, 1, 1, 1, 1))
+
+
+def test_a_shortcut_with_scales_of_its_own_is_refused():
+    residual = build("residual-lif", norm="tebn", timesteps=4, readout="membrane").eval()
+    block = next(stage for stage in residual.chain() if isinstance(stage, ResidualStage) and stage.shortcut is not None)
+    block.shortcut.norm = TemporalEffectiveBatchNorm(32, 4)
+    with pytest.raises(UnsupportedError, match=r"layer block2\.1: TEBN scales each timestep of its shortcut alone"):
+        trace(residual, InputSpec((1, 8, 8), "direct", bits=5), 4)
+    plans = [StagePlan(1.0, 0, 1.0)] * len(list(residual.layers()))
+    with pytest.raises(UnsupportedError, match=r"block2\.1\.shortcut: a shortcut with scales per timestep of its own"):
+        quantised_twin(residual, plans)
