@@ -252,8 +252,8 @@ def _quantise(stage: Stage, plan: StagePlan) -> None:
     if type(stage) not in (Stage, ResidualStage) or stage.pool > 1:
         raise UnsupportedError(f"stage {stage.name}: {type(stage).__name__} is unknown, or its pooling not folded yet")
     weight, bias = _folded(stage)
-    tebn = isinstance(stage.norm, TemporalEffectiveBatchNorm)
-    largest = float(stage.norm.scale.abs().max()) if tebn else 1.0
+    scales = stage.norm.scale if isinstance(stage.norm, TemporalEffectiveBatchNorm) else None
+    largest = 1.0 if scales is None else float(scales.abs().max())
     if isinstance(stage, ResidualStage):
         bias = bias + _quantise_shortcut(stage, plan, largest)
     integer_weight = round_weight((weight * largest * plan.input_factor).numpy(), plan.scale)
@@ -261,8 +261,7 @@ def _quantise(stage: Stage, plan: StagePlan) -> None:
     stage.synapse.weight = nn.Parameter(torch.from_numpy(WEIGHT_UNIT * integer_weight).double(), requires_grad=False)
     stage.synapse.bias = nn.Parameter(torch.from_numpy(integer_bias).double(), requires_grad=False)
     neuron = _integer_neuron(stage, plan.scale)
-    if tebn:
-        scales = stage.norm.scale
+    if scales is not None:
         neuron = nn.Sequential(IntegerGain(round_gain((scales / scales.abs().max()).numpy())), neuron)
     stage.norm = nn.Identity()
     stage.neuron = neuron

@@ -158,7 +158,7 @@ def _long(preset: Preset) -> Preset:
 
 def _deep() -> dict[str, Preset]:
     """ResNet-20: few parameters for its depth, so neither cutout nor label smoothing. Nothing was searched."""
-    presets = {}
+    presets: dict[str, Preset] = {}
     for method in _FOUR_STEP_METHODS:
         epochs = 45 if method == "qcfs" else 20  # over time a sample costs T passes
         preset = replace(
