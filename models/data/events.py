@@ -1,4 +1,7 @@
-"""Recorded event data sets through tonic (GPL-3.0, not a dependency: imported only when one of them is asked for)."""
+"""Recorded event data sets: from files of our own reading, or through tonic.
+
+tonic (GPL-3.0) is no dependency, and is imported only when one of its data sets is asked for.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +15,7 @@ from spikecut.errors import DataError
 from spikecut.models.data.dataset import Dataset, IntArray, Split
 from spikecut.models.data.memory import check_memory
 from spikecut.models.data.own import FOREIGN
+from spikecut.models.data.recordings import listed_parts
 from spikecut.models.data.vision import held_out
 
 TEST_TURN = 10  # CIFAR10-DVS has no test part: of each class every tenth recording is taken
@@ -19,17 +23,21 @@ TEST_TURN = 10  # CIFAR10-DVS has no test part: of each class every tenth record
 
 @dataclass(frozen=True)
 class Recording:
-    """A class of tonic.datasets, whether it has a test part, and the side of the squares of pixels that are merged."""
+    """A class of tonic.datasets, whether it has a test part, and the side of the squares of pixels that are merged.
+
+    listed: whether it may lie in files that lists name, instead (see recordings.py).
+    """
 
     tonic_name: str
     has_test: bool = True
     merge: int = 1
     shape: tuple[int, ...] = ()
     classes: int = 10
+    listed: bool = False
 
 
 NAMES = {
-    "n-mnist": Recording("NMNIST", shape=(2, 34, 34)),
+    "n-mnist": Recording("NMNIST", shape=(2, 34, 34), listed=True),
     "dvs128-gesture": Recording("DVSGesture", merge=4, shape=(2, 32, 32), classes=11),
     "cifar10-dvs": Recording("CIFAR10DVS", has_test=False, merge=4, shape=(2, 32, 32)),
     "shd": Recording("SHD", shape=(700,), classes=20),
@@ -39,21 +47,17 @@ NAMES = {
 def load_events(name: str, folder: Path | None, frames: int) -> Dataset:
     """One of NAMES; x uint8 [N, frames, 2, H, W] (SHD: [N, frames, 700]), events counted in frames of equal length.
 
-    folder: as tonic's `save_to`; nothing is downloaded. DataError if tonic or the files are missing.
+    folder: as tonic's `save_to`, or n-mnist's .bs2 files and their lists, there or in a folder of its name; nothing is
+    downloaded. DataError if tonic or the files are missing.
     """
     recording = NAMES[name]
-    tonic = _tonic(name)
-    if folder is None:
-        raise DataError(f"{name}: give the folder of tonic's data sets by --data FOLDER or in SPIKECUT_DATA")
-    try:
-        parts = [
-            _read(name, recording, _open(tonic, recording, folder, name, train), frames)
-            for train in ((True, False) if recording.has_test else (True,))
-        ]
-    except DataError:
-        raise
-    except FOREIGN as exc:
-        raise DataError(f"{name}: {folder} holds what tonic cannot read ({type(exc).__name__}): get it anew") from exc
+    listed = None
+    if recording.listed and folder is not None:
+        listed = listed_parts((folder / name, folder), recording.classes)
+    if listed is None:
+        parts = _through_tonic(name, recording, folder, frames)
+    else:
+        parts = [_read(name, recording, samples, frames) for samples in listed]
     x, y = parts[0]
     if not recording.has_test:
         tested = _every_tenth(y)
@@ -71,6 +75,23 @@ def load_events(name: str, folder: Path | None, frames: int) -> Dataset:
         labels=tuple(str(label) for label in range(recording.classes)),
         note=f"events in {frames} frames, {recording.merge} × {recording.merge} pixels merged",
     )
+
+
+def _through_tonic(
+    name: str, recording: Recording, folder: Path | None, frames: int
+) -> list[tuple[npt.NDArray[np.uint8], IntArray]]:
+    tonic = _tonic(name)
+    if folder is None:
+        raise DataError(f"{name}: give the folder of tonic's data sets by --data FOLDER or in SPIKECUT_DATA")
+    try:
+        return [
+            _read(name, recording, _open(tonic, recording, folder, name, train), frames)
+            for train in ((True, False) if recording.has_test else (True,))
+        ]
+    except DataError:
+        raise
+    except FOREIGN as exc:
+        raise DataError(f"{name}: {folder} holds what tonic cannot read ({type(exc).__name__}): get it anew") from exc
 
 
 def _tonic(name: str) -> Any:

@@ -1,0 +1,76 @@
+"""N-MNIST in files of 40-bit events, as the cameras of the ATIS kind write them, listed with their classes in text.
+
+Orchard, Jayawant, Cohen, Thakor, "Converting static image datasets to spiking neuromorphic datasets using saccades",
+Frontiers in Neuroscience 9 (2015). The selection of 1,000 and 100 recordings is that of SLAYER's example.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from spikecut.errors import DataError
+from spikecut.files import read_bytes, read_text
+
+LISTS = ("train1K.txt", "test100.txt")
+EVENT_BYTES = 5
+MAXIMUM_RECORDING = 2**26
+MAXIMUM_LIST = 2**22
+EVENT = np.dtype([("t", np.int64), ("x", np.int64), ("y", np.int64), ("p", np.int64)])
+
+
+class ListedRecordings(Sequence[tuple[npt.NDArray[Any], int]]):
+    """The recordings that a text file lists: a line per recording, the number of its .bs2 file and its class.
+
+    Each is read when it is asked for: events, a structured array as of tonic (see read_events), and the class.
+    DataError for a list that is none, or a file that is missing or damaged.
+    """
+
+    def __init__(self, path: Path, classes: int) -> None:
+        self.folder = path.parent
+        self.files: list[tuple[str, int]] = []
+        for line in read_text(path, DataError, MAXIMUM_LIST).splitlines():
+            words = line.split()
+            if not words or words[0].startswith("#"):
+                continue
+            if len(words) != 2 or not all(word.isascii() and word.isdigit() for word in words):
+                raise DataError(f"{path}: {line[:40]!r}, expected the number of a file and its class")
+            if int(words[1]) >= classes:
+                raise DataError(f"{path}: class {words[1]}, expected 0 to {classes - 1}")
+            self.files.append((words[0], int(words[1])))
+        if not self.files:
+            raise DataError(f"{path}: lists no recording")
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, place: Any) -> Any:
+        number, label = self.files[place]
+        return read_events(self.folder / f"{number}.bs2"), label
+
+
+def listed_parts(places: Sequence[Path], classes: int) -> tuple[ListedRecordings, ListedRecordings] | None:
+    """The recordings to train on and to test on, from the first folder that holds both lists; None where none does."""
+    for place in places:
+        if all((place / name).is_file() for name in LISTS):
+            train, test = (ListedRecordings(place / name, classes) for name in LISTS)
+            return train, test
+    return None
+
+
+def read_events(path: Path) -> npt.NDArray[Any]:
+    """Events of a .bs2 file in its order: t in µs, x, y, and p, 1 where the pixel grew brighter; int64 each.
+
+    5 bytes an event, big-endian: x in 8 bits, y in 8, p in 1, t in 23. DataError for a file that is missing, empty, or
+    of a length that is no multiple of that.
+    """
+    content = read_bytes(path, DataError, MAXIMUM_RECORDING)
+    if not content or len(content) % EVENT_BYTES:
+        raise DataError(f"{path}: its {len(content)} bytes are not events of {EVENT_BYTES} bytes")
+    x, y, *rest = np.frombuffer(content, dtype=np.uint8).reshape(-1, EVENT_BYTES).T.astype(np.int64)
+    events = np.empty(len(x), dtype=EVENT)
+    events["x"], events["y"], events["p"] = x, y, rest[0] >> 7
+    events["t"] = (rest[0] & 0x7F) << 16 | rest[1] << 8 | rest[2]
+    return events
