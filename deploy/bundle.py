@@ -104,6 +104,11 @@ def open_bundle(path: str | Path) -> Bundle:
     BundleError: missing or foreign, a hash that does not match, a manifest that contradicts its network.
     """
     folder = Path(path)
+    if folder.is_file():
+        raise BundleError(
+            f"{folder}: a file, no bundle (a folder made by `spikecut export`); `spikecut inspect` shows a network in "
+            "integers, such as lava-dl's .net, and spikecut.run(spikecut.load(file), inputs) runs it"
+        )
     if not folder.is_dir():
         raise BundleError(f"{folder}: no such bundle (a folder made by `spikecut export`){_set_aside(folder)}")
     manifest = read_manifest(folder)

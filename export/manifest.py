@@ -47,7 +47,7 @@ class LayerEntry(_Strict):
     gain_error_max: float = 0.0
     bias_exponent: int
     headroom_bits: float
-    headroom: Literal["proven", "measured"]
+    headroom: Literal["proven", "measured", "clipped"]
     skip_weight_error_max: float | None = None
 
 

@@ -28,7 +28,8 @@ from spikecut.export.network.arrays import Floats, IntArray
 from spikecut.export.network.layers import IntegerNetwork
 from spikecut.export.netx.limits import beyond_netx
 from spikecut.export.netx.write import netx_bytes
-from spikecut.export.quantise.integers import LayerReport, Measure, quantise
+from spikecut.export.quantise.integers import Measure, quantise
+from spikecut.export.quantise.report import LayerReport
 from spikecut.fixed_point import WEIGHT_BITS_MAXIMUM, WEIGHT_BITS_MINIMUM
 from spikecut.folders import replacing_folder
 from spikecut.models.data import MAXIMUM_HORIZON as MAXIMUM_HORIZON

@@ -15,6 +15,7 @@ from spikecut.errors import InputError, RangeError, UnsupportedError
 from spikecut.fixed_point import (
     DECAY_UNITY,
     GAIN_UNITY,
+    STATE_LIMIT,
     WEIGHT_UNIT,
     IntArray,
     round_bias,
@@ -100,7 +101,8 @@ class IntegerLeaky(nn.Module):
 class IntegerIntegrateFire(nn.Module):
     """v[t] = v[t-1] + x[t], v(0) = 32 · threshold; s[t] = v[t] ≥ 64 · threshold; v[t] ← v[t] - 64 · threshold if s[t].
 
-    threshold: in weight units; x, v: integers in v's units, held exactly in float64.
+    v is clipped to [-2^23, 2^23 - 2] before it may fire. threshold: in weight units; x, v: integers in v's units, held
+    exactly in float64. (The chip, which fires at v > threshold, adds one unit to v(0) and clips within ±(2^23 - 1).)
     """
 
     def __init__(self, threshold: int) -> None:
@@ -112,7 +114,7 @@ class IntegerIntegrateFire(nn.Module):
         membrane_potential = torch.full_like(currents[0], WEIGHT_UNIT // 2 * self.threshold)
         spikes = []
         for current in currents:
-            membrane_potential = membrane_potential + current
+            membrane_potential = (membrane_potential + current).clamp(-STATE_LIMIT, STATE_LIMIT - 2)
             spike = (membrane_potential >= WEIGHT_UNIT * self.threshold).to(currents.dtype)
             membrane_potential = membrane_potential - WEIGHT_UNIT * self.threshold * spike
             spikes.append(spike)

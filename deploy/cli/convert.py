@@ -21,7 +21,7 @@ class ConvertOptions:
     spec: Annotated[Path | None, typer.Option(help="Its layers, a JSON file; see docs/conversion.md.")] = None
     timesteps: Annotated[int, typer.Option(min=1, max=MOST_TIMESTEPS, help="Horizon T.")] = 16
     percentile: Annotated[
-        float, typer.Option(help="Of positive activations, which becomes the threshold; 90 to 100.")
+        float, typer.Option(help="Of positive activations, which thresholds are at most; 90 to 100.")
     ] = 99.0
     overwrite: Overwrite = False
     as_json: Json = False

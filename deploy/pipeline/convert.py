@@ -15,14 +15,13 @@ from spikecut.deploy.pipeline.targets import check_bundle_target
 from spikecut.errors import InputError
 from spikecut.export.encode import encode
 from spikecut.export.importers.base import ImportedNetwork
-from spikecut.export.importers.relu_files import ReluImporter
+from spikecut.export.importers.relu_files import TIMESTEPS, ReluImporter
 from spikecut.models.data import MAXIMUM_HORIZON
 
 if TYPE_CHECKING:  # torch is imported where a network is converted
     from torch import nn
 
 PERCENTILE = 99.0
-TIMESTEPS = 16
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Conversion:
     Attributes
     ----------
     dataset: a name or a path to samples that are preprocessed as in training. timesteps: horizon T.
-    percentile: of positive activations that becomes the threshold, 90 to 100.
+    percentile: of positive activations, which the threshold is at most, 90 to 100.
     """
 
     dataset: str
@@ -100,7 +99,8 @@ def convert_files(
     InputError, ExportError: files, layers or samples that do not fit; see export.importers.relu.
     """
     dropped = check_bundle_target(out, overwrite)
-    given = {"dataset": how.dataset, "percentile": how.percentile} | ({} if spec is None else {"spec": spec})
+    given = {"dataset": how.dataset, "percentile": how.percentile, "horizon": how.timesteps}
+    given |= {} if spec is None else {"spec": spec}
     return _converted(ReluImporter().read(weights, given), out, how, dropped, progress)
 
 
@@ -116,7 +116,7 @@ def convert(
 
     module: nn.Sequential, or whatever torch.fx reads as a chain of layers; it is copied and not changed.
     dataset: a name or a path to samples that are preprocessed as in training. out: folder of the bundle.
-    timesteps: horizon T. percentile: of positive activations that becomes the threshold, 90 to 100.
+    timesteps: horizon T. percentile: of positive activations, which the threshold is at most, 90 to 100.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def convert(
     target, how = Path(out), Conversion(dataset, timesteps, percentile)
     dropped = check_bundle_target(target, overwrite)
     split = stills(dataset).calibration
-    imported = convert_relu(module, split.x, split.y, percentile).imported(target, {})
+    imported = convert_relu(module, split.x, split.y, percentile, timesteps).imported(target, {})
     return _converted(imported, target, how, dropped, silent).data()
 
 

@@ -57,8 +57,8 @@ def inspected(target: Path, options: Options, about_integers: tuple[str, ...] = 
         yield Inspected(str(target), target, imported)
     else:
         # They need torch, which the integers of a bundle or a .net file do not.
-        from spikecut.deploy.pipeline.convert import TIMESTEPS
         from spikecut.deploy.pipeline.export import Import, export_imported
+        from spikecut.export.importers.relu_files import TIMESTEPS
 
         with TemporaryDirectory(prefix="spikecut-inspect-") as folder:
             bundle = Path(folder) / target.stem

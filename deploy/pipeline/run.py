@@ -17,7 +17,7 @@ from spikecut.deploy.cost.estimate import as_chip
 from spikecut.deploy.cost.summary import GatheredCosts, RunCosts, chosen_hardware
 from spikecut.deploy.cutoff.base import CutoffPolicy, ExitReason, policy_from_dict
 from spikecut.deploy.pipeline.progress import Progress, silent
-from spikecut.deploy.pipeline.samples import check_labels, data_hash, first_samples, split_notes
+from spikecut.deploy.pipeline.samples import check_labels, data_hash, first_samples, samples_to_run
 from spikecut.deploy.placement.hardware import Hardware, file_stems
 from spikecut.deploy.run.folder import RUN, write_run
 from spikecut.deploy.run.journal import Journal, RunRequest, partial_folder, read_request
@@ -30,7 +30,7 @@ from spikecut.export.encode import encode
 from spikecut.export.network.arrays import Integers
 from spikecut.files import reason, write_json
 from spikecut.folders import check_folder
-from spikecut.models.data import Split, load_dataset
+from spikecut.models.data import Split
 from spikecut.text import brief
 
 
@@ -142,12 +142,12 @@ def run_dataset(
     policy = None if calibrated is None else calibrated.policy
     if target is not None:
         check_folder(target.folder, RUN, target.overwrite)
-    data = load_dataset(dataset, frames=bundle.network.horizon)
-    config: dict[str, Any] = {"split": data.split} if data.split else {}
+    found = samples_to_run(bundle, dataset)
+    config: dict[str, Any] = {"split": found.note} if found.note else {}
     if calibrated is not None:
         config["cutoff"] = calibrated.to_dict()
-    task = RunTask(bundle, first_samples(data.test, samples), dataset, policy, options, config)
-    return run_bundle(task, target, progress, notes=split_notes(data))
+    task = RunTask(bundle, first_samples(found.split, samples), dataset, policy, options, config)
+    return run_bundle(task, target, progress, notes=found.notes)
 
 
 def resume_run(folder: Path, progress: Progress = silent) -> Run:
@@ -163,11 +163,11 @@ def resume_run(folder: Path, progress: Progress = silent) -> Run:
     bundle = open_bundle(request.bundle)
     policy = None if request.policy is None else policy_from_dict(request.policy)
     check_folder(folder, RUN, request.overwrite)
-    data = load_dataset(request.dataset, frames=bundle.network.horizon)
-    split = first_samples(data.test, request.samples)
+    found = samples_to_run(bundle, request.dataset)
+    split = first_samples(found.split, request.samples)
     task = RunTask(bundle, split, request.dataset, policy, options, request.config)
     target = RunTarget(folder, request.overwrite, resume=True)
-    return run_bundle(task, target, progress, notes=split_notes(data))
+    return run_bundle(task, target, progress, notes=found.notes)
 
 
 def run_bundle(

@@ -1,12 +1,65 @@
-"""What every step asks of a data set's samples: their hash, whether their labels fit, the first few of them."""
+"""What every step asks of a data set's samples: their hash, whether their labels fit, which of them are the test."""
 
 import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from spikecut.errors import InputError
+from spikecut.deploy.bundle import Bundle
+from spikecut.errors import BundleError, InputError
+from spikecut.export.manifest import CUTOFF, read_part
 from spikecut.export.network.layers import IntegerNetwork
-from spikecut.models.data import Dataset, Split
+from spikecut.models.data import Dataset, Split, load_dataset, load_samples
+
+WHOLE = (
+    "{} holds x and y alone, and this bundle was neither trained, exported nor calibrated with it: all {} samples are "
+    "the test; x_train, y_train, x_calibration, …, y_test in the file say it themselves"
+)
+
+
+@dataclass(frozen=True)
+class ChosenSamples:
+    """What is run of a data set. note: how one set of samples became it, "" where the data set says so itself."""
+
+    split: Split
+    note: str = ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A remark for the user, or none."""
+        return (self.note,) if self.note else ()
+
+
+def samples_to_run(bundle: Bundle, dataset: str) -> ChosenSamples:
+    """The test of a data set; of a file with x and y alone, that the bundle has not seen, all samples.
+
+    A file was seen that has the name of one in the recipe or the cutoff, or that gives calibration the same samples.
+
+    DataError: see load_dataset.
+    """
+    data = load_dataset(dataset, frames=bundle.network.horizon)
+    if not data.split or _seen(bundle, dataset, data):
+        return ChosenSamples(data.test, data.split)
+    everything = load_samples(dataset)
+    return ChosenSamples(everything, WHOLE.format(Path(dataset).name, len(everything.y)))
+
+
+def _seen(bundle: Bundle, dataset: str, data: Dataset) -> bool:
+    calibrated: Any = {}
+    if (bundle.path / CUTOFF).is_file():
+        try:
+            calibrated = read_part(bundle.path, CUTOFF, "calibrate again")
+        except BundleError:  # it cannot say what it has seen; a run without a cutoff needs no more of it
+            return True
+    calibrated = calibrated if isinstance(calibrated, dict) else {}
+    names = {Path(str(told.get("dataset", ""))).name for told in (bundle.manifest.recipe, calibrated)}
+    if Path(dataset).name in names or calibrated.get("data") == data_hash(data.calibration):
+        return True
+    golden, given = bundle.golden().images, data.calibration.x
+    count = min(len(golden), len(given))
+    return golden.shape[1:] == given.shape[1:] and np.array_equal(golden[:count], given[:count])
 
 
 def data_hash(split: Split) -> str:

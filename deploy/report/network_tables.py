@@ -14,6 +14,10 @@ from spikecut.export.network.layers import IntegerNetwork, passes_input
 from spikecut.fixed_point import DECAY_UNITY, GAIN_UNITY
 
 SHOWN_GAINS = 8
+CLIPPED = (
+    "headroom clipped: that of u alone; on samples v reaches the end of its 24 bits, and stops there, in chip, engines "
+    "and twin alike"
+)
 
 
 def layer_rows(network: IntegerNetwork) -> list[dict[str, Any]]:
@@ -125,6 +129,7 @@ def manifest_tables(manifest: Manifest) -> list[RenderableType]:
     return [
         table,
         *(again if narrower else []),
+        *([CLIPPED] if any(entry.headroom == "clipped" for entry in manifest.layers) else []),
         f"loader: {loader}",
         f"golden samples: {agreement.samples}; float right {agreement.float_correct}, integers right "
         f"{agreement.twin_correct}, same prediction {agreement.same_prediction}",
@@ -148,7 +153,7 @@ def conversion_tables(imported: ImportedNetwork, samples: int, integers: Sequenc
     samples: of the calibration split. integers: share of right predictions on them at t = 1 … T.
     """
     told = imported.conversion
-    title = f"conversion, thresholds λ at the {told['percentile']:g}th percentile of positive activations"
+    title = f"conversion, thresholds λ at most the {told['percentile']:g}th percentile of positive activations"
     table = Table("layer", "type", "shape", "λ", "what becomes of it", title=title)
     for part in imported.report:
         table.add_row(part.name, part.kind, _shape(part.shape), _range(part.thresholds), part.detail)
@@ -161,6 +166,7 @@ def conversion_tables(imported: ImportedNetwork, samples: int, integers: Sequenc
         f"{100 * told['clipped_accuracy']:.2f} %, integers at T = {horizon} {100 * last:.2f} %: "
         f"{100 * (told['relu_accuracy'] - last):.2f} points lost",
         f"integers by timestep: {curve}",
+        f"thresholds lowered and biases corrected for T = {horizon}",
     ]
 
 

@@ -219,14 +219,23 @@ def _conv(conv: Convolution, shape: Shape) -> Synapse:
     return Synapse("conv", weight, bias, shape, outputs, conv.stride, conv.padding, conv.dilation, groups)
 
 
-def same_padding(kernel: Pair, stride: Pair, dilation: Pair, where: str) -> Pair:
-    """The padding that is called "same", as numbers; UnsupportedError where its two sides differ."""
-    spans = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
-    if stride != (1, 1) or any(span % 2 for span in spans):
-        raise UnsupportedError(
-            f"{where}: padding 'same' is lopsided for this kernel and stride; give the padding as numbers"
-        )
-    return spans[0] // 2, spans[1] // 2
+def same_padding(weight: Array, stride: Pair, dilation: Pair, where: str) -> tuple[Array, Pair]:
+    """Kernels (O, I, H, W), and the padding that is called "same" of them, as numbers.
+
+    An even side is padded by one more at the end than at the start: the same as one more on both sides of a kernel that
+    begins with a zero. UnsupportedError with a stride, or for an even side of dilated taps.
+    """
+    sides = []
+    for axis, d in zip((2, 3), dilation, strict=True):
+        lopsided = d * (weight.shape[axis] - 1) % 2 == 1
+        if stride != (1, 1) or (lopsided and d > 1):
+            raise UnsupportedError(
+                f"{where}: padding 'same' is lopsided for this stride or dilation; give the padding as numbers"
+            )
+        if lopsided:
+            weight = np.insert(weight, 0, 0.0, axis=axis)
+        sides.append(d * (weight.shape[axis] - 1) // 2)
+    return weight, (sides[0], sides[1])
 
 
 def _pool(pooling: Pooling, shape: Shape) -> Synapse:

@@ -31,6 +31,7 @@ from spikecut.export.quantise.measure import integrate_fire_ranges
 from spikecut.models.data import Dataset, load_dataset
 from spikecut.models.network import SpikingNetwork, Stage
 from spikecut.models.neurons.integrate_fire import IntegrateFire, MembraneReadout
+from spikecut.models.relu.calibration import corrected, lowered
 from spikecut.models.relu.network import ReluLayer, ReluNetwork, SpikingWitness
 from spikecut.models.relu.spec import load_relu_network
 
@@ -121,12 +122,17 @@ def read_relu(weights: Path, spec: Path | None) -> ReluNetwork:
 
 
 def convert_relu(
-    network: ReluNetwork | nn.Module, images: Floats, labels: IntArray, percentile: float = PERCENTILE
+    network: ReluNetwork | nn.Module,
+    images: Floats,
+    labels: IntArray,
+    percentile: float = PERCENTILE,
+    timesteps: int | None = None,
 ) -> Converted:
     """Balance the thresholds of a trained ReLU network on calibration samples, and make it spike.
 
     network: a module whose forward is a chain (nn.Sequential, or what torch.fx reads as one), or what was read already.
     images [N, *shape], labels [N]: as the network was trained on. percentile: see ReluNetwork.thresholds.
+    timesteps: T, for which thresholds are lowered and biases corrected, see models.relu.calibration; None leaves both.
 
     Raises
     ------
@@ -141,10 +147,14 @@ def convert_relu(
         raise InputError(f"samples of shape {tuple(images.shape[1:])}, but the network takes {chain.input_shape}")
     _stages(chain, {layer.name: torch.ones(1) for layer in chain.layers})  # refuses before samples are run
     thresholds = chain.thresholds(samples, percentile)
-    stages, layers = _stages(chain, thresholds)
+    spiking = chain
+    if timesteps is not None:
+        thresholds = lowered(chain, thresholds, samples, timesteps)
+        spiking = corrected(chain, thresholds, samples, timesteps)
+    stages, layers = _stages(spiking, thresholds)
     return Converted(
         network=SpikingNetwork(stages, "membrane", chain.input_shape).double().eval().requires_grad_(False),
-        witness=SpikingWitness(chain, thresholds),
+        witness=SpikingWitness(spiking, thresholds),
         layers=tuple(layers),
         percentile=percentile,
         relu_accuracy=_accuracy(chain.scores(samples), labels),
@@ -300,11 +310,10 @@ def _operation(layer: ReluLayer, weight: Array) -> Operation:
     if isinstance(module, nn.Linear):
         return Dense(where, "Affine", weight, bias)
     stride, dilation = _pair(module.stride), _pair(module.dilation)
-    kernel = (weight.shape[2], weight.shape[3])
-    if isinstance(module.padding, str):
-        padding = same_padding(kernel, stride, dilation, where) if module.padding == "same" else (0, 0)
+    if module.padding == "same":
+        weight, padding = same_padding(weight, stride, dilation, where)
     else:
-        padding = _pair(module.padding)
+        padding = (0, 0) if isinstance(module.padding, str) else _pair(module.padding)
     return Convolution(where, "Conv2d", weight, bias, stride, padding, dilation, module.groups)
 
 

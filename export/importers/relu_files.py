@@ -6,6 +6,8 @@ from spikecut.errors import InputError
 from spikecut.export.importers.base import ImportedNetwork, Options
 from spikecut.files import sha256
 
+TIMESTEPS = 16
+"""The horizon that a network is converted for, where none is given."""
 SUFFIXES = (".safetensors", ".pt", ".pth")
 
 
@@ -28,5 +30,6 @@ class ReluImporter:
         if "dataset" not in options:
             raise InputError("a ReLU network is balanced on samples: give --dataset")
         split = stills(options["dataset"]).calibration
-        converted = convert_relu(network, split.x, split.y, options.get("percentile", PERCENTILE))
+        percentile = options.get("percentile", PERCENTILE)
+        converted = convert_relu(network, split.x, split.y, percentile, options.get("horizon", TIMESTEPS))
         return converted.imported(path, {"file": path.name, "sha256": sha256(path)})

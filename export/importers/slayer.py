@@ -17,7 +17,8 @@ from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 from spikecut.export.network.neurons import IntegerNeuron
 from spikecut.export.quantise.headroom import Ranges, worst_case
-from spikecut.export.quantise.integers import LayerReport, Measure, measured_ranges, weight_bits
+from spikecut.export.quantise.integers import Measure, measured_ranges
+from spikecut.export.quantise.report import LayerReport, weight_bits
 from spikecut.fixed_point import ALIGNMENT_SHIFT, DECAY_UNITY, WEIGHT_MAXIMUM, WEIGHT_MINIMUM
 
 if TYPE_CHECKING:

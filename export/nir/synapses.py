@@ -44,20 +44,21 @@ def _convolution(node: NirNode, shape: Shape) -> Convolution:
         weight = weight[:, :, None]
     groups = _whole(node, "groups", 1)[0]
     stride, dilation = _pair(node, "stride", 1, one_dimension), _pair(node, "dilation", 1, one_dimension)
-    padding = _padding(node, (weight.shape[2], weight.shape[3]), stride, dilation, one_dimension)
+    if node.texts.get("padding") == "same":
+        weight, padding = same_padding(weight, stride, dilation, f"node {node.name}")
+    else:
+        padding = _padding(node, one_dimension)
     return Convolution(f"node {node.name}", node.kind, weight, _bias(node), stride, padding, dilation, groups)
 
 
-def _padding(node: NirNode, kernel: Pair, stride: Pair, dilation: Pair, one_dimension: bool) -> Pair:
+def _padding(node: NirNode, one_dimension: bool) -> Pair:
     word = node.texts.get("padding")
     if word is None:
         padding = _pair(node, "padding", 0, one_dimension)
         return (0, padding[1]) if one_dimension else padding
-    if word == "valid":
-        return (0, 0)
-    if word != "same":
+    if word != "valid":
         raise BundleError(f"node {node.name}: padding {word!r}, expected numbers, same or valid")
-    return same_padding(kernel, stride, dilation, f"node {node.name}")
+    return (0, 0)
 
 
 def _bias(node: NirNode) -> Array | None:

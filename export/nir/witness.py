@@ -63,9 +63,14 @@ def _linear(node: NirNode, x: Tensor) -> Tensor:
         padding: Any = node.texts.get("padding") or _whole(node, "padding")[-1]
         return functional.conv1d(x, numbers["weight"], numbers["bias"], options[0], padding, *options[1:])
     if node.kind == "Conv2d":
-        padding = node.texts.get("padding") or _pair(node, "padding")
         stride, dilation = _pair(node, "stride"), _pair(node, "dilation")
         groups = _whole(node, "groups")[0]
+        if node.texts.get("padding") == "same":  # torch does the same, but warns of an even kernel
+            spans = [d * (k - 1) for d, k in zip(dilation, numbers["weight"].shape[2:], strict=True)]
+            x = functional.pad(x, (spans[1] // 2, -(-spans[1] // 2), spans[0] // 2, -(-spans[0] // 2)))
+            padding = (0, 0)
+        else:
+            padding = node.texts.get("padding") or _pair(node, "padding")
         return functional.conv2d(x, numbers["weight"], numbers["bias"], stride, padding, dilation, groups)
     kernel = _pair(node, "kernel_size")
     padding = _pair(node, "padding")

@@ -28,6 +28,11 @@ class Ranges:
         """Headroom: how many times u and v could double before 2^23."""
         return float(np.log2(STATE_LIMIT / max(self.current, self.membrane, 1)))
 
+    @property
+    def current_bits(self) -> float:
+        """Headroom of u alone."""
+        return float(np.log2(STATE_LIMIT / max(self.current, 1)))
+
 
 def largest_sum(layer: Synapse, largest: int) -> int:
     """max Σ|W| · largest over the rows of a layer's weight, recurrent synapses and skip apart, or of a skip's."""

@@ -6,19 +6,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from spikecut.errors import InputError, RangeError, UnsupportedError
-from spikecut.export.network.arrays import IntArray
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import FloatLayer, FloatNetwork, IntegerLayer, IntegerNetwork
 from spikecut.export.network.neurons import NETX_BIAS_EXPONENT, FloatNeuron, IntegerNeuron
 from spikecut.export.network.skip import FloatSkip, Skip, message_range
 from spikecut.export.quantise.fold import fold, input_factor, skip_factor
 from spikecut.export.quantise.headroom import Ranges, worst_case
+from spikecut.export.quantise.report import Evidence, LayerReport, layer_report, weight_bits
 from spikecut.fixed_point import (
     DECAY_UNITY,
-    GAIN_UNITY,
+    THRESHOLD_MAXIMUM,
     WEIGHT_BITS_MAXIMUM,
     WEIGHT_BITS_MINIMUM,
-    WEIGHT_STEP,
     WEIGHT_UNIT,
     bias_exponent,
     round_bias,
@@ -30,41 +29,12 @@ from spikecut.fixed_point import (
 from spikecut.models.twin import StagePlan
 
 MEASURED_MARGIN_BITS = 1.0
+ROOM = 8
+"""Thresholds between rest and where v is clipped, of neurons that may clip."""
+LEAST_BITS = 3
+"""Of weights, where narrower ones than WEIGHT_BITS_MINIMUM are taken rather than none."""
 
 Measure = Callable[[IntegerNetwork], dict[str, Ranges]]
-
-
-@dataclass(frozen=True)
-class LayerReport:
-    """What quantisation did to one layer. Errors are in float units of the folded network.
-
-    Attributes
-    ----------
-    scale: integer weight units per float unit.
-    weight_bits: bits of the weight's mantissa, sign included; weights are mantissa · 2.
-    weight_error_max, weight_error_rms: rounding error of the weights.
-    threshold_error, bias_error_max: rounding error of threshold and biases.
-    decay_error_u, decay_error_v: rounding error of the decays, fractions per timestep.
-    gain_error_max: rounding error of the gains per timestep, in parts of the largest, which is in the weights. Besides,
-        the product is cut off towards zero, by less than one unit of v, 1 / (64 · scale).
-    headroom_bits: doublings left before u wraps or v clips; `headroom` says whether proven or measured.
-    skip_weight_error_max: rounding error of its skip's weights; None without a skip.
-    """
-
-    name: str
-    scale: float
-    weight_bits: int
-    weight_error_max: float
-    weight_error_rms: float
-    threshold_error: float
-    bias_error_max: float
-    decay_error_u: float
-    decay_error_v: float
-    gain_error_max: float
-    bias_exponent: int
-    headroom_bits: float
-    headroom: str
-    skip_weight_error_max: float | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +63,10 @@ def quantise(
     rounding: neurons may be approximated, too: a decay becomes the nearest multiple of 1/4096, and v ≥ threshold, where
     no Process fires at equality, v > threshold. Others' networks are trained without thought of either.
 
-    wide: the widest weights that the samples allow, proven or not, are preferred to narrower ones that are proven.
+    wide: the widest weights that the samples allow, proven or not, are preferred to narrower ones that are proven, down
+    to 3 bits. v of a neuron that neither leaks nor resets to 0 may be clipped on samples, at 8 thresholds or more: it
+    is in debt, or owes spikes, for long anyway, and the integers stay exact, for the chip, the engines and the twin
+    clip alike. u never wraps on samples.
 
     bits: no weights are wider; rounded to as many in training they lose nothing unless fewer fit (see report).
 
@@ -106,12 +79,13 @@ def quantise(
     if not WEIGHT_BITS_MINIMUM <= bits <= WEIGHT_BITS_MAXIMUM:
         raise InputError(f"weights of {bits} bits: expected {WEIGHT_BITS_MINIMUM} to {WEIGHT_BITS_MAXIMUM}")
     folded = _rounded(fold(network)) if rounding else fold(network)
-    layers, plans, unproven = _integer_layers(network, folded, _Search(netx_neurons(folded), wide, bits))
+    search = _Search(netx_neurons(folded), wide, bits)
+    layers, plans, unproven = _integer_layers(network, folded, search)
     result = IntegerNetwork(tuple(layers), network.input, network.readout, network.horizon, name)
-    result, measured = _measured(result, folded, plans, unproven, measure)
+    result, measured = _measured(result, folded, plans, unproven, measure, search)
     unfolded = [layer.neuron for layer in network.layers]
     report = tuple(
-        _report(before, neuron, after, plan, _ranges(result, depth, measured), depth in unproven)
+        layer_report(before, neuron, after, plan, _ranges(result, depth, measured), _evidence(measured, after, wide))
         for depth, (before, neuron, after, plan) in enumerate(
             zip(folded.layers, unfolded, result.layers, plans, strict=True)
         )
@@ -126,6 +100,11 @@ class _Search:
     netx: bool
     wide: bool
     most: int
+
+    @property
+    def least(self) -> int:
+        """Bits of the narrowest weights."""
+        return LEAST_BITS if self.wide else WEIGHT_BITS_MINIMUM
 
 
 @dataclass(frozen=True)
@@ -192,7 +171,7 @@ def _widest(
     """The widest proven version of a layer; where there is none, or if `wide`, the widest of all, perhaps unproven."""
     widest: tuple[IntegerLayer, StagePlan] | None = None
     beyond: RangeError | None = None
-    for bits in range(search.most, WEIGHT_BITS_MINIMUM - 1, -1):
+    for bits in range(search.most, search.least - 1, -1):
         try:
             integer, plan = _with_bits(layer, bits, search.netx, factor)
         except RangeError as error:  # a threshold or bias too large at this scale; a narrower weight has a smaller one
@@ -200,12 +179,32 @@ def _widest(
             continue
         if worst_case(integer, horizon, *messages.own, messages.skip).fits:
             return integer, plan, True
+        if search.wide and _may_clip(integer) and ROOM * integer.neuron.threshold > THRESHOLD_MAXIMUM:
+            beyond = RangeError(f"its threshold leaves less than {ROOM} thresholds to where v is clipped")
+            continue
         widest = widest or (integer, plan)
         if search.wide:
             break
     if widest is None:
         raise RangeError(f"layer {layer.name}: {beyond}") from beyond
     return (*widest, False)
+
+
+def _may_clip(layer: IntegerLayer) -> bool:
+    """Whether v may be clipped without harm: it is the sum of what came in, less a threshold a spike."""
+    return layer.neuron.reset == "subtract" and layer.neuron.decay_v == 0 and layer.neuron.gain is None
+
+
+def _margin(layer: IntegerLayer, ranges: Ranges, wide: bool) -> float:
+    """Bits of headroom that count for this layer."""
+    return ranges.current_bits if wide and _may_clip(layer) else ranges.bits
+
+
+def _evidence(measured: dict[str, Ranges], layer: IntegerLayer, wide: bool) -> Evidence:
+    """What a layer's headroom rests on."""
+    if layer.name not in measured:
+        return "proven"
+    return "clipped" if wide and _may_clip(layer) and not measured[layer.name].fits else "measured"
 
 
 def _with_bits(layer: FloatLayer, bits: int, netx: bool, factor: float) -> tuple[IntegerLayer, StagePlan]:
@@ -301,15 +300,17 @@ def measured_ranges(
     measured = measure(network)
     for name in names:
         if measured[name].bits < MEASURED_MARGIN_BITS:
-            raise RangeError(
-                f"layer {name}: samples come within {measured[name].bits:.2f} bits of the 24-bit range (1 bit is the "
-                "least margin); shorten the horizon, or train with smaller membranes"
-            )
+            raise too_close(name, measured[name].bits, " (1 bit is the least margin)")
     return {name: measured[name] for name in names}
 
 
 def _measured(
-    network: IntegerNetwork, folded: FloatNetwork, plans: list[StagePlan], unproven: list[int], measure: Measure | None
+    network: IntegerNetwork,
+    folded: FloatNetwork,
+    plans: list[StagePlan],
+    unproven: list[int],
+    measure: Measure | None,
+    search: _Search,
 ) -> tuple[IntegerNetwork, dict[str, Ranges]]:
     """The network with its unproven layers made as narrow as the samples ask for, and the ranges that they gave.
 
@@ -326,18 +327,16 @@ def _measured(
     layers = list(network.layers)
     while True:
         measured = measure(network)
-        close = [depth for depth in unproven if measured[layers[depth].name].bits < MEASURED_MARGIN_BITS]
+        margins = {depth: _margin(layers[depth], measured[layers[depth].name], search.wide) for depth in unproven}
+        close = [depth for depth, margin in margins.items() if margin < MEASURED_MARGIN_BITS]
         if not close:
-            return network, measured
+            return network, {layers[depth].name: measured[layers[depth].name] for depth in unproven}
         for depth in close:
-            layer, found = layers[depth], measured[layers[depth].name].bits
+            layer = layers[depth]
             width = max(weight_bits(layer.weight), 0 if layer.skip is None else weight_bits(layer.skip.weight))
-            bits = width - int(np.ceil(MEASURED_MARGIN_BITS - found))
-            if bits < WEIGHT_BITS_MINIMUM:
-                raise RangeError(
-                    f"layer {layer.name}: samples come within {found:.2f} bits of the 24-bit range (weights of {width} "
-                    "bits; 1 bit is the least margin); shorten the horizon, or train with smaller membranes"
-                )
+            bits = width - int(np.ceil(MEASURED_MARGIN_BITS - margins[depth]))
+            if bits < search.least:
+                raise too_close(layer.name, margins[depth], f" (weights of {width} bits; 1 bit is the least margin)")
             layers[depth], plan = _with_bits(
                 folded.layers[depth], bits, netx_neurons(folded), plans[depth].input_factor
             )
@@ -345,9 +344,13 @@ def _measured(
         network = replace(network, layers=tuple(layers))
 
 
-def weight_bits(weight: IntArray) -> int:
-    """Bits of the largest mantissa, sign included; weights are mantissa · 2."""
-    return int(np.ceil(np.log2(np.abs(weight).max() / WEIGHT_STEP + 1))) + 1
+def too_close(layer: str, bits: float, which: str) -> RangeError:
+    """The refusal of a layer whose samples leave so many bits of the 24, fewer than 0 beyond them."""
+    reached = f"come within {bits:.2f} bits of" if bits >= 0 else f"go {-bits:.2f} bits beyond"
+    return RangeError(
+        f"layer {layer}: samples {reached} the 24-bit range{which}; shorten the horizon, or train with smaller "
+        "membranes"
+    )
 
 
 def _ranges(network: IntegerNetwork, depth: int, measured: dict[str, Ranges]) -> Ranges:
@@ -356,33 +359,3 @@ def _ranges(network: IntegerNetwork, depth: int, measured: dict[str, Ranges]) ->
         return measured[layer.name]
     low, high = (network.input.minimum, network.input.maximum) if depth == 0 else (0, 1)
     return worst_case(layer, network.horizon, low, high, _skip_range(layer.skip, network.input))
-
-
-def _report(
-    before: FloatLayer, neuron: FloatNeuron, after: IntegerLayer, plan: StagePlan, ranges: Ranges, measured: bool
-) -> LayerReport:
-    error = after.weight / plan.scale - before.weight
-    spiking = after.neuron.reset != "none"
-    gains = np.array(before.neuron.gain or ()), np.array(after.neuron.gain or ()) / GAIN_UNITY
-    return LayerReport(
-        name=after.name,
-        scale=plan.scale,
-        weight_bits=weight_bits(after.weight),
-        weight_error_max=float(np.abs(error).max()),
-        weight_error_rms=float(np.sqrt(np.mean(error**2))),
-        threshold_error=abs(after.neuron.threshold / plan.scale - before.neuron.threshold) if spiking else 0.0,
-        bias_error_max=float(np.abs(after.neuron.bias / plan.scale / WEIGHT_UNIT - before.bias).max()),
-        decay_error_u=abs(after.neuron.decay_u / DECAY_UNITY - neuron.decay_u),
-        decay_error_v=abs(after.neuron.decay_v / DECAY_UNITY - neuron.decay_v),
-        gain_error_max=float(np.abs(gains[1] - gains[0]).max(initial=0.0)),
-        bias_exponent=plan.bias_exponent,
-        headroom_bits=ranges.bits,
-        headroom="measured" if measured else "proven",
-        skip_weight_error_max=_skip_error(before.skip, after.skip, plan.scale),
-    )
-
-
-def _skip_error(before: FloatSkip | None, after: Skip | None, scale: float) -> float | None:
-    if before is None or after is None:
-        return None
-    return float(np.abs(after.weight / scale - before.weight).max())

@@ -10,7 +10,7 @@ from spikecut.export.network.connectivity import skip_paths
 from spikecut.export.network.geometry import Synapse
 from spikecut.export.network.layers import IntegerNetwork
 from spikecut.export.quantise.headroom import Ranges, largest_sum
-from spikecut.fixed_point import ALIGNMENT_SHIFT, FLOAT32_EXACT, WEIGHT_UNIT
+from spikecut.fixed_point import ALIGNMENT_SHIFT, FLOAT32_EXACT, STATE_LIMIT, WEIGHT_UNIT
 
 SAMPLE_STEPS = 2**15
 BATCH = 32
@@ -19,8 +19,8 @@ BATCH = 32
 def integrate_fire_ranges(network: IntegerNetwork, images: Floats) -> dict[str, Ranges]:
     """Ranges by layer, of neurons without leak and with soft reset (or none), and direct input.
 
-    images: [N, *shape]; the first 32768 / T of them are run. Sums are exact, and neither wrap nor clip: as long as the
-    ranges fit 24 bits, they are those of the chip; where they do not, that is what they say.
+    images: [N, *shape]; the first 32768 / T of them are run. Sums are exact, u does not wrap, and v goes on from where
+    the chip clips it: as long as u fits its 24 bits, the ranges are those of the chip, v's before it is clipped.
     """
     peaks = {layer.name: [0, 0] for layer in network.layers}
     chosen = images[: max(1, SAMPLE_STEPS // network.horizon)]
@@ -53,7 +53,7 @@ def _run(network: IntegerNetwork, frame: Tensor, peaks: dict[str, list[int]]) ->
             peak = peaks[layer.name]
             peak[0] = max(peak[0], int(current.abs().max()))
             peak[1] = max(peak[1], int(v.abs().max()))
-            membranes[depth] = v
+            membranes[depth] = v.clamp_(1 - STATE_LIMIT, STATE_LIMIT - 1)
             if layer.neuron.reset == "subtract":
                 threshold = float(layer.neuron.threshold << ALIGNMENT_SHIFT)
                 points.append((v > threshold).double())

@@ -191,14 +191,14 @@ class SpikingWitness(nn.Module):
         recorded = {}
         for layer in self.network.layers:
             if layer.role == "relu":
-                sent = _integrate_and_fire(sent, self.thresholds[layer.name])
+                sent = integrate_and_fire(sent, self.thresholds[layer.name])
                 recorded[layer.name] = sent
             else:
                 sent = cast(Tensor, layer.module(sent.flatten(0, 1))).reshape(*sent.shape[:2], *layer.output_shape)
         return recorded | {"": sent}
 
 
-def _integrate_and_fire(currents: Tensor, threshold: Tensor) -> Tensor:
+def integrate_and_fire(currents: Tensor, threshold: Tensor) -> Tensor:
     """v[t] = v[t-1] + x[t], v(0) = λ/2; λ is sent and subtracted where v[t] ≥ λ. Currents and result [T, N, *shape]."""
     membrane_potential = torch.zeros_like(currents[0]) + threshold / 2
     sent = torch.empty_like(currents)

@@ -50,6 +50,12 @@ TELL = {
 }
 
 
+def test_a_file_in_the_place_of_a_bundle_is_told_what_can_be_done_with_it(command, tmp_path):
+    (tmp_path / "a.net").write_bytes(b"")
+    for arguments in (("verify", tmp_path / "a.net"), ("run", tmp_path / "a.net", "--dataset", "digits")):
+        assert "a file, no bundle" in refused(command, *arguments)
+
+
 def test_too_few_golden_samples_say_how_many_the_data_set_must_hold(command, tmp_path, repository):
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "few.npz", x=rng.random((20, 1, 8, 8)), y=np.arange(20) % 4)

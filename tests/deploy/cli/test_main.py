@@ -105,7 +105,7 @@ def edited(path, old, new):
 
 BAD = {
     "no bundle": (lambda b, t: ["verify", t / "nothing"], "no such bundle"),
-    "a file as bundle": (lambda b, t: ["verify", b / "network.net"], "no such bundle"),
+    "a file as bundle": (lambda b, t: ["verify", b / "network.net"], "a file, no bundle"),
     "no net file": (lambda b, t: ["inspect", t / "x.net"], "no such file"),
     "foreign file": (lambda b, t: ["inspect", b / "manifest.json"], "expected a checkpoint of `spikecut train`"),
     "unknown dataset": (lambda b, t: ["run", b, "--dataset", "mnist1"], "unknown"),

@@ -113,6 +113,27 @@ def test_the_module_itself_and_both_files_give_the_same_network(command, trained
         assert layer.neuron.threshold == twin.neuron.threshold
 
 
+@pytest.mark.lava
+def test_debts_beyond_24_bits_are_clipped_as_the_chip_clips_and_said(command, tmp_path):
+    """Half of the hidden neurons get nothing but inhibition: refused before, at any width of the weights."""
+    torch.manual_seed(1)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+    with torch.no_grad():
+        module[1].weight.abs_().mul_(torch.tensor([1.0, -1.0]).repeat(16)[:, None])
+    spikecut.convert(module, "digits", tmp_path / "bundle", timesteps=TIMESTEPS)
+    bundle = open_bundle(tmp_path / "bundle")
+    first = bundle.manifest.layers[0]
+    assert (first.headroom, bundle.manifest.layers[1].headroom != "clipped") == ("clipped", True)
+    inputs = bundle.golden().inputs[0, :4].reshape(4, -1)
+    layer = bundle.network.layers[0]
+    debt = TIMESTEPS * 64 * (inputs @ layer.weight.T).min()
+    assert debt < -(2**22) * 2 ** (first.weight_bits - 5) and first.headroom_bits >= 1  # at 5 bits beyond the margin
+    code, out, _ = command("verify", tmp_path / "bundle", "--samples", 4)
+    assert code == 0 and "every integer is equal" in out
+    code, out, _ = command("inspect", tmp_path / "bundle")
+    assert code == 0 and "v reaches the end of its 24 bits" in " ".join(out.split())
+
+
 class Evil:
     """What a hostile pickle holds."""
 

@@ -176,6 +176,22 @@ def test_a_forward_of_functions_is_the_sequence_it_says():
     assert [layer.role for layer in network.layers] == ["weights", "relu", "pool", "flatten", "nothing", "weights"]
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
+@pytest.mark.parametrize("kernel", [2, (3, 4), (5, 2)])
+def test_same_padding_of_an_even_kernel_is_exact(kernel):
+    """One more at the end than at the start, as torch and TensorFlow pad."""
+    torch.manual_seed(5)
+    module = nn.Sequential(
+        nn.Conv2d(2, 3, kernel, padding="same"), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(27, 3)
+    ).eval()
+    images = np.random.default_rng(2).random((6, 2, 6, 6))
+    stage = next(iter(convert_relu(module, images, np.zeros(6, dtype=np.int64)).network.chain()))
+    thresholds = ReluNetwork.of(module, (2, 6, 6)).thresholds(torch.from_numpy(images), 99)["1"]
+    with torch.no_grad():
+        expected = module[0].double()(torch.from_numpy(images))
+        torch.testing.assert_close(stage.currents(torch.from_numpy(images)[None])[0] * thresholds, expected)
+
+
 def conv(*more, channels=1):
     body = nn.Sequential(nn.Conv2d(channels, 4, 3), nn.ReLU(), *more, nn.Flatten()).eval()
     return nn.Sequential(*body, nn.Linear(body(torch.zeros(1, channels, 8, 8)).shape[1], 3))

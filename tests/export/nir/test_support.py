@@ -120,17 +120,17 @@ EXAMPLES = {
         ),
         {},
     ),
-    ("Conv2d", 'padding "same", odd kernel, stride 1'): (
+    ("Conv2d", 'padding "same", stride 1'): (
         on_map(
-            nir.Conv2d((6, 6), kernel(3, 2, 3, 5), (1, 1), "same", (1, 1), 1, np.zeros(3)),
+            nir.Conv2d((6, 6), kernel(3, 2, 4, 5), (1, 1), "same", (1, 1), 1, np.zeros(3)),
             lif((3, 6, 6)),
             shape=(3, 6, 6),
         ),
         {},
     ),
-    ("Conv2d", 'padding "same" otherwise'): (
+    ("Conv2d", 'padding "same" with a stride, or of an even kernel dilated'): (
         on_map(
-            nir.Conv2d((6, 6), kernel(3, 2, 2, 2), (1, 1), "same", (1, 1), 1, np.zeros(3)),
+            nir.Conv2d((6, 6), kernel(3, 2, 2, 2), (1, 1), "same", (3, 3), 1, np.zeros(3)),
             lif((3, 6, 6)),
             shape=(3, 6, 6),
         ),

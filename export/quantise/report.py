@@ -1,0 +1,87 @@
+"""What quantisation did to one layer, in numbers: rounding errors and headroom."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from spikecut.export.network.arrays import IntArray
+from spikecut.export.network.layers import FloatLayer, IntegerLayer
+from spikecut.export.network.neurons import FloatNeuron
+from spikecut.export.network.skip import FloatSkip, Skip
+from spikecut.export.quantise.headroom import Ranges
+from spikecut.fixed_point import DECAY_UNITY, GAIN_UNITY, WEIGHT_STEP, WEIGHT_UNIT
+from spikecut.models.twin import StagePlan
+
+Evidence = Literal["proven", "measured", "clipped"]
+"""What a layer's headroom rests on."""
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """What quantisation did to one layer. Errors are in float units of the folded network.
+
+    Attributes
+    ----------
+    scale: integer weight units per float unit.
+    weight_bits: bits of the weight's mantissa, sign included; weights are mantissa · 2.
+    weight_error_max, weight_error_rms: rounding error of the weights.
+    threshold_error, bias_error_max: rounding error of threshold and biases.
+    decay_error_u, decay_error_v: rounding error of the decays, fractions per timestep.
+    gain_error_max: rounding error of the gains per timestep, in parts of the largest, which is in the weights. Besides,
+        the product is cut off towards zero, by less than one unit of v, 1 / (64 · scale).
+    headroom_bits: doublings left before u wraps or v clips; `headroom` says whether proven or measured; "clipped":
+        measured of u alone, for v reaches the end of its 24 bits and is clipped there, as the chip clips it.
+    skip_weight_error_max: rounding error of its skip's weights; None without a skip.
+    """
+
+    name: str
+    scale: float
+    weight_bits: int
+    weight_error_max: float
+    weight_error_rms: float
+    threshold_error: float
+    bias_error_max: float
+    decay_error_u: float
+    decay_error_v: float
+    gain_error_max: float
+    bias_exponent: int
+    headroom_bits: float
+    headroom: Evidence
+    skip_weight_error_max: float | None = None
+
+
+def weight_bits(weight: IntArray) -> int:
+    """Bits of the largest mantissa, sign included; weights are mantissa · 2."""
+    return int(np.ceil(np.log2(np.abs(weight).max() / WEIGHT_STEP + 1))) + 1
+
+
+def layer_report(
+    before: FloatLayer, neuron: FloatNeuron, after: IntegerLayer, plan: StagePlan, ranges: Ranges, evidence: Evidence
+) -> LayerReport:
+    """What became of a layer. before: folded. neuron: the unfolded layer's. ranges, evidence: of its headroom."""
+    error = after.weight / plan.scale - before.weight
+    spiking = after.neuron.reset != "none"
+    gains = np.array(before.neuron.gain or ()), np.array(after.neuron.gain or ()) / GAIN_UNITY
+    return LayerReport(
+        name=after.name,
+        scale=plan.scale,
+        weight_bits=weight_bits(after.weight),
+        weight_error_max=float(np.abs(error).max()),
+        weight_error_rms=float(np.sqrt(np.mean(error**2))),
+        threshold_error=abs(after.neuron.threshold / plan.scale - before.neuron.threshold) if spiking else 0.0,
+        bias_error_max=float(np.abs(after.neuron.bias / plan.scale / WEIGHT_UNIT - before.bias).max()),
+        decay_error_u=abs(after.neuron.decay_u / DECAY_UNITY - neuron.decay_u),
+        decay_error_v=abs(after.neuron.decay_v / DECAY_UNITY - neuron.decay_v),
+        gain_error_max=float(np.abs(gains[1] - gains[0]).max(initial=0.0)),
+        bias_exponent=plan.bias_exponent,
+        headroom_bits=ranges.current_bits if evidence == "clipped" else ranges.bits,
+        headroom=evidence,
+        skip_weight_error_max=_skip_error(before.skip, after.skip, plan.scale),
+    )
+
+
+def _skip_error(before: FloatSkip | None, after: Skip | None, scale: float) -> float | None:
+    if before is None or after is None:
+        return None
+    return float(np.abs(after.weight / scale - before.weight).max())
