@@ -19,6 +19,7 @@ from typing import Any
 
 from spikecut.errors import InputError
 from spikecut.files import read_json, reason, synchronise, temporary_beside
+from spikecut.locks import only_writer
 
 HALF_WRITTEN = ".spikecut.*.part"
 """Temporary names of spikecut.files: what a killed process may have left."""
@@ -98,40 +99,27 @@ def _is_known(name: str, known: tuple[str, ...]) -> bool:
 def replacing_folder(path: Path, kind: FolderKind, overwrite: bool) -> Iterator[Path]:
     """A temporary folder beside `path` that takes its place at the end; removed if anything goes wrong.
 
-    Raises InputError if the folder may not be replaced (see check_folder) or cannot be written.
+    Raises InputError if the folder may not be replaced (see check_folder), cannot be written, or is being written.
     """
     target = check_folder(path, kind, overwrite)
-    part, made = temporary_beside(target), list[Path]()
-    try:
-        with _in_one_line(target, kind):
-            _make_parents(target.parent, made)
-            part.mkdir()
-            yield part
-            check_folder(target, kind, overwrite)  # again: it may have taken hours
-            for entry in (*part.rglob("*"), part):
-                synchronise(entry)
-            _swap(part, target)
-            synchronise(target.parent)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        for parent in reversed(made):
-            with suppress(OSError):
-                parent.rmdir()
-        raise
-    shutil.rmtree(part, ignore_errors=True)  # the earlier result, which has changed places with it
+    with only_writer(target, kind.name):
+        part = temporary_beside(target)
+        try:
+            with _in_one_line(target, kind):
+                part.mkdir()
+                yield part
+                check_folder(target, kind, overwrite)  # again: it may have taken hours
+                for entry in (*part.rglob("*"), part):
+                    synchronise(entry)
+                _swap(part, target)
+                synchronise(target.parent)
+        finally:  # after the swap it is the earlier result, which has changed places with it
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def earlier_of(target: Path) -> Path:
     """Where the earlier result of a folder stands while it is replaced on a system that cannot do so in one step."""
     return target.with_name(f"{target.name}.spikecut-earlier")
-
-
-def _make_parents(folder: Path, made: list[Path]) -> None:
-    """Make a folder and those above it, noting each one made, from the top."""
-    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-    for parent in reversed(missing):
-        parent.mkdir()
-        made.append(parent)
 
 
 def _put_back(target: Path) -> None:

@@ -19,6 +19,7 @@ from spikecut.deploy.verify.compare import REFERENCE
 from spikecut.errors import InputError, SpikecutError
 from spikecut.export.manifest import BUNDLE
 from spikecut.folders import check_entries
+from spikecut.locks import only_writer
 from spikecut.models.checkpoint import load_checkpoint, save_checkpoint
 from spikecut.models.data import Dataset, load_dataset
 from spikecut.models.training.train import train
@@ -72,9 +73,10 @@ def run_demo(
     InputError: `out` holds something else, or there is no such backend. VerificationError: the engines disagree.
     """
     how = RunOptions(options.backend, hardware=HARDWARE, also_full=True)
-    prepare(out)
-    data = load_dataset("digits")
-    return [_Steps(recipe, data, options, how, tell, progress).run(out / recipe.name) for recipe in RECIPES]
+    with only_writer(out, "demo"):
+        prepare(out)
+        data = load_dataset("digits")
+        return [_Steps(recipe, data, options, how, tell, progress).run(out / recipe.name) for recipe in RECIPES]
 
 
 def prepare(out: Path) -> None:

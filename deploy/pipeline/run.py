@@ -30,6 +30,7 @@ from spikecut.export.encode import encode
 from spikecut.export.network.arrays import Integers
 from spikecut.files import reason, write_json
 from spikecut.folders import check_folder
+from spikecut.locks import only_writer
 from spikecut.models.data import Split
 from spikecut.text import brief
 
@@ -179,9 +180,17 @@ def run_bundle(
 
     Raises
     ------
-    DataError, InputError: samples, labels or options that do not fit, a folder that may not be written.
+    DataError, InputError: samples, labels or options that do not fit, a folder that may not be written, or to which
+        another run writes.
     CapabilityError: the backend lacks something that the network needs. BackendError: it failed.
     """
+    if target is None:
+        return _run(task, None, progress, notes)
+    with only_writer(target.folder, RUN.name):
+        return _run(task, target, progress, notes)
+
+
+def _run(task: RunTask, target: RunTarget | None, progress: Progress, notes: tuple[str, ...]) -> Run:
     prepared = _prepared(task)
     journal = _journal(task, target, prepared)
     with keeping(journal, None if target is None else target.folder, len(task.split.y)):

@@ -19,6 +19,7 @@ from spikecut.deploy.sweep.sweep import EPSILONS, FORMAT, POLICIES, Sweep, sweep
 from spikecut.export.encode import encode
 from spikecut.files import write_json
 from spikecut.folders import FolderKind, check_folder, replacing_folder
+from spikecut.locks import only_writer
 from spikecut.models.data import Split, load_dataset
 
 SUMMARY = "summary.json"
@@ -81,8 +82,16 @@ def sweep_bundle(
         an ε that there is not, or a folder that may not be replaced or cannot be written.
     """
     bundle = open_bundle(path)
-    if out is not None:
-        check_folder(out, SWEEP, overwrite)
+    if out is None:
+        return _swept(bundle, dataset, options, progress)
+    check_folder(out, SWEEP, overwrite)
+    with only_writer(out, SWEEP.name):
+        done = _swept(bundle, dataset, options, progress)
+        _write(out, done.sweep, done.summary, overwrite)
+    return done
+
+
+def _swept(bundle: Bundle, dataset: str, options: SweepOptions, progress: Progress) -> SweptBundle:
     hardware = chosen_hardware(options.hardware)
     data = load_dataset(dataset, frames=bundle.network.horizon)
     test = first_samples(data.test, options.samples)
@@ -98,8 +107,6 @@ def sweep_bundle(
             "versions": installed_versions(),
         }
     )
-    if out is not None:
-        _write(out, result, summary, overwrite)
     return SweptBundle(result, summary, split_notes(data))
 
 

@@ -12,10 +12,11 @@ from spikecut.deploy.pipeline.samples import split_notes
 from spikecut.deploy.pipeline.targets import check_file
 from spikecut.errors import CheckpointError, InputError
 from spikecut.files import sha256
+from spikecut.locks import only_writer
 from spikecut.models.checkpoint import load_checkpoint, save_checkpoint
 from spikecut.models.data import DEFAULT_FRAMES, load_dataset
 from spikecut.models.network import SpikingNetwork
-from spikecut.models.training.presets import preset_for, preset_named
+from spikecut.models.training.presets import Preset, preset_for, preset_named
 from spikecut.models.training.train import train
 from spikecut.models.training.trainer import Session
 
@@ -76,13 +77,17 @@ def train_checkpoint(out: Path, what: Training, session: Session) -> Checkpoint:
     if named is not None and (what.dataset not in (None, named[0]) or what.method not in (None, named[1].method)):
         raise InputError(f"--preset {what.preset} is {named[1].method} on {named[0]}: leave out --dataset and --method")
     check_file(out, "checkpoint", True, _is_checkpoint)
+    with only_writer(out, "checkpoint"):
+        return _train(out, what, session, named)
+
+
+def _train(out: Path, what: Training, session: Session, named: tuple[str, Preset] | None) -> Checkpoint:
     changes = dict(what.changes or {})
     frames = int(changes.get("timesteps", DEFAULT_FRAMES))
     samples = load_dataset(named[0] if named else what.dataset or "digits", folder=what.folder, frames=frames)
     chosen = replace(named[1] if named else preset_for(what.method or "tet", samples), **changes)
     begun = None if what.start is None else checkpoint_of(what.start)
     network, source = (None, {}) if begun is None else _to_begin_with(begun, chosen.method)
-    out.parent.mkdir(parents=True, exist_ok=True)
     how = replace(session, state=out.with_name(out.name + ".training"), log_folder=out.with_name(out.name + ".logs"))
     trained = train(chosen.method, samples, seed=what.seed, preset=chosen, session=how, start=network)
     recipe = trained.recipe | source

@@ -1,0 +1,1 @@
+../../deploy/_package/locks.py
