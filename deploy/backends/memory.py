@@ -7,6 +7,8 @@ from spikecut.memory import check_memory
 
 PART_BYTES = 2**27
 """What the messages of the samples that are held at once may take; several copies are made of them."""
+MOST_AT_ONCE = 4096
+"""Samples of a tiny network that are held at once: beyond that nothing gets faster, and each takes kilobytes."""
 
 
 def raster_bytes(network: IntegerNetwork) -> int:
@@ -17,7 +19,7 @@ def raster_bytes(network: IntegerNetwork) -> int:
 
 def samples_at_once(network: IntegerNetwork) -> int:
     """How many samples' messages are held at once."""
-    return max(1, PART_BYTES // raster_bytes(network))
+    return max(1, min(MOST_AT_ONCE, PART_BYTES // raster_bytes(network)))
 
 
 def check_run_memory(network: IntegerNetwork, samples: int, record: Record) -> None:
