@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.cutoff.base import ExitReason
+from spikecut.deploy.cutoff.base import ExitReason, checked_labels
 from spikecut.errors import InputError
 from spikecut.export.network.layers import IntegerNetwork
 from spikecut.text import brief, spread
@@ -116,6 +116,14 @@ class RunTrace:
     def predictions(self) -> IntArray:
         """Class with the largest total at the exit, int64 [N]; the first one on a tie."""
         return np.asarray(self.totals.argmax(axis=1), dtype=np.int64)
+
+    def accuracy(self, labels: npt.ArrayLike) -> float:
+        """Share of samples whose prediction at the exit is right.
+
+        labels: integers [N]; InputError if they do not fit.
+        """
+        right = np.equal(self.predictions, checked_labels(labels, self.samples, self.scores.shape[2]))
+        return float(right.mean())
 
     @property
     def depth(self) -> int:

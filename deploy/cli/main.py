@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+import spikecut
 import spikecut.deploy.cli.convert
 import spikecut.deploy.cli.cost
 import spikecut.deploy.cli.cutoff
@@ -17,9 +18,9 @@ import spikecut.deploy.cli.inspect
 import spikecut.deploy.cli.pretrained
 import spikecut.deploy.cli.run
 import spikecut.deploy.cli.train
-import spikecut.deploy.cli.version  # noqa: F401 (adds its verbs)
+import spikecut.deploy.cli.version
 from spikecut.deploy.cli.options import app
-from spikecut.deploy.cli.output import finish_streams, prepare_streams, visible
+from spikecut.deploy.cli.output import finish_streams, prepare_streams, set_quiet, visible
 from spikecut.errors import SpikecutError
 from spikecut.extras import needs_training
 
@@ -32,16 +33,35 @@ ORDER = (
 app.registered_commands.sort(key=lambda command: ORDER.index(command.name or getattr(command.callback, "__name__", "")))
 
 
+ANYWHERE = ("--debug", "--quiet")
+"""Options that may stand anywhere in a command."""
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(spikecut.__version__)
+        raise typer.Exit
+
+
 @app.callback()
-def _options(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
-    """Options of every command; `main` reads --debug itself."""
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Show results and errors alone: no progress and no remarks.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options of every command; `main` reads --debug and --quiet itself, wherever they stand."""
 
 
 def main() -> None:
     """Run the command: one line for an expected error, exit codes 0, 1, 2, and 130 after Ctrl-C."""
     _check_streams()
-    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]  # wherever it stands
-    debug = len(arguments) < len(sys.argv) - 1
+    arguments = [argument for argument in sys.argv[1:] if argument not in ANYWHERE]
+    debug = "--debug" in sys.argv[1:]
+    set_quiet("--quiet" in sys.argv[1:])
     try:
         with needs_training():
             code = app(arguments, standalone_mode=False) or 0

@@ -21,8 +21,10 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
+HELP = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
     name="spikecut",
+    context_settings=HELP,
     help="From a trained spiking network to Loihi's integers, halted the moment the answer is safe.",
     no_args_is_help=True,
     add_completion=False,
@@ -48,7 +50,8 @@ def verb(function: Callable[[Options], None]) -> Callable[[Options], None]:
 
     command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {key: typed[key] for key in defaults}
-    app.command(function.__name__.replace("_", "-"), help=function.__doc__)(command)
+    name = function.__name__.replace("_", "-")
+    app.command(name, help=function.__doc__, context_settings=HELP)(command)
     return function
 
 

@@ -97,8 +97,19 @@ def say_split(data: "Dataset") -> None:
         say(data.split)
 
 
+_quiet = False
+
+
+def set_quiet(quiet: bool) -> None:
+    """Whether this process shows results and errors alone."""
+    global _quiet
+    _quiet = quiet
+
+
 def say(note: str) -> None:
-    """A line on stderr beside a result."""
+    """A line on stderr beside a result, unless it is to be quiet."""
+    if _quiet:
+        return
     stderr().print(f"spikecut: {note}", soft_wrap=True, highlight=False)
 
 
@@ -120,7 +131,7 @@ def progress_bar(what: str, total: int) -> "Iterator[Advance]":
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+    with Progress(*columns, console=console, disable=_quiet or not console.is_terminal, transient=True) as progress:
         task = progress.add_task(what, total=total)
         yield lambda steps: progress.advance(task, steps)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+import spikecut
 from spikecut.deploy.cli import main as cli
 from spikecut.deploy.placement.hardware import hardware_names
 
@@ -49,6 +50,19 @@ def test_from_training_to_a_halted_run_on_lava(command, tmp_path):
     batched = pq.read_table(tmp_path / "again" / "samples.parquet").to_pydict()
     for key in ("index", "label", "prediction", "timesteps", "hardware_steps", "reason", "scores", "loihi2_energy_j"):
         assert on_lava[key] == batched[key]
+
+
+def test_short_help_version_and_quiet(command, workshop, tmp_path, digits):
+    assert command("-h") == command("--help") and "calibrate" in command("-h")[1]
+    assert command("run", "-h")[1] == command("run", "--help")[1]
+    assert command("--version") == command("version") == (0, f"{spikecut.__version__}\n", "")
+    np.savez(tmp_path / "mine.npz", x=digits.test.x[:60], y=digits.test.y[:60])
+    asked = ("run", workshop / "qcfs", "--dataset", tmp_path / "mine.npz", "--backend", "batched", "--json")
+    code, said, err = command(*asked)
+    assert code == 0 and "split by class" in err
+    assert command(*asked, "--quiet") == command("--quiet", *asked) == (0, said, "")
+    assert "split by class" in command(*asked)[2]
+    assert "no such bundle" in command("verify", tmp_path / "nothing", "--quiet")[2]
 
 
 def test_inspect_a_net_file_and_hardware(command, workshop):

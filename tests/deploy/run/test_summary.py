@@ -130,7 +130,9 @@ def test_summary_without_a_full_run() -> None:
     assert summary["accuracy_full"] is None
     assert summary["optimal_cutoff"] is None
     assert summary["savings"] is None
-    assert summary["accuracy_cutoff"] == sum(correct) / SAMPLES
+    assert summary["accuracy_cutoff"] == sum(correct) / SAMPLES == CUT.accuracy(LABELS)
+    with pytest.raises(InputError, match="labels of shape"):
+        CUT.accuracy(LABELS[:-1])
     assert summary["mean_timesteps"] == sum(CUT.timesteps.tolist()) / SAMPLES
     assert summary["mean_hardware_steps"] == sum(CUT.hardware_steps.tolist()) / SAMPLES
     assert sum(summary["timesteps_histogram"].values()) == SAMPLES == sum(summary["reasons"].values())
