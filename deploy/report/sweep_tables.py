@@ -46,7 +46,7 @@ def sweep_table(result: Sweep, title: str) -> Table:
         else:
             table.add_row(policy, *_cells(point, result))
     optimal = result.optimal.mean_timesteps
-    row = ["oracle of stable correctness", "", accuracy, "", f"{optimal:.2f}", f"{result.horizon / optimal:.2f} ×"]
+    row = ["oracle (stable)", "", accuracy, "", f"{optimal:.2f}", f"{result.horizon / optimal:.2f} ×"]
     table.add_row(*row, "", "", "0.00", *empty)
     return table
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
+from spikecut.deploy.cutoff.calibration.intervals import share_interval
 from spikecut.errors import InputError
 
 SAVINGS = {
@@ -55,9 +56,18 @@ Rows = Iterator[tuple[str, list[str]]]
 def _accuracy_rows(summaries: Sequence[Mapping[str, Any]]) -> Rows:
     """Samples and accuracies."""
     yield "samples", [f"{summary['samples']:,}" for summary in summaries]
-    yield "accuracy at full T", [percent(summary["accuracy_full"], "not run") for summary in summaries]
+    yield "accuracy at full T", [accuracy_text(summary, "accuracy_full", "not run") for summary in summaries]
     if any(summary["accuracy_cutoff"] is not None for summary in summaries):
-        yield "accuracy with cutoff", [percent(summary["accuracy_cutoff"], "no cutoff") for summary in summaries]
+        yield "accuracy with cutoff", [accuracy_text(summary, "accuracy_cutoff", "no cutoff") for summary in summaries]
+
+
+def accuracy_text(summary: Mapping[str, Any], key: str, absent: str) -> str:
+    """An accuracy of a summary with its Clopper-Pearson interval at 95 %."""
+    share, samples = summary[key], summary["samples"]
+    if share is None:
+        return absent
+    low, high = share_interval(round(share * samples), samples)
+    return f"{share:.2%} ({100 * low:.2f} to {100 * high:.2f})"
 
 
 def _policy_rows(summaries: Sequence[Mapping[str, Any]]) -> Rows:
@@ -166,6 +176,7 @@ def _leaves(entry: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 def _caption(summaries: Sequence[Mapping[str, Any]]) -> str:
     """What the figures are, and the terms that nobody has published."""
     lines = [
+        "Accuracy with its 95 % interval (Clopper-Pearson).",
         "Latency and energy are estimated per sample (low to high), not measured.",
         "Ratios to the full run: 1.0 = no saving. Naive: τ/T. Isolated: latency of one sample. "
         "Streaming: time per sample, back to back.",
