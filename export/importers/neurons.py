@@ -56,6 +56,7 @@ class StepNeuron:
     threshold: None for a neuron that never fires.
     decay_u, decay_v: multiples of 1/4096 where the file's precision cannot tell them from one.
     inexact: a line for everything that the integers do otherwise. refused: why no Process does this, and what to do.
+    notes: a line for what was read otherwise than the file says it.
     """
 
     gain: float
@@ -68,6 +69,7 @@ class StepNeuron:
     delayed_reset: bool
     inexact: tuple[str, ...]
     refused: str | None = None
+    notes: tuple[str, ...] = ()
 
     def module(self) -> CurrentBased:
         """The neuron in torch, which takes currents that `gain` and `offset` are in already."""
@@ -79,7 +81,8 @@ class StepNeuron:
     def told(self) -> str:
         """What is inexact of it, or else what u and v lose per timestep."""
         lost = [f"{name} loses {_share(d)} per timestep" for name, d in (("u", self.decay_u), ("v", self.decay_v))]
-        return "; ".join(self.inexact) or (f"{lost[0]}, {lost[1]}" if self.decay_u < 1 else lost[1])
+        said = self.inexact or (f"{lost[0]}, {lost[1]}" if self.decay_u < 1 else lost[1],)
+        return "; ".join((*said, *self.notes))
 
 
 def step_neuron(model: NeuronModel) -> StepNeuron:

@@ -39,6 +39,7 @@ class Discretisation:
         CubaLI (else d w_in).
     starts_at: v before the first timestep: 0, v_leak or v_reset.
     drops_input: with a hard reset in the next timestep, CubaLIF loses that timestep's input too.
+    clamps_beta: a factor β above 1, which makes a time constant negative, is clamped to 1.
     spikes: at most one a timestep, or ⌊v / v_threshold⌋ of them, each of which a soft reset subtracts.
     assumed: one line for each thing that the file does not tell.
     """
@@ -55,6 +56,7 @@ class Discretisation:
     synapse_jumps: bool = False
     starts_at: Start = "zero"
     drops_input: bool = False
+    clamps_beta: bool = False
     spikes: Spikes = "single"
     assumed: tuple[str, ...] = ()
 
@@ -88,6 +90,7 @@ FRAMEWORKS: dict[str, Discretisation] = {
         reset="subtract",
         reset_order="next_step",
         drops_input=True,
+        clamps_beta=True,
         assumed=(
             "dt 1e-4: snnTorch's exporter writes tau = 1e-4 / (1 - beta)",
             "reset subtract, in the next timestep: snnTorch's default (reset_mechanism, reset_delay); its files do not "

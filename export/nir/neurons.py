@@ -1,5 +1,7 @@
 """One NIR neuron → one neuron in timesteps: its time constants and its reset, as the framework reads them."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from spikecut.errors import BundleError, InputError, UnsupportedError
@@ -21,13 +23,15 @@ def step_neuron(node: NirNode, time: Discretisation, shape: Shape) -> StepNeuron
     InputError: dt is not known, or longer than a time constant.
     UnsupportedError: what no Process does, with the reason and what to do.
     """
-    return _Neuron(node, time, shape).step()
+    neuron = _Neuron(node, time, shape)
+    return replace(neuron.step(), notes=tuple(neuron.notes))
 
 
 class _Neuron:
     def __init__(self, node: NirNode, time: Discretisation, shape: Shape) -> None:
         self.node, self.time, self.shape = node, time, shape
         self.inexact: list[str] = []
+        self.notes: list[str] = []
 
     def step(self) -> StepNeuron:
         node, time = self.node, self.time
@@ -38,12 +42,12 @@ class _Neuron:
             gain = resistance * (time.step(node.name) if time.integrator_uses_dt else 1.0)
             return self._spiking(gain, 1.0, 0.0)
         tau = "tau" if node.kind in ("LI", "LIF") else "tau_mem"
-        decay_v = self._decay("v", self._lost(tau), tau)
+        decay_v, share = self._decay("v", self._lost(tau), tau)
         scaled = time.scales_input if node.kind.endswith("LIF") else time.scales_leaky_readout
-        gain, decay_u = (decay_v if scaled else 1.0) * resistance, 1.0
+        gain, decay_u = (share if scaled else 1.0) * resistance, 1.0
         if node.kind.startswith("Cuba"):
-            decay_u = self._decay("u", self._lost("tau_syn"), "tau_syn")
-            gain *= (1.0 if time.synapse_jumps else decay_u) * self._only("w_in", 1.0)
+            decay_u, share = self._decay("u", self._lost("tau_syn"), "tau_syn")
+            gain *= (1.0 if time.synapse_jumps else share) * self._only("w_in", 1.0)
         return self._spiking(gain, decay_u, decay_v)
 
     def _spiking(self, gain: float, decay_u: float, decay_v: float) -> StepNeuron:
@@ -87,16 +91,22 @@ class _Neuron:
 
     def _lost(self, key: str) -> float:
         tau = self._only(key)
-        if tau <= 0:
+        if tau == 0 or (tau < 0 and not self.time.clamps_beta):
             raise BundleError(f"node {self.node.name}: {key} = {tau:g}, expected a positive time constant")
         return self.time.lost(tau, self.node.name)
 
-    def _decay(self, what: str, lost: float, key: str) -> float:
-        """The multiple of 1/4096 that the file's precision cannot tell from `lost`; `lost` itself, noted, otherwise."""
+    def _decay(self, what: str, lost: float, key: str) -> tuple[float, float]:
+        """What is lost, and what part of its input enters: both the same but where the framework clamps β at 1.
+
+        The multiple of 1/4096 that the file's precision cannot tell from `lost`; `lost` itself, noted, otherwise.
+        """
+        if lost < 0:
+            self.notes.append(f"{what} would gain {-lost:.4g} per timestep ({key} < 0): β above 1 is clamped to 1")
+            return 0.0, lost
         dtype = self.node.numbers[key].dtype
         decay, inexact = chip_decay(what, lost, key, float(np.finfo(dtype).eps) if dtype.kind == "f" else 2.0**-52)
         self.inexact += inexact
-        return decay
+        return decay, decay
 
     def _only(self, key: str, default: float | None = None) -> float:
         """The one value of a parameter that all neurons share."""

@@ -116,9 +116,9 @@ def neuron_over_time(node: NirNode, time: Discretisation, currents: Tensor) -> T
         before = v
         if cuba:
             jump = (parameter("w_in") if "w_in" in node.numbers else 1.0) * x
-            i = i - lost("tau_syn") * i + (jump if time.synapse_jumps else lost("tau_syn") * jump)
+            i = i - lost("tau_syn").clamp(min=0) * i + (jump if time.synapse_jumps else lost("tau_syn") * jump)
             x = i
-        v = v + loss * (leak - v) + gain * x - late
+        v = v + loss.clamp(min=0) * (leak - v) + gain * x - late
         if not fires:
             sent.append(v - before)
             continue

@@ -3,6 +3,7 @@
 import nir
 import numpy as np
 import pytest
+import torch
 from nir_graphs import chain, lif, write
 
 from spikecut.errors import BundleError, InputError
@@ -87,3 +88,22 @@ def test_contradictions_name_the_file(tmp_path):
     path = write(tmp_path / "a.nir", chain(nir.Linear(np.eye(4)), lif((3,)), shape=(3,), out=(3,)))
     with pytest.raises(BundleError, match=r"a\.nir: node n0: weight of shape \(4, 4\)"):
         read_nir(path, discretisation(dt=1.0))
+
+
+def test_a_beta_that_was_learned_above_one_is_clamped_as_snntorch_clamps_it_and_said(tmp_path):
+    """Its exporter writes tau = dt / (1 - β) and r = 1 / (1 - β), both negative then."""
+    beta = 1.25
+    node = nir.LIF(np.full(3, 1e-4 / (1 - beta)), np.full(3, 1 / (1 - beta)), np.zeros(3), np.ones(3), np.zeros(3))
+    path = write(tmp_path / "a.nir", chain(nir.Linear(np.eye(3)), node, shape=(3,), out=(3,)))
+    imported = read_nir(path, discretisation("snntorch", reset="zero"))
+    [report] = [report for report in imported.nodes if report.kind == "LIF"]
+    assert (
+        report.exactness == "exact" and "v loses nothing" in report.detail and "β above 1 is clamped" in report.detail
+    )
+    network, witness = imported.checked()
+    frames = 0.375 * torch.ones(8, 1, 3).double()
+    spikes = [0, 0, 1, 0, 0, 1, 0, 0]  # 0.375 a step, 1 is passed at every third
+    for said in (network(frames), witness(frames)):
+        assert said[:, 0, 0].tolist() == spikes
+    with pytest.raises(Exception, match="positive time constant"):
+        read_nir(path, discretisation(dt=1e-4)).checked()
