@@ -59,9 +59,9 @@ def test_short_help_version_and_quiet(command, workshop, tmp_path, digits):
     np.savez(tmp_path / "mine.npz", x=digits.test.x[:60], y=digits.test.y[:60])
     asked = ("run", workshop / "qcfs", "--dataset", tmp_path / "mine.npz", "--backend", "batched", "--json")
     code, said, err = command(*asked)
-    assert code == 0 and "split by class" in err
+    assert code == 0 and "holds x and y alone" in err
     assert command(*asked, "--quiet") == command("--quiet", *asked) == (0, said, "")
-    assert "split by class" in command(*asked)[2]
+    assert "holds x and y alone" in command(*asked)[2]
     assert "no such bundle" in command("verify", tmp_path / "nothing", "--quiet")[2]
 
 
