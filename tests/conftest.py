@@ -22,7 +22,6 @@ from spikecut.deploy.pipeline.calibrate import CalibrationOptions, calibrate_spl
 from spikecut.deploy.pipeline.export import export_to_bundle
 from spikecut.models.checkpoint import save_checkpoint
 from spikecut.models.data import load_dataset
-from spikecut.models.training.train import train
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # figures are drawn without a screen
 
@@ -105,6 +104,8 @@ def digits():
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory, digits):
     """Folder with <name>.safetensors and a calibrated bundle <name> per recipe; not to be changed."""
+    from spikecut.models.training.train import train  # lightning takes seconds, and many tests need it not
+
     folder = tmp_path_factory.mktemp("workshop")
     for name, (method, epochs) in RECIPES.items():
         trained = train(method, digits, epochs=epochs)

@@ -7,13 +7,11 @@ from types import CodeType, FunctionType, ModuleType
 import lava_layers
 import lava_steps
 
-from spikecut.models.training import train
-
 LAVA = "lava", "spikecut.deploy.backends.lava", lava_layers.__name__, lava_steps.__name__
 # What a test hands to the command line or to `run`, and the commands that run on Lava unless told otherwise.
 LAVA_WORDS = {"lava", "loihi2"}
 PROCESSES = {"subprocess", "multiprocessing", "held_run"}
-TRAINING = train.train
+TRAINING = "spikecut.models.training.train", "train"
 
 
 def marks_of(item):
@@ -50,7 +48,7 @@ def _walk(thing, found, seen):
 
 
 def _judge(named, found, seen):
-    if named is TRAINING:
+    if (getattr(named, "__module__", None), getattr(named, "__qualname__", None)) == TRAINING:
         found.add("slow")
     home = named if isinstance(named, str) else getattr(named, "__module__", None) or ""
     if isinstance(named, ModuleType):

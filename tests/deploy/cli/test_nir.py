@@ -100,6 +100,7 @@ def test_inspect_says_what_becomes_of_every_node(command, files):
     assert code == 2 and "not reached" in out and "--dt" in error
 
 
+@pytest.mark.slow
 def test_an_input_that_is_not_stated_is_said_aloud(command, files, tmp_path):
     arguments = ("--dataset", "digits", "--horizon", 4, *SNNTORCH)
     code, out, _ = command("export", files / "snntorch.nir", "--out", tmp_path / "bundle", *arguments)
@@ -145,6 +146,7 @@ def cut(files, folder):
     return folder / "cut.nir"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", BAD)
 def test_one_clear_line(command, files, tmp_path, case):
     make, message = BAD[case]

@@ -51,6 +51,7 @@ def test_trained_here(command, tmp_path, digits):
     assert summary["mean_timesteps"] < 12 and summary["accuracy_cutoff"] > summary["accuracy_full"] - 0.03
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`?torch.nn.utils.weight_norm`? is deprecated")
 def test_trained_elsewhere(command, tmp_path):
     cuba = slayer_library().block.cuba

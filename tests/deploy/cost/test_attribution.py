@@ -59,6 +59,7 @@ def as_text(*parts: object) -> str:
     return " ".join(console.export_text().split())
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(seed=st.integers(0, 99), recurrent=st.booleans(), exit_at=st.none() | st.integers(1, 6))
 def test_shares_add_up_to_the_estimate(seed: int, recurrent: bool, exit_at: int | None) -> None:
@@ -212,6 +213,7 @@ def test_the_samples_for_which_the_cutoff_is_costlier_are_named() -> None:
     assert (bare.bare_energy_j == estimate(cut, cheap).energy_j.value).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(seed=st.integers(0, 99), exit_at=st.integers(1, 6), name=st.sampled_from(["loihi1", "loihi2"]))
 def test_a_cut_sample_never_costs_more(seed: int, exit_at: int, name: str) -> None:
@@ -221,6 +223,7 @@ def test_a_cut_sample_never_costs_more(seed: int, exit_at: int, name: str) -> No
             assert (getattr(getattr(cut, measure), edge) <= getattr(getattr(full, measure), edge)).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(seed=st.integers(0, 99), neurons=st.integers(6, 40), recurrent=st.booleans())
 def test_splitting_never_lowers_the_dynamic_energy_below_one_core_each_without_hops(

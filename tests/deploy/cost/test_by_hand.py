@@ -126,6 +126,7 @@ def cramped(neurons: int) -> Chip:
     return chip.model_copy(update={"limits": chip.limits.model_copy(update=changed)})
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(trace=runs(), neurons=st.integers(4, 40))
 def test_equals_the_model_read_message_by_message(trace: RunTrace, neurons: int) -> None:

@@ -204,6 +204,7 @@ def test_hardware_that_refuses_is_said(workshop):
     assert "loihi1: cannot run here" in text(sweep_shown(result.sweep, "qcfs"))
 
 
+@pytest.mark.slow
 def test_a_sweep_says_what_its_estimates_rest_on(workshop, tmp_path):
     mine = tmp_path / "my[b]chip.yaml"
     mine.write_text((files("spikecut.hardware_configs") / "loihi2.yaml").read_text())

@@ -270,6 +270,7 @@ def test_every_core_keeps_the_limits_and_one_core_fewer_does_not(network: Intege
             assert any(counted[name] > limit for name, limit in limits.items())
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(network=small_networks(), neurons=st.integers(4, 20))
 def test_fan_out_per_core_counts_the_synapses(network: IntegerNetwork, neurons: int) -> None:

@@ -211,6 +211,7 @@ def test_values_in_a_net_file(tmp_path, case):
     assert str(caught.value).startswith(str(path)) and "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -252,6 +252,9 @@ CASES = {
 }
 
 
+SLOW = {"five thousand nodes"}
+
+
 @pytest.fixture
 def in_this_process(monkeypatch):
     """Without the process that goes ahead, so that time and memory can be seen; the tests at the end have it."""
@@ -259,7 +262,9 @@ def in_this_process(monkeypatch):
 
 
 @pytest.mark.usefixtures("in_this_process")
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.slow) if case in SLOW else case for case in CASES]
+)
 def test_one_clear_line(tmp_path, case):
     change, message = CASES[case]
     path = good(tmp_path / "graph.nir")
@@ -277,6 +282,7 @@ def test_one_clear_line(tmp_path, case):
     assert took < SECONDS and peak < BYTES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
 def test_truncated_files(tmp_path, share):
     whole = good(tmp_path / "graph.nir").read_bytes()
@@ -288,6 +294,7 @@ def test_truncated_files(tmp_path, share):
         load(path)
 
 
+@pytest.mark.slow
 def test_flipped_bytes_never_escape(tmp_path):
     whole = good(tmp_path / "graph.nir").read_bytes()
     path = tmp_path / "flipped.nir"
@@ -357,6 +364,7 @@ def test_where_hdf5_crashes(tmp_path, monkeypatch):
         nir_probe.read_graph(path)
 
 
+@pytest.mark.slow
 def test_the_other_process_says_the_same(tmp_path, monkeypatch):
     path = good(tmp_path / "graph.nir")
     monkeypatch.chdir(tmp_path)
@@ -366,6 +374,7 @@ def test_the_other_process_says_the_same(tmp_path, monkeypatch):
         load("graph.nir")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"not HDF5", b"\x89HDF\r\n\x1a\n", b"\x89HDF\r\n\x1a\n" + bytes(4096)])
 def test_foreign_files(tmp_path, content):
     path = tmp_path / "foreign.nir"

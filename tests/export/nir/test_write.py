@@ -16,6 +16,7 @@ from spikecut.export.nir.file import parse_graph
 from spikecut.export.nir.write import graph_of, holds_integers, read_integers, write_nir
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(networks(beyond_nir=False))
 def test_round_trip_is_the_identity(tmp_path_factory, network):
@@ -107,6 +108,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CHANGES)
 def test_what_was_changed_is_refused(tmp_path, case):
     change, message = CHANGES[case]
@@ -129,6 +131,7 @@ def test_weights_are_those_of_the_graph(tmp_path):
     assert (read_integers(tmp_path / "network.nir").layers[0].weight == 4).all()
 
 
+@pytest.mark.slow
 def test_files_of_others_are_told_apart(repository):
     path = repository / "tests" / "golden" / "nir" / "sinabs.nir"
     assert not holds_integers(path)

@@ -97,6 +97,7 @@ def test_emulated_events_are_learned():
         train("tet", events)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["leaky", "converted"])
 def test_recipe_rebuilds_the_network(request, digits, tmp_path, name):
     trained = request.getfixturevalue(name)

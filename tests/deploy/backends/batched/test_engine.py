@@ -57,6 +57,7 @@ def test_the_engine_equals_plain_integers(case, precision, data):
             assert not layer.raster[n, steps:].any() and not layer.raster[n, :depth].any()
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(networks_with_inputs())
 def test_worst_case_bounds_what_is_seen(case):

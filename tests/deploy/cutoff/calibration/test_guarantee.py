@@ -55,6 +55,7 @@ def test_it_is_broken_at_most_as_often_as_promised(kind):
     assert cuts > RESAMPLINGS // 2
 
 
+@pytest.mark.slow
 def test_the_simulation_can_fail():
     """Without the test, the same thresholds' family breaks the promise far more often: the simulation would see it."""
     everyone = population("membrane", 4000, seed=1, horizon=6)
