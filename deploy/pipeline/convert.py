@@ -10,8 +10,8 @@ from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.bundle import open_bundle
 from spikecut.deploy.pipeline.export import Exported, Import, export_imported
 from spikecut.deploy.pipeline.progress import Progress, silent
-from spikecut.deploy.pipeline.run import write_summary
 from spikecut.deploy.pipeline.targets import check_bundle_target
+from spikecut.deploy.run.summary import write_summary
 from spikecut.errors import InputError
 from spikecut.export.encode import encode
 from spikecut.export.importers.base import ImportedNetwork

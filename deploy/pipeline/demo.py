@@ -11,10 +11,11 @@ from spikecut.deploy.bundle import open_bundle
 from spikecut.deploy.pipeline.calibrate import CalibrationOptions, calibrate_split
 from spikecut.deploy.pipeline.export import export_to_bundle
 from spikecut.deploy.pipeline.progress import Progress, silent
-from spikecut.deploy.pipeline.run import RunOptions, RunTarget, RunTask, run_bundle, write_summary
+from spikecut.deploy.pipeline.run import RunOptions, RunTarget, RunTask, run_bundle
 from spikecut.deploy.pipeline.verify import verify_bundle
 from spikecut.deploy.run.folder import RUN
 from spikecut.deploy.run.journal import JOURNAL
+from spikecut.deploy.run.summary import write_summary
 from spikecut.deploy.verify.compare import REFERENCE
 from spikecut.errors import InputError, SpikecutError
 from spikecut.export.manifest import BUNDLE

@@ -23,12 +23,11 @@ from spikecut.deploy.run.folder import RUN, write_run
 from spikecut.deploy.run.journal import Journal, RunRequest, partial_folder, read_request
 from spikecut.deploy.run.neurobench import NeuroBenchCounts, NeuroBenchMetrics
 from spikecut.deploy.run.replay import replayed, sample_with_messages
-from spikecut.deploy.run.summary import Evaluation, Provenance, RunSummary, jsonable, sample_table, summarise
+from spikecut.deploy.run.summary import Evaluation, Provenance, RunSummary, sample_table, summarise
 from spikecut.deploy.run_trace import Mode, RunTrace, joined
 from spikecut.errors import InputError, Interrupted, SpikecutError
 from spikecut.export.encode import encode
 from spikecut.export.network.arrays import Integers
-from spikecut.files import reason, write_json
 from spikecut.folders import check_folder
 from spikecut.locks import only_writer
 from spikecut.models.data import Split
@@ -366,11 +365,3 @@ def typical_sample(trace: RunTrace) -> int:
         return 0
     steps = trace.timesteps[halted]
     return halted[int(np.argmin(np.abs(steps - steps.mean())))]
-
-
-def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
-    """Write a summary as JSON, whole or not at all."""
-    try:
-        write_json(path, jsonable(summary))
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {reason(error)}; choose another --out") from error

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from spikecut.deploy.pipeline.pretrained import checkpoint_of
-from spikecut.deploy.pipeline.run import write_summary
 from spikecut.deploy.pipeline.samples import split_notes
 from spikecut.deploy.pipeline.targets import check_file
+from spikecut.deploy.run.summary import write_summary
 from spikecut.errors import CheckpointError, InputError
 from spikecut.files import sha256
 from spikecut.locks import only_writer

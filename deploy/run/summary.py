@@ -23,6 +23,7 @@ from spikecut.deploy.cutoff.base import ExitReason
 from spikecut.deploy.cutoff.calibration.oct import checked_labels, optimal_cutoff_timestep
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import InputError, Refusal
+from spikecut.files import reason, write_json
 from spikecut.text import brief
 
 IntArray = npt.NDArray[np.int64]
@@ -301,3 +302,11 @@ def jsonable(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [jsonable(entry) for entry in value]
     raise InputError(f"summary: a value of type {type(value).__name__} cannot be written as JSON")
+
+
+def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
+    """Write a summary as JSON, whole or not at all."""
+    try:
+        write_json(path, jsonable(summary))
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {reason(error)}; choose another --out") from error

@@ -43,7 +43,7 @@ def run_network(network: IntegerNetwork, frames: Integers, settings: StreamSetti
     layers = layer_slots(network.layers, network.input.minimum, network.input.maximum, longest, streams, "auto")
     paths = skip_paths(network)
     before = np.zeros((streams, network.classes), dtype=np.int64)
-    verdicts = []
+    decisions = []
     for frame in frames:
         begins = np.flatnonzero(judge.begins)
         before[begins] = 0
@@ -55,16 +55,16 @@ def run_network(network: IntegerNetwork, frames: Integers, settings: StreamSetti
             messages = layer.fire(layer.sums(messages, skipped))
             points.append(messages)
         output = torch_order(messages, network.layers[-1].output_shape).astype(np.int64)
-        verdicts.append(judge.step(output - before if network.readout == "membrane" else output))
+        decisions.append(judge.step(output - before if network.readout == "membrane" else output))
         before = output
-    return _joined(verdicts)
+    return _joined(decisions)
 
 
-def _joined(verdicts: list[StreamDecisions]) -> StreamRun:
+def _joined(decisions: list[StreamDecisions]) -> StreamRun:
     return StreamRun(
-        emitted=np.stack([verdict.emitted for verdict in verdicts]),
-        safe=np.stack([verdict.safe for verdict in verdicts]),
-        predictions=np.stack([verdict.predictions for verdict in verdicts]),
-        timesteps=np.stack([verdict.timesteps for verdict in verdicts]),
-        announced=np.stack([verdict.announced for verdict in verdicts]),
+        emitted=np.stack([each.emitted for each in decisions]),
+        safe=np.stack([each.safe for each in decisions]),
+        predictions=np.stack([each.predictions for each in decisions]),
+        timesteps=np.stack([each.timesteps for each in decisions]),
+        announced=np.stack([each.announced for each in decisions]),
     )

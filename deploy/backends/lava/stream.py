@@ -126,12 +126,12 @@ def run_lava_stream(
     played = np.concatenate([frames, silence])
     with LavaStream(network, settings, min(chunk, len(played)), models) as graph:
         said = [graph.feed(played[start : start + chunk]) for start in range(0, len(played), chunk)]
-    verdicts = np.concatenate(said)[network.depth :, None]
-    emitted = verdicts[..., stream.EMITTED].astype(np.bool_)
+    decisions = np.concatenate(said)[network.depth :, None]
+    emitted = decisions[..., stream.EMITTED].astype(np.bool_)
     return StreamRun(
         emitted=emitted,
-        safe=verdicts[..., stream.SAFE].astype(np.bool_),
-        predictions=np.where(emitted, verdicts[..., stream.PREDICTION], NOTHING),
-        timesteps=verdicts[..., stream.TIMESTEPS],
-        announced=verdicts[..., stream.ANNOUNCED],
+        safe=decisions[..., stream.SAFE].astype(np.bool_),
+        predictions=np.where(emitted, decisions[..., stream.PREDICTION], NOTHING),
+        timesteps=decisions[..., stream.TIMESTEPS],
+        announced=decisions[..., stream.ANNOUNCED],
     )
