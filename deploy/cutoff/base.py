@@ -9,20 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
-from importlib.metadata import entry_points
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from spikecut.errors import InputError
+from spikecut.registry import Registry
 from spikecut.text import brief, listed
 
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
-
-ENTRY_POINTS = "spikecut.cutoff_policies"
-"""Group of entry points under which other packages offer policies: name = the policy's name, value = its class."""
 
 State = npt.NDArray[np.int64]
 """What a policy remembers of each sample, int64 [N, ...]: samples first, so that `state[keep]` drops finished ones."""
@@ -31,20 +28,11 @@ State = npt.NDArray[np.int64]
 class CutoffPolicy(ABC):
     """Base of every policy: frozen, comparable, and the same after `policy_from_dict(policy.to_dict())`.
 
+    Registered under the entry points "spikecut.cutoff_policies"; spikecut's own are in pyproject.toml.
     At timestep T the run ends by itself (reason "horizon"), whatever the policy says.
     """
 
     name: ClassVar[str]
-    _registry: ClassVar[dict[str, "type[CutoffPolicy]"]] = {}
-
-    def __init_subclass__(cls, **keywords: Any) -> None:
-        super().__init_subclass__(**keywords)
-        if "name" not in cls.__dict__:
-            return
-        taken = CutoffPolicy._registry.get(cls.name)
-        if taken is not None and (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise InputError(f"cutoff policy {cls.name!r} exists already in {taken.__module__}: choose another name")
-        CutoffPolicy._registry[cls.name] = cls
 
     def __str__(self) -> str:
         """One line: the name, and what `to_dict` tells."""
@@ -110,33 +98,36 @@ def _in_words(value: object) -> str:
     return str(value)
 
 
+def _policy(loaded: object) -> type[CutoffPolicy]:
+    if not isinstance(loaded, type) or not issubclass(loaded, CutoffPolicy):
+        raise TypeError("it is no subclass of CutoffPolicy")
+    return loaded
+
+
+CUTOFF_POLICIES: Registry[type[CutoffPolicy]] = Registry("spikecut.cutoff_policies", "cutoff policy", _policy)
+
+
 def policy_names() -> list[str]:
     """Names of all policies, those of other packages included, sorted."""
-    return sorted({*CutoffPolicy._registry, *(point.name for point in entry_points(group=ENTRY_POINTS))})
+    return CUTOFF_POLICIES.names()
 
 
-def policy_class(name: object) -> type[CutoffPolicy]:
-    """The policy of this name, its own or one that another package offers; InputError if there is none."""
-    known = CutoffPolicy._registry
-    if isinstance(name, str) and name in known:
-        return known[name]
-    if not isinstance(name, str) or name not in policy_names():
-        raise InputError(f"cutoff policy: key 'policy' is {name!r}, expected one of {', '.join(policy_names())}")
-    (point, *_) = entry_points(group=ENTRY_POINTS, name=name)
-    try:
-        loaded = point.load()
-    except Exception as error:
-        raise InputError(f"cutoff policy {name!r}: {point.value} cannot be loaded ({error})") from error
-    if known.get(name) is not loaded:
-        raise InputError(f"cutoff policy {name!r}: {point.value} is no CutoffPolicy of that name")
-    return known[name]
+def policy_class(name: object, asked: str = "") -> type[CutoffPolicy]:
+    """The policy of this name; InputError, naming the known ones, if there is none or it cannot be loaded.
+
+    asked: what the user was asked for it with.
+    """
+    found = CUTOFF_POLICIES.get(name, asked)
+    if found.name != name:
+        raise InputError(f"cutoff policy {name!r} calls itself {found.name!r}: its package must register it as that")
+    return found
 
 
 def policy_from_dict(data: Any) -> CutoffPolicy:
     """The policy that `to_dict` described; InputError, naming the key, if it is not one."""
     if not isinstance(data, Mapping):
         raise InputError(f"cutoff policy: expected an object with a key 'policy', got {type(data).__name__}")
-    return policy_class(data.get("policy")).from_dict(data)
+    return policy_class(data.get("policy"), "cutoff policy: key 'policy'").from_dict(data)
 
 
 def check_keys(data: Mapping[str, Any], expected: set[str]) -> None:

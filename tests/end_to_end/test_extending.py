@@ -9,7 +9,6 @@ import pytest
 import tomli
 
 import spikecut as sc
-from spikecut.deploy.cutoff import CutoffPolicy
 
 LONGEST = 40
 
@@ -39,7 +38,6 @@ def installed(files, tmp_path, monkeypatch):
         points.write(file)
     monkeypatch.syspath_prepend(str(tmp_path))
     yield tmp_path
-    CutoffPolicy._registry.pop("patience", None)
     for name in shown:
         sys.modules.pop(name.removesuffix(".py"), None)
 
