@@ -10,7 +10,7 @@ WORKERS ?= 2
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test test-oldest matrix soak fuzz lint format types lock release-check clean
+.PHONY: help setup demo check test test-oldest matrix coverage quick-coverage soak fuzz lint format types lock release-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +38,12 @@ test-oldest: ## the quick tier, and Lava's core tests, on the oldest Python that
 
 matrix: ## the same on every Python that is found
 	@for version in $$($(BOOTSTRAP) versions); do $(MAKE) --no-print-directory on-python-$$version || exit 1; done
+
+coverage: setup ## branch coverage of the whole suite, which must not fall below the floor in pyproject.toml
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term $(ARGS)
+
+quick-coverage: setup ## branch coverage of the quick tier, which has no floor
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not lava and not slow" --cov --cov-report=term --cov-fail-under=0 $(ARGS)
 
 soak: setup ## 10,000 halted samples through one Lava graph, two networks, both ways: about six minutes
 	$(BIN)/python benchmarks/soak.py $(ARGS)
@@ -67,5 +73,6 @@ release-check: setup ## build wheel and sdist into dist, and check both; see REL
 	$(BIN)/python scripts/release_check.py
 
 clean: ## remove .venv, .venvs, .uv, caches and build leftovers
-	rm -rf .venv .venvs .uv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venvs .uv build dist *.egg-info .coverage .coverage.* htmlcov
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find deploy export models hardware_configs scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
