@@ -97,14 +97,14 @@ class Attribution:
 
 @dataclass(frozen=True)
 class CutoffAttribution:
-    """What a cutoff saved per mean sample, full run less cut run, by layer and kind of event. Estimated.
+    """What a cutoff saved per mean sample, full run less early-exit run, by layer and kind of event. Estimated.
 
     Attributes
     ----------
     saved_time_s, saved_energy_j: float64 [layers, EVENTS] at the best figures. A layer may save a negative time where
         the critical path moved to it.
     saved_shared_time_s, saved_shared_energy_j: barrier, static power and the like.
-    unsaved_energy_j: joules of the cut run that its exit decision did not use: {"lead-in" | "overrun": joules}.
+    unsaved_energy_j: joules of the early-exit run that its exit decision did not use: {"lead-in" | "overrun": joules}.
     unsaved_time_s: seconds of its steps after the first τ: filling the pipeline, and between decision and halt.
     unknown: terms that nobody has published and that are therefore in no figure here.
     """
@@ -181,7 +181,7 @@ def attribution(sums: "AttributionSums") -> Attribution:
 
 
 def attribute_cutoff(full: Attribution, cut: Attribution) -> CutoffAttribution:
-    """What the cutoff saved, from the attributions of the full and the cut run of the same samples on the same chip."""
+    """What the cutoff saved, from the attributions of the full and the early-exit run of the same samples and chip."""
     if (full.hardware, full.layers) != (cut.hardware, cut.layers):
         raise InputError("the two attributions are of different hardware or networks: they cannot be compared")
     return CutoffAttribution(

@@ -24,7 +24,7 @@ SHOWN = 10
 
 @dataclass(frozen=True)
 class Ratio:
-    """Mean of the cut run over mean of the full run.
+    """Mean of the early-exit run over mean of the full run.
 
     low and high: the smallest and largest of the ratios with every constant at its low edge, value or high edge. The
     constants are the same in both runs, so the edges are not crossed: a sensitivity, no bound. NaN where unknown.
@@ -48,10 +48,10 @@ class Savings:
         {"latency" | "energy": Ratio of the time and energy per sample}, put together from the full runs, see
         streaming_cost.py; None where unknown.
     throughput: per hardware estimated samples per second of the stream, {"full" | "cut": Figure as a dictionary}.
-    costlier_samples: per hardware the samples whose cut run, with monitor and reset, is estimated to take more than
-        the full run without them, {"latency" | "energy": positions}; None where neither monitor nor reset is known.
-    break_even: per hardware what a monitor may cost in each step of the cut run, {"time_ns" | "energy_pJ": number},
-        before the mean time (energy) saved is gone, had the full run no monitor.
+    costlier_samples: per hardware the samples whose early-exit run, with monitor and reset, is estimated to take more
+        than the full run without them, {"latency" | "energy": positions}; None where neither of the two is known.
+    break_even: per hardware what a monitor may cost in each step of the early-exit run, {"time_ns" | "energy_pJ":
+        number}, before the mean time (energy) saved is gone, had the full run no monitor.
     unknown_terms: per hardware the terms that both estimates lack: the ratios are those of the known parts.
     notes: what to keep in mind, for the reader of the ratios.
     """
@@ -74,11 +74,11 @@ def savings(
     costs: Mapping[str, tuple[CostEstimate, CostEstimate]] = MappingProxyType({}),
     streams: Mapping[str, tuple[StreamEstimate, StreamEstimate]] = MappingProxyType({}),
 ) -> Savings:
-    """What the cutoff saved, from a full run and a cut run of the same samples.
+    """What the cutoff saved, from a full run and an early-exit run of the same samples.
 
     Parameters
     ----------
-    costs: hardware name → the estimates of the full and of the cut run, in this order.
+    costs: hardware name → the estimates of the full and of the early-exit run, in this order.
     streams: hardware name → their streams, in the same order; put together from the full run's messages where missing.
 
     Raises
@@ -121,17 +121,17 @@ def _check_runs(full: RunTrace, cut: RunTrace) -> None:
     """InputError unless the runs are of the same network and samples, the first to the horizon."""
     horizon, depth = full.horizon, full.depth
     if (full.samples, horizon, full.network.name, depth) != (cut.samples, cut.horizon, cut.network.name, cut.depth):
-        raise InputError("full and cut run differ in network, horizon or samples: run the same samples twice")
+        raise InputError("full and early-exit runs differ in network, horizon or samples: run the same samples twice")
     if not full.samples or (full.timesteps != horizon).any() or (full.hardware_steps != horizon + depth).any():
         raise InputError("the full run must use all T timesteps of at least one sample: run it without a policy")
     if (cut.hardware_steps < cut.timesteps + depth).any() or (cut.hardware_steps > horizon + depth).any():
-        raise InputError("the cut run's hardware steps do not fit its timesteps: expected min(τ + d, T) + P")
+        raise InputError("the early-exit run's hardware steps do not fit its timesteps: expected min(τ + d, T) + P")
 
 
 def _streams(
     full: RunTrace, chip: Chip, placement: Placement, cut_steps: IntArray
 ) -> tuple[StreamEstimate, StreamEstimate]:
-    """The streams of the full and of the cut run; cut_steps: hardware steps of each sample with the cutoff."""
+    """The streams of the full and of the early-exit run; cut_steps: hardware steps of each sample with the cutoff."""
     intervals = (np.full(full.samples, full.horizon), np.minimum(cut_steps, full.horizon))
     whole, cut = (stream(full, chip, placement, each) for each in intervals)
     return whole, cut
@@ -178,14 +178,15 @@ def _costlier_notes(name: str, costlier_samples: dict[str, tuple[int, ...]] | No
         if samples:
             shown = ", ".join(map(str, samples[:SHOWN])) + (", …" if len(samples) > SHOWN else "")
             notes.append(
-                f"{name}: with monitor and reset the cut run takes more {'time' if measure == 'latency' else measure} "
-                f"than the full run without them for {len(samples)} samples: {shown}"
+                f"{name}: with monitor and reset the early-exit run takes more "
+                f"{'time' if measure == 'latency' else measure} than the full run without them for {len(samples)} "
+                f"samples: {shown}"
             )
     return notes
 
 
 def _compare(full: Band, cut: Band, steps: IntArray, units: float) -> tuple[Ratio | None, float | None]:
-    """Ratio of the means, and what each step of the cut run may cost more before nothing is saved."""
+    """Ratio of the means, and what each step of the early-exit run may cost more before nothing is saved."""
     if np.isnan(full.value).any() or not full.value.any():
         return None, None
     means = [(float(getattr(cut, edge).mean()), float(getattr(full, edge).mean())) for edge in EDGES]

@@ -149,9 +149,9 @@ class GatheredCosts:
 class _OnHardware:
     """What is summed up on one hardware, in one pass over the run's messages.
 
-    cut: the costs of the cut run by the delay from the decision to the halt that is charged, None where it is charged
-    as it ran; value: those at the best figure. full: of the full run. sums, whole: the attributions of both.
-    streams: of the full and the cut run.
+    cut: the costs of the early-exit run by the delay from the decision to the halt that is charged, None where it is
+    charged as it ran; value: those at the best figure. full: of the full run. sums, whole: the attributions of both.
+    streams: of the full and the early-exit run.
     """
 
     def __init__(
@@ -199,7 +199,7 @@ class _OnHardware:
             self.full.add(first, full)
 
     def estimate(self) -> CostEstimate:
-        """The estimate of the cut run."""
+        """The estimate of the early-exit run."""
         found = {delay: costs.estimate() for delay, costs in self.cut.items()}
         low, value, high = (found[delay] for delay in self.delays)
         return value if len(found) == 1 else widened(low, value, high)

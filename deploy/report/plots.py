@@ -80,7 +80,7 @@ def accuracy_figure(
     values = [float(accuracy.min())]
     if cut is not None:
         if cut.samples != samples or cut.horizon != horizon:
-            raise InputError(f"accuracy figure: cut run of {cut.samples} samples, the full one has {samples}")
+            raise InputError(f"accuracy figure: an early-exit run of {cut.samples} samples, the full one has {samples}")
         mean, reached = float(cut.timesteps.mean()), float(np.equal(cut.predictions, targets).mean())
         values.append(reached)
         text = f"cutoff: {reached:.1%} after {mean:.2f} of {horizon} on average"
