@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from spikecut.deploy.cutoff.base import CutoffPolicy, LabelledScores
     from spikecut.deploy.cutoff.calibration.calibrate import Calibration, calibrate
     from spikecut.deploy.cutoff.calibration.oct import OptimalCutoff, optimal_cutoff_timestep
-    from spikecut.deploy.pipeline.convert import convert
+    from spikecut.deploy.pipeline.convert import Conversion, convert
     from spikecut.deploy.pipeline.public import export as _export
     from spikecut.deploy.pipeline.public import sweep, verify
     from spikecut.deploy.run_trace import RunTrace
@@ -66,7 +66,7 @@ _NAMES = {
     "spikecut.deploy.cutoff.base": ("CutoffPolicy", "LabelledScores"),
     "spikecut.deploy.cutoff.calibration.calibrate": ("Calibration", "calibrate"),
     "spikecut.deploy.cutoff.calibration.oct": ("OptimalCutoff", "optimal_cutoff_timestep"),
-    "spikecut.deploy.pipeline.convert": ("convert",),
+    "spikecut.deploy.pipeline.convert": ("Conversion", "convert"),
     "spikecut.deploy.pipeline.public": ("sweep", "verify"),
     "spikecut.deploy.run_trace": ("RunTrace",),
     "spikecut.deploy.sweep.sweep": ("Sweep",),
@@ -102,6 +102,7 @@ __all__ = [
     "Calibration",
     "CapabilityError",
     "CheckpointError",
+    "Conversion",
     "CostEstimate",
     "CutoffPolicy",
     "DataError",

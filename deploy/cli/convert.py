@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from spikecut.deploy.cli.options import MOST_TIMESTEPS, Data, Dataset, Json, Overwrite, verb
-from spikecut.deploy.cli.output import Result, progress_bar, report, say
+from spikecut.deploy.cli.output import Result, progress_bar, report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,17 +30,15 @@ class ConvertOptions:
 @verb
 def convert(options: ConvertOptions) -> None:
     """Turn a plain ReLU network into a spiking one by threshold balancing, and write its bundle."""
-    from spikecut.deploy.pipeline.convert import Conversion, convert_files
+    from spikecut.deploy.pipeline.convert import ConversionOptions, convert_files
     from spikecut.deploy.report.network_tables import conversion_tables, manifest_tables
 
-    how = Conversion(options.dataset, options.timesteps, options.percentile)
+    how = ConversionOptions(options.dataset, options.timesteps, options.percentile)
     done = convert_files(options.weights, options.spec, options.out, how, options.overwrite, progress_bar)
-    for note in done.exported.notes:
-        say(note)
     shown = [
-        *conversion_tables(done.imported, done.loss.samples, done.loss.integers),
+        *conversion_tables(done.layers, how.percentile, str(done.loss), done.loss.integers),
         f"{options.out}: bundle written",
-        *done.exported.dropped,
-        *manifest_tables(done.exported.manifest),
+        *done.dropped,
+        *manifest_tables(done.bundle.manifest),
     ]
-    report(Result(shown, done.data()), options.as_json)
+    report(Result(shown, done.data(), done.notes), options.as_json)

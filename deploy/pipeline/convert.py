@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spikecut.deploy.backends.batched.engine import run_batched
-from spikecut.deploy.bundle import open_bundle
-from spikecut.deploy.pipeline.export import Exported, Import, export_imported
+from spikecut.deploy.bundle import Bundle, open_bundle
+from spikecut.deploy.pipeline.export import Import, export_imported
 from spikecut.deploy.pipeline.progress import Progress, silent
 from spikecut.deploy.pipeline.targets import check_bundle_target
 from spikecut.deploy.run.summary import write_summary
 from spikecut.errors import InputError
 from spikecut.export.encode import encode
-from spikecut.export.importers.base import ImportedNetwork
+from spikecut.export.importers.base import ImportedNetwork, PartReport
 from spikecut.export.importers.relu_files import TIMESTEPS, ReluImporter
 from spikecut.models.data import MAXIMUM_HORIZON
+from spikecut.text import brief, percent
 
 if TYPE_CHECKING:  # torch is imported where a network is converted
     from torch import nn
@@ -25,28 +26,7 @@ PERCENTILE = 99.0
 
 
 @dataclass(frozen=True)
-class Loss:
-    """Accuracies on the calibration split: shares of right predictions.
-
-    Attributes
-    ----------
-    samples: in the split. relu: of the ReLU network. clipped: of the same with activations cut at the thresholds.
-    integers: of the bundle's integer network at t = 1 … T.
-    """
-
-    samples: int
-    relu: float
-    clipped: float
-    integers: tuple[float, ...]
-
-    @property
-    def points(self) -> float:
-        """Percentage points that conversion and quantisation lose together at T."""
-        return 100 * (self.relu - self.integers[-1])
-
-
-@dataclass(frozen=True)
-class Conversion:
+class ConversionOptions:
     """How a ReLU network is converted.
 
     Attributes
@@ -65,12 +45,61 @@ class Conversion:
 
 
 @dataclass(frozen=True)
-class Converted:
-    """The bundle of a converted network, what became of its layers, and what that lost."""
+class ConversionLoss:
+    """Accuracies on the calibration split: shares of right predictions.
 
-    exported: Exported
-    imported: ImportedNetwork
-    loss: Loss
+    Attributes
+    ----------
+    samples: in the split. relu: of the ReLU network. clipped: of the same with activations cut at the thresholds.
+    integers: of the bundle's integer network at t = 1 … T.
+    """
+
+    samples: int
+    relu: float
+    clipped: float
+    integers: tuple[float, ...]
+
+    __repr__ = brief
+
+    def __str__(self) -> str:
+        """One line."""
+        return (
+            f"calibration split, {self.samples} samples: ReLU {percent(self.relu)}, activations cut at λ "
+            f"{percent(self.clipped)}, integers at T = {len(self.integers)} {percent(self.integers[-1])}: "
+            f"{self.points:.2f} points lost"
+        )
+
+    @property
+    def points(self) -> float:
+        """Percentage points that conversion and quantisation lose together at T."""
+        return 100 * (self.relu - self.integers[-1])
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A converted network.
+
+    Attributes
+    ----------
+    bundle: its bundle. loss: what conversion and quantisation lose. layers: what became of each layer.
+    notes: remarks for the user. dropped: what an earlier bundle there had and lost.
+    """
+
+    bundle: Bundle
+    loss: ConversionLoss
+    layers: tuple[PartReport, ...]
+    notes: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+
+    __repr__ = brief
+
+    def __str__(self) -> str:
+        """The bundle and the loss, a line each."""
+        network = self.bundle.network
+        return (
+            f"{network.name}: {len(self.layers)} layers of a ReLU network became {len(network.layers)} spiking ones in "
+            f"{self.bundle.path}\n{self.loss}"
+        )
 
     def data(self) -> dict[str, Any]:
         """The summary, as it is written beside the network."""
@@ -81,17 +110,17 @@ class Converted:
             "integer_accuracy_per_timestep": list(self.loss.integers),
             "lost_points": self.loss.points,
         }
-        return {"bundle": str(self.exported.bundle), **self.exported.manifest.model_dump(), "conversion": told}
+        return {"bundle": str(self.bundle.path), **self.bundle.manifest.model_dump(), "conversion": told}
 
 
 def convert_files(
     weights: Path,
     spec: Path | None,
     out: Path,
-    how: Conversion,
+    how: ConversionOptions,
     overwrite: bool = False,
     progress: Progress = silent,
-) -> Converted:
+) -> Conversion:
     """Write the bundle of a trained ReLU network from its files.
 
     Raises
@@ -111,8 +140,8 @@ def convert(
     timesteps: int = TIMESTEPS,
     percentile: float = PERCENTILE,
     overwrite: bool = False,
-) -> dict[str, Any]:
-    """Convert a trained torch module of ReLU layers and write its bundle; what the command's --json prints.
+) -> Conversion:
+    """Convert a trained torch module of ReLU layers and write its bundle.
 
     module: nn.Sequential, or whatever torch.fx reads as a chain of layers; it is copied and not changed.
     dataset: a name or a path to samples that are preprocessed as in training. out: folder of the bundle.
@@ -124,27 +153,25 @@ def convert(
     """
     from spikecut.export.importers.relu import convert_relu, stills  # torch
 
-    target, how = Path(out), Conversion(dataset, timesteps, percentile)
+    target, how = Path(out), ConversionOptions(dataset, timesteps, percentile)
     dropped = check_bundle_target(target, overwrite)
     split = stills(dataset).calibration
     imported = convert_relu(module, split.x, split.y, percentile, timesteps).imported(target, {})
-    return _converted(imported, target, how, dropped, silent).data()
+    return _converted(imported, target, how, dropped, silent)
 
 
 def _converted(
-    imported: ImportedNetwork, out: Path, how: Conversion, dropped: tuple[str, ...], progress: Progress
-) -> Converted:
+    imported: ImportedNetwork, out: Path, how: ConversionOptions, dropped: tuple[str, ...], progress: Progress
+) -> Conversion:
     from spikecut.export.importers.relu import stills  # torch
 
     done = export_imported(imported, out, Import(how.dataset, how.timesteps, "direct"))
-    exported = Exported(out, done.manifest, imported=imported, notes=done.notes, dropped=dropped)
-    split = stills(how.dataset).calibration
-    integers = open_bundle(out).network
-    with progress(f"{integers.name}: calibration split", len(split.y)) as advance:
-        scores = run_batched(integers, encode(split.x, integers), progress=advance).scores
+    bundle, split = open_bundle(out), stills(how.dataset).calibration
+    with progress(f"{bundle.network.name}: calibration split", len(split.y)) as advance:
+        scores = run_batched(bundle.network, encode(split.x, bundle.network), progress=advance).scores
     right = np.asarray(scores.cumsum(axis=0).argmax(axis=2) == split.y, dtype=np.float64).mean(axis=1)
     before = imported.conversion
-    loss = Loss(len(split.y), before["relu_accuracy"], before["clipped_accuracy"], tuple(right.tolist()))
-    converted = Converted(exported, imported, loss)
+    loss = ConversionLoss(len(split.y), before["relu_accuracy"], before["clipped_accuracy"], tuple(right.tolist()))
+    converted = Conversion(bundle, loss, imported.report, done.notes, dropped)
     write_summary(out / "summary.json", converted.data())
     return converted

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.table import Table
 
-from spikecut.export.importers.base import ImportedNetwork
+from spikecut.export.importers.base import ImportedNetwork, PartReport
 from spikecut.export.manifest import Manifest
 from spikecut.export.network.connectivity import fan_out, recurrent_fan_out
 from spikecut.export.network.layers import IntegerNetwork, passes_input
@@ -147,27 +147,22 @@ def parts_table(imported: ImportedNetwork, assumed: Sequence[str] = ()) -> list[
     return lines
 
 
-def conversion_tables(imported: ImportedNetwork, samples: int, integers: Sequence[float]) -> list[RenderableType]:
+def conversion_tables(
+    layers: Sequence[PartReport], percentile: float, loss: str, integers: Sequence[float]
+) -> list[RenderableType]:
     """What becomes of every layer of a ReLU network, and what it costs.
 
-    samples: of the calibration split. integers: share of right predictions on them at t = 1 … T.
+    loss: in words. integers: share of right predictions of the integer network at t = 1 … T.
     """
-    told = imported.conversion
-    title = f"conversion, thresholds λ at most the {told['percentile']:g}th percentile of positive activations"
+    title = f"conversion, thresholds λ at most the {percentile:g}th percentile of positive activations"
     table = Table("layer", "type", "shape", "λ", "what becomes of it", title=title)
-    for part in imported.report:
+    for part in layers:
         table.add_row(part.name, part.kind, _shape(part.shape), _range(part.thresholds), part.detail)
-    horizon, last = len(integers), integers[-1]
+    horizon = len(integers)
     steps = sorted({*(2**n for n in range(horizon.bit_length())), horizon})
     curve = ", ".join(f"{100 * integers[step - 1]:.2f} % at {step}" for step in steps if step <= horizon)
-    return [
-        table,
-        f"calibration split, {samples} samples: ReLU {100 * told['relu_accuracy']:.2f} %, activations cut at λ "
-        f"{100 * told['clipped_accuracy']:.2f} %, integers at T = {horizon} {100 * last:.2f} %: "
-        f"{100 * (told['relu_accuracy'] - last):.2f} points lost",
-        f"integers by timestep: {curve}",
-        f"thresholds lowered and biases corrected for T = {horizon}",
-    ]
+    lowered = f"thresholds lowered and biases corrected for T = {horizon}"
+    return [table, loss, f"integers by timestep: {curve}", lowered]
 
 
 def _shape(shape: Sequence[int]) -> str:

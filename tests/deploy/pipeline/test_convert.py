@@ -103,7 +103,12 @@ def test_from_torch_to_lava(command, trained, tmp_path, digits):
 
 def test_the_module_itself_and_both_files_give_the_same_network(command, trained, tmp_path):
     folder, module, _ = trained
-    spikecut.convert(module, "digits", tmp_path / "module", timesteps=4)
+    done = spikecut.convert(module, "digits", tmp_path / "module", timesteps=4)
+    assert isinstance(done, spikecut.Conversion) and done.bundle.path == tmp_path / "module"
+    assert done.data() == json.loads((tmp_path / "module" / "summary.json").read_text())
+    first, second = str(done).splitlines()
+    assert first == f"module: 8 layers of a ReLU network became 3 spiking ones in {tmp_path / 'module'}"
+    assert second.startswith("calibration split, 450 samples: ReLU 9") and len(repr(done)) < 300
     wanted = ("--spec", folder / "cnn.json", "--dataset", "digits", "--timesteps", 4)
     assert command("convert", folder / "cnn.pt", "--out", tmp_path / "file", *wanted)[0] == 0
     one, other = (open_bundle(tmp_path / name).network for name in ("module", "file"))
