@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from spikecut.deploy.cli.options import Json, verb
 from spikecut.deploy.cli.output import Result, report
+
+if TYPE_CHECKING:  # imported when the command runs
+    from spikecut.deploy.bundle import Bundle
+    from spikecut.export.network.layers import IntegerNetwork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +42,12 @@ def describe_hardware(name: str | None = None) -> Result:
 
 
 def inspect_cost(
-    target: Path, names: Sequence[str] | None = None, hypothetical: bool = False, horizon: int | None = None
+    network: "IntegerNetwork",
+    bundle: "Bundle | None" = None,
+    names: Sequence[str] | None = None,
+    hypothetical: bool = False,
 ) -> Result:
-    """Placement on every hardware file; of a bundle also latency and energy of its golden samples.
-
-    horizon: T of a .net file of lava-dl, in the place of its own.
-    """
-    from spikecut.deploy.bundle import load, open_bundle
+    """Placement on every hardware file; of a bundle also latency and energy of its golden samples."""
     from spikecut.deploy.cost.summary import chosen_hardware
     from spikecut.deploy.pipeline.costs import golden_costs
     from spikecut.deploy.placement.capabilities import Fit
@@ -54,8 +56,6 @@ def inspect_cost(
     from spikecut.deploy.run.summary import jsonable
 
     chips = chosen_hardware(names)
-    bundle = open_bundle(target) if target.is_dir() else None
-    network = bundle.network if bundle and horizon is None else load(target, horizon)
     fits = {name: Fit.of(network, item) for name, item in chips.items()}
     shown = placements_shown(network, chips, fits)
     data: dict[str, Any] = {"placements": {name: fit.to_dict() for name, fit in fits.items()}}

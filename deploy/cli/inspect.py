@@ -77,8 +77,7 @@ def inspect(options: InspectOptions) -> None:
         if isinstance(found.network, ImportedNetwork):
             result = _parts(found.network)
         else:
-            horizon = None if found.bundle is not None else options.horizon
-            cost = inspect_cost(found.path, options.hardware, options.hypothetical, horizon)
+            cost = inspect_cost(found.network, found.bundle, options.hardware, options.hypothetical)
             network = _network(found, found.network)
             result = Result([*network.shown, *cost.shown], {**network.data, **cost.data})
         report(result, options.as_json)

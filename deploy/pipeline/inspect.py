@@ -18,13 +18,12 @@ class Inspected:
 
     Attributes
     ----------
-    title: what it is called. path: the bundle or file that holds the integers, while it is looked at.
-    network: its integers; of a file of floats without samples what its importer says. bundle: where it is one.
+    title: what it is called. network: its integers; of a file of floats without samples what its importer says.
+    bundle: where it is one, whose folder is there while it is looked at.
     notes: remarks for the user.
     """
 
     title: str
-    path: Path
     network: IntegerNetwork | ImportedNetwork
     bundle: Bundle | None = None
     notes: tuple[str, ...] = ()
@@ -46,7 +45,7 @@ def inspected(target: Path, options: Options, about_integers: tuple[str, ...] = 
         return
     imported = read_network(target, options)
     if imported.integers is not None:
-        yield Inspected(str(target), target, imported.integers)
+        yield Inspected(str(target), imported.integers)
     elif imported.report and "dataset" not in options:
         idle = [*about_integers, *(key for key in ("horizon",) if key in options)]
         if idle:
@@ -54,7 +53,7 @@ def inspected(target: Path, options: Options, about_integers: tuple[str, ...] = 
                 f"{target} holds floats, and is shown part by part: leave out {flags(idle)}, or give --dataset and "
                 "--horizon too"
             )
-        yield Inspected(str(target), target, imported)
+        yield Inspected(str(target), imported)
     else:
         # They need torch, which the integers of a bundle or a .net file do not.
         from spikecut.deploy.pipeline.export import Import, export_imported
@@ -66,7 +65,7 @@ def inspected(target: Path, options: Options, about_integers: tuple[str, ...] = 
             done = export_imported(imported, bundle, Import(options.get("dataset"), horizon))
             opened = open_bundle(bundle)
             title = f"{target}, exported for a look"
-            yield Inspected(title, bundle, opened.network, opened, done.notes)
+            yield Inspected(title, opened.network, opened, done.notes)
 
 
 def _of_bundle(target: Path, options: Options) -> Inspected:
@@ -78,4 +77,4 @@ def _of_bundle(target: Path, options: Options) -> Inspected:
     if "horizon" in options:
         load(target, options["horizon"])  # which refuses it
     bundle = open_bundle(target)
-    return Inspected(str(target), target, bundle.network, bundle)
+    return Inspected(str(target), bundle.network, bundle)

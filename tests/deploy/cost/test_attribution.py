@@ -32,7 +32,6 @@ from spikecut.deploy.report.mesh_plot import mesh_figure
 from spikecut.deploy.report.placement_tables import placements_shown
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import HardwareConfigError, InputError
-from spikecut.export.netx.write import write_netx
 
 
 def crowded(neurons: int = 12, **limits: int) -> Chip:
@@ -102,7 +101,7 @@ def test_what_the_cutoff_saved_and_could_not() -> None:
     assert time == pytest.approx(whole[0].latency_s.mean.value - whole[1].latency_s.mean.value, rel=1e-12)
     assert (saved.saved_energy_j >= 0).all()
     assert saved.unsaved_time_s == after.fill_s > 0
-    # Everything that the cut run did for steps after the second is overrun, event by event.
+    # Everything that the early-exit run did for steps after the second is overrun, event by event.
     spike = EVENTS.index("spike")
     price = chip.costs.spike.energy_pJ.value * 1e-12
     late = sum(
@@ -291,7 +290,7 @@ def test_mesh_as_text_and_picture(tmp_path: Path) -> None:
     figure.savefig(tmp_path / "mesh.png")
 
 
-def test_every_hardware_file_in_one_call(tmp_path: Path) -> None:
+def test_every_hardware_file_in_one_call() -> None:
     network = random_network(3, soft=True)
     trace = run_batched(network, random_inputs(network, 2), record="all")
     cut = run_batched(network, random_inputs(network, 2), FixedTimestep(2), record="all")
@@ -308,8 +307,7 @@ def test_every_hardware_file_in_one_call(tmp_path: Path) -> None:
     energy = estimated["loihi2"]["energy_j"]
     assert energy["low"] < energy["mean"] < energy["high"] and energy["provenance"] and "50" in energy["percentiles"]
     assert "hypothetical" in as_text(cost_table({"loihi1": estimate(trace, "loihi1", hypothetical=True)}))
-    write_netx(network, tmp_path / "network.net")
-    result = inspect_cost(tmp_path / "network.net")
+    result = inspect_cost(network)
     json.dumps(result.data, allow_nan=False)
     assert result.data["placements"]["loihi2"]["cores"] == place(network, hardware["loihi2"]).cores
 
