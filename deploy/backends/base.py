@@ -71,12 +71,18 @@ class RunSettings:
 class Backend(Protocol):
     """What runs an integer network; every one gives the same integers, in algorithmic time.
 
-    A class that names this one as its base inherits `refusals` and `verify`.
+    A class that names this one as its base inherits `require`, `refusals` and `verify`.
     """
 
     name: ClassVar[str]
     """The name under which it is registered, and RunTrace.backend of its runs."""
     capabilities: ClassVar[Capabilities]
+
+    def require(self) -> None:
+        """Raise BackendError, with the remedy, where this backend cannot run here, whatever the network.
+
+        Called before any long work; it may import what `run` needs.
+        """
 
     def refusals(self, network: IntegerNetwork) -> tuple[Refusal, ...]:
         """What the network needs and this backend lacks, layer by layer; empty where the network may be run."""
@@ -103,7 +109,7 @@ class Backend(Protocol):
 def _backend(loaded: object) -> Backend:
     made = loaded() if isinstance(loaded, type) else loaded
     if not isinstance(made, Backend):
-        wanted = ("name", "capabilities", "refusals", "run", "verify")
+        wanted = ("name", "capabilities", "require", "refusals", "run", "verify")
         raise TypeError(f"it lacks {', '.join(each for each in wanted if not hasattr(made, each))}")
     return made
 
@@ -144,3 +150,14 @@ def check_network(backend: Backend, network: IntegerNetwork) -> None:
     """Raise CapabilityError, naming the first layer and the reason, for a network that the backend refuses."""
     for refusal in backend.refusals(network):
         raise CapabilityError(str(refusal))
+
+
+def check_run(backend: Backend, network: IntegerNetwork) -> None:
+    """Check that a backend may run a network, and can here; what nothing installed would mend is said first.
+
+    Raises
+    ------
+    CapabilityError: see check_network. BackendError: see Backend.require.
+    """
+    check_network(backend, network)
+    backend.require()

@@ -6,8 +6,8 @@ from spikecut.deploy.backends.base import (
     Record,
     RunSettings,
     backend_named,
-    check_network,
     check_options,
+    check_run,
 )
 from spikecut.deploy.cutoff.base import CutoffPolicy
 from spikecut.deploy.cutoff.calibration.calibrate import Calibration
@@ -50,6 +50,6 @@ def run(
     check_options(chosen, mode, lava_models)
     if record not in chosen.capabilities.records:
         raise InputError(f"record {record!r}: {chosen.name} records {', '.join(chosen.capabilities.records)} only")
-    check_network(chosen, network)
+    check_run(chosen, network)
     settings = RunSettings(policy.policy if isinstance(policy, Calibration) else policy, record, mode, lava_models)
     return joined(list(chosen.run(network, inputs, settings)))

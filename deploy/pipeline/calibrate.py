@@ -1,13 +1,13 @@
 """Calibrate a bundle's cutoff on held-out samples, and write cutoff.json into it or into a copy."""
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.bundle import Bundle, open_bundle
 from spikecut.deploy.cutoff.base import IntArray
-from spikecut.deploy.cutoff.calibration.calibrate import Calibration, calibrate
+from spikecut.deploy.cutoff.calibration.calibrate import Calibration, calibrate, check_arguments
 from spikecut.deploy.pipeline.progress import Progress, silent
 from spikecut.deploy.pipeline.samples import check_labels, data_hash, split_notes
 from spikecut.deploy.pipeline.targets import check_bundle_target, is_shared
@@ -80,6 +80,7 @@ def calibrate_bundle(
     """
     check_calibrates(path, target)
     bundle = open_bundle(path)
+    check_arguments(**asdict(options))
     data = load_dataset(dataset, frames=bundle.network.horizon)
     calibration = _calibration(bundle, data.calibration, options, progress)
     if target is not None:
@@ -115,15 +116,7 @@ def calibrate_split(
 
 def _calibration(bundle: Bundle, split: Split, options: CalibrationOptions, progress: Progress) -> Calibration:
     scores = scores_of_split(bundle, split, "scores of the calibration split", progress)
-    return calibrate(
-        scores,
-        split.y,
-        policy=options.policy,
-        epsilon=options.epsilon,
-        minimum_count=options.minimum_count,
-        delta=options.delta,
-        seed=options.seed,
-    )
+    return calibrate(scores, split.y, **asdict(options))
 
 
 def _write(bundle: Bundle, calibration: Calibration, dataset: str, split: Split) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spikecut.deploy.backends.base import backend_named
 from spikecut.deploy.bundle import open_bundle
 from spikecut.deploy.pipeline.calibrate import CalibrationOptions, calibrate_split
 from spikecut.deploy.pipeline.export import export_to_bundle
@@ -71,9 +72,11 @@ def run_demo(
 
     Raises
     ------
-    InputError: `out` holds something else, or there is no such backend. VerificationError: the engines disagree.
+    InputError: `out` holds something else, or there is no such backend. BackendError: it cannot run here.
+        VerificationError: the engines disagree.
     """
     how = RunOptions(options.backend, hardware=HARDWARE, also_full=True)
+    backend_named(options.backend).require()
     with only_writer(out, "demo"):
         prepare(out)
         data = load_dataset("digits")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from spikecut.deploy.backends.base import LavaModels, RunSettings, backend_named, check_network, check_options
+from spikecut.deploy.backends.base import LavaModels, RunSettings, backend_named, check_options, check_run
 from spikecut.deploy.bundle import Bundle, open_bundle
 from spikecut.deploy.cost.estimate import as_chip
 from spikecut.deploy.cost.summary import GatheredCosts, RunCosts, chosen_hardware
@@ -142,6 +142,7 @@ def run_dataset(
     policy = None if calibrated is None else calibrated.policy
     if target is not None:
         check_folder(target.folder, RUN, target.overwrite)
+    check_run(backend_named(options.backend), bundle.network)
     found = samples_to_run(bundle, dataset)
     config: dict[str, Any] = {"split": found.note} if found.note else {}
     if calibrated is not None:
@@ -163,6 +164,7 @@ def resume_run(folder: Path, progress: Progress = silent) -> Run:
     bundle = open_bundle(request.bundle)
     policy = None if request.policy is None else policy_from_dict(request.policy)
     check_folder(folder, RUN, request.overwrite)
+    check_run(backend_named(options.backend), bundle.network)
     found = samples_to_run(bundle, request.dataset)
     split = first_samples(found.split, request.samples)
     task = RunTask(bundle, split, request.dataset, policy, options, request.config)
@@ -212,7 +214,7 @@ def _run(task: RunTask, target: RunTarget | None, progress: Progress, notes: tup
 def _prepared(task: RunTask) -> _Prepared:
     """Check that the task can be run; its encoded samples, its hardware, and the hashes of what it runs."""
     network = task.bundle.network
-    check_network(backend_named(task.options.backend), network)
+    check_run(backend_named(task.options.backend), network)
     check_labels(network, task.split)
     hardware = chosen_hardware(task.options.hardware)
     hashes = {"network": task.bundle.network_hash, "data": data_hash(task.split)}

@@ -15,7 +15,7 @@ from spikecut.deploy.placement.hardware import Hardware
 from spikecut.deploy.run.summary import installed_versions, jsonable
 from spikecut.deploy.sweep.conclusions import conclusions
 from spikecut.deploy.sweep.costs import measure, stream_ratios
-from spikecut.deploy.sweep.sweep import EPSILONS, FORMAT, POLICIES, Sweep, sweep
+from spikecut.deploy.sweep.sweep import EPSILONS, FORMAT, POLICIES, Sweep, check_choice, sweep
 from spikecut.export.encode import encode
 from spikecut.files import write_json
 from spikecut.folders import FolderKind, check_folder, replacing_folder
@@ -82,6 +82,7 @@ def sweep_bundle(
         an ε that there is not, or a folder that may not be replaced or cannot be written.
     """
     bundle = open_bundle(path)
+    check_choice(options.policies, options.epsilons)
     if out is None:
         return _swept(bundle, dataset, options, progress)
     check_folder(out, SWEEP, overwrite)
@@ -119,6 +120,7 @@ def run_sweep(
     progress: Progress = silent,
 ) -> Sweep:
     """Run both splits to the horizon, and sweep over their scores; hardware: what to estimate costs on, by name."""
+    check_choice(options.policies, options.epsilons)
     network, chips = bundle.network, hardware or {}
     scores = scores_of_split(bundle, calibration, "scores of the calibration split", progress)
     fitted = LabelledScores.of(scores, calibration.y)

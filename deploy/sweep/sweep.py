@@ -14,7 +14,7 @@ import numpy.typing as npt
 from spikecut.deploy.cutoff.base import CutoffPolicy, IntArray, LabelledScores, policy_class
 from spikecut.deploy.cutoff.calibration.intervals import share_interval
 from spikecut.deploy.cutoff.calibration.oct import Distance, OptimalCutoff, optimal_cutoff
-from spikecut.deploy.cutoff.threshold import all_exit_timesteps
+from spikecut.deploy.cutoff.threshold import all_exit_timesteps, allowed_wrong
 from spikecut.errors import InputError, Refusal
 from spikecut.text import brief, percent
 
@@ -209,6 +209,14 @@ class Sweep:
         }
 
 
+def check_choice(policies: Sequence[str], epsilons: Sequence[float]) -> None:
+    """Raise InputError for a policy that there is not, or an ε outside [0, 1)."""
+    for policy in policies:
+        policy_class(policy)
+    for epsilon in epsilons:
+        allowed_wrong(epsilon, 0)
+
+
 def sweep(
     calibration: LabelledScores,
     test: LabelledScores,
@@ -230,6 +238,7 @@ def sweep(
     """
     if (calibration.horizon, calibration.totals.shape[2]) != (test.horizon, test.totals.shape[2]):
         raise InputError("sweep: the two splits differ in timesteps or classes: run the same network on both")
+    check_choice(policies, epsilons)
     costs = costs or {}
     known = {name: table for name, table in costs.items() if isinstance(table, ExitCosts)}
     for name, table in known.items():

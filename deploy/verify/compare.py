@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.backends.base import Advance, RunSettings, backend_named, check_network
+from spikecut.deploy.backends.base import Advance, RunSettings, backend_named, check_run
 from spikecut.deploy.bundle import Bundle
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.deploy.verify.causes import ENCODING, EXPORT, Deviation, likely_cause
@@ -120,7 +120,7 @@ def verify(
     network = bundle.network
     engines = [backend_named(name) for name in dict.fromkeys((REFERENCE, backend))]
     for engine in engines:
-        check_network(engine, network)
+        check_run(engine, network)
     golden = bundle.golden()
     available = len(golden.labels)
     count = available if samples is None else min(samples, available)

@@ -16,6 +16,12 @@ class Lava(Backend):
     name: ClassVar[str] = "lava"
     capabilities: ClassVar[Capabilities] = Capabilities(modes=MODES, models=MODELS, resumable=True)
 
+    def require(self) -> None:
+        """BackendError where Lava is not installed."""
+        from spikecut.deploy.backends.lava.blocks import require_lava
+
+        require_lava()
+
     def run(self, network: IntegerNetwork, inputs: Integers, settings: RunSettings) -> Iterable[RunTrace]:
         """Parts of a few samples; see cpu.lava_parts."""
         from spikecut.deploy.backends.lava.cpu import lava_parts

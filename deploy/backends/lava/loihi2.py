@@ -130,6 +130,11 @@ class Loihi2(Backend):
     name: ClassVar[str] = "loihi2"
     capabilities: ClassVar[Capabilities] = Capabilities(modes=MODES, models=MODELS)
 
+    def require(self) -> None:
+        """Always raises BackendError: lava-loihi is missing, or the spike adapters are unwritten."""
+        require_lava_loihi()
+        raise _unwritten("layers")
+
     def refusals(self, network: IntegerNetwork) -> tuple[Refusal, ...]:
         """See `refusals` of this module."""
         return refusals(network)
@@ -143,8 +148,12 @@ class Loihi2(Backend):
         """
         planned = plan(network)
         require_lava_loihi()
-        layers = ", ".join(planned.neurocores)
-        raise BackendError(
-            f"backend loihi2: {layers} could go to neurocores, {' and '.join(planned.host)} to the host, but the spike "
-            "adapters between them are unwritten, for want of a chip; use --backend lava"
-        )
+        raise _unwritten(", ".join(planned.neurocores))
+
+
+def _unwritten(layers: str) -> BackendError:
+    """What is left to do, for these layers."""
+    return BackendError(
+        f"backend loihi2: {layers} could go to neurocores, {' and '.join(HOST_PROCESSES)} to the host, but the spike "
+        "adapters between them are unwritten, for want of a chip; use --backend lava"
+    )

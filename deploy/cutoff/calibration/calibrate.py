@@ -19,7 +19,7 @@ from spikecut.deploy.cutoff.base import (
     is_integer,
     policy_class,
 )
-from spikecut.deploy.cutoff.calibration.guarantee import Guarantee, guaranteed_policy
+from spikecut.deploy.cutoff.calibration.guarantee import Guarantee, check_guarantee, guaranteed_policy
 from spikecut.deploy.cutoff.calibration.intervals import LEVEL, clopper_pearson, share_interval, smallest_sample
 from spikecut.deploy.cutoff.calibration.oct import Distance, optimal_cutoff
 from spikecut.deploy.cutoff.threshold import allowed_wrong
@@ -140,6 +140,19 @@ class Calibration:
         }
 
 
+def check_arguments(
+    policy: str, epsilon: float, minimum_count: int, delta: float | None, seed: int
+) -> type[CutoffPolicy]:
+    """The class of the policy; InputError for an argument of `calibrate` that is out of range."""
+    fitter = policy_class(policy)
+    if not is_integer(minimum_count) or minimum_count < 1:
+        raise InputError(f"minimum_count {minimum_count!r}: expected an integer ≥ 1")
+    allowed_wrong(epsilon, 0)
+    if delta is not None:
+        check_guarantee(epsilon, delta, seed)
+    return fitter
+
+
 def calibrate(
     scores: npt.ArrayLike | ScoredRun,
     labels: npt.ArrayLike,
@@ -166,11 +179,8 @@ def calibrate(
 
     Raises InputError for an argument out of range, shapes that do not fit, a halted run, or too few classes or samples.
     """
-    fitter = policy_class(policy)
-    if not is_integer(minimum_count) or minimum_count < 1:
-        raise InputError(f"minimum_count {minimum_count!r}: expected an integer ≥ 1")
+    fitter = check_arguments(policy, epsilon, minimum_count, delta, seed)
     data, guarantee = LabelledScores.of(scores, labels), None
-    allowed_wrong(epsilon, 0)
     if delta is None:
         (fitted,) = fitter.fit(data, [epsilon], int(minimum_count))
     else:

@@ -104,7 +104,7 @@ def guaranteed_policy(
     ------
     InputError: ε or δ out of range, or too few samples to certify anything; the message says how many would do.
     """
-    _check_arguments(epsilon, delta, seed)
+    check_guarantee(epsilon, delta, seed)
     division = divide(data.samples, seed)
     least = smallest_sample(epsilon, delta)
     if division.test.size < least:
@@ -132,7 +132,8 @@ def guaranteed_policy(
     )
 
 
-def _check_arguments(epsilon: float, delta: float, seed: int) -> None:
+def check_guarantee(epsilon: float, delta: float, seed: int) -> None:
+    """Raise InputError for an ε, δ or seed with which nothing can be guaranteed."""
     for name, value in (("epsilon", epsilon), ("delta", delta)):
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
             raise InputError(f"{name} {value!r}: a guarantee needs a number in (0, 1)")

@@ -12,7 +12,7 @@ from networks import random_inputs, random_network
 import spikecut
 from spikecut.deploy.backends.base import BACKENDS, backend_named
 from spikecut.deploy.cutoff import FixedTimestep
-from spikecut.errors import CapabilityError, InputError
+from spikecut.errors import BackendError, CapabilityError, InputError
 
 TOY = '''
 from dataclasses import replace
@@ -69,6 +69,13 @@ class Scores(Toy):
     capabilities = Capabilities(records=("output",))
 
 
+class Absent(Toy):
+    name = "absent"
+
+    def require(self):
+        raise BackendError("no board is connected; use --backend lava")
+
+
 class Misnamed(Toy):
     name = "something"
 
@@ -93,6 +100,7 @@ def installed(tmp_path, monkeypatch):
             wrong = toys:Wrong
             tired = toys:Tired
             scores = toys:Scores
+            absent = toys:Absent
             misnamed = toys:Misnamed
             nothing = toys:Nothing
             missing = toys_of_nobody:Toy
@@ -175,10 +183,44 @@ def test_what_it_has_no_use_for_is_refused_by_name(installed, bundle, command):
         assert code == 2 and f"{option} {value}: the toy engine has no choice of it" in err
 
 
+@pytest.fixture
+def no_work(monkeypatch):
+    """Fails where a command loads samples or trains."""
+
+    def work(*_, **__):
+        pytest.fail("work began")
+
+    for step in ("demo.load_dataset", "demo.train", "run.load_dataset"):
+        monkeypatch.setattr(f"spikecut.deploy.pipeline.{step}", work)
+
+
+@pytest.mark.usefixtures("installed", "no_work")
+def test_one_that_cannot_run_here_is_refused_before_any_work(bundle, command, tmp_path):
+    before = set(tmp_path.iterdir())
+    commands = (
+        ("demo", "--out", tmp_path / "demo"),
+        ("run", bundle.path, "--dataset", "digits", "--out", tmp_path / "run"),
+        ("verify", bundle.path),
+    )
+    for given in commands:
+        code, out, err = command(*given, "--backend", "absent")
+        assert (code, out, err) == (2, "", "spikecut: no board is connected; use --backend lava\n")
+    assert set(tmp_path.iterdir()) == before
+    network = random_network(1)
+    with pytest.raises(BackendError, match="no board"):
+        spikecut.run(network, random_inputs(network, 1), "absent")
+
+
+@pytest.mark.usefixtures("no_work")
+def test_the_demo_is_refused_for_loihi_2_before_it_trains(command, tmp_path):
+    code, out, err = command("demo", "--out", tmp_path / "demo", "--backend", "loihi2")
+    assert code == 2 and out == "" and "lava-loihi" in err and list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nothing", "is no backend .it lacks capabilities, refusals, run, verify"),
+        ("nothing", "is no backend .it lacks capabilities, require, refusals, run, verify"),
         ("missing", "cannot be loaded"),
         ("misnamed", "calls itself 'something'"),
         ("loihi2", "is offered twice, by spikecut.*Loihi2 and toys:Toy"),

@@ -144,6 +144,10 @@ BAD = {
         "keeps the options",
     ),
     "Loihi 2": (lambda b, t: ["run", b, "--dataset", "digits", "--backend", "loihi2"], "no Loihi 2 model"),
+    "a guarantee of nothing": (
+        lambda b, t: ["calibrate", b, "--dataset", "digits", "--delta", 2.0],
+        "delta 2.0: a guarantee needs",
+    ),
     "sweep of an unknown policy": (lambda b, t: ["sweep", b, "--dataset", "digits", "--policy", "magic"], "magic"),
     "sweep of an impossible epsilon": (lambda b, t: ["sweep", b, "--dataset", "digits", "--epsilon", 2], "psilon"),
     "events for a network of images": (lambda b, t: ["run", b, "--dataset", "emulated-digits"], "do not fit"),
