@@ -66,7 +66,7 @@ def inspect(options: InspectOptions) -> None:
 
     A checkpoint or a state dict is exported into a temporary folder for it: what export refuses is refused here.
     """
-    from spikecut.deploy.cli.cost import inspect_cost
+    from spikecut.deploy.cli.catalogue import inspect_cost
     from spikecut.deploy.pipeline.inspect import inspected
     from spikecut.export.importers.base import ImportedNetwork
 

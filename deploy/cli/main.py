@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 import spikecut
+import spikecut.deploy.cli.catalogue
 import spikecut.deploy.cli.convert
-import spikecut.deploy.cli.cost
 import spikecut.deploy.cli.cutoff
 import spikecut.deploy.cli.demo
 import spikecut.deploy.cli.doctor
