@@ -1,17 +1,12 @@
-"""The verb of the hardware files, and what `spikecut inspect` shows of placement and cost."""
+"""The verbs of what there is to choose from: hardware files and pretrained checkpoints."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from spikecut.deploy.cli.options import Json, verb
 from spikecut.deploy.cli.output import Result, report
-
-if TYPE_CHECKING:  # imported when the command runs
-    from spikecut.deploy.bundle import Bundle
-    from spikecut.export.network.layers import IntegerNetwork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,26 +36,19 @@ def describe_hardware(name: str | None = None) -> Result:
     return Result([hardware_list(overviews)], {each: asdict(item) for each, item in overviews.items()})
 
 
-def inspect_cost(
-    network: "IntegerNetwork",
-    bundle: "Bundle | None" = None,
-    names: Sequence[str] | None = None,
-    hypothetical: bool = False,
-) -> Result:
-    """Placement on every hardware file; of a bundle also latency and energy of its golden samples."""
-    from spikecut.deploy.cost.summary import chosen_hardware
-    from spikecut.deploy.pipeline.costs import golden_costs
-    from spikecut.deploy.placement.capabilities import Fit
-    from spikecut.deploy.report.cost_tables import run_costs_shown
-    from spikecut.deploy.report.placement_tables import placements_shown
-    from spikecut.deploy.run.summary import jsonable
+@dataclass(frozen=True, kw_only=True)
+class ZooOptions:
+    """Arguments of `spikecut zoo`."""
 
-    chips = chosen_hardware(names)
-    fits = {name: Fit.of(network, item) for name, item in chips.items()}
-    shown = placements_shown(network, chips, fits)
-    data: dict[str, Any] = {"placements": {name: fit.to_dict() for name, fit in fits.items()}}
-    if bundle is not None:
-        golden = golden_costs(bundle, chips, hypothetical)
-        shown += [f"\n{golden.samples} golden samples, {golden.run}:", *run_costs_shown(golden.costs, detail=False)]
-        data |= {"golden_samples": golden.samples, "golden_run": golden.run, **golden.costs.to_dict()}
-    return Result(shown, jsonable(data))
+    name: Annotated[str | None, typer.Argument(help="One of the names; default: all.")] = None
+
+
+@verb
+def zoo(options: ZooOptions) -> None:
+    """List the pretrained checkpoints, or show the card of one."""
+    from spikecut.models.pretrained import ready_card, ready_names
+
+    name = options.name
+    typer.echo(
+        "\n".join(f"zoo:{each}" for each in ready_names()) if name is None else ready_card(name.removeprefix("zoo:"))
+    )

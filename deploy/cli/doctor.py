@@ -1,4 +1,4 @@
-"""The verbs about the installation: what there is, and Lava on Pythons that it was not made for."""
+"""The verbs about the installation: its version, what there is, and Lava on Pythons that it was not made for."""
 
 import shlex
 from dataclasses import asdict, dataclass
@@ -57,3 +57,16 @@ def install_lava(options: InstallLavaOptions) -> None:
         typer.echo(f"installed: {', '.join(installed)}; next, spikecut doctor tries it")
     else:
         typer.echo("Lava and what it needs are installed already; spikecut doctor tries them")
+
+
+@dataclass(frozen=True)
+class VersionOptions:
+    """`spikecut version` has no options."""
+
+
+@verb
+def version(options: VersionOptions) -> None:
+    """Print the version."""
+    import spikecut
+
+    typer.echo(spikecut.__version__)

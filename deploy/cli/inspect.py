@@ -1,5 +1,6 @@
 """The command inspect."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,6 +26,7 @@ from spikecut.deploy.cli.options import (
 from spikecut.deploy.cli.output import Result, report, say
 
 if TYPE_CHECKING:  # imported when the command runs
+    from spikecut.deploy.bundle import Bundle
     from spikecut.deploy.pipeline.inspect import Inspected
     from spikecut.export.importers.base import ImportedNetwork
     from spikecut.export.network.layers import IntegerNetwork
@@ -66,7 +68,6 @@ def inspect(options: InspectOptions) -> None:
 
     A checkpoint or a state dict is exported into a temporary folder for it: what export refuses is refused here.
     """
-    from spikecut.deploy.cli.catalogue import inspect_cost
     from spikecut.deploy.pipeline.inspect import inspected
     from spikecut.export.importers.base import ImportedNetwork
 
@@ -126,3 +127,28 @@ def _network(found: "Inspected", network: "IntegerNetwork") -> Result:
         shown += manifest_tables(found.bundle.manifest)
         data["manifest"] = found.bundle.manifest.model_dump()
     return Result(shown, data)
+
+
+def inspect_cost(
+    network: "IntegerNetwork",
+    bundle: "Bundle | None" = None,
+    names: Sequence[str] | None = None,
+    hypothetical: bool = False,
+) -> Result:
+    """Placement on every hardware file; of a bundle also latency and energy of its golden samples."""
+    from spikecut.deploy.cost.summary import chosen_hardware
+    from spikecut.deploy.pipeline.inspect import golden_costs
+    from spikecut.deploy.placement.capabilities import Fit
+    from spikecut.deploy.report.cost_tables import run_costs_shown
+    from spikecut.deploy.report.placement_tables import placements_shown
+    from spikecut.deploy.run.summary import jsonable
+
+    chips = chosen_hardware(names)
+    fits = {name: Fit.of(network, item) for name, item in chips.items()}
+    shown = placements_shown(network, chips, fits)
+    data: dict[str, Any] = {"placements": {name: fit.to_dict() for name, fit in fits.items()}}
+    if bundle is not None:
+        golden = golden_costs(bundle, chips, hypothetical)
+        shown += [f"\n{golden.samples} golden samples, {golden.run}:", *run_costs_shown(golden.costs, detail=False)]
+        data |= {"golden_samples": golden.samples, "golden_run": golden.run, **golden.costs.to_dict()}
+    return Result(shown, jsonable(data))

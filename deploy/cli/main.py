@@ -15,10 +15,8 @@ import spikecut.deploy.cli.demo
 import spikecut.deploy.cli.doctor
 import spikecut.deploy.cli.export
 import spikecut.deploy.cli.inspect
-import spikecut.deploy.cli.pretrained
 import spikecut.deploy.cli.run
 import spikecut.deploy.cli.train
-import spikecut.deploy.cli.version
 from spikecut.deploy.cli.options import app
 from spikecut.deploy.cli.output import finish_streams, prepare_streams, set_quiet, visible
 from spikecut.errors import SpikecutError

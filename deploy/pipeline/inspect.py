@@ -1,13 +1,16 @@
-"""Inspect: whatever holds a network → its integers, or what would become of it."""
+"""Inspect: whatever holds a network → its integers, or what would become of it; and what golden samples cost."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.bundle import Bundle, load, open_bundle
-from spikecut.errors import InputError
+from spikecut.deploy.cost.summary import RunCosts
+from spikecut.deploy.placement.hardware import Hardware
+from spikecut.errors import BundleError, InputError
 from spikecut.export.importers.base import ImportedNetwork, Options, flags, read_network
 from spikecut.export.network.layers import IntegerNetwork
 
@@ -78,3 +81,28 @@ def _of_bundle(target: Path, options: Options) -> Inspected:
         load(target, options["horizon"])  # which refuses it
     bundle = open_bundle(target)
     return Inspected(str(target), bundle.network, bundle)
+
+
+@dataclass(frozen=True)
+class GoldenCosts:
+    """Costs of the golden samples, estimated. samples: how many; run: whether with the cutoff, in words."""
+
+    samples: int
+    run: str
+    costs: RunCosts
+
+
+def golden_costs(bundle: Bundle, hardware: Mapping[str, Hardware], hypothetical: bool = False) -> GoldenCosts:
+    """Run a bundle's golden samples to the horizon, and with the cutoff if it is calibrated, and estimate the costs.
+
+    hypothetical: estimate even for hardware that lacks a feature of the network.
+    """
+    inputs = bundle.golden().inputs
+    full = run_batched(bundle.network, inputs, record="all")
+    try:
+        policy = bundle.cutoff()
+    except BundleError:
+        costs = RunCosts.of(full, None, hardware, hypothetical, detail=False)
+        return GoldenCosts(full.samples, "to the horizon (not calibrated)", costs)
+    trace = run_batched(bundle.network, inputs, policy, record="all")
+    return GoldenCosts(full.samples, "with the cutoff", RunCosts.of(trace, full, hardware, hypothetical, detail=False))

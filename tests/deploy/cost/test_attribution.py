@@ -12,7 +12,8 @@ from networks import random_inputs, random_network
 from rich.console import Console
 
 from spikecut.deploy.backends.batched.engine import run_batched
-from spikecut.deploy.cli.catalogue import describe_hardware, inspect_cost
+from spikecut.deploy.cli.catalogue import describe_hardware
+from spikecut.deploy.cli.inspect import inspect_cost
 from spikecut.deploy.cli.output import stdout
 from spikecut.deploy.cost.attribution import PHASES, attribute, attribute_cutoff
 from spikecut.deploy.cost.band import Band
