@@ -252,9 +252,6 @@ CASES = {
 }
 
 
-SLOW = {"five thousand nodes"}
-
-
 @pytest.fixture
 def in_this_process(monkeypatch):
     """Without the process that goes ahead, so that time and memory can be seen; the tests at the end have it."""
@@ -262,9 +259,7 @@ def in_this_process(monkeypatch):
 
 
 @pytest.mark.usefixtures("in_this_process")
-@pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=pytest.mark.slow) if case in SLOW else case for case in CASES]
-)
+@pytest.mark.parametrize("case", CASES)
 def test_one_clear_line(tmp_path, case):
     change, message = CASES[case]
     path = good(tmp_path / "graph.nir")
