@@ -54,7 +54,7 @@ class RunTrace:
         membrane for a membrane readout). Their running sum is Y_t of DESIGN.md; 0 where not `valid`.
     valid: bool [T, N]; False after the exit: nothing is known there.
     timesteps: int64 [N]; algorithmic steps used, 1..T.
-    hardware_steps: int64 [N]; steps from the sample's start to its verdict, min(timesteps + d, T) + depth.
+    hardware_steps: int64 [N]; steps from the sample's start to the decision, min(timesteps + d, T) + depth.
     mode: "isolated", each sample alone, or "streaming", the next one starts before the pipeline is empty.
     interval: int64 [N]; hardware steps until the next sample started: hardware_steps when isolated,
         min(hardware_steps, T) in a stream (the last sample of a stream keeps hardware_steps).
