@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
 from typing import ClassVar
 
 from spikecut.deploy.backends.base import MODELS, MODES, Backend, Capabilities, RunSettings
@@ -17,10 +18,14 @@ class Lava(Backend):
     capabilities: ClassVar[Capabilities] = Capabilities(modes=MODES, models=MODELS, resumable=True)
 
     def require(self) -> None:
-        """BackendError where Lava is not installed."""
-        from spikecut.deploy.backends.lava.blocks import require_lava
+        """BackendError where Lava is not installed; where it is, its import, which takes seconds, waits for the run."""
+        try:
+            for distribution in ("lava-nc", "lava-dl"):
+                version(distribution)
+        except PackageNotFoundError:
+            from spikecut.deploy.backends.lava.blocks import require_lava
 
-        require_lava()
+            require_lava()  # it may be there all the same, on the path
 
     def run(self, network: IntegerNetwork, inputs: Integers, settings: RunSettings) -> Iterable[RunTrace]:
         """Parts of a few samples; see cpu.lava_parts."""
