@@ -145,7 +145,7 @@ BAD = {
     ),
     "Loihi 2": (lambda b, t: ["run", b, "--dataset", "digits", "--backend", "loihi2"], "no Loihi 2 model"),
     "a guarantee of nothing": (
-        lambda b, t: ["calibrate", b, "--dataset", "digits", "--delta", 2.0],
+        lambda b, t: ["calibrate", b, "--dataset", "digits", "--guarantee", "--delta", 2.0],
         "delta 2.0: a guarantee needs",
     ),
     "sweep of an unknown policy": (lambda b, t: ["sweep", b, "--dataset", "digits", "--policy", "magic"], "magic"),
