@@ -190,7 +190,7 @@ def no_work(monkeypatch):
     def work(*_, **__):
         pytest.fail("work began")
 
-    for step in ("demo.load_dataset", "demo.train", "run.load_dataset"):
+    for step in ("demo.load_dataset", "demo.train", "run.samples_to_run"):
         monkeypatch.setattr(f"spikecut.deploy.pipeline.{step}", work)
 
 
