@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from spikecut.export.network.input_spec import InputSpec
     from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
     from spikecut.export.network.neurons import IntegerNeuron
+    from spikecut.export.torch_module.declare import neuron
 
     export = CallablePackage(_export)
 
@@ -90,6 +91,7 @@ _NAMES = {
     "spikecut.export.network.input_spec": ("InputSpec",),
     "spikecut.export.network.layers": ("IntegerLayer", "IntegerNetwork"),
     "spikecut.export.network.neurons": ("IntegerNeuron",),
+    "spikecut.export.torch_module.declare": ("neuron",),
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
@@ -130,6 +132,7 @@ __all__ = [
     "estimate",
     "export",
     "load",
+    "neuron",
     "open_bundle",
     "optimal_cutoff_timestep",
     "run",

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +22,9 @@ from spikecut.deploy.cli.options import (
 from spikecut.deploy.cli.output import Result, report, say
 from spikecut.errors import InputError
 
+if TYPE_CHECKING:  # imported when the command runs
+    from spikecut.deploy.pipeline.export import Exported
+
 IMPORT = ("dataset", "horizon", "dt", "framework", "reset", "reset_order", "spikes", "encoding", "strict", "slayer")
 """Options that are the importer's."""
 
@@ -31,21 +34,30 @@ class ExportOptions:
     """Arguments and options of `spikecut export`."""
 
     source: Annotated[
-        Path, typer.Argument(help="A checkpoint of `spikecut train`, zoo:NAME, a .nir file, a state dict, or a bundle.")
+        Path,
+        typer.Argument(
+            help="A checkpoint of `spikecut train`, zoo:NAME, a .nir file, a state dict, a bundle; or FILE.py:FUNCTION "
+            "that gives a torch module, or it and a sample: it runs your code, in a process of its own."
+        ),
     ]
+    weights: Annotated[
+        Path | None, typer.Option(help="FILE.py:FUNCTION: the module's state dict, .safetensors or of torch.save.")
+    ] = None
     out: Annotated[Path, typer.Option(help="Folder of the bundle; with --to nir a .nir file.")]
     dataset: Annotated[str | None, typer.Option(help="Samples of the golden witness; by default the recipe's.")] = None
     data: Data = None
     to: Annotated[str | None, typer.Option(help="nir: write a bundle as a NIR file.")] = None
     horizon: Annotated[
-        int | None, typer.Option(min=1, max=MOST_TIMESTEPS, help="NIR, --slayer: timesteps per sample, T.")
+        int | None, typer.Option(min=1, max=MOST_TIMESTEPS, help="NIR, --slayer, FILE.py: timesteps per sample, T.")
     ] = None
     dt: Dt = None
     framework: Framework = None
     reset: Reset = None
     reset_order: ResetOrder = None
     spikes: Spikes = None
-    encoding: Annotated[str | None, typer.Option(help="NIR, --slayer: input direct, bernoulli, latency.")] = None
+    encoding: Annotated[str | None, typer.Option(help="NIR, --slayer, FILE.py: input direct, bernoulli, latency.")] = (
+        None
+    )
     strict: Annotated[bool, typer.Option("--strict", help="NIR: refuse what would be approximated.")] = False
     slayer: Annotated[
         Path | None, typer.Option(help="The blocks of lava-dl that a state dict belongs to, as YAML; docs/slayer.md.")
@@ -77,12 +89,26 @@ def _as_nir(options: ExportOptions, chosen: dict[str, Any]) -> Result:
     return Result([line], {"nir": str(done.file), "metadata_only": beyond})
 
 
-def _as_bundle(options: ExportOptions, chosen: dict[str, Any]) -> Result:
-    from spikecut.deploy.pipeline.export import export_file
+def _exported(options: ExportOptions, chosen: dict[str, Any]) -> "Exported":
+    from spikecut.deploy.pipeline.export import Import, export_file, export_program, is_program
     from spikecut.deploy.pipeline.pretrained import checkpoint_of
+    from spikecut.export.importers.base import flags
+
+    if is_program(options.source):
+        idle = sorted(set(chosen) - {"dataset", "horizon", "encoding", "strict"})
+        if idle:
+            raise InputError(f"{flags(idle)}: no use for a torch module; leave out {flags(idle)}")
+        say(f"{options.source}: runs this code of yours, in a process of its own")
+        return export_program(options.source, options.weights, options.out, Import(**chosen), options.overwrite)
+    if options.weights is not None:
+        raise InputError("--weights: of FILE.py:FUNCTION alone; leave it out")
+    return export_file(checkpoint_of(options.source), options.out, chosen, options.overwrite)
+
+
+def _as_bundle(options: ExportOptions, chosen: dict[str, Any]) -> Result:
     from spikecut.deploy.report.network_tables import manifest_tables, parts_table
 
-    done = export_file(checkpoint_of(options.source), options.out, chosen, options.overwrite)
+    done = _exported(options, chosen)
     for note in done.notes:
         say(note)
     written = f"{options.out}: bundle written"

@@ -1,27 +1,45 @@
 """Export: a network, trained here or read by an importer, and samples → its bundle; and a bundle → a NIR file."""
 
+import json
+import subprocess
+import sys
+import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from spikecut.deploy.backends.kernels.reference import measure_ranges
 from spikecut.deploy.bundle import open_bundle
 from spikecut.deploy.pipeline.samples import split_notes
 from spikecut.deploy.pipeline.targets import check_bundle_target, check_file
 from spikecut.deploy.run.summary import jsonable
-from spikecut.errors import BundleError, DataError, InputError, Refusal
-from spikecut.export.encode import encode
-from spikecut.export.importers.base import ImportedNetwork, MeasureRanges, Options, Recipe, importer_of, read_network
+from spikecut.errors import BundleError, DataError, InputError, Refusal, SpikecutError
+from spikecut.export.encode import encode, encode_samples
+from spikecut.export.importers.base import (
+    ImportedNetwork,
+    MeasureRanges,
+    Options,
+    PartReport,
+    Recipe,
+    importer_of,
+    read_network,
+)
 from spikecut.export.manifest import Manifest
+from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import IntegerNetwork
 from spikecut.export.nir.write import holds_integers, write_nir
 from spikecut.export.quantise.headroom import Ranges
 from spikecut.export.write_bundle import ExportSettings, export_network, recipe_horizon
-from spikecut.models.data import Dataset, load_dataset
+from spikecut.models.data import MAXIMUM_HORIZON, Dataset, load_dataset
 from spikecut.models.network import SpikingNetwork
 from spikecut.models.training.encoding import encoding_for
+
+if TYPE_CHECKING:  # torch is imported where a module is read
+    from torch import nn
 
 GOLDEN_SAMPLES = 64
 GENERAL = ExportSettings()
@@ -105,6 +123,94 @@ def export_imported(imported: ImportedNetwork, out: Path, how: Import) -> Export
     name = how.name or out.name
     done = export_to_bundle(network, jsonable(recipe), out, how.dataset, name, settings, read.measure)
     return Exported(out, done.manifest, said, imported, done.notes)
+
+
+def export_module(module: "nn.Module", out: Path, how: Import, sample: object = None) -> Exported:
+    """Read a torch module as it is, compare it with what was read, and write its bundle.
+
+    sample: an input as the module takes it; None: as the data set's samples are.
+
+    Raises
+    ------
+    InputError: no data set or horizon, or a sample that does not fit. ExportError: see import_module, export_network.
+    """
+    from spikecut.export.torch_module.importer import Sampled, import_module  # torch
+
+    if how.dataset is None or how.horizon is None:
+        raise InputError("a module names neither data nor timesteps: give `dataset` and `timesteps`")
+    if not 1 <= how.horizon <= MAXIMUM_HORIZON:
+        raise InputError(f"timesteps={how.horizon}: expected 1 to {MAXIMUM_HORIZON}")
+    data = load_dataset(how.dataset, frames=how.horizon)
+    images = data.calibration.x[:GOLDEN_SAMPLES]
+    fields, _ = _input(data, how.dataset, how.encoding, "direct")
+    spec = InputSpec(shape=data.shape, **fields)
+    direct = spec.encoding == "direct"
+    frames = (
+        np.broadcast_to(images, (how.horizon, *images.shape)) if direct else encode_samples(images, spec, how.horizon)
+    )
+    return export_imported(import_module(module, Sampled.of(frames, sample)), out, how)
+
+
+def is_program(source: Path) -> bool:
+    """Whether this names a function of the user's own program, FILE.py:FUNCTION."""
+    return ".py:" in source.name
+
+
+def export_program(source: Path, weights: Path | None, out: Path, how: Import, overwrite: bool = False) -> Exported:
+    """Write the bundle of the module that FILE.py:FUNCTION makes. That runs the user's code, in a process of its own.
+
+    weights: a state dict for it, .safetensors or of torch.save, read as tensors alone.
+
+    Raises
+    ------
+    InputError: a program that fails, or weights that do not fit; and what export_module raises.
+    """
+    dropped = check_bundle_target(out, overwrite)
+    told = {"source": str(source), "weights": weights and str(weights), "out": str(out), "how": asdict(how)}
+    code = "from spikecut.deploy.pipeline.export import run_program; run_program()"
+    with tempfile.TemporaryDirectory() as folder:
+        answer = Path(folder) / "answer.json"
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(answer)],
+            input=json.dumps(told),
+            text=True,
+            stdout=sys.stderr.fileno() if _has_handle(sys.stderr) else subprocess.DEVNULL,
+            check=False,
+        )
+        if not answer.exists():
+            raise InputError(f"{source}: its process ended with {done.returncode}; run the file by itself first")
+        said = json.loads(answer.read_text(encoding="utf-8"))
+    if "error" in said:
+        from spikecut.export.torch_module.program import error_named  # torch
+
+        raise error_named(*said["error"])
+    manifest = open_bundle(out).manifest
+    details = manifest.recipe["module"]
+    parts = tuple(PartReport(**{**part, "shape": tuple(part["shape"]), "thresholds": ()}) for part in details["parts"])
+    imported = ImportedNetwork(source, report=parts)
+    return Exported(out, manifest, tuple(details["assumed"]), imported, tuple(said["notes"]), dropped)
+
+
+def run_program() -> None:
+    """What the other process does: the order comes by its input, the answer goes into the file that it is told."""
+    from spikecut.export.torch_module.program import Program  # torch
+
+    told = json.loads(sys.stdin.read())
+    try:
+        weights = told["weights"] and Path(told["weights"])
+        module, sample = Program.named(Path(told["source"])).built(weights)
+        done = export_module(module, Path(told["out"]), Import(**told["how"]), sample)
+        said: dict[str, Any] = {"notes": done.notes}
+    except SpikecutError as error:
+        said = {"error": [type(error).__name__, str(error)]}
+    Path(sys.argv[1]).write_text(json.dumps(said), encoding="utf-8")
+
+
+def _has_handle(stream: Any) -> bool:
+    """Whether another process can write to this stream."""
+    with suppress(OSError, ValueError, AttributeError):
+        return isinstance(stream.fileno(), int)
+    return False
 
 
 def export_to_bundle(

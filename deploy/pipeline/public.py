@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 from spikecut.deploy.bundle import Bundle, open_bundle
 from spikecut.deploy.cost.summary import chosen_hardware
@@ -19,31 +19,38 @@ from spikecut.extras import needs_training
 from spikecut.folders import check_folder
 from spikecut.models.data import load_dataset
 
-if TYPE_CHECKING:
-    from spikecut.models.network import SpikingNetwork
+if TYPE_CHECKING:  # torch is imported where a network is exported
+    from torch import nn
 
 
+# Four lines over 50: every argument and every error of the public call is told.
 def export(
-    network: "str | Path | SpikingNetwork",
+    network: "str | Path | nn.Module",
     out: str | Path,
     *,
     dataset: str | None = None,
     recipe: Mapping[str, Any] | None = None,
+    sample: object = None,
     overwrite: bool = False,
     **options: Any,
 ) -> Bundle:
     """Fold and quantise a trained network to Loihi's integers, and write its bundle.
 
+    A torch module is taken as it is, with neurons of a framework or declared by `spikecut.neuron`; its spikes are
+    compared with those of what was read, neuron by neuron and step by step, before anything is quantised.
+
     Parameters
     ----------
     network: a file that an importer reads: a checkpoint of `spikecut train`, zoo:NAME, a NIR file, a state dict of
-        SLAYER blocks; or a network in memory, with its `recipe`.
+        SLAYER blocks; a torch module; or a network of spikecut in memory, with its `recipe`.
     out: folder of the bundle.
     dataset: name or path of the samples that become the golden witness; None takes the recipe's.
-    recipe: of a network in memory, how it was trained; at least "horizon", "input" and "labels".
+    recipe: of a network of spikecut in memory, how it was trained; at least "horizon", "input" and "labels".
+    sample: of a module, an input as it takes it, [N, *shape], [T, N, *shape] or [N, T, *shape], which tells whether it
+        takes one frame or all timesteps; None: as the data set's samples are, [N, *shape].
     overwrite: replace an earlier bundle in `out`.
-    options: of the importer, named as on the command line: horizon, encoding, strict, framework, dt, reset,
-        reset_order, spikes, slayer.
+    options: of a module timesteps, T, and of the importer, named as on the command line: horizon, encoding, strict,
+        framework, dt, reset, reset_order, spikes, slayer.
 
     Raises
     ------
@@ -54,20 +61,32 @@ def export(
     folder = Path(out)
     check_folder(folder, BUNDLE, overwrite)
     with needs_training():
-        from spikecut.deploy.pipeline.export import export_file, export_to_bundle
+        from spikecut.deploy.pipeline.export import Import, export_file, export_module, export_to_bundle
+        from spikecut.models.network import SpikingNetwork
 
     if isinstance(network, str | Path):
-        if recipe is not None:
-            raise InputError(f"{network}: a file holds its recipe: leave out `recipe`")
+        if recipe is not None or sample is not None:
+            raise InputError(f"{network}: a file holds its recipe: leave out `recipe` and `sample`")
         chosen = {"dataset": dataset, **options} if dataset is not None else options
         export_file(checkpoint_of(Path(network)), folder, chosen, overwrite)
-    elif recipe is None:
+    elif recipe is None and isinstance(network, SpikingNetwork):
         raise InputError("a network in memory needs `recipe`: how it was trained, as `train` returns it")
+    elif recipe is None:
+        export_module(network, folder, Import(dataset=dataset, **_of_module(options)), sample)
     elif options:
         raise InputError(f"{', '.join(sorted(options))}: of files; a network in memory has its `recipe`")
     else:
-        export_to_bundle(network, recipe, folder, dataset)
+        export_to_bundle(cast(SpikingNetwork, network), recipe, folder, dataset)
     return open_bundle(folder)
+
+
+def _of_module(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a torch module, as Import names them; InputError for others."""
+    told = {"horizon" if name == "timesteps" else name: value for name, value in options.items()}
+    unknown = sorted(set(told) - {"horizon", "encoding", "strict"})
+    if unknown or len(told) < len(options):
+        raise InputError(f"{', '.join(unknown) or 'horizon'}: a module takes dataset, timesteps, encoding and strict")
+    return told
 
 
 def verify(bundle: Bundle | str | Path, *, samples: int | None = None, backend: str = "lava") -> Verification:

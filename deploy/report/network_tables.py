@@ -137,12 +137,18 @@ def manifest_tables(manifest: Manifest) -> list[RenderableType]:
 
 
 def parts_table(imported: ImportedNetwork, assumed: Sequence[str] = ()) -> list[RenderableType]:
-    """The nodes with what becomes of each, and a line for everything that was assumed."""
-    title = f"{imported.source}: NIR"
-    table = Table("node", "type", "shape", "layer", "exactness", "what becomes of it", title=title)
+    """The nodes, or modules, with what becomes of each, and a line for everything that was assumed, or found."""
+    program = ".py:" in imported.source.name
+    title = str(imported.source) if program else f"{imported.source}: NIR"
+    table = Table(
+        "module" if program else "node", "type", "shape", "layer", "exactness", "what becomes of it", title=title
+    )
     for part in imported.report:
         table.add_row(part.name, part.kind, _shape(part.shape), part.layer, part.exactness, part.detail)
-    lines: list[RenderableType] = [table, "the file does not tell, and was assumed:"]
+    lines: list[RenderableType] = [
+        table,
+        "read, and compared:" if program else "the file does not tell, and was assumed:",
+    ]
     lines += [f"  {line}" for line in (assumed or imported.assumed)]
     return lines
 

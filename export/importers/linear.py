@@ -35,6 +35,14 @@ class Scaling(Operation):
 
 
 @dataclass(frozen=True)
+class Affine(Operation):
+    """y = factor · x + offset, one of each per channel of a map, or per feature: batch norm at inference."""
+
+    factor: Array
+    offset: Array
+
+
+@dataclass(frozen=True)
 class Dense(Operation):
     """y = W x + b; weight (O, I), bias (O,) or None, float64."""
 
@@ -80,8 +88,8 @@ class Synapse:
 
     @property
     def depthwise(self) -> bool:
-        """Whether each channel stays by itself, without bias: a pooling, a scaling, or nothing at all."""
-        return self.kind == "conv" and self.weight.shape[:2] == (self.groups, 1) and not self.bias.any()
+        """Whether each channel stays by itself: a pooling, a scaling, a batch norm, or nothing at all."""
+        return self.kind == "conv" and self.weight.shape[:2] == (self.groups, 1)
 
     def scaled(self, gain: float | Array, offset: float = 0.0) -> "Synapse":
         """gain · y + offset; gain: a number, or one per output channel."""
@@ -129,6 +137,8 @@ def after(before: Synapse | None, operation: Operation, shape: Shape, flat: bool
     """
     if isinstance(operation, Scaling):
         return _rescaled(before, operation, shape)
+    if isinstance(operation, Affine):
+        return _normalised(before, operation, shape)
     if isinstance(operation, Dense):
         return _dense(before, operation, shape, flat)
     check_map(operation.where, operation.kind, shape, flat)
@@ -170,6 +180,13 @@ def _rescaled(before: Synapse | None, scaling: Scaling, shape: Shape) -> Synapse
     return (before or identity(shape, where)).scaled(scale)
 
 
+def _normalised(before: Synapse | None, affine: Affine, shape: Shape) -> Synapse:
+    if affine.factor.shape != shape[:1] or affine.offset.shape != shape[:1]:
+        raise BundleError(f"{affine.where}: {affine.factor.size} factors do not fit {shape}")
+    synapse = (before or identity(shape, affine.where)).scaled(affine.factor)
+    return replace(synapse, bias=synapse.bias + affine.offset)
+
+
 def _dense(before: Synapse | None, dense: Dense, shape: Shape, flat: bool) -> Synapse:
     weight, where = dense.weight, dense.where
     inputs = size(shape)
@@ -185,7 +202,9 @@ def _dense(before: Synapse | None, dense: Dense, shape: Shape, flat: bool) -> Sy
         product = weight @ before.weight
         return replace(before, weight=product, bias=weight @ before.bias + bias, output_shape=(len(weight),))
     if before.depthwise:
-        spread = _spread(weight.reshape(-1, *shape), before)
+        maps = weight.reshape(-1, *shape)
+        spread = _spread(maps, before)
+        bias = bias + maps.sum(axis=(2, 3)) @ before.bias
         return Synapse("dense", spread.reshape(len(weight), -1), bias, before.input_shape, (len(weight),))
     raise UnsupportedError(
         f"{where} ({dense.kind}) follows a convolution without neurons between; put neurons between them"
@@ -256,6 +275,11 @@ def _conv_after_depthwise(pool: Synapse, conv: Synapse, where: str) -> Synapse:
 
     Exact only if what the convolution pads with zeros is what the pooling would give beyond its edge.
     """
+    if pool.bias.any() and max(conv.padding):
+        raise UnsupportedError(
+            f"{where}: a batch norm before a convolution that pads: its offset is not in the padding; put the batch "
+            "norm behind the convolution, or pad with 0"
+        )
     for n, out, k, s, p, outer in zip(
         pool.input_shape[1:],
         pool.output_shape[1:],
@@ -288,6 +312,7 @@ def _conv_after_depthwise(pool: Synapse, conv: Synapse, where: str) -> Synapse:
     return replace(
         conv,
         weight=weight,
+        bias=conv.bias + (conv.weight.sum(axis=(2, 3)) * pool.bias[channel]).sum(axis=1),
         input_shape=pool.input_shape,
         stride=_times(conv.stride, pool.stride),
         padding=(padding[0], padding[1]),
@@ -314,7 +339,7 @@ def _depthwise_after_conv(conv: Synapse, pool: Synapse, where: str) -> Synapse:
     return replace(
         conv,
         weight=weight,
-        bias=conv.bias * pool.weight.sum(axis=(1, 2, 3)),
+        bias=conv.bias * pool.weight.sum(axis=(1, 2, 3)) + pool.bias,
         output_shape=pool.output_shape,
         stride=_times(conv.stride, pool.stride),
         dilation=(1, 1),

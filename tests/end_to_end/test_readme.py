@@ -1,5 +1,6 @@
 """The README's Python and commands run as printed."""
 
+import importlib
 import json
 import re
 import shlex
@@ -12,12 +13,59 @@ import yaml
 from safetensors.torch import save_file
 
 
-def test_the_python_example_runs(repository, workshop, tmp_path, monkeypatch, capsys):
+def examples(repository):
+    """The blocks of Python: a module of one's own, and a run of the demo's bundle."""
     blocks = re.findall(r"```python\n(.*?)```", (repository / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 1
+    assert len(blocks) == 2
+    return blocks
+
+
+MINE = """
+import torch
+from torch import nn
+
+class LIF(nn.Module):
+    def forward(self, x, v):
+        v = 0.75 * v + x
+        spike = (v > 1).float()
+        return spike, v * (1 - spike)
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc, self.lif = nn.Linear(64, 10), LIF()
+
+    def forward(self, x):
+        v, spikes = 0.0, 0.0
+        for _ in range(8):
+            spike, v = self.lif(self.fc(x.flatten(1)), v)
+            spikes = spikes + spike
+        return spikes
+"""
+
+
+@pytest.mark.lava
+def test_a_module_of_ones_own_is_exported_and_verified(repository, tmp_path, monkeypatch, capsys, digits):
+    block = examples(repository)[0]
+    assert len(block.strip().splitlines()) <= 10
+    (tmp_path / "mine.py").write_text(MINE)
+    splits = {"train": digits.train, "calibration": digits.calibration, "test": digits.test}
+    np.savez(
+        tmp_path / "mine.npz",
+        **{f"{key}_{name}": getattr(split, key) for name, split in splits.items() for key in "xy"},
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    torch.save(importlib.import_module("mine").Net().state_dict(), "weights.pt")
+    exec(compile(block, "README.md", "exec"), {})
+    assert "are equal" in capsys.readouterr().out
+
+
+def test_the_python_example_runs(repository, workshop, tmp_path, monkeypatch, capsys):
+    block = examples(repository)[1]
     shutil.copytree(workshop / "lif", tmp_path / "runs" / "demo" / "lif" / "bundle")
     monkeypatch.chdir(tmp_path)
-    exec(compile(blocks[0], "README.md", "exec"), {})
+    exec(compile(block, "README.md", "exec"), {})
     accuracy, _, energy, low, high = map(float, capsys.readouterr().out.split())
     assert 0.5 < accuracy <= 1 and low < energy < high
 

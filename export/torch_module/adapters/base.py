@@ -1,0 +1,79 @@
+"""What an adapter gives, and the one place that knows which adapter a module's framework has.
+
+An adapter is a module with a function `describe(module, where)`: the Neuron that a module of its framework is, or None
+for one that holds no neurons itself. It is found by the package that defines the module's class, and imports nothing
+of the framework: what it needs are the module's attributes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from spikecut.errors import UnsupportedError
+from spikecut.export.importers.neurons import NeuronModel, chip_decay
+
+Sent: TypeAlias = Literal["spikes", "membrane", "state"]
+ADAPTERS = {
+    "norse": "spikecut.export.torch_module.adapters.norse",
+    "sinabs": "spikecut.export.torch_module.adapters.sinabs",
+    "snntorch": "spikecut.export.torch_module.adapters.snntorch",
+    "spikecut": "spikecut.export.torch_module.adapters.spikecut",
+    "spikingjelly": "spikecut.export.torch_module.adapters.spikingjelly",
+}
+"""The adapter's module for each package that defines neurons."""
+
+
+@dataclass(frozen=True)
+class Neuron:
+    """What a module does at each timestep.
+
+    Attributes
+    ----------
+    sends: what each of its outputs is. assumed: a line for each thing to be told. remedy: where the module does not do
+        what was read of it.
+    """
+
+    model: NeuronModel
+    sends: tuple[Sent, ...] = ("spikes",)
+    assumed: tuple[str, ...] = ()
+    remedy: str = ""
+
+
+def adapted(module: nn.Module, where: str) -> Neuron | None:
+    """The neuron that a framework's module is; None for any other module.
+
+    UnsupportedError for one that no Process equals, with the remedy.
+    """
+    for each in type(module).__mro__:
+        adapter = ADAPTERS.get(each.__module__.split(".")[0])
+        if adapter is not None:
+            describe: Callable[[nn.Module, str], Neuron | None] = import_module(adapter).describe
+            return describe(module, where)
+    return None
+
+
+def number(value: Any, name: str, where: str) -> float:
+    """A parameter that all neurons of a layer share; UnsupportedError where it differs between them."""
+    if not isinstance(value, Tensor):
+        return float(value)
+    lowest, highest = float(value.min()), float(value.max())
+    if lowest != highest:
+        raise UnsupportedError(
+            f"{where}: {name} differs between neurons ({lowest:g} to {highest:g}); a layer's neurons share one value "
+            "on the chip: train with one, or split the layer"
+        )
+    return lowest
+
+
+def lost(what: str, kept: float, source: str, dtype: torch.dtype = torch.float32) -> tuple[float, tuple[str, ...]]:
+    """The fraction that is lost where `kept` of u or v is kept, and what is inexact about it; see chip_decay."""
+    return chip_decay(what, 1 - kept, source, float(torch.finfo(dtype).eps))
+
+
+def refusal(where: str, module: nn.Module, reason: str) -> UnsupportedError:
+    """The error for a module, by the name of its class."""
+    return UnsupportedError(f"{where} ({type(module).__name__}): {reason}")

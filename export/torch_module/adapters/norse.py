@@ -1,0 +1,56 @@
+"""Norse's neurons, read in version 1.1.0: Euler steps of dt, spikes at v > v_th, a hard reset, v(0) = v_leak."""
+
+from typing import Any
+
+from torch import nn
+
+from spikecut.export.importers.neurons import NeuronModel
+from spikecut.export.torch_module.adapters.base import Neuron, Sent, lost, number, refusal
+
+CURRENTS = ("LIFCell", "LIF", "LICell", "LI")
+BOXES = ("LIFBoxCell", "LIFBox", "LIBoxCell", "LIBox")
+PLAIN = ("IAFCell", "IAF")
+SENDS: dict[bool, tuple[Sent, ...]] = {True: ("spikes", "state"), False: ("membrane", "state")}
+
+
+def describe(module: nn.Module, where: str) -> Neuron | None:
+    """An IAF, LIF, LIFBox, LI or LIBox, as a cell or over time."""
+    names = [each.__name__ for each in type(module).__mro__ if each.__module__.startswith("norse")]
+    kind = next((name for name in names if name in (*CURRENTS, *BOXES, *PLAIN)), None)
+    if kind is not None:
+        return _neuron(module, kind, where)
+    if {"SNN", "SNNCell", "SNNRecurrent", "SNNRecurrentCell"} & set(names):
+        raise refusal(where, module, "a neuron that no Process equals, or that is recurrent; train with LIFCell or LIF")
+    return None
+
+
+def _neuron(module: Any, kind: str, where: str) -> Neuron:
+    parameters, fires = module.p, kind.startswith(("LIF", "IAF"))
+
+    def value(name: str, default: float = 0.0) -> float:
+        return number(getattr(parameters, name, default), name, where)
+
+    decay_u, decay_v = 1.0, 0.0
+    inexact: tuple[str, ...] = ()
+    if kind not in PLAIN:
+        decay_v, inexact = lost("v", 1 - float(module.dt) * value("tau_mem_inv"), "dt · tau_mem_inv")
+    if kind in CURRENTS:
+        decay_u, more = lost("u", 1 - float(module.dt) * value("tau_syn_inv"), "dt · tau_syn_inv")
+        inexact = more + inexact
+    leak = value("v_leak")
+    method = getattr(getattr(parameters, "reset_method", None), "__name__", "reset_value")
+    if fires and method not in ("reset_value", "reset_subtract"):
+        raise refusal(where, module, f"reset_method {method}; train with reset_value or reset_subtract")
+    model = NeuronModel(
+        where=where,
+        threshold=value("v_th") if fires else None,
+        gain=1.0 if kind in PLAIN else decay_v,
+        decay_u=decay_u,
+        decay_v=decay_v,
+        reset="subtract" if method == "reset_subtract" else "zero",
+        v_rest=leak,
+        v_reset=value("v_reset") if fires and method == "reset_value" else 0.0,
+        v_init=leak,
+        inexact=inexact,
+    )
+    return Neuron(model, SENDS[fires])

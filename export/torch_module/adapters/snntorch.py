@@ -1,0 +1,74 @@
+"""snnTorch's neurons, read in version 1.0.0: v ← β v + x, spikes at v > threshold, a reset in the next timestep."""
+
+from typing import Any
+
+from torch import nn
+
+from spikecut.export.importers.neurons import NeuronModel
+from spikecut.export.torch_module.adapters.base import Neuron, Sent, lost, number, refusal
+
+CURRENTS = ("Synaptic",)
+LEAKY = ("Leaky", "Lapicque")
+OTHERS = {
+    "Alpha": "two currents of opposite sign, of which no Process has both; train with Leaky or Synaptic",
+    "RLeaky": "the spikes of a timestep come back in the next one; recurrent layers are not read: train with Leaky",
+    "RSynaptic": "the spikes of a timestep come back in the next; recurrent layers are not read: train with Synaptic",
+}
+DELAYED = 'train with reset_mechanism="zero", or with reset_delay=False'
+
+
+def describe(module: nn.Module, where: str) -> Neuron | None:
+    """A Leaky, Lapicque or Synaptic."""
+    names = [each.__name__ for each in type(module).__mro__ if each.__module__.startswith("snntorch")]
+    kind = next((name for name in names if name in (*CURRENTS, *LEAKY, *OTHERS)), None)
+    if kind is None:
+        if "SpikingNeuron" in names:
+            raise refusal(where, module, "a neuron that is not read; train with Leaky or Synaptic")
+        return None
+    if kind in OTHERS:
+        raise refusal(where, module, OTHERS[kind])
+    return _neuron(module, where, kind in CURRENTS)
+
+
+def _neuron(module: Any, where: str, current: bool) -> Neuron:
+    for name, plain in (("inhibition", False), ("state_quant", False), ("graded_spikes_factor", 1)):
+        if getattr(module, name, plain) != plain:
+            raise refusal(where, module, f"{name}={getattr(module, name)}, which no Process does; train without it")
+    beta, assumed = _clamped(module.beta, "beta", where)
+    decay_v, inexact = lost("v", beta, "1 - beta")
+    decay_u = 1.0
+    if current:
+        alpha, more = _clamped(module.alpha, "alpha", where)
+        decay_u, inexact_u = lost("u", alpha, "1 - alpha")
+        inexact, assumed = inexact_u + inexact, more + assumed
+    reset = str(module.reset_mechanism)
+    late = bool(getattr(module, "reset_delay", True))
+    if current and reset == "zero" and late:
+        raise refusal(
+            where,
+            module,
+            "after a spike it loses the next timestep's input too, which no Process does; train with reset_delay=False",
+        )
+    model = NeuronModel(
+        where=where,
+        threshold=None if reset == "none" else number(module.threshold, "threshold", where),
+        decay_u=decay_u,
+        decay_v=decay_v,
+        reset="subtract" if reset == "subtract" else "zero",
+        next_step=late,
+        delayed=DELAYED,
+        inexact=inexact,
+    )
+    sends: tuple[Sent, ...] = ("spikes", "state", "membrane") if current else ("spikes", "membrane")
+    remedy = (
+        "snnTorch subtracts in the next timestep, before it fires, where v is over the threshold still; train with "
+        'reset_mechanism="zero"'
+    )
+    return Neuron(model, sends, assumed, remedy if reset == "subtract" and not late else "")
+
+
+def _clamped(value: Any, name: str, where: str) -> tuple[float, tuple[str, ...]]:
+    """A decay as the forward clamps it."""
+    given = number(value, name, where)
+    kept = min(max(given, 0.0), 1.0)
+    return kept, () if kept == given else (f"{where}: {name} = {given:g} is clamped to {kept:g}, as snnTorch does",)

@@ -1,0 +1,236 @@
+"""Layers of a Graph as the stages of a SpikingNetwork, with a line on every module."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from torch import nn
+
+from spikecut.errors import UnsupportedError
+from spikecut.export.importers.base import PartReport
+from spikecut.export.importers.linear import Synapse, as_dense, identity, synapse_module
+from spikecut.export.importers.neurons import StepNeuron, step_neuron
+from spikecut.export.network.arrays import Shape
+from spikecut.export.torch_module.adapters.base import Neuron
+from spikecut.export.torch_module.fold import Entry, Folded, folded
+from spikecut.export.torch_module.graph import Graph, LayerNode, Link, place
+from spikecut.export.torch_module.values import Applied
+from spikecut.models.network import ResidualStage, SpikingNetwork, Stage
+from spikecut.models.neurons.integrate_fire import MembraneReadout
+
+OR = StepNeuron(1.0, 0.0, 0.5, 1.0, 1.0, "zero", False, False, ())
+"""A neuron without memory that fires where any spike arrives: the maximum of spikes."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer as it is compared with its module.
+
+    Attributes
+    ----------
+    name: of its stage. path: of its neuron's module; empty where the output has no neurons.
+    synapse: with the neuron's gain in it. sources: names of the layers it takes from, "" for the input; one, or two,
+        where the second is that of `skip`. remedy: see Neuron.
+    neuron: None for the output's currents. shape: of what it sends.
+    """
+
+    name: str
+    path: str
+    synapse: Folded
+    sources: tuple[str, ...]
+    shape: Shape
+    neuron: StepNeuron | None = None
+    skip: Folded | None = None
+    pool: Applied | None = None
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """The float network, its layers, and what became of each module."""
+
+    network: SpikingNetwork
+    layers: tuple[Layer, ...]
+    report: tuple[PartReport, ...]
+    refusal: UnsupportedError | None = None
+
+
+def assembled(graph: Graph, neurons: Mapping[str, Neuron], kinds: Mapping[str, str], entry: Entry) -> Assembled:
+    """The network of a graph.
+
+    neurons: by path. kinds: names of the modules' classes. entry: what the network takes.
+
+    UnsupportedError for what no chain of layers equals, with the module's path and the remedy.
+    """
+    return _Assembly(graph, neurons, kinds, entry).run()
+
+
+class _Assembly:
+    def __init__(self, graph: Graph, neurons: Mapping[str, Neuron], kinds: Mapping[str, str], entry: Entry) -> None:
+        self.graph, self.neurons, self.kinds = graph, neurons, kinds
+        self.layers: list[Layer] = []
+        self.entries: dict[str, Entry] = {"": entry}
+        self.report: list[PartReport] = []
+        self.refusal: UnsupportedError | None = None
+
+    def run(self) -> Assembled:
+        for node in self.graph.layers:
+            self._layer(node)
+        last = self.layers[-1]
+        readout = last.neuron is None or last.neuron.threshold is None
+        self._check_output(last)
+        network = SpikingNetwork(
+            self._stages(), "membrane" if readout else "count", self.layers[0].synapse.synapse.input_shape
+        )
+        network = network.double().eval().requires_grad_(False)
+        return Assembled(network, tuple(self.layers), tuple(self.report), self.refusal)
+
+    def _layer(self, node: LayerNode) -> None:
+        last = node is self.graph.layers[-1]
+        main, skip = self._ordered(node)
+        name = node.path or next((f.where for f in reversed(main.functions) if f.where), "output")
+        where = place(name)
+        neuron = self._neuron(node, where)
+        gain, offset = (1.0, 0.0) if neuron is None else (neuron.gain, neuron.offset)
+        whole = self._synapse(main, where, (gain, offset), node)
+        if last and whole.synapse.output_shape[1:] == (1, 1):
+            whole = replace(whole, synapse=as_dense(whole.synapse, where), magnitudes=as_dense(whole.magnitudes, where))
+        side = None if skip is None else self._synapse(skip, where, (gain, 0.0), node)
+        if (
+            neuron is not None
+            and neuron.decay_u < 1
+            and (whole.synapse.bias.any() or (side and side.synapse.bias.any()))
+        ):
+            raise UnsupportedError(
+                f"{where}: a bias in front of a current that decays; the chip adds a bias to the membrane, not to the "
+                "current: train its weights without bias"
+            )
+        if not whole.synapse.weight.any():
+            raise UnsupportedError(f"{where}: all weights of its layer are zero; nothing would ever reach it")
+        sources = (main.source.path, *(() if skip is None else (skip.source.path,)))
+        shape = whole.synapse.output_shape
+        remedy = self.neurons[node.path].remedy if node.path in self.neurons else ""
+        self.layers.append(Layer(name, node.path, whole, sources, shape, neuron, side, node.pool, remedy))
+        self._tell(node, name, (main, skip), shape, neuron)
+        value = self.graph.axes.get(node.path)
+        features = node.pool.features if node.pool is not None else (shape if value is None else value.features)
+        self.entries[node.path] = Entry(shape, flat=len(features) == 1 and len(shape) == 3)
+
+    def _ordered(self, node: LayerNode) -> tuple[Link, Link | None]:
+        """The link from the layer before this one, and one from the layer before that."""
+        where = place(node.path)
+        paths = ["", *(layer.path for layer in self.layers)]
+        by_source = {link.source.path: link for link in node.links}
+        if len(by_source) != len(node.links):
+            raise UnsupportedError(f"{where}: takes twice from {place(node.links[0].source.path)}; add up the weights")
+        main = by_source.pop(paths[-1], None)
+        if main is None:
+            raise UnsupportedError(
+                f"{where}: does not take from {place(paths[-1])}, the layer before it; branches are not read, only "
+                "chains and skips around one layer"
+            )
+        if not by_source:
+            return main, None
+        if len(by_source) > 1 or len(paths) < 2 or paths[-2] not in by_source or self.layers[-1].skip is not None:
+            raise UnsupportedError(
+                f"{where}: takes from {', '.join(place(path) for path in by_source)} besides; only skips around one "
+                "layer are read"
+            )
+        return main, by_source[paths[-2]]
+
+    def _neuron(self, node: LayerNode, where: str) -> StepNeuron | None:
+        if node.pool is not None:
+            return OR
+        if not node.path:
+            return None
+        neuron = step_neuron(self.neurons[node.path].model)
+        if neuron.refused is not None:
+            self.refusal = self.refusal or UnsupportedError(neuron.refused)
+        if neuron.threshold is None and node is not self.graph.layers[-1]:
+            raise UnsupportedError(
+                f"{where}: never fires, and feeds other layers; only the last one may send its membrane"
+            )
+        return neuron
+
+    def _synapse(self, link: Link, where: str, scale: tuple[float, float], node: LayerNode) -> Folded:
+        functions = link.functions
+        if node.pool is not None:
+            functions = (*functions, replace(node.pool, function="sum_pool2d"))
+        found = folded(functions, self.entries[link.source.path], where)
+        synapse = found.synapse.scaled(*scale)
+        magnitudes = found.magnitudes.scaled(abs(scale[0]), abs(scale[1]))
+        return replace(found, synapse=synapse, magnitudes=magnitudes)
+
+    def _check_output(self, last: Layer) -> None:
+        where = place(last.path)
+        if len(last.shape) != 1:
+            raise UnsupportedError(
+                f"{where}: the output is a map of shape {last.shape}; end in a dense layer, one output a class"
+            )
+        if last.neuron is None:
+            if self.graph.how == "last":
+                raise UnsupportedError(
+                    "net: gives the last timestep's output alone; return those of all, or their mean"
+                )
+            return
+        sends = self.neurons[last.path].sends if last.pool is None else ("spikes",)
+        sent = sends[self.graph.part] if self.graph.part < len(sends) else "state"
+        fires = last.neuron.threshold is not None
+        if sent == "state" or (sent == "membrane" and fires):
+            raise UnsupportedError(
+                f"{where}: the output is a state of neurons that fire; return their spikes, which come first"
+            )
+        if sent == "spikes" and not fires:
+            raise UnsupportedError(f"{where}: fires, but is never reset; return its membrane, or train with a reset")
+        if fires and self.graph.how == "last":
+            raise UnsupportedError(
+                f"{where}: the output is the last timestep's spikes alone; return those of all timesteps, or their sum"
+            )
+        if not fires and self.graph.how in ("sum", "mean"):
+            raise UnsupportedError(
+                f"{where}: the output adds up its membrane over time, the chip what the membrane gains; return the "
+                "membrane of every timestep, or the last one"
+            )
+
+    def _stages(self) -> list[Stage]:
+        stages: list[Stage] = []
+        for layer in self.layers:
+            neuron: nn.Module = MembraneReadout() if layer.neuron is None else layer.neuron.module()
+            synapse = synapse_module(layer.synapse.synapse)
+            if layer.skip is None:
+                stages.append(Stage(layer.name, synapse, nn.Identity(), neuron))
+                continue
+            shortcut = Stage(f"{layer.name}.skip", synapse_module(layer.skip.synapse), nn.Identity(), nn.Identity())
+            first = stages.pop()
+            plain = _is_identity(layer.skip.synapse)
+            stages.append(ResidualStage(layer.name, first, synapse, nn.Identity(), neuron, None if plain else shortcut))
+        return stages
+
+    def _tell(
+        self, node: LayerNode, name: str, links: tuple[Link, Link | None], shape: Shape, neuron: StepNeuron | None
+    ) -> None:
+        told = {part.name for part in self.report}
+        for link in links:
+            for applied in () if link is None else link.functions:
+                label = applied.where or applied.function
+                if label not in told:
+                    told.add(label)
+                    detail = "multiplied into the layer's weights" if len(link.functions) > 1 else ""  # type: ignore[union-attr]
+                    kind = self.kinds.get(applied.where, "") if applied.where else applied.function
+                    self.report.append(PartReport(label, kind, applied.features, "exact", detail, name))
+        if node.pool is not None:
+            detail = "a layer of neurons that fire where any spike of their window arrives"
+            self.report.append(PartReport(name, self.kinds.get(name, "max_pool2d"), shape, "exact", detail, name))
+        elif neuron is not None:
+            exactness = "approximate" if neuron.inexact else "exact"
+            if neuron.refused is not None:
+                self.report.append(PartReport(name, self.kinds[node.path], shape, "refused", neuron.refused, name))
+            else:
+                kind = self.kinds[node.path]
+                self.report.append(PartReport(name, kind, shape, exactness, neuron.told, name))  # type: ignore[arg-type]
+
+
+def _is_identity(synapse: Synapse) -> bool:
+    plain = identity(synapse.input_shape, "")
+    same = plain.kind == synapse.kind and plain.weight.shape == synapse.weight.shape
+    return same and bool(np.array_equal(plain.weight, synapse.weight)) and not synapse.bias.any()

@@ -1,0 +1,77 @@
+"""`spikecut.neuron`: what a neuron written by hand does, in one line, for `spikecut.export` to read and to check."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+
+from spikecut.errors import InputError
+
+if TYPE_CHECKING:  # a module is only marked here
+    from torch import nn
+
+Setting: TypeAlias = float | str | Callable[[Any], Any]
+MARK = "_spikecut_neuron"
+Marked = TypeVar("Marked", "nn.Module", "type[nn.Module]")
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What was said of a neuron; see `neuron`."""
+
+    threshold: Setting | None
+    decay: Setting = 0.0
+    decay_u: Setting = 1.0
+    reset: Literal["zero", "subtract"] = "zero"
+    fires: Literal[">", ">="] = ">"
+    gain: Setting = 1.0
+
+    def value(self, name: str, module: "nn.Module", where: str) -> Any:
+        """A setting, as the module has it; InputError for an attribute that it lacks."""
+        setting: Setting = getattr(self, name)
+        if callable(setting):
+            return setting(module)
+        if isinstance(setting, str):
+            try:
+                return getattr(module, setting)
+            except AttributeError as error:
+                raise InputError(
+                    f"{where}: spikecut.neuron was told {name}={setting!r}, but the module has no such attribute"
+                ) from error
+        return setting
+
+
+def neuron(
+    module: "Marked",
+    *,
+    threshold: Setting | None,
+    decay: Setting = 0.0,
+    decay_u: Setting = 1.0,
+    reset: Literal["zero", "subtract"] = "zero",
+    fires: Literal[">", ">="] = ">",
+    gain: Setting = 1.0,
+) -> "Marked":
+    """Say what a neuron module, or a class of them, does at each timestep; `export` compares it with what it does.
+
+        u[t] = (1 - decay_u) u[t-1] + gain x[t]
+        v[t] = (1 - decay) v[t-1] + u[t]
+        s[t] = v[t] > threshold              (fires ">=": v[t] ≥ threshold)
+        v[t] ← 0, or v[t] - threshold        where s[t], by reset "zero" or "subtract"
+
+    The module's forward takes x, of one timestep or of all of them, time first; what else it takes or keeps is its
+    own. It gives s, or a tuple that begins with s.
+
+    Parameters
+    ----------
+    module: the module, or the class, which is marked and returned.
+    threshold: None for a neuron that never fires, and gives v.
+    decay: the fraction of v that is lost, 1 - β where v ← β v. decay_u: that of the current u; 1 for none.
+    gain: what multiplies the input. Each number may be the name of an attribute of the module, or a function of it.
+
+    InputError for a reset or `fires` of another name.
+    """
+    if reset not in ("zero", "subtract"):
+        raise InputError(f"spikecut.neuron: reset {reset!r}: expected zero or subtract")
+    if fires not in (">", ">="):
+        raise InputError(f"spikecut.neuron: fires {fires!r}: expected > or >=")
+    setattr(module, MARK, Declaration(threshold, decay, decay_u, reset, fires, gain))
+    return module

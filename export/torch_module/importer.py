@@ -1,0 +1,192 @@
+"""A torch module as it is → the network that it is, compared with what the module does before anything is quantised."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from spikecut.errors import InputError, UnsupportedError
+from spikecut.export.importers.base import ImportedNetwork, Recipe
+from spikecut.export.importers.neurons import NeuronModel, chip_decay
+from spikecut.export.network.arrays import Shape, size
+from spikecut.export.torch_module.adapters.base import Neuron, adapted, number
+from spikecut.export.torch_module.assembly import assembled
+from spikecut.export.torch_module.declare import MARK, Declaration
+from spikecut.export.torch_module.fold import Entry
+from spikecut.export.torch_module.forward import FORMS, Taken, at_rest, form_of, fresh
+from spikecut.export.torch_module.graph import layer_graph, place
+from spikecut.export.torch_module.recorder import Recorder, Recording, output_of
+from spikecut.export.torch_module.values import Extent, Source, Value
+from spikecut.export.torch_module.witness import ModuleWitness, compare
+
+BATCH = 64
+"""Samples that the module is compared on at a time, at most."""
+NUMBERS = 2**24
+"""Numbers that its largest layer may hold then, over all timesteps."""
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A module's samples. frames: [T, N, *shape], as the encoding gives them. sample: shape of an input of the module's
+    own, where the user gave one.
+    """
+
+    frames: Tensor
+    sample: Shape | None = None
+
+    @classmethod
+    def of(cls, frames: npt.NDArray[np.generic], sample: object = None) -> "Sampled":
+        """From arrays; InputError for a sample that is none."""
+        if sample is not None and not hasattr(sample, "shape"):
+            raise InputError(f"sample: {type(sample).__name__}, expected a tensor or an array, as the module takes it")
+        shape = None if sample is None else tuple(int(side) for side in sample.shape)
+        return cls(torch.from_numpy(np.array(frames, dtype=np.float64)), shape)
+
+    @property
+    def shape(self) -> Shape:
+        """Of a frame."""
+        return tuple(self.frames.shape[2:])
+
+
+def import_module(module: nn.Module, sampled: Sampled) -> ImportedNetwork:
+    """Read a trained module, and compare it with what was read on all samples.
+
+    Raises
+    ------
+    UnsupportedError: what no layer of neurons is, with the module's path and the remedy. InputError: a forward that
+    fails, a sample or a declaration that does not fit. ExportError: the module does something else than was read.
+    """
+    own = fresh(getattr(module, "_orig_mod", module))
+    neurons = find_neurons(own)
+    timesteps = len(sampled.frames)
+    taken, recording = _recorded(own, neurons, sampled)
+    graph = layer_graph(recording, timesteps, taken.form == "step")
+    kinds = {path: type(each).__name__ for path, each in own.named_modules()}
+    entry = Entry(sampled.shape, flat=len(taken.features) == 1 and len(sampled.shape) == 3, free=True)
+    made = assembled(graph, neurons, kinds, entry)
+    witness = ModuleWitness(own, taken, graph, made.layers)
+    assumed = [f"the module {FORMS[taken.form]}"]
+    assumed += [line for path in graph.axes for line in neurons[path].assumed]
+    details: dict[str, Any] = {"class": type(module).__qualname__, "forward": taken.form}
+    if made.refusal is None:
+        widest = max(size(shape) for shape in (sampled.shape, *(layer.shape for layer in made.layers)))
+        batch = max(1, min(BATCH, NUMBERS // (timesteps * widest)))
+        starts = range(0, sampled.frames.shape[1], batch)
+        found = [compare(witness, sampled.frames[:, first : first + batch]) for first in starts]
+        whole = replace(
+            found[0],
+            samples=sum(each.samples for each in found),
+            decisions=sum(each.decisions for each in found),
+            spikes=sum(each.spikes for each in found),
+            ties=sum(each.ties for each in found),
+            bound=max(each.bound for each in found),
+        )
+        assumed.append(str(whole))
+        details["compared"] = asdict(whole)
+    details["parts"] = [asdict(part) for part in made.report]
+    return ImportedNetwork(
+        Path(type(module).__qualname__),
+        network=made.network,
+        witness=witness,
+        input_shape=tuple(made.network.input_shape),
+        assumed=tuple(assumed),
+        report=made.report,
+        refusal=made.refusal,
+        recipe=Recipe("module", "direct", details, approximate=True),
+    )
+
+
+def find_neurons(module: nn.Module) -> dict[str, Neuron]:
+    """The neurons in a module, by path, as their framework or the user says; those inside of one are its own.
+
+    UnsupportedError for one that no Process equals, InputError for a declaration that does not fit.
+    """
+    found: dict[str, Neuron] = {}
+    for path, each in module.named_modules():
+        if any(path.startswith(f"{outer}.") or outer == "" for outer in found):
+            continue
+        declared = getattr(each, MARK, None)
+        neuron = _declared(declared, each, place(path)) if declared is not None else adapted(each, place(path))
+        if neuron is not None:
+            found[path] = neuron
+    if not found:
+        raise UnsupportedError(
+            "net: holds no neurons that are known: put them into modules of their own, and declare them: "
+            "spikecut.neuron(module, threshold=…, decay=…, reset=…); a network of ReLU goes through spikecut.convert"
+        )
+    if "" in found:
+        raise UnsupportedError("net: is a neuron itself; give a network, nn.Sequential(weights, neuron)")
+    return found
+
+
+def _declared(declared: Declaration, module: nn.Module, where: str) -> Neuron:
+    def value(name: str) -> float:
+        return number(declared.value(name, module, where), name, where)
+
+    precision = float(torch.finfo(torch.float32).eps)
+    decay, inexact = chip_decay("v", value("decay"), "decay", precision)
+    decay_u, inexact_u = chip_decay("u", value("decay_u"), "decay_u", precision)
+    if not (0 <= decay <= 1 and 0 <= decay_u <= 1):
+        raise InputError(f"{where}: declared decays {decay_u:g} and {decay:g}: expected fractions between 0 and 1")
+    model = NeuronModel(
+        where=where,
+        threshold=None if declared.threshold is None else value("threshold"),
+        gain=value("gain"),
+        decay_u=decay_u,
+        decay_v=decay,
+        reset=declared.reset,
+        at_equality=declared.fires == ">=",
+        inexact=inexact_u + inexact,
+    )
+    return Neuron(model, ("membrane",) if declared.threshold is None else ("spikes",))
+
+
+def _recorded(module: nn.Module, neurons: Mapping[str, Neuron], sampled: Sampled) -> tuple[Taken, Recording]:
+    """How the module takes its samples, and what its forward does."""
+    timesteps = len(sampled.frames)
+    taken = form_of(sampled.sample, sampled.shape, timesteps)
+    recording = _record(module, neurons, taken, sampled)
+    calls = {len(each) for each in recording.calls.values()}
+    idle = [path for path in neurons if path not in recording.calls]
+    if idle:
+        raise UnsupportedError(f"{place(idle[0])}: the forward does not call it; leave it out of the module")
+    timed = any(
+        isinstance(call.taken, Value) and call.taken.timed for each in recording.calls.values() for call in each
+    )
+    if taken.form == "frame" and timesteps > 1 and calls == {1} and not timed:
+        taken = replace(taken, form="step")
+        recording = _record(module, neurons, taken, sampled)
+    return taken, recording
+
+
+def _record(module: nn.Module, neurons: Mapping[str, Neuron], taken: Taken, sampled: Sampled) -> Recording:
+    timesteps = len(sampled.frames)
+    batch = next(count for count in (3, 2, 5) if count != timesteps)
+    counts = [min(batch, sampled.frames.shape[1])]
+    if sampled.sample is not None:
+        counts.append(sampled.sample[{"time first": 1}.get(taken.form, 0)])
+    for attempt, count in enumerate(counts):
+        try:
+            return _on(module, neurons, taken, sampled.frames[:, :count])
+        except InputError:
+            if attempt + 1 == len(counts):
+                raise
+    raise InputError("no samples")
+
+
+def _on(module: nn.Module, neurons: Mapping[str, Neuron], taken: Taken, frames: Tensor) -> Recording:
+    dtype = next((each.dtype for each in module.parameters()), torch.float32)
+    ready = at_rest(module, neurons)
+    with torch.no_grad(), Recorder(ready, frozenset(neurons), Extent(len(frames), frames.shape[1])) as recorder:
+
+        def told(tensor: Tensor, step: int | None) -> None:
+            recorder.keep(tensor, Value(Source(""), taken.axes(), taken.features, step))
+
+        outputs = taken.run(ready, frames.to(dtype), told)
+        recorder.recording.output = [output_of(recorder, each) for each in outputs]
+    return recorder.recording

@@ -1,0 +1,271 @@
+"""The module itself as the witness: its recorded spikes, neuron by neuron and step by step, against the float network.
+
+Each layer of the float network, in float64, gets the spikes that the module's own layers sent, and its neurons are
+reset where the module's fired: so every decision is compared with the module's from the same past, and none follows
+from an earlier one. Both compute v; the module in float32, whose rounding is bounded as the sums go along (`Bound`).
+Where a decision differs and v lies within that bound of the threshold, float32 cannot tell: a tie, which is counted.
+Where it lies outside, the float network is not the module, and is refused, with the first such decision.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from spikecut.errors import ExportError
+from spikecut.export.importers.linear import Synapse
+from spikecut.export.importers.neurons import StepNeuron
+from spikecut.export.torch_module.assembly import Layer
+from spikecut.export.torch_module.fold import Folded
+from spikecut.export.torch_module.forward import Taken, at_rest
+from spikecut.export.torch_module.graph import Graph, place
+from spikecut.export.torch_module.recorder import tensors
+from spikecut.export.torch_module.values import Extent, N, T, Value
+
+SCALAR_ROUNDINGS = 16
+"""Roundings of a neuron's own arithmetic in a timestep, none of a number larger than those that the bound adds up."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What the comparison found.
+
+    Attributes
+    ----------
+    samples, timesteps: that were run. decisions: of neurons, to fire or not, that were compared; spikes: that fired.
+    ties: of the decisions, those that differ where float32 cannot tell v from the threshold. bound: the widest of them.
+    """
+
+    samples: int
+    timesteps: int
+    decisions: int
+    spikes: int
+    ties: int
+    bound: float
+
+    def __str__(self) -> str:
+        """One line for the report."""
+        said = (
+            f"{self.decisions:,} decisions of neurons ({self.spikes:,} spikes) on {self.samples} samples and "
+            f"{self.timesteps} timesteps: the float network fires where the module does"
+        )
+        if not self.ties:
+            return said
+        return (
+            f"{said}, but for {self.ties} ties, where v is within {self.bound:.2g} of the threshold, float32's rounding"
+        )
+
+
+class ModuleWitness(nn.Module):
+    """The user's module over time, as the golden witness takes it.
+
+    Frames [T, N, *input_shape] → scores per step [T, N, classes]: what its last neurons send, or their currents.
+    """
+
+    def __init__(self, module: nn.Module, taken: Taken, graph: Graph, layers: tuple[Layer, ...]) -> None:
+        super().__init__()
+        self.held = [module]  # in a list, so that its parameters are not this module's
+        self.taken, self.graph, self.layers = taken, graph, layers
+        self.dtype = next((each.dtype for each in module.parameters()), torch.float32)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """See above; float64."""
+        sent = self.record(frames)[0]
+        last = self.layers[-1]
+        if last.neuron is None:
+            return _currents(last, sent).flatten(2)
+        scores = sent[last.path].flatten(2)
+        if last.neuron.threshold is None:
+            scores = torch.diff(scores, dim=0, prepend=torch.zeros_like(scores[:1]))
+        return scores
+
+    def record(self, frames: Tensor) -> tuple[dict[str, Tensor], list[Any]]:
+        """What each layer's neurons sent, by path, float64 [T, N, *shape]; and what the forward gave.
+
+        "" is the input. Layers that are a max pooling of spikes are computed from those.
+        """
+        (module,) = self.held
+        frames = frames.to(self.dtype)
+        paths = [layer.path for layer in self.layers if layer.path and layer.pool is None]
+        ready = at_rest(module, paths)
+        found: dict[str, list[Tensor]] = {path: [] for path in paths}
+        hooks = []
+        for path in paths:
+            part = self.graph.part if path == self.layers[-1].path else 0
+
+            def keep(_: nn.Module, __: Any, sent: Any, path: str = path, part: int = part) -> None:
+                found[path].append(list(tensors(sent))[part].detach())
+
+            hooks.append(ready.get_submodule(path).register_forward_hook(keep))
+        with torch.no_grad():
+            given = self.taken.run(ready, frames, lambda *_: None)
+        for hook in hooks:
+            hook.remove()
+        extent = Extent(len(frames), frames.shape[1])
+        sent: dict[str, Tensor] = {"": frames.double()}
+        for layer in self.layers:
+            if layer.pool is not None:
+                sent[layer.path] = _pooled(layer, sent[layer.sources[0]])
+            elif layer.path:
+                whole = time_first(found[layer.path], self.graph.axes[layer.path], extent)
+                sent[layer.path] = whole.double().reshape(*frames.shape[:2], *layer.shape)
+        return sent, given
+
+
+def time_first(calls: list[Tensor], value: Value, extent: Extent) -> Tensor:
+    """What a module's calls gave as one tensor [T, N, …]."""
+    if not value.timed:
+        calls = [torch.stack(calls)]
+    axes = value.axes if value.timed else ((T,), *value.axes)
+    (tensor,) = calls
+    atoms = [atom for axis in axes for atom in axis]
+    rest = tuple(tensor.shape[len(axes) :])
+    apart = tensor.reshape(*(extent.size((atom,)) for atom in atoms), *rest)
+    return apart if atoms == [T, N] else apart.transpose(0, 1)
+
+
+def compare(witness: ModuleWitness, frames: Tensor) -> Compared:
+    """Compare the float network's layers with what the module does for frames [T, N, *input_shape].
+
+    ExportError for the first decision that differs by more than float32's rounding, with layer, neuron and timestep.
+    """
+    unit = float(torch.finfo(witness.dtype).eps) / 2
+    sent, given = witness.record(frames)
+    decisions = spikes = ties = 0
+    widest = 0.0
+    for layer in witness.layers:
+        if layer.neuron is None or layer.pool is not None:
+            continue
+        theirs = sent[layer.path]
+        run = _Forced(layer, layer.neuron, unit, sent)
+        for step in range(len(frames)):
+            found = run.step(step, theirs)
+            ties, widest = ties + found[0], max(widest, found[1])
+        if layer.neuron.threshold is not None:
+            decisions, spikes = decisions + theirs.numel(), spikes + int(theirs.sum())
+    _check_output(witness, sent, given)
+    return Compared(frames.shape[1], len(frames), decisions, spikes, ties, widest)
+
+
+class _Forced:
+    """One layer over time, reset where the module's neurons fired.
+
+    u, v: float64 [N, *shape]. doubt_u, doubt_v: how far float32's may lie from them: at each timestep the roundings of
+    the sums, `operations` of them of at most `unit` times the sum of magnitudes, and of the neuron's own arithmetic;
+    what was in doubt before decays as u and v do, and is gone with a hard reset.
+    """
+
+    def __init__(self, layer: Layer, neuron: StepNeuron, unit: float, sent: Mapping[str, Tensor]) -> None:
+        self.layer, self.neuron, self.unit = layer, neuron, unit
+        self.remedy = layer.remedy or "say what it does: spikecut.neuron(module, threshold=…, decay=…, reset=…)"
+        self.currents = _currents(layer, sent)
+        self.magnitudes = _currents(layer, sent, magnitudes=True)
+        self.count = layer.synapse.operations + (0 if layer.skip is None else layer.skip.operations)
+        self.u = self.v = self.doubt_u = self.doubt_v = torch.zeros_like(self.currents[0])
+        self.late = torch.zeros_like(self.u)
+
+    def step(self, step: int, theirs: Tensor) -> tuple[int, float]:
+        """One timestep; the ties in it, and the widest bound among them. ExportError for a difference."""
+        neuron, unit = self.neuron, self.unit
+        incoming, size = self.currents[step], self.magnitudes[step]
+        keep_u, keep_v = 1 - neuron.decay_u, 1 - neuron.decay_v
+        self.doubt_u = keep_u * self.doubt_u + unit * (
+            self.count * size + SCALAR_ROUNDINGS * (size + keep_u * self.u.abs())
+        )
+        self.u = keep_u * self.u + incoming
+        before = self.v
+        level = neuron.threshold or 0.0
+        self.v = keep_v * self.v + self.u - self.late
+        self.doubt_v = (
+            keep_v * self.doubt_v
+            + self.doubt_u
+            + unit * SCALAR_ROUNDINGS * (self.v.abs() + before.abs() + self.u.abs() + level)
+        )
+        said = theirs[step]
+        if neuron.threshold is None:
+            self._check(step, said, (said - self.v).abs() > self.doubt_v)
+            return 0, 0.0
+        ours = self.v >= level if neuron.at_equality else self.v > level
+        differ = ours != (said != 0)
+        near = (self.v - level).abs() <= self.doubt_v
+        self._check(step, said, (differ & ~near) | ((said != 0) & (said != 1)))
+        fired = said != 0
+        if neuron.delayed_reset:
+            self.late = level * said
+        elif neuron.reset == "subtract":
+            self.v = self.v - level * said
+        else:
+            self.v = torch.where(fired, torch.zeros_like(self.v), self.v)
+            self.doubt_v = torch.where(fired, unit * level * torch.ones_like(self.v), self.doubt_v)
+        tied = differ & near
+        return int(tied.sum()), float(self.doubt_v[tied].max()) if bool(tied.any()) else 0.0
+
+    def _check(self, step: int, said: Tensor, wrong: Tensor) -> None:
+        if not bool(wrong.any()):
+            return
+        sample, *neuron = (int(place) for place in wrong.nonzero()[0])
+        at = (sample, *neuron)
+        v, theirs = float(self.v[at]), float(said[at])
+        where = place(self.layer.path)
+        index = neuron[0] if len(neuron) == 1 else tuple(neuron)
+        shown = f"sends {theirs:g}" if self.neuron.threshold is not None else f"has v = {theirs:.7g}"
+        level = "" if self.neuron.threshold is None else f", the threshold {self.neuron.threshold:.7g}"
+        raise ExportError(
+            f"{where}: does not do what was read of it: neuron {index}, timestep {step}, sample {sample}: v = {v:.7g}"
+            f"{level}, but the module {shown} ({int(wrong.sum())} of {wrong.numel()} differ at this timestep); "
+            f"{self.remedy}"
+        )
+
+
+def _currents(layer: Layer, sent: Mapping[str, Tensor], magnitudes: bool = False) -> Tensor:
+    """What arrives at a layer's neurons, [T, N, *shape], float64; or the sum of its magnitudes."""
+    total: Tensor | float = 0.0
+    for source, folded in zip(layer.sources, _synapses(layer), strict=True):
+        synapse = folded.magnitudes if magnitudes else folded.synapse
+        given = sent[source].abs() if magnitudes else sent[source]
+        flat = _applied(synapse, given.reshape(prod(given.shape[:2]), *synapse.input_shape))
+        total = total + flat.reshape(*given.shape[:2], *flat.shape[1:])
+    return torch.as_tensor(total)
+
+
+def _synapses(layer: Layer) -> list[Folded]:
+    return [layer.synapse] if layer.skip is None else [layer.synapse, layer.skip]
+
+
+def _applied(synapse: Synapse, given: Tensor) -> Tensor:
+    weight, bias = torch.tensor(synapse.weight), torch.tensor(synapse.bias)
+    if synapse.kind == "dense":
+        return functional.linear(given.flatten(1), weight, bias)
+    return functional.conv2d(given, weight, bias, synapse.stride, synapse.padding, synapse.dilation, synapse.groups)
+
+
+def _pooled(layer: Layer, spikes: Tensor) -> Tensor:
+    """What a layer that is a max pooling of spikes sends."""
+    numbers: Any = () if layer.pool is None else layer.pool.numbers
+    pooled = functional.max_pool2d(spikes.flatten(0, 1), *numbers)
+    whole: Tensor = pooled.reshape(*spikes.shape[:2], *pooled.shape[1:])
+    return whole
+
+
+def _check_output(witness: ModuleWitness, sent: Mapping[str, Tensor], given: list[Any]) -> None:
+    """ExportError where the module's output is not what its last layer sent, as the graph says."""
+    last, how = witness.layers[-1], witness.graph.how
+    scores = _currents(last, sent) if last.neuron is None else sent[last.path]
+    if how == "steps" or (last.neuron is not None and last.pool is not None):
+        return
+    expected = {"sum": scores.sum(0), "mean": scores.mean(0), "last": scores[-1]}[how].flatten(1)
+    (first, *_) = given
+    said = next(tensors(first)).double().flatten(1)
+    scale = float(expected.abs().max()) or 1.0
+    if said.shape != expected.shape or float((said - expected).abs().max()) > 1e-4 * scale:
+        # A positive factor changes no prediction.
+        ratio = float((said * expected).sum() / (expected * expected).sum()) if said.shape == expected.shape else 0.0
+        if ratio <= 0 or float((said - ratio * expected).abs().max()) > 1e-4 * ratio * scale:
+            raise ExportError(
+                f"{place(last.path)}: the module's output is not the {how} of what its last layer sends; return the "
+                "scores of each timestep"
+            )

@@ -1,0 +1,87 @@
+"""Modules of every framework as they are: the float network fires where they do, the integers where the twin does."""
+
+import numpy as np
+import pytest
+import torch
+from torch_networks import CASES, FRAME, NETWORKS, TIMESTEPS, network
+
+import spikecut
+from spikecut.export.torch_module.importer import Sampled, import_module
+
+SAMPLES = 32
+
+
+def frames_for(sample):
+    """Frames [T, N, 1, 8, 8] in [0, 1): others at every timestep where the module takes them."""
+    frames = np.random.default_rng(1).random((TIMESTEPS, SAMPLES, 1, 8, 8)).astype(np.float32)
+    return frames if len(sample.shape) == 5 else np.broadcast_to(frames[:1], frames.shape)
+
+
+@pytest.mark.parametrize(("framework", "name"), CASES)
+def test_the_float_network_gives_the_modules_spikes_and_its_output(framework, name):
+    module, sample = network(framework, name)
+    frames = frames_for(sample)
+    imported = import_module(module, Sampled.of(frames, sample))
+    theirs, given = imported.witness.record(torch.tensor(frames))
+    sent = torch.tensor(frames).double()
+    for stage, layer in zip(imported.network.layers(), imported.witness.layers, strict=True):
+        sent = stage(sent)
+        if layer.neuron is None or layer.neuron.threshold is None:
+            continue
+        assert torch.equal(sent, theirs[layer.path])
+        assert 0.01 < float(sent.mean()) < 0.9
+    scores = {"steps": sent, "sum": sent.sum(0), "mean": sent.mean(0), "last": sent.sum(0)}
+    said = (
+        given[0] if len(given) == 1 else torch.stack([each[0] if isinstance(each, tuple) else each for each in given])
+    )
+    said = said[0] if isinstance(said, tuple) else said
+    expected = scores[imported.witness.graph.how]
+    if layer.neuron is not None and layer.neuron.threshold is None and imported.witness.graph.how == "steps":
+        expected = sent.cumsum(0)
+    torch.testing.assert_close(said.double(), expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """A data set of the user's own: labels by brightness."""
+    generator = np.random.default_rng(2)
+    x = generator.random((96, 1, 8, 8)).astype(np.float32)
+    path = tmp_path_factory.mktemp("data") / "own.npz"
+    y = (x.mean(axis=(1, 2, 3)) > 0.5).astype(np.int64)
+    y[:10] = range(10)
+    np.savez(
+        path, **{f"{half}_{split}": a for split in ("train", "calibration", "test") for half, a in (("x", x), ("y", y))}
+    )
+    return str(path)
+
+
+def exported(framework, name, images, out):
+    module, sample = network(framework, name)
+    return spikecut.export(module, out, sample=sample, timesteps=TIMESTEPS, dataset=images)
+
+
+@pytest.mark.parametrize(("framework", "name"), CASES)
+def test_the_integers_are_those_of_the_twin(framework, name, images, tmp_path):
+    bundle = exported(framework, name, images, tmp_path / "bundle")
+    found = spikecut.verify(bundle, backend="batched")
+    assert found.passed
+    recipe = bundle.manifest.recipe["module"]
+    assert recipe["compared"]["ties"] == 0 and recipe["compared"]["samples"] == 64
+    assert bundle.manifest.agreement.same_prediction >= 40
+
+
+@pytest.mark.lava
+@pytest.mark.parametrize("framework", NETWORKS)
+def test_lava_gives_the_same_integers(framework, images, tmp_path):
+    for name in NETWORKS[framework]:
+        bundle = exported(framework, name, images, tmp_path / name.replace(" ", "_"))
+        assert spikecut.verify(bundle, samples=2, backend="lava").passed
+
+
+def test_the_users_module_is_left_as_it_was():
+    module, sample = network("snntorch", "stepwise")
+    module.train()
+    module(torch.rand(FRAME))  # a state with a history, which torch does not copy
+    before = module[3].mem.clone()
+    import_module(module, Sampled.of(frames_for(sample), sample))
+    assert module.training and torch.equal(module[3].mem, before) and module[3].mem.grad_fn is not None

@@ -1,0 +1,251 @@
+"""Networks of other frameworks, untrained but firing, as their users write them: T = 6 timesteps of 8 x 8 images."""
+
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+import spikecut
+
+with warnings.catch_warnings():  # of their imports, which are not ours
+    warnings.simplefilter("ignore")
+    import norse.torch as norse
+    import snntorch
+    from spikingjelly.activation_based import functional, layer, neuron, surrogate
+
+TIMESTEPS = 6
+
+
+class Step(torch.autograd.Function):
+    """A surrogate's forward, of which no torch function tells."""
+
+    @staticmethod
+    def forward(ctx, distance):
+        return (distance > 0).float()
+
+
+class HandWritten(nn.Module):
+    """A LIF neuron as papers' code has it: hard reset, v ← β v + x."""
+
+    def __init__(self, beta=0.75, threshold=1.0):
+        super().__init__()
+        self.beta, self.threshold = beta, threshold
+
+    def forward(self, x, v):
+        v = self.beta * v + x
+        spike = Step.apply(v - self.threshold)
+        return spike, v * (1 - spike)
+
+
+class Remembers(nn.Module):
+    """A soft reset, with the state inside, and no leak."""
+
+    def __init__(self):
+        super().__init__()
+        self.v = None
+
+    def reset(self):
+        self.v = None
+
+    def forward(self, x):
+        self.v = x if self.v is None else self.v + x
+        spike = Step.apply(self.v - 1.0)
+        self.v = self.v - spike
+        return spike
+
+
+class Loop(nn.Module):
+    """snnTorch's tutorials: a frame, repeated in the forward, and lists of what comes out."""
+
+    def __init__(self, first, last, steps=TIMESTEPS):
+        super().__init__()
+        self.fc1, self.lif1, self.fc2, self.lif2 = nn.Linear(64, 24), first, nn.Linear(24, 10), last
+        self.steps = steps
+
+    def forward(self, x):
+        v1 = v2 = torch.zeros(1)
+        spikes, membranes = [], []
+        x = x.view(x.size(0), -1)
+        for _ in range(self.steps):
+            s1, v1 = self.lif1(self.fc1(x), v1)
+            s2, v2 = self.lif2(self.fc2(s1), v2)
+            spikes.append(s2)
+            membranes.append(v2)
+        return torch.stack(spikes), torch.stack(membranes)
+
+
+class Frames(nn.Module):
+    """Time first, a loop over the timesteps of the input, an array that is filled; no neurons at the end."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.lif, self.fc = (
+            nn.Conv2d(1, 4, 3),
+            nn.BatchNorm2d(4),
+            HandWritten(),
+            nn.Linear(36, 10),
+        )
+
+    def forward(self, x):
+        v = 0.0
+        sent = torch.zeros(len(x), x.shape[1], 10)
+        for step in range(x.size(0)):
+            spike, v = self.lif(self.norm(self.conv(x[step])), v)
+            sent[step] = self.fc(torch.flatten(nn.functional.avg_pool2d(spike, 2), 1))
+        return sent.mean(0)
+
+
+class Synapses(nn.Module):
+    """snnTorch with a current that decays, and a membrane at the end."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(64, 24, bias=False), nn.Linear(24, 10)
+        self.lif1 = snntorch.Synaptic(alpha=0.5, beta=0.75, reset_mechanism="zero", reset_delay=False)
+        self.lif2 = snntorch.Leaky(beta=0.9, reset_mechanism="none")
+
+    def forward(self, x):
+        current, v1 = self.lif1.reset_mem()
+        v2 = self.lif2.reset_mem()
+        for _ in range(TIMESTEPS):
+            s1, current, v1 = self.lif1(self.fc1(x.flatten(1)), current, v1)
+            _, v2 = self.lif2(self.fc2(s1), v2)
+        return v2
+
+
+class Csnn(nn.Module):
+    """SpikingJelly's tutorial on Fashion-MNIST: all timesteps at once, max pooling of spikes, a mean over time."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv_fc = nn.Sequential(
+            layer.Conv2d(1, 4, 3, padding=1, bias=False),
+            layer.BatchNorm2d(4),
+            neuron.IFNode(surrogate_function=surrogate.ATan()),
+            layer.MaxPool2d(2, 2),
+            layer.Flatten(),
+            layer.Linear(64, 20, bias=False),
+            neuron.ParametricLIFNode(),
+            layer.Dropout(0.5),
+            layer.Linear(20, 10, bias=False),
+            neuron.LIFNode(tau=2.0, v_reset=None, decay_input=False),
+        )
+        functional.set_step_mode(self, "m")
+
+    def forward(self, x):
+        return self.conv_fc(x.unsqueeze(0).repeat(TIMESTEPS, 1, 1, 1, 1)).mean(0)
+
+
+class Containers(nn.Module):
+    """SpikingJelly's wrappers around layers of torch."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = layer.SeqToANNContainer(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4))
+        self.first = neuron.LIFNode(step_mode="m")
+        self.fc = layer.SeqToANNContainer(nn.Flatten(), nn.Linear(144, 10))
+        self.second = layer.MultiStepContainer(neuron.IFNode(v_reset=-0.5))
+
+    def forward(self, x):
+        return self.second(self.fc(self.first(self.conv(x)))).sum(0)
+
+
+class Cells(nn.Module):
+    """Norse, cell by cell, with a membrane at the end."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.out = nn.Linear(64, 24, bias=False), nn.Linear(24, 10, bias=False)
+        self.lif, self.li = norse.LIFCell(dt=0.004), norse.LICell(dt=0.004)
+
+    def forward(self, x):
+        first = second = None
+        found = []
+        for frame in x:
+            spike, first = self.lif(self.fc(frame.flatten(1)), first)
+            v, second = self.li(self.out(spike), second)
+            found.append(v)
+        return torch.stack(found)
+
+
+class Lifted(nn.Module):
+    """Norse over time."""
+
+    def __init__(self):
+        super().__init__()
+        lif = norse.LIF(norse.LIFParameters(v_th=torch.tensor(0.3)))
+        weights = nn.Conv2d(1, 4, 3, bias=False), nn.Linear(144, 10)
+        self.net = norse.SequentialState(norse.Lift(weights[0]), lif, nn.Flatten(2), weights[1], norse.IAF())
+
+    def forward(self, x):
+        return self.net(x)[0]
+
+
+def stepwise():
+    """snnTorch with hidden states, a timestep a call."""
+    options = {"beta": 0.5, "init_hidden": True, "reset_mechanism": "zero"}
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        nn.AvgPool2d(2),
+        snntorch.Leaky(**options),
+        nn.Flatten(),
+        nn.Linear(128, 10),
+        snntorch.Leaky(**options, output=True),
+    )
+
+
+def single_steps():
+    """SpikingJelly, a timestep a call, neurons of which v is not counted from 0."""
+    return nn.Sequential(
+        layer.Flatten(),
+        layer.Linear(64, 20),
+        neuron.LIFNode(tau=2.0, decay_input=True),
+        layer.Linear(20, 20),
+        neuron.LIFNode(tau=4.0, decay_input=False, v_reset=None),
+        layer.Linear(20, 10),
+        neuron.ParametricLIFNode(v_reset=-0.1),
+    )
+
+
+FRAME, STEPS = (2, 1, 8, 8), (TIMESTEPS, 2, 1, 8, 8)
+# By framework: how a network is made, and the shape of an input as it takes it.
+NETWORKS: dict[str, dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]]] = {
+    "torch": {"loop": (lambda: Loop(HandWritten(), HandWritten(0.5)), (2, 64)), "frames": (Frames, STEPS)},
+    "snntorch": {
+        "loop": (lambda: Loop(*(snntorch.Leaky(beta=0.8, reset_mechanism="zero") for _ in range(2))), FRAME),
+        "synapses": (Synapses, FRAME),
+        "stepwise": (stepwise, FRAME),
+    },
+    "spikingjelly": {"csnn": (Csnn, FRAME), "containers": (Containers, STEPS), "single steps": (single_steps, FRAME)},
+    "norse": {"cells": (Cells, STEPS), "lifted": (Lifted, STEPS)},
+}
+CASES = [(framework, name) for framework, networks in NETWORKS.items() for name in networks]
+
+
+# As a user does, once for every class of their own.
+spikecut.neuron(HandWritten, threshold="threshold", decay=lambda module: 1 - module.beta)
+spikecut.neuron(Remembers, threshold=1.0, reset="subtract")
+
+
+def network(framework, name, seed=0):
+    """A network that fires, and an input as it takes it."""
+    make, shape = NETWORKS[framework][name]
+    torch.manual_seed(seed)
+    made = make()
+    return firing(made), torch.zeros(shape)
+
+
+def firing(made):
+    """Larger weights, and batch norms as after a training."""
+    with torch.no_grad():
+        for module in made.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                module.weight *= 4
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.uniform_(-0.5, 0.5)
+                module.running_var.uniform_(0.5, 2)
+                module.weight.uniform_(0.5, 2)
+                module.bias.uniform_(-0.3, 0.5)
+    return made.eval()
