@@ -141,7 +141,7 @@ class _Reading:
             )
         if isinstance(first.node, OverTime):
             return first.node.parent, "mean" if first.node.mean else "sum"
-        if first.timed or stepwise:
+        if first.timed or stepwise or self.timesteps == 1:
             return first.node, "steps"
         return first.node, "last"
 

@@ -267,3 +267,19 @@ def test_options_of_files_are_no_options_of_modules(tmp_path):
         spikecut.export(chain(Remembers()), tmp_path / "out", framework="norse", timesteps=4)
     with pytest.raises(spikecut.InputError, match="give `dataset` and `timesteps`"):
         spikecut.export(chain(Remembers()), tmp_path / "out")
+
+
+def test_a_single_timestep_and_a_line_of_values_are_read():
+    torch.manual_seed(0)
+    assert imported(chain(Remembers()), sample=None, frames=FRAMES[:1]).refusal is None
+    line = nn.Sequential(
+        nn.Conv1d(2, 4, 3, stride=2, padding=1),
+        nn.BatchNorm1d(4),
+        Remembers(),
+        nn.Flatten(),
+        nn.Linear(64, 10),
+        Remembers(),
+    )
+    frames = FRAMES.reshape(TIMESTEPS, 8, 2, 1, 32)
+    found = imported(line, sample=(2, 2, 32), frames=frames)
+    assert found.input_shape == (2, 1, 32) and found.recipe.details["compared"]["spikes"] > 100
