@@ -14,7 +14,7 @@ from spikecut.export.network.arrays import Shape
 from spikecut.export.torch_module.adapters.base import Neuron
 from spikecut.export.torch_module.fold import Entry, Folded, folded
 from spikecut.export.torch_module.graph import Graph, LayerNode, Link, place
-from spikecut.export.torch_module.values import Applied
+from spikecut.export.torch_module.recording.values import Applied
 from spikecut.models.network import ResidualStage, SpikingNetwork, Stage
 from spikecut.models.neurons.integrate_fire import MembraneReadout
 

@@ -20,7 +20,7 @@ from spikecut.export.importers.linear import (
     same_padding,
 )
 from spikecut.export.network.arrays import Array, Pair, Shape, size
-from spikecut.export.torch_module.values import Applied, Held
+from spikecut.export.torch_module.recording.values import Applied, Held
 
 
 @dataclass(frozen=True)

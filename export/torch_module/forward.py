@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from spikecut.errors import InputError, SpikecutError, UnsupportedError
 from spikecut.export.network.arrays import Shape
-from spikecut.export.torch_module.values import Axis, N, T
+from spikecut.export.torch_module.recording.values import Axis, N, T
 
 Form: TypeAlias = Literal["step", "frame", "time first", "batch first"]
 FORMS: dict[Form, str] = {

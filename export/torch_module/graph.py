@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from spikecut.errors import UnsupportedError
-from spikecut.export.torch_module.recorder import Recording
-from spikecut.export.torch_module.values import Applied, Node, Opaque, OverTime, Source, Sum, Value
+from spikecut.export.torch_module.recording.recorder import Recording
+from spikecut.export.torch_module.recording.values import Applied, Node, Opaque, OverTime, Source, Sum, Value
 
 POOL = "max_pool2d"
 

@@ -20,8 +20,8 @@ from spikecut.export.torch_module.declare import MARK, Declaration
 from spikecut.export.torch_module.fold import Entry
 from spikecut.export.torch_module.forward import FORMS, Taken, at_rest, form_of, fresh
 from spikecut.export.torch_module.graph import layer_graph, place
-from spikecut.export.torch_module.recorder import Recorder, Recording, output_of
-from spikecut.export.torch_module.values import Extent, Source, Value
+from spikecut.export.torch_module.recording.recorder import Recorder, Recording, output_of
+from spikecut.export.torch_module.recording.values import Extent, Source, Value
 from spikecut.export.torch_module.witness import ModuleWitness, compare
 
 BATCH = 64

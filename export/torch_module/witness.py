@@ -23,8 +23,8 @@ from spikecut.export.torch_module.assembly import Layer
 from spikecut.export.torch_module.fold import Folded
 from spikecut.export.torch_module.forward import Taken, at_rest
 from spikecut.export.torch_module.graph import Graph, place
-from spikecut.export.torch_module.recorder import tensors
-from spikecut.export.torch_module.values import Extent, N, T, Value
+from spikecut.export.torch_module.recording.recorder import tensors
+from spikecut.export.torch_module.recording.values import Extent, N, T, Value
 
 SCALAR_ROUNDINGS = 16
 """Roundings of a neuron's own arithmetic in a timestep, none of a number larger than those that the bound adds up."""

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from torch import Tensor
 
-from spikecut.export.torch_module.values import Extent, Opaque, Value
+from spikecut.export.torch_module.recording.values import Extent, Opaque, Value
 
 Read: TypeAlias = Value | Opaque
 NEURON = (

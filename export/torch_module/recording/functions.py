@@ -3,11 +3,11 @@
 Everything that is not read leaves an Opaque, which is refused where a neuron or the output needs it.
 """
 
-from spikecut.export.torch_module.arithmetic import ARITHMETIC
-from spikecut.export.torch_module.calls import NEURON, Call, Read
-from spikecut.export.torch_module.layers import LAYERS
-from spikecut.export.torch_module.time_axis import TIMED
-from spikecut.export.torch_module.values import Opaque, Value, reshaped
+from spikecut.export.torch_module.recording.arithmetic import ARITHMETIC
+from spikecut.export.torch_module.recording.calls import NEURON, Call, Read
+from spikecut.export.torch_module.recording.layers import LAYERS
+from spikecut.export.torch_module.recording.time_axis import TIMED
+from spikecut.export.torch_module.recording.values import Opaque, Value, reshaped
 
 CONSTANT = frozenset(
     (

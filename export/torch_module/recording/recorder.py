@@ -13,10 +13,10 @@ from typing import Any
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from spikecut.export.torch_module.calls import Call, Read
-from spikecut.export.torch_module.functions import read
-from spikecut.export.torch_module.time_axis import filled, parts_of
-from spikecut.export.torch_module.values import Extent, Opaque, Source, Value
+from spikecut.export.torch_module.recording.calls import Call, Read
+from spikecut.export.torch_module.recording.functions import read
+from spikecut.export.torch_module.recording.time_axis import filled, parts_of
+from spikecut.export.torch_module.recording.values import Extent, Opaque, Source, Value
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from math import prod
 import torch
 from torch import Tensor
 
-from spikecut.export.torch_module.calls import Call, Read
-from spikecut.export.torch_module.values import Held, Value
+from spikecut.export.torch_module.recording.calls import Call, Read
+from spikecut.export.torch_module.recording.values import Held, Value
 
 
 def _held(tensor: object) -> Held | None:

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from spikecut.export.torch_module.calls import Call, Read
-from spikecut.export.torch_module.values import Axis, OverTime, T, Value
+from spikecut.export.torch_module.recording.calls import Call, Read
+from spikecut.export.torch_module.recording.values import Axis, OverTime, T, Value
 
 ONLY_TIME = "only timesteps may be picked, joined or added up outside of layers and neurons"
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from spikecut.export.torch_module.calls import NEURON, Call, Read
-from spikecut.export.torch_module.values import Held, Node, OverTime, Sum, Value, reshaped
+from spikecut.export.torch_module.recording.calls import NEURON, Call, Read
+from spikecut.export.torch_module.recording.values import Held, Node, OverTime, Sum, Value, reshaped
 
 
 def _operands(call: Call) -> tuple[object, object]:
