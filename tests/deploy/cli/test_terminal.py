@@ -8,7 +8,7 @@ from importlib.resources import files
 
 import pytest
 
-from spikecut.deploy.cli import cost as cost_commands
+from spikecut.deploy.cli import catalogue
 from spikecut.deploy.cli.output import visible
 
 LONG = "x" * 300
@@ -182,7 +182,7 @@ def test_what_nobody_foresaw_is_one_line_but_a_defect_keeps_its_traceback(comman
     def fail(_):
         raise error
 
-    monkeypatch.setattr(cost_commands, "describe_hardware", fail)
+    monkeypatch.setattr(catalogue, "describe_hardware", fail)
     code, _, err = command("hardware")
     assert code == 2 and said in err and err.count("\n") == 1
     with pytest.raises(type(error)):
