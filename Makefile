@@ -34,10 +34,11 @@ on-python-%:
 	.venvs/$*/bin/pytest -n $(WORKERS) --dist loadfile -m lava tests/deploy/backends tests/deploy/verify $(ARGS)
 
 test-oldest: ## the quick tier, and Lava's core tests, on the oldest Python that is found
-	@$(MAKE) --no-print-directory on-python-$$($(BOOTSTRAP) versions | awk '{ print $$NF }')
+	@found=$$($(BOOTSTRAP) versions) && $(MAKE) --no-print-directory on-python-$${found##* }
 
 matrix: ## the same on every Python that is found
-	@for version in $$($(BOOTSTRAP) versions); do $(MAKE) --no-print-directory on-python-$$version || exit 1; done
+	@found=$$($(BOOTSTRAP) versions) && \
+		for version in $$found; do $(MAKE) --no-print-directory on-python-$$version || exit 1; done
 
 coverage: setup ## branch coverage of the whole suite, which must not fall below the floor in pyproject.toml
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term $(ARGS)
@@ -73,6 +74,6 @@ release-check: setup ## build wheel and sdist into dist, and check both; see REL
 	$(BIN)/python scripts/release_check.py
 
 clean: ## remove .venv, .venvs, .uv, caches and build leftovers
-	rm -rf .venv .venvs .uv build dist *.egg-info .coverage .coverage.* htmlcov
+	rm -rf .venv .venvs .uv .bootstrap.lock build dist *.egg-info .coverage .coverage.* htmlcov
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find deploy export models hardware_configs scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -93,7 +93,7 @@ def candidates(version: str) -> Iterator[str]:
         yield os.path.join(folder or ".", name)
     if sys.version_info[:2] == tuple(int(number) for number in version.split(".")):
         yield sys.executable
-    home = Path.home()
+    home = Path(os.path.expanduser("~"))
     shared = Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share")
     places = [
         (Path(os.environ.get("PYENV_ROOT") or home / ".pyenv"), f"versions/{version}*/bin/{name}"),
@@ -174,6 +174,7 @@ def find_uv() -> str:
     status, _, complaint = output_of([sys.executable, "-m", "venv", "--clear", str(PRIVATE_UV)])
     python, into = str(PRIVATE_UV / "bin" / "python"), []
     if status != 0:  # Debian's python3 without python3-venv; its pip, if there is one, can still fill a folder
+        shutil.rmtree(str(PRIVATE_UV), ignore_errors=True)  # pip leaves out the commands where there is a bin already
         python, into = sys.executable, ["--target", str(PRIVATE_UV)]
         if output_of([python, "-m", "pip", "--version"])[0] != 0:
             raise Failure(
@@ -209,7 +210,7 @@ def build(venv: Path, wanted: str) -> None:
         return
     base, version = find_python(wanted)
     uv = find_uv()
-    if built_on != version:
+    if built_on != version or (wanted and os.path.realpath(fit) != os.path.realpath(base)):
         say(f"building {venv.relative_to(ROOT)} on {base}")
         if venv.exists():
             shutil.rmtree(venv)
@@ -238,8 +239,11 @@ def install_locked(uv: str, python: str) -> None:
 
 
 def versions() -> list[str]:
-    """The supported Pythons that are found here, newest first."""
-    return [version for version in SUPPORTED if find_version(version)[0]]
+    """The supported Pythons that are found here, newest first; Failure if there are none."""
+    found = [version for version in SUPPORTED if find_version(version)[0]]
+    if not found:
+        raise Failure(f"no Python {' or '.join(SUPPORTED)} found: {HOW_TO_GET_ONE}")
+    return found
 
 
 def lock(arguments: list[str]) -> None:
@@ -251,32 +255,38 @@ def lock(arguments: list[str]) -> None:
     run([*command, *arguments], "could not resolve pyproject.toml: see uv's message above")
 
 
+def do(arguments: list[str]) -> None:
+    """What the arguments ask for; Failure where they are unknown or it cannot be done."""
+    if not arguments:
+        build(VENV, os.environ.get("SPIKECUT_PYTHON", ""))
+    elif arguments[0] == "lock":
+        lock(arguments[1:])
+    elif arguments == ["versions"]:
+        print(" ".join(versions()))
+    elif arguments[0] == "build" and len(arguments) == 2 and arguments[1] in SUPPORTED:
+        build(OTHER_VENVS / arguments[1], arguments[1])
+    else:
+        raise Failure(
+            f"unknown arguments {' '.join(arguments)}: use none, lock, versions, or build and one of "
+            f"{', '.join(SUPPORTED)}"
+        )
+
+
 def main(arguments: list[str]) -> int:
     """Exit status: 0 done, 1 failed with one line said, 130 interrupted."""
-    guard = os.open(str(ROOT), os.O_RDONLY)
     try:
-        fcntl.flock(guard, fcntl.LOCK_EX)  # a second make waits for the first
-        if not arguments:
-            build(VENV, os.environ.get("SPIKECUT_PYTHON", ""))
-        elif arguments[0] == "lock":
-            lock(arguments[1:])
-        elif arguments == ["versions"]:
-            print(" ".join(versions()))
-        elif arguments[0] == "build" and len(arguments) == 2 and arguments[1] in SUPPORTED:
-            build(OTHER_VENVS / arguments[1], arguments[1])
-        else:
-            raise Failure(
-                f"unknown arguments {' '.join(arguments)}: use none, lock, versions, or build and one of "
-                f"{', '.join(SUPPORTED)}"
-            )
+        with open(str(ROOT / ".bootstrap.lock"), "a") as guard:  # a file: NFS locks no folder
+            fcntl.flock(guard, fcntl.LOCK_EX)  # a second make waits for the first
+            do(arguments)
     except Failure as failure:
         say(str(failure))
+        return 1
+    except OSError as error:
+        say(f"{error}: mend that, or remove {VENV.name} and run again")
         return 1
     except KeyboardInterrupt:
         say("interrupted; run again to finish")
         return 130
-    finally:
-        os.close(guard)
     return 0
 
 

@@ -35,6 +35,8 @@ def only_writer(path: Path, what: str) -> Iterator[None]:
         target = path.expanduser().resolve()
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(f"cannot write the {what} to {path}: {error}; choose another --out") from error
+    if not target.name:
+        raise InputError(f"{path} is the root of the file system: choose another --out")
     if target in _HELD.get():
         yield
         return

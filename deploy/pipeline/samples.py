@@ -1,6 +1,7 @@
 """What every step asks of a data set's samples: their hash, whether their labels fit, which of them are the test."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,12 +55,22 @@ def _seen(bundle: Bundle, dataset: str, data: Dataset) -> bool:
         except BundleError:  # it cannot say what it has seen; a run without a cutoff needs no more of it
             return True
     calibrated = calibrated if isinstance(calibrated, dict) else {}
-    names = {Path(str(told.get("dataset", ""))).name for told in (bundle.manifest.recipe, calibrated)}
+    trained = trained_on(bundle.manifest.recipe)
+    if trained is None:
+        return True
+    names = {Path(name).name for name in (*trained, str(calibrated.get("dataset", "")))}
     if Path(dataset).name in names or calibrated.get("data") == data_hash(data.calibration):
         return True
     golden, given = bundle.golden().images, data.calibration.x
     count = min(len(golden), len(given))
     return golden.shape[1:] == given.shape[1:] and np.array_equal(golden[:count], given[:count])
+
+
+def trained_on(recipe: Mapping[str, Any]) -> list[str] | None:
+    """Data sets of a training and of those that it went on from, the last first; None where a recipe does not say."""
+    earlier = recipe.get("from", {"datasets": []})
+    told = earlier.get("datasets") if isinstance(earlier, Mapping) else None
+    return [str(recipe.get("dataset", "")), *map(str, told)] if isinstance(told, list) else None
 
 
 def data_hash(split: Split) -> str:

@@ -25,7 +25,10 @@ def is_pretrained(path: Path | None) -> bool:
 
 def is_shared(path: Path) -> bool:
     """Whether this names, or is, a bundle that all commands share: none of them may change it."""
-    return is_pretrained(path) or path.resolve().is_relative_to(cache_folder().resolve())
+    try:
+        return is_pretrained(path) or path.resolve().is_relative_to(cache_folder().resolve())
+    except (OSError, ValueError, RuntimeError):  # a circle of links, say: whoever opens it says so
+        return False
 
 
 def check_file(out: Path, what: str, overwrite: bool, is_ours: Callable[[Path], bool]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spikecut.deploy.pipeline.pretrained import checkpoint_of
-from spikecut.deploy.pipeline.samples import split_notes
+from spikecut.deploy.pipeline.samples import split_notes, trained_on
 from spikecut.deploy.pipeline.targets import check_file
 from spikecut.deploy.run.summary import write_summary
 from spikecut.errors import CheckpointError, InputError
@@ -108,10 +108,10 @@ def _is_checkpoint(path: Path) -> bool:
 
 def _to_begin_with(checkpoint: Path, method: str) -> tuple[SpikingNetwork, dict[str, Any]]:
     """The network of a checkpoint, and what the recipe says of it; InputError for one of another method."""
-    source = {"from": {"file": checkpoint.name, "sha256": sha256(checkpoint) if checkpoint.is_file() else ""}}
+    digest = sha256(checkpoint) if checkpoint.is_file() else ""
     network, recipe = load_checkpoint(checkpoint)
     if recipe.get("method") != method:
         raise InputError(
             f"--from {checkpoint}: trained by {recipe.get('method')}, not {method}: give the same --method"
         )
-    return network, source
+    return network, {"from": {"file": checkpoint.name, "sha256": digest, "datasets": trained_on(recipe)}}

@@ -275,7 +275,7 @@ def _conv_after_depthwise(pool: Synapse, conv: Synapse, where: str) -> Synapse:
 
     Exact only if what the convolution pads with zeros is what the pooling would give beyond its edge.
     """
-    if pool.bias.any() and max(conv.padding):
+    if bool(pool.bias.any()) and max(conv.padding) > 0:
         raise UnsupportedError(
             f"{where}: a batch norm before a convolution that pads: its offset is not in the padding; put the batch "
             "norm behind the convolution, or pad with 0"

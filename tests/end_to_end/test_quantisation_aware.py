@@ -81,6 +81,7 @@ def test_fine_tuning_from_a_checkpoint(command, tmp_path, digits):
     code, out, error = command("train", *fine, "--out", tuned, "--json")
     assert code == 0, error
     _, recipe = load_checkpoint(tuned)
+    assert recipe["from"]["datasets"] == ["digits"]  # which a later run on them must not take for unseen
     assert recipe["from"]["file"] == "a.safetensors" and recipe["weight_bits"] == 6
     before = json.loads((tmp_path / "a.safetensors.summary.json").read_text())["accuracy_per_timestep"][-1]
     assert json.loads(out)["accuracy_per_timestep"][-1] > before - 0.02

@@ -82,7 +82,8 @@ class CalibratedCutoff:
 
 def sealed(calibration: Mapping[str, Any], network: str, bundle: str) -> dict[str, Any]:
     """The content of cutoff.json: a calibration as JSON data, with the network that it is for and their hash."""
-    content = {**calibration, "format": FORMAT, "network": network, "bundle": bundle}
+    # As it will be read again: JSON's keys are text, and are sorted as such.
+    content = json.loads(json.dumps({**calibration, "format": FORMAT, "network": network, "bundle": bundle}))
     return {**content, "sha256": _digest(content)}
 
 

@@ -172,6 +172,7 @@ class _Process:
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
+                cwd=folder,  # which -m searches first: no file of the user's is imported in a package's place
                 start_new_session=True,
             )
         self.errors, self.until = errors, time.monotonic() + LIMIT_S

@@ -75,7 +75,7 @@ def _scaled(call: Call, value: Read | None, constant: object, inverse: bool = Fa
     if bool((factor == 1).all()):
         return _kept(call, value)
     if isinstance(value.node, OverTime) or value.steps:
-        if bool((factor > 0).all()) and factor.unique().numel() == 1 and value.steps is None:
+        if bool((factor > 0).all()) and bool((factor == factor.flatten()[0]).all()) and value.steps is None:
             return (
                 value
                 if not isinstance(value.node, OverTime)

@@ -45,7 +45,8 @@ class Recorder(TorchFunctionMode):
     """
 
     def __init__(self, module: nn.Module, neurons: frozenset[str], extent: Extent) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        begin: Callable[[], None] = super().__init__  # which some versions of torch give no types
+        begin()
         self.module, self.neurons, self.extent = module, neurons, extent
         self.recording = Recording()
         self.held: dict[int, tuple[Tensor, Read]] = {}

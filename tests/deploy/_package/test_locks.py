@@ -6,6 +6,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Event
 
 import pytest
@@ -119,3 +120,8 @@ def test_no_other_command_writes_beside_a_writer(command, workshop, tmp_path, na
         code, _, err = command(name, *asked[name], "--out", out)
     assert code == 2 and "another spikecut process is writing there" in err and err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_root_of_the_file_system_is_refused():
+    with pytest.raises(InputError, match="the root of the file system"), only_writer(Path("/"), "demo"):
+        raise AssertionError("entered")

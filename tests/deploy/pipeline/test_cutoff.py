@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from rich.console import Console
 
 from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.bundle import open_bundle
+from spikecut.deploy.cutoff.calibration.record import read_record, sealed
 from spikecut.deploy.pipeline.calibrate import CalibrationOptions, calibrate_bundle
 from spikecut.deploy.pipeline.samples import data_hash
 from spikecut.deploy.pipeline.sweep import SweepOptions, run_sweep, sweep_bundle
@@ -71,6 +73,18 @@ def test_a_cutoff_of_another_network_or_horizon_is_refused(own_copy):
     (path / "cutoff.json").write_text(json.dumps({**written, "policy": shorter}))
     with pytest.raises(BundleError, match="T = 15"):
         open_bundle(path).cutoff()
+
+
+def test_the_hash_of_a_cutoff_is_that_of_the_file_whatever_its_keys_are():
+    calibration = {"policy": {"policy": "fixed", "timestep": 1}, "of its own": {2: 1, 10: 3}}
+    data = json.loads(json.dumps(sealed(calibration, "0" * 64, "net")))
+    assert read_record(data, Path("cutoff.json"), "0" * 64, 4).policy.to_dict() == calibration["policy"]
+
+
+def test_a_circle_of_links_is_refused_in_one_line(command, tmp_path):
+    (tmp_path / "x").symlink_to(tmp_path / "x")
+    code, _, err = command("calibrate", tmp_path / "x", "--dataset", "digits")
+    assert code == 2 and err.count("\n") == 1
 
 
 @pytest.mark.parametrize("written_by", ["this", "format 1"])
