@@ -150,10 +150,10 @@ def after(before: Synapse | None, operation: Operation, shape: Shape, flat: bool
         raise UnsupportedError(f"{operation.where} ({operation.kind}): no linear operation that is known")
     if before is None:
         return added
-    if before.depthwise and before.kind == "conv":
-        return _conv_after_depthwise(before, added, operation.where)
+    if before.depthwise:
+        return _conv_after_depthwise(_undilated(before), added, operation.where)
     if added.depthwise and before.kind == "conv":
-        return _depthwise_after_conv(before, added, operation.where)
+        return _depthwise_after_conv(before, _undilated(added), operation.where)
     raise UnsupportedError(
         f"{operation.where} ({operation.kind}) follows another synapse without neurons between; put neurons between "
         "them, or multiply the two before writing the file"
@@ -202,6 +202,7 @@ def _dense(before: Synapse | None, dense: Dense, shape: Shape, flat: bool) -> Sy
         product = weight @ before.weight
         return replace(before, weight=product, bias=weight @ before.bias + bias, output_shape=(len(weight),))
     if before.depthwise:
+        before = _undilated(before)
         maps = weight.reshape(-1, *shape)
         spread = _spread(maps, before)
         bias = bias + maps.sum(axis=(2, 3)) @ before.bias
@@ -209,6 +210,16 @@ def _dense(before: Synapse | None, dense: Dense, shape: Shape, flat: bool) -> Sy
     raise UnsupportedError(
         f"{where} ({dense.kind}) follows a convolution without neurons between; put neurons between them"
     )
+
+
+def _undilated(depthwise: Synapse) -> Synapse:
+    """The same synapse with the zeros between its taps written into the kernel."""
+    rows, columns = depthwise.dilation
+    kernel = depthwise.weight
+    sides = [d * (k - 1) + 1 for d, k in zip(depthwise.dilation, kernel.shape[2:], strict=True)]
+    weight = np.zeros((*kernel.shape[:2], *sides))
+    weight[:, :, ::rows, ::columns] = kernel
+    return replace(depthwise, weight=weight, dilation=(1, 1))
 
 
 def _spread(weight: Array, pool: Synapse) -> Array:
@@ -236,25 +247,6 @@ def _conv(conv: Convolution, shape: Shape) -> Synapse:
     output = _output(shape, kernel, conv.stride, conv.padding, conv.dilation, where)
     bias, outputs = _bias(conv, weight), (len(weight), *output)
     return Synapse("conv", weight, bias, shape, outputs, conv.stride, conv.padding, conv.dilation, groups)
-
-
-def same_padding(weight: Array, stride: Pair, dilation: Pair, where: str) -> tuple[Array, Pair]:
-    """Kernels (O, I, H, W), and the padding that is called "same" of them, as numbers.
-
-    An even side is padded by one more at the end than at the start: the same as one more on both sides of a kernel that
-    begins with a zero. UnsupportedError with a stride, or for an even side of dilated taps.
-    """
-    sides = []
-    for axis, d in zip((2, 3), dilation, strict=True):
-        lopsided = d * (weight.shape[axis] - 1) % 2 == 1
-        if stride != (1, 1) or (lopsided and d > 1):
-            raise UnsupportedError(
-                f"{where}: padding 'same' is lopsided for this stride or dilation; give the padding as numbers"
-            )
-        if lopsided:
-            weight = np.insert(weight, 0, 0.0, axis=axis)
-        sides.append(d * (weight.shape[axis] - 1) // 2)
-    return weight, (sides[0], sides[1])
 
 
 def _pool(pooling: Pooling, shape: Shape) -> Synapse:

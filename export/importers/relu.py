@@ -23,10 +23,10 @@ from spikecut.export.importers.linear import (
     Synapse,
     after,
     as_dense,
-    same_padding,
     synapse_module,
 )
 from spikecut.export.network.arrays import Array, Floats, IntArray, Pair, Shape
+from spikecut.export.network.geometry import same_padding
 from spikecut.export.quantise.measure import integrate_fire_ranges
 from spikecut.models.data import Dataset, load_dataset
 from spikecut.models.network import SpikingNetwork, Stage

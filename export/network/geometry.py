@@ -3,10 +3,11 @@
 import math
 from typing import Any, Literal, Protocol
 
+import numpy as np
 import numpy.typing as npt
 
-from spikecut.errors import ExportError
-from spikecut.export.network.arrays import IntArray, Pair, Shape
+from spikecut.errors import ExportError, UnsupportedError
+from spikecut.export.network.arrays import Array, IntArray, Pair, Shape
 
 Kind = Literal["conv", "dense"]
 MAXIMUM_ELEMENTS = 2**28
@@ -115,3 +116,22 @@ def elements(layer: Geometry) -> int:
     padded = channels * math.prod(side + 2 * padding for side, padding in zip(sides, layer.padding, strict=True))
     under_taps = math.prod(layer.output_shape[1:]) * channels * math.prod(layer.weight.shape[2:])
     return max(neurons, padded, under_taps)
+
+
+def same_padding(weight: Array, stride: Pair, dilation: Pair, where: str) -> tuple[Array, Pair]:
+    """Kernels (O, I, H, W), and the padding that is called "same" of them, as numbers.
+
+    An even side is padded by one more at the end than at the start: the same as one more on both sides of a kernel that
+    begins with a zero. UnsupportedError with a stride, or for an even side of dilated taps.
+    """
+    sides = []
+    for axis, d in zip((2, 3), dilation, strict=True):
+        lopsided = d * (weight.shape[axis] - 1) % 2 == 1
+        if stride != (1, 1) or (lopsided and d > 1):
+            raise UnsupportedError(
+                f"{where}: padding 'same' is lopsided for this stride or dilation; give the padding as numbers"
+            )
+        if lopsided:
+            weight = np.insert(weight, 0, 0.0, axis=axis)
+        sides.append(d * (weight.shape[axis] - 1) // 2)
+    return weight, (sides[0], sides[1])

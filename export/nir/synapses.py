@@ -4,8 +4,9 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.errors import BundleError
-from spikecut.export.importers.linear import Convolution, Dense, Operation, Pooling, Scaling, check_map, same_padding
+from spikecut.export.importers.linear import Convolution, Dense, Operation, Pooling, Scaling, check_map
 from spikecut.export.network.arrays import Array, Pair, Shape
+from spikecut.export.network.geometry import same_padding
 from spikecut.export.nir.file import NirNode
 
 SYNAPSES = ("Affine", "Linear", "Scale", "Conv1d", "Conv2d", "SumPool2d", "AvgPool2d")

@@ -17,9 +17,9 @@ from spikecut.export.importers.linear import (
     Synapse,
     after,
     identity,
-    same_padding,
 )
 from spikecut.export.network.arrays import Array, Pair, Shape, size
+from spikecut.export.network.geometry import same_padding
 from spikecut.export.torch_module.recording.values import Applied, Held
 
 
