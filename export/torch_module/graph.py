@@ -40,12 +40,14 @@ class Graph:
     axes: of each neuron's output, by path: the atoms of its dimensions that count timesteps and samples.
     part: which of the last module's outputs the network gives.
     how: "steps", the scores of each timestep, "sum" or "mean", over them, or "last", those of the last one alone.
+    output: of the output, or of the first call's where each timestep is a call: its dimensions.
     """
 
     layers: tuple[LayerNode, ...]
     axes: Mapping[str, Value]
     part: int
     how: str
+    output: Value
 
 
 def place(where: str) -> str:
@@ -74,7 +76,7 @@ class _Reading:
         self.pending: list[str] = []
 
     def graph(self, stepwise: bool) -> Graph:
-        node, how = self._output(stepwise)
+        node, how, output = self._output(stepwise)
         links = self._links(node, "the output")
         part = 0
         if len(links) == 1 and not links[0].functions and links[0].source.path:
@@ -89,7 +91,7 @@ class _Reading:
                 f"{place(idle[0])}: what it sends does not reach the output as spikes through layers that are read; "
                 "return the scores of the last layer first"
             )
-        return Graph(tuple(self.layers.values()), self.inputs, part, how)
+        return Graph(tuple(self.layers.values()), self.inputs, part, how, output)
 
     def _input(self, path: str) -> Value:
         """What a neuron takes, the same at every timestep."""
@@ -123,7 +125,7 @@ class _Reading:
                 )
         return first
 
-    def _output(self, stepwise: bool) -> tuple[Node, str]:
+    def _output(self, stepwise: bool) -> tuple[Node, str, Value]:
         found: list[Value] = []
         for given in self.recording.output:
             if isinstance(given, Opaque):
@@ -140,10 +142,10 @@ class _Reading:
                 "net: its output is not the same at every timestep; return what the last layer sends"
             )
         if isinstance(first.node, OverTime):
-            return first.node.parent, "mean" if first.node.mean else "sum"
+            return first.node.parent, "mean" if first.node.mean else "sum", first
         if first.timed or stepwise or self.timesteps == 1:
-            return first.node, "steps"
-        return first.node, "last"
+            return first.node, "steps", first
+        return first.node, "last", first
 
     def _links(self, node: Node, where: str) -> tuple[Link, ...]:
         """A node as the sum of links."""

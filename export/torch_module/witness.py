@@ -28,6 +28,8 @@ from spikecut.export.torch_module.recording.values import Extent, N, T, Value
 
 SCALAR_ROUNDINGS = 16
 """Roundings of a neuron's own arithmetic in a timestep, none of a number larger than those that the bound adds up."""
+SLACK = 1e-12
+"""What float64 itself rounds."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,10 @@ class ModuleWitness(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """See above; float64."""
-        sent = self.record(frames)[0]
+        sent, given = self.record(frames)
         last = self.layers[-1]
         if last.neuron is None:
-            return _currents(last, sent).flatten(2)
+            return (self.said(given, frames) if self.graph.how == "steps" else _currents(last, sent)).flatten(2)
         scores = sent[last.path].flatten(2)
         if last.neuron.threshold is None:
             scores = torch.diff(scores, dim=0, prepend=torch.zeros_like(scores[:1]))
@@ -98,7 +100,7 @@ class ModuleWitness(nn.Module):
             part = self.graph.part if path == self.layers[-1].path else 0
 
             def keep(_: nn.Module, __: Any, sent: Any, path: str = path, part: int = part) -> None:
-                found[path].append(list(tensors(sent))[part].detach())
+                found[path].append(list(tensors(sent))[part].detach().clone())  # before anything changes it in place
 
             hooks.append(ready.get_submodule(path).register_forward_hook(keep))
         with torch.no_grad():
@@ -114,6 +116,24 @@ class ModuleWitness(nn.Module):
                 whole = time_first(found[layer.path], self.graph.axes[layer.path], extent)
                 sent[layer.path] = whole.double().reshape(*frames.shape[:2], *layer.shape)
         return sent, given
+
+    def said(self, given: list[Any], frames: Tensor) -> Tensor:
+        """The module's output for these frames, float64: [T, N, classes] where each timestep has one, else [N, …]."""
+        value = self.graph.output
+        calls = [_first(each, value).detach().double() for each in given]
+        steps = self.graph.how == "steps"
+        return time_first(calls, value, Extent(len(frames), frames.shape[1])) if steps else calls[0]
+
+
+def _first(given: Any, value: Value) -> Tensor:
+    """The tensor of an output that counts: see recorder.output_of, whose Value this is."""
+    if isinstance(given, Tensor):
+        return given
+    dims = len(value.axes) + len(value.features)
+    listed = isinstance(given, list) and all(isinstance(each, Tensor) for each in given)
+    if listed and value.axes[:1] == ((T,),) and given[0].ndim == dims - 1:
+        return torch.stack(given)
+    return _first(given[0], value)
 
 
 def time_first(calls: list[Tensor], value: Value, extent: Extent) -> Tensor:
@@ -147,7 +167,7 @@ def compare(witness: ModuleWitness, frames: Tensor) -> Compared:
             ties, widest = ties + found[0], max(widest, found[1])
         if layer.neuron.threshold is not None:
             decisions, spikes = decisions + theirs.numel(), spikes + int(theirs.sum())
-    _check_output(witness, sent, given)
+    _check_output(witness, sent, witness.said(given, frames), unit)
     return Compared(frames.shape[1], len(frames), decisions, spikes, ties, widest)
 
 
@@ -164,7 +184,7 @@ class _Forced:
         self.remedy = layer.remedy or "say what it does: spikecut.neuron(module, threshold=…, decay=…, reset=…)"
         self.currents = _currents(layer, sent)
         self.magnitudes = _currents(layer, sent, magnitudes=True)
-        self.count = layer.synapse.operations + (0 if layer.skip is None else layer.skip.operations)
+        self.count = _operations(layer)
         self.u = self.v = self.doubt_u = self.doubt_v = torch.zeros_like(self.currents[0])
         self.late = torch.zeros_like(self.u)
 
@@ -193,6 +213,8 @@ class _Forced:
         differ = ours != (said != 0)
         near = (self.v - level).abs() <= self.doubt_v
         self._check(step, said, (differ & ~near) | ((said != 0) & (said != 1)))
+        tied = differ & near
+        ties = int(tied.sum()), float(self.doubt_v[tied].max()) if bool(tied.any()) else 0.0
         fired = said != 0
         if neuron.delayed_reset:
             self.late = level * said
@@ -201,8 +223,7 @@ class _Forced:
         else:
             self.v = torch.where(fired, torch.zeros_like(self.v), self.v)
             self.doubt_v = torch.where(fired, unit * level * torch.ones_like(self.v), self.doubt_v)
-        tied = differ & near
-        return int(tied.sum()), float(self.doubt_v[tied].max()) if bool(tied.any()) else 0.0
+        return ties
 
     def _check(self, step: int, said: Tensor, wrong: Tensor) -> None:
         if not bool(wrong.any()):
@@ -232,6 +253,10 @@ def _currents(layer: Layer, sent: Mapping[str, Tensor], magnitudes: bool = False
     return torch.as_tensor(total)
 
 
+def _operations(layer: Layer) -> int:
+    return sum(each.operations for each in _synapses(layer))
+
+
 def _synapses(layer: Layer) -> list[Folded]:
     return [layer.synapse] if layer.skip is None else [layer.synapse, layer.skip]
 
@@ -251,21 +276,49 @@ def _pooled(layer: Layer, spikes: Tensor) -> Tensor:
     return whole
 
 
-def _check_output(witness: ModuleWitness, sent: Mapping[str, Tensor], given: list[Any]) -> None:
+def _check_output(witness: ModuleWitness, sent: Mapping[str, Tensor], said: Tensor, unit: float) -> None:
     """ExportError where the module's output is not what its last layer sent, as the graph says."""
     last, how = witness.layers[-1], witness.graph.how
-    scores = _currents(last, sent) if last.neuron is None else sent[last.path]
-    if how == "steps" or (last.neuron is not None and last.pool is not None):
-        return
-    expected = {"sum": scores.sum(0), "mean": scores.mean(0), "last": scores[-1]}[how].flatten(1)
-    (first, *_) = given
-    said = next(tensors(first)).double().flatten(1)
-    scale = float(expected.abs().max()) or 1.0
-    if said.shape != expected.shape or float((said - expected).abs().max()) > 1e-4 * scale:
-        # A positive factor changes no prediction.
-        ratio = float((said * expected).sum() / (expected * expected).sum()) if said.shape == expected.shape else 0.0
-        if ratio <= 0 or float((said - ratio * expected).abs().max()) > 1e-4 * ratio * scale:
+    if last.neuron is None:
+        scores, sizes = _currents(last, sent), _currents(last, sent, magnitudes=True)
+        doubt = unit * (_operations(last) + SCALAR_ROUNDINGS) * sizes
+    else:
+        scores = sent[last.path]
+        sizes, doubt = scores.abs(), torch.zeros_like(scores)
+    if how in ("sum", "mean"):
+        steps = len(scores)
+        exact = how == "sum" and last.neuron is not None  # a number of spikes
+        doubt = doubt.sum(0) + (0.0 if exact else unit * (steps + SCALAR_ROUNDINGS)) * sizes.sum(0)
+        scores = scores.sum(0)
+        if how == "mean":
+            scores, doubt = scores / steps, doubt / steps
+    elif how == "last":
+        scores, doubt = scores[-1], doubt[-1]
+    features = 2 if how == "steps" else 1
+    said, scores, doubt = said.flatten(features), scores.flatten(features), doubt.flatten(features)
+    if said.shape == scores.shape:
+        alike = (said - scores).abs() <= doubt
+        if bool(alike.all()) or (how in ("sum", "mean") and _proportional(said, scores, doubt)):
+            return
+        if how == "steps":
+            at = step, sample, output = tuple(int(each) for each in (~alike).nonzero()[0])
             raise ExportError(
-                f"{place(last.path)}: the module's output is not the {how} of what its last layer sends; return the "
-                "scores of each timestep"
+                f"{place(last.path)}: the module's output is not what its last layer sends: output {output}, timestep "
+                f"{step}, sample {sample}: {float(scores[at]):.7g}, but the module gives {float(said[at]):.7g}; return "
+                "what the last layer sends as it is"
             )
+    what = "what its last layer sends" if how == "steps" else f"the {how} of what its last layer sends"
+    raise ExportError(f"{place(last.path)}: the module's output is not {what}; return the scores of each timestep")
+
+
+def _proportional(said: Tensor, expected: Tensor, doubt: Tensor) -> bool:
+    """Whether one positive factor of what lies within the doubt gives what was said: it changes no prediction."""
+    least, most = 0.0, float("inf")
+    for bound, sign in ((expected - doubt, 1.0), (expected + doubt, -1.0)):  # sign · (said - factor · bound) ≥ 0
+        ratio = said / bound
+        above, below = ratio[sign * bound < 0], ratio[sign * bound > 0]
+        least = max(least, *above.tolist()) if above.numel() else least
+        most = min(most, *below.tolist()) if below.numel() else most
+        if bool((sign * said[bound == 0] < 0).any()):
+            return False
+    return bool(said.isfinite().all()) and most > 0 and least <= most * (1 + SLACK)
