@@ -228,7 +228,8 @@ class LabelledScores:
     @cached_property
     def right(self) -> BoolArray:
         """Whether the prediction is right at t, bool [T, N]."""
-        return np.equal(self.totals.argmax(axis=2), self.labels)
+        right: BoolArray = np.asarray(self.totals.argmax(axis=2) == self.labels)
+        return right
 
     @cached_property
     def right_until_end(self) -> BoolArray:

@@ -151,10 +151,11 @@ def _smallest(
     candidates: IntArray, above: IntArray, wrong: IntArray, allowed: IntArray, minimum_count: int
 ) -> list[int | None]:
     """The smallest candidate, for each row of `allowed`, with enough samples above it and few enough wrong ones."""
-    admissible = (above >= minimum_count) & (wrong <= allowed[:, above])
+    admissible = np.asarray((above >= minimum_count) & (wrong <= allowed[:, above]))
+    found = np.asarray(admissible.any(axis=1))
     return [
         int(candidates[first]) if any_admissible else None
-        for first, any_admissible in zip(admissible.argmax(axis=1), admissible.any(axis=1), strict=True)
+        for first, any_admissible in zip(admissible.argmax(axis=1), found, strict=True)
     ]
 
 

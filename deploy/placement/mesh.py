@@ -47,7 +47,7 @@ def busy_at_rates_ns(
         units = len(load.neurons)
         core = placed.core_of_neuron[:units]
         cores = len(placed.cores)
-        receiving = np.bincount(core, load.synapses, cores)
+        receiving: FloatArray = np.bincount(core, load.synapses, cores).astype(np.float64)
         if layer.kind == "dense":
             receiving = receiving + (np.bincount(core, load.axons, cores) if passes_input(layer) else load.axons.sum())
         else:

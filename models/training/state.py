@@ -30,7 +30,7 @@ class StateFiles(TorchCheckpointIO):
         content = io.BytesIO()
         torch.save(checkpoint, content)
         with replacing(Path(path), self.partial) as temporary:
-            temporary.write_bytes(content.getbuffer())
+            temporary.write_bytes(content.getvalue())  # a view would outlive an error
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Called by Lightning; CheckpointError for what is no state."""

@@ -224,7 +224,7 @@ def test_the_demo_is_refused_for_loihi_2_before_it_trains(command, tmp_path):
         ("missing", "cannot be loaded"),
         ("misnamed", "calls itself 'something'"),
         ("loihi2", "is offered twice, by spikecut.*Loihi2 and toys:Toy"),
-        ("gpu", "expected one of batched, lava, loihi2, "),
+        ("gpu", "expected one of .*batched, lava, loihi2, "),
         (None, "expected one of"),
     ],
 )

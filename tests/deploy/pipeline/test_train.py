@@ -2,7 +2,9 @@
 
 import ctypes
 import os
+import tempfile
 from contextlib import contextmanager
+from pathlib import Path
 
 from full_disk import files_of_at_most
 
@@ -26,16 +28,15 @@ def read_only(folder):
         setfsuid(mine)
 
 
-def test_a_folder_that_is_read_only_is_refused_before_anything_is_trained(command, tmp_path):
-    tmp_path.chmod(0o755)
-    for above in list(tmp_path.parents)[:2]:
-        above.chmod(0o755)
-    folder = tmp_path / "theirs"
-    with read_only(folder):
-        code, out, err = command(*TRAIN, folder / "net.safetensors")
-    assert code == 2 and "cannot write the checkpoint" in err and "Permission denied" in err
-    assert (out, err.count("\n")) == ("", 1)
-    assert list(folder.iterdir()) == []
+def test_a_folder_that_is_read_only_is_refused_before_anything_is_trained(command):
+    with tempfile.TemporaryDirectory() as above:  # where others may look, unlike tmp_path
+        Path(above).chmod(0o755)
+        folder = Path(above, "theirs")
+        with read_only(folder):
+            code, out, err = command(*TRAIN, folder / "net.safetensors")
+        assert code == 2 and "cannot write the checkpoint" in err and "Permission denied" in err
+        assert (out, err.count("\n")) == ("", 1)
+        assert list(folder.iterdir()) == []
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(command, tmp_path):

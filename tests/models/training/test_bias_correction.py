@@ -26,7 +26,7 @@ def means(network, x, timesteps):
 
 def distances(trained, spiking, x):
     pairs = zip(means(trained, x, 1), means(spiking, x, TIMESTEPS), strict=True)
-    return [float((wanted - got).abs().mean()) for wanted, got in pairs]
+    return [float((wanted - got).detach().abs().mean()) for wanted, got in pairs]
 
 
 @pytest.fixture(scope="module")
