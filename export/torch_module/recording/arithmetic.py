@@ -16,8 +16,8 @@ def _operands(call: Call) -> tuple[object, object]:
 
 def _add(call: Call) -> Read:
     one, two = _operands(call)
-    if call.kwargs.get("alpha", 1) != 1:
-        return call.refused("add with alpha; multiply the weights instead")
+    if call.argument(2, "alpha", 1) != 1:
+        return call.refused(f"{call.name} with alpha; multiply the weights instead")
     left, right = call.value(one), call.value(two)
     if isinstance(left, Value) and isinstance(right, Value):
         return _sum(call, left, right)
@@ -105,6 +105,8 @@ def _constant(call: Call, value: Value, constant: object) -> Held | None:
 
 def _subtract(call: Call) -> Read:
     one, two = _operands(call)
+    if call.argument(2, "alpha", 1) != 1:
+        return call.refused(f"{call.name} with alpha; multiply the weights instead")
     if call.name == "rsub":
         one, two = two, one
     left, right = call.value(one), call.value(two)
@@ -126,6 +128,8 @@ def _multiply(call: Call) -> Read:
 
 def _divide(call: Call) -> Read:
     one, two = _operands(call)
+    if call.kwargs.get("rounding_mode") is not None:
+        return call.refused(f"{call.name} with rounding_mode; only weighted sums of spikes become synapses")
     return _scaled(call, call.value(one) if call.value(two) is None else None, two, inverse=True)
 
 

@@ -48,6 +48,8 @@ def read(call: Call) -> Read | None:
     first = call.value(call.args[0] if call.args else call.kwargs.get("input"))
     if not isinstance(first, Value) or len(tracked) > 1:
         return call.refused(f"{call.name} of several signals is not read; only weighted sums of spikes become synapses")
+    if call.name in SAME and not (call.result.is_floating_point() and call.result.element_size() >= 4):
+        return call.refused(f"{call.name} rounds to {call.result.dtype}; keep the signals in float32")
     if call.name in SAME or call.name in DROPOUT:
         if call.name in DROPOUT and call.argument(2, "training", True):
             return call.refused("dropout that drops at inference, too; use nn.Dropout, or training=self.training")

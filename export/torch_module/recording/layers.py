@@ -39,7 +39,10 @@ def _conv(call: Call, value: Value) -> Read:
 
 def _batch_norm(call: Call, value: Value) -> Read:
     names = ("running_mean", "running_var", "weight", "bias")
-    tensors = tuple(_held(call.argument(1 + place, name)) for place, name in enumerate(names))
+    if len(call.args) + len(call.kwargs) == 9:  # torch.batch_norm, which takes them in another order than functional's
+        names = ("weight", "bias", "running_mean", "running_var")
+    given = {name: _held(call.argument(1 + place, name)) for place, name in enumerate(names)}
+    tensors = tuple(given[name] for name in ("running_mean", "running_var", "weight", "bias"))
     if call.argument(5, "training", False) or tensors[0] is None or tensors[1] is None:
         return call.refused(
             "batch norm by the batch's own statistics; train with running statistics, and eval() uses them"

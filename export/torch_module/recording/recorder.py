@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from spikecut.errors import SpikecutError
 from spikecut.export.torch_module.recording.calls import Call, Read
 from spikecut.export.torch_module.recording.functions import read
 from spikecut.export.torch_module.recording.time_axis import filled, parts_of
@@ -167,6 +168,16 @@ class Recorder(TorchFunctionMode):
 
     def _record(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """Give what a function made its Value."""
+        try:
+            self._read(name, args, kwargs, result)
+        except SpikecutError:
+            raise
+        except Exception as error:  # arguments that its reader does not expect
+            reason = f"{name} is called in a way that is not read ({type(error).__name__}: {error})"
+            for tensor in (args[0],) if name == "setitem" else tensors(result):
+                self.keep(tensor, Opaque(self.path[-1], " ".join(reason.split())[:200]))
+
+    def _read(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         if name == "setitem":
             call = self._call(name, args, kwargs, args[0])
             self.keep(args[0], filled(call, self.value(args[0]), args[1], args[2]))

@@ -116,7 +116,8 @@ def _permute(call: Call) -> Read:
 def _order(call: Call, rank: int) -> list[int] | None:
     """Which dimension comes to each place."""
     if call.name == "permute":
-        given = call.args[1] if isinstance(call.args[1], list | tuple) else call.args[1:]
+        first = call.argument(1, "dims")
+        given = first if isinstance(first, list | tuple) else call.args[1:]
         return [place % rank for place in given if isinstance(place, int)]
     one, two = call.args[1:3] if len(call.args) > 2 else (call.kwargs.get("dim0"), call.kwargs.get("dim1"))
     if not isinstance(one, int) or not isinstance(two, int):
