@@ -113,6 +113,17 @@ def fresh(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module, memo).cpu().eval()
 
 
+def in_float32(module: nn.Module) -> str:
+    """Give a module's numbers of lower precision float32, which holds them exactly; the name of theirs, or ""."""
+    found = ""
+    for each in module.modules():
+        for held in (*each._parameters.values(), *each._buffers.values()):
+            if held is not None and held.is_floating_point() and held.element_size() < 4:
+                found = str(held.dtype).removeprefix("torch.")
+                held.data = held.data.float()
+    return found
+
+
 def at_rest(module: nn.Module, neurons: Iterable[str]) -> nn.Module:
     """A copy with the same weights, whose neurons, by path, are as if they had never run."""
     memo: dict[int, Any] = {id(parameter): parameter for parameter in module.parameters()}

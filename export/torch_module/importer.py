@@ -18,7 +18,7 @@ from spikecut.export.torch_module.adapters.base import Neuron, adapted, number
 from spikecut.export.torch_module.assembly import assembled
 from spikecut.export.torch_module.declare import MARK, Declaration
 from spikecut.export.torch_module.fold import Entry
-from spikecut.export.torch_module.forward import FORMS, Taken, at_rest, form_of, fresh
+from spikecut.export.torch_module.forward import FORMS, Taken, at_rest, form_of, fresh, in_float32
 from spikecut.export.torch_module.graph import layer_graph, place
 from spikecut.export.torch_module.recording.recorder import Recorder, Recording, output_of
 from spikecut.export.torch_module.recording.values import Extent, Source, Value
@@ -62,6 +62,7 @@ def import_module(module: nn.Module, sampled: Sampled) -> ImportedNetwork:
     fails, a sample or a declaration that does not fit. ExportError: the module does something else than was read.
     """
     own = fresh(getattr(module, "_orig_mod", module))
+    raised = in_float32(own)
     neurons = find_neurons(own)
     timesteps = len(sampled.frames)
     taken, recording = _recorded(own, neurons, sampled)
@@ -71,21 +72,14 @@ def import_module(module: nn.Module, sampled: Sampled) -> ImportedNetwork:
     made = assembled(graph, neurons, kinds, entry)
     witness = ModuleWitness(own, taken, graph, made.layers)
     assumed = [f"the module {FORMS[taken.form]}"]
+    if raised:
+        assumed.append(f"the module holds {raised}; it is read, and compared, with its numbers in float32")
     assumed += [line for path in graph.axes for line in neurons[path].assumed]
     details: dict[str, Any] = {"class": type(module).__qualname__, "forward": taken.form}
     if made.refusal is None:
         widest = max(size(shape) for shape in (sampled.shape, *(layer.shape for layer in made.layers)))
         batch = max(1, min(BATCH, NUMBERS // (timesteps * widest)))
-        starts = range(0, sampled.frames.shape[1], batch)
-        found = [compare(witness, sampled.frames[:, first : first + batch]) for first in starts]
-        whole = replace(
-            found[0],
-            samples=sum(each.samples for each in found),
-            decisions=sum(each.decisions for each in found),
-            spikes=sum(each.spikes for each in found),
-            ties=sum(each.ties for each in found),
-            bound=max(each.bound for each in found),
-        )
+        whole = compare(witness, sampled.frames, batch)
         assumed.append(str(whole))
         details["compared"] = asdict(whole)
     details["parts"] = [asdict(part) for part in made.report]

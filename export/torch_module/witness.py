@@ -28,6 +28,12 @@ from spikecut.export.torch_module.recording.values import Extent, N, T, Value
 
 SCALAR_ROUNDINGS = 16
 """Roundings of a neuron's own arithmetic in a timestep, none of a number larger than those that the bound adds up."""
+TIES = 10
+"""Ties that a layer may have; more only where they are at most one in TIE_SHARE of its decisions."""
+TIE_SHARE = 1000
+WIDEST = 0.01
+"""The widest bound that a tie may be judged by, in thresholds."""
+DOUBLE = "export it in double precision, module.double(), or for fewer timesteps"
 SLACK = 1e-12
 """What float64 itself rounds."""
 
@@ -39,7 +45,8 @@ class Compared:
     Attributes
     ----------
     samples, timesteps: that were run. decisions: of neurons, to fire or not, that were compared; spikes: that fired.
-    ties: of the decisions, those that differ where float32 cannot tell v from the threshold. bound: the widest of them.
+    ties: of the decisions, those that differ where the module's numbers cannot tell v from the threshold. bound: the
+        widest of them. precision: of the module's numbers.
     """
 
     samples: int
@@ -48,6 +55,7 @@ class Compared:
     spikes: int
     ties: int
     bound: float
+    precision: str = "float32"
 
     def __str__(self) -> str:
         """One line for the report."""
@@ -58,7 +66,8 @@ class Compared:
         if not self.ties:
             return said
         return (
-            f"{said}, but for {self.ties} ties, where v is within {self.bound:.2g} of the threshold, float32's rounding"
+            f"{said}, but for {self.ties} ties, where v is within {self.bound:.2g} of the threshold, "
+            f"{self.precision}'s rounding"
         )
 
 
@@ -73,6 +82,8 @@ class ModuleWitness(nn.Module):
         self.held = [module]  # in a list, so that its parameters are not this module's
         self.taken, self.graph, self.layers = taken, graph, layers
         self.dtype = next((each.dtype for each in module.parameters()), torch.float32)
+        used = {each.dtype for each in module.parameters() if each.is_floating_point()} or {torch.float32}
+        self.coarsest = max(used, key=lambda dtype: torch.finfo(dtype).eps)
 
     def forward(self, frames: Tensor) -> Tensor:
         """See above; float64."""
@@ -148,27 +159,73 @@ def time_first(calls: list[Tensor], value: Value, extent: Extent) -> Tensor:
     return apart if atoms == [T, N] else apart.transpose(0, 1)
 
 
-def compare(witness: ModuleWitness, frames: Tensor) -> Compared:
+def compare(witness: ModuleWitness, frames: Tensor, batch: int) -> Compared:
     """Compare the float network's layers with what the module does for frames [T, N, *input_shape].
 
-    ExportError for the first decision that differs by more than float32's rounding, with layer, neuron and timestep.
+    batch: samples at a time.
+
+    ExportError for the first decision that differs by more than the rounding of the module's numbers, with layer,
+    neuron and timestep; and for a layer with more ties, or wider ones, than can be vouched for.
     """
-    unit = float(torch.finfo(witness.dtype).eps) / 2
-    sent, given = witness.record(frames)
-    decisions = spikes = ties = 0
-    widest = 0.0
+    unit = float(torch.finfo(witness.coarsest).eps) / 2
+    precision = str(witness.coarsest).removeprefix("torch.")
+    tallies = {layer.path: _Tally() for layer in witness.layers}
+    for first in range(0, frames.shape[1], batch):
+        some = frames[:, first : first + batch]
+        sent, given = witness.record(some)
+        for layer in witness.layers:
+            if layer.neuron is None or layer.pool is not None:
+                continue
+            theirs, tally = sent[layer.path], tallies[layer.path]
+            run = _Forced(layer, layer.neuron, unit, sent)
+            for step in range(len(some)):
+                tally.add(*run.step(step, theirs))
+            if layer.neuron.threshold is not None:
+                tally.decisions, tally.spikes = tally.decisions + theirs.numel(), tally.spikes + int(theirs.sum())
+                tally.check(place(layer.path), layer.neuron.threshold, precision)
+        _check_output(witness, sent, witness.said(given, some), unit)
     for layer in witness.layers:
-        if layer.neuron is None or layer.pool is not None:
-            continue
-        theirs = sent[layer.path]
-        run = _Forced(layer, layer.neuron, unit, sent)
-        for step in range(len(frames)):
-            found = run.step(step, theirs)
-            ties, widest = ties + found[0], max(widest, found[1])
-        if layer.neuron.threshold is not None:
-            decisions, spikes = decisions + theirs.numel(), spikes + int(theirs.sum())
-    _check_output(witness, sent, witness.said(given, frames), unit)
-    return Compared(frames.shape[1], len(frames), decisions, spikes, ties, widest)
+        tallies[layer.path].check_count(place(layer.path), precision)
+    found = tallies.values()
+    return Compared(
+        frames.shape[1],
+        len(frames),
+        sum(each.decisions for each in found),
+        sum(each.spikes for each in found),
+        sum(each.ties for each in found),
+        max(each.bound for each in found),
+        precision,
+    )
+
+
+@dataclass
+class _Tally:
+    """What was found of one layer; see Compared."""
+
+    decisions: int = 0
+    spikes: int = 0
+    ties: int = 0
+    bound: float = 0.0
+
+    def add(self, ties: int, bound: float) -> None:
+        """One timestep."""
+        self.ties, self.bound = self.ties + ties, max(self.bound, bound)
+
+    def check(self, where: str, threshold: float, precision: str) -> None:
+        """ExportError for ties so wide that they may hide a difference."""
+        if self.bound > WIDEST * threshold:
+            raise ExportError(
+                f"{where}: does not fire where the float network does, and {precision}'s rounding, up to "
+                f"{self.bound:.2g} of v, is too wide beside the threshold {threshold:.7g} to tell why; {DOUBLE}"
+            )
+
+    def check_count(self, where: str, precision: str) -> None:
+        """ExportError for more ties than chance brings."""
+        if self.ties > max(TIES, self.decisions / TIE_SHARE):
+            raise ExportError(
+                f"{where}: {self.ties} of {self.decisions} decisions differ from the float network's where {precision} "
+                f"cannot tell v from the threshold (within {self.bound:.2g}), too many to vouch for it; {DOUBLE}"
+            )
 
 
 class _Forced:

@@ -72,13 +72,20 @@ class Thirds(nn.Module):
 
 
 def test_ties_are_counted_where_float32_cannot_tell():
-    frames = np.ones((TIMESTEPS, 4, 1, 8, 8), dtype=np.float32)
+    frames = np.ones((TIMESTEPS, 1, 1, 8, 8), dtype=np.float32)
     module = Thirds()
     found = import_module(module, Sampled.of(frames, torch.zeros(2, 1, 8, 8)))
     compared = found.recipe.details["compared"]
-    assert compared["ties"] == 4 * 10  # every neuron at the third timestep
-    assert 0 < compared["bound"] < 1e-4 and compared["decisions"] == 4 * 10 * TIMESTEPS
-    assert any("but for 40 ties, where v is within" in line for line in found.assumed)
+    assert compared["ties"] == 10  # every neuron at the third timestep
+    assert 0 < compared["bound"] < 1e-4 and compared["decisions"] == 10 * TIMESTEPS
+    assert any("but for 10 ties, where v is within" in line for line in found.assumed)
+    with pytest.raises(
+        spikecut.ExportError, match=r"net.lif: 40 of 240 decisions .* float32 .*too many .*\.double\(\)"
+    ):
+        import_module(module, Sampled.of(frames.repeat(4, axis=1)))
+    assert (
+        import_module(Thirds().double(), Sampled.of(frames.repeat(4, axis=1))).recipe.details["compared"]["ties"] == 0
+    )
     module.fc.weight.data[:, 0] += 1e-4
     assert import_module(module, Sampled.of(frames)).recipe.details["compared"]["ties"] == 0
     spikecut.neuron(module.lif, threshold=1.001, reset="subtract")  # far from float32's rounding

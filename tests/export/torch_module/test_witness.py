@@ -116,3 +116,39 @@ def test_a_tie_where_the_module_fires_tells_the_bound_it_was_judged_by():
     found = import_module(Tenths(), Sampled.of(np.ones((10, 1, 1, 8, 8)), torch.zeros(10, 2, 1, 8, 8)))
     told = found.recipe.details["compared"]
     assert told["ties"] == 10 and told["bound"] > 1e-5  # not 2⁻²⁴, what is left of the doubt after the reset
+
+
+class Cancelling(nn.Module):
+    """v = 0.4, 0.8, 1.2 as the difference of large numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.lif = nn.Linear(64, 10, bias=False), Remembers()
+        self.fc.weight.data.zero_()
+        self.fc.weight.data[:, 0], self.fc.weight.data[:, 1] = 30000.4, -30000
+
+    def forward(self, x):
+        return self.lif(self.fc(x.flatten(1)))
+
+
+def test_ties_that_may_hide_a_wrong_threshold_are_refused():
+    frames = np.ones((3, 1, 1, 8, 8))
+    assert compared(Cancelling(), frames).recipe.details["compared"]["ties"] == 0  # a wide bound that nothing needs
+    wrong = Cancelling()
+    spikecut.neuron(wrong.lif, threshold=1.5, reset="subtract")
+    with pytest.raises(
+        spikecut.ExportError, match=r"net.lif: .*float32's rounding, up to .* beside the threshold 1\.5"
+    ):
+        compared(wrong, frames)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_module_in_half_precision_is_compared_in_float32(dtype):
+    module = made(lambda y, _: y, "spikes").to(dtype)
+    found = compared(module)
+    assert found.recipe.details["compared"]["precision"] == "float32"
+    assert any(f"the module holds {str(dtype)[6:]}; it is read, and compared" in line for line in found.assumed)
+    assert module.fc1.weight.dtype == dtype
+    spikecut.neuron(module.lif, threshold=3.0, reset="subtract")
+    with pytest.raises(spikecut.ExportError, match=r"net.lif: does not do what was read of it"):
+        compared(module)
