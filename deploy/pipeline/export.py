@@ -203,6 +203,9 @@ def run_program() -> None:
         said: dict[str, Any] = {"notes": done.notes}
     except SpikecutError as error:
         said = {"error": [type(error).__name__, str(error)]}
+    except Exception as error:  # what runs here is the user's code as well
+        reason = (str(error).splitlines() or [""])[0]
+        said = {"error": ["InputError", f"{told['source']}: the export fails: {type(error).__name__}: {reason}"]}
     Path(sys.argv[1]).write_text(json.dumps(said), encoding="utf-8")
 
 

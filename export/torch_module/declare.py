@@ -29,7 +29,13 @@ class Declaration:
         """A setting, as the module has it; InputError for an attribute that it lacks."""
         setting: Setting = getattr(self, name)
         if callable(setting):
-            return setting(module)
+            try:
+                return setting(module)
+            except Exception as error:  # a user's function may raise anything
+                reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+                raise InputError(
+                    f"{where}: spikecut.neuron was told a function for {name}, which fails: {reason}"
+                ) from error
         if isinstance(setting, str):
             try:
                 return getattr(module, setting)

@@ -62,6 +62,7 @@ def folded(functions: Sequence[Applied], entry: Entry, where: str) -> Folded:
         if applied.function == "reshape":
             shape, flat = _reshaped(applied, shape, replace(entry, free=entry.free and synapse is None))
             continue
+        _check_finite(applied.tensors, _where(applied))
         operation = _operation(applied, shape, flat)
         count += _terms(operation)
         synapse, magnitudes = (
@@ -76,7 +77,15 @@ def folded(functions: Sequence[Applied], entry: Entry, where: str) -> Folded:
                 f"{_where(applied)}: gives {applied.features}, but {shape} was expected; report this"
             )
     whole = synapse or identity(shape, where)
+    if not (np.isfinite(whole.weight).all() and np.isfinite(whole.bias).all()):
+        raise UnsupportedError(f"{where}: the weights of its layer become infinite, or NaN, when they are multiplied")
     return Folded(whole, magnitudes or whole, count)
+
+
+def _check_finite(tensors: Sequence[Held | None], where: str) -> None:
+    for held in tensors:
+        if held is not None and not bool(held.tensor.isfinite().all()):
+            raise UnsupportedError(f"{where}: its numbers hold NaN or infinity; train again from before they came in")
 
 
 def canonical(features: Shape) -> Shape:

@@ -1,7 +1,7 @@
 """How a module takes its samples: one frame a call, one frame that it repeats, or all timesteps at once."""
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Literal, TypeAlias
@@ -68,9 +68,8 @@ def _called(module: nn.Module, given: Tensor) -> Any:
     except SpikecutError:
         raise
     except Exception as error:  # a user's forward may raise anything
-        reason = (str(error).splitlines() or [""])[0]
         raise InputError(
-            f"the module's forward fails for an input of shape {tuple(given.shape)} ({type(error).__name__}: {reason})"
+            f"the module's forward fails for an input of shape {tuple(given.shape)} ({_reason(error)})"
             "; give `sample`, an input as the module takes it"
         ) from error
 
@@ -106,11 +105,43 @@ def fresh(module: nn.Module) -> nn.Module:
     memo: dict[int, Any] = {}
     for each in module.modules():
         for holder in (vars(each), each._buffers, getattr(each, "_memories", {})):
-            for value in holder.values():
-                for tensor in value if isinstance(value, list | tuple) else (value,):
-                    if isinstance(tensor, Tensor) and tensor.grad_fn is not None:
-                        memo[id(tensor)] = tensor.detach().clone()
-    return copy.deepcopy(module, memo).cpu().eval()
+            for tensor in _tensors_in(list(holder.values()), set()):
+                if tensor.grad_fn is not None:
+                    memo[id(tensor)] = tensor.detach().clone()
+    try:
+        return copy.deepcopy(module, memo).cpu().eval()
+    except Exception as error:  # a user's attributes may be anything
+        raise InputError(
+            f"{_uncopied(module, memo)} cannot be copied ({_reason(error)}); delete it before the export"
+        ) from error
+
+
+def _tensors_in(value: object, seen: set[int]) -> Iterator[Tensor]:
+    """The tensors in lists, tuples and dicts in one another."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple | set | dict) and id(value) not in seen:
+        seen.add(id(value))
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _tensors_in(part, seen)
+
+
+def _uncopied(module: nn.Module, memo: Mapping[int, Any]) -> str:
+    """The first attribute that cannot be copied, as errors name it."""
+    for path, each in module.named_modules():
+        own = {name: value for name, value in vars(each).items() if name != "_modules"}
+        for name, value in (*own.items(), *each._parameters.items(), *each._buffers.items()):
+            try:
+                copy.deepcopy(value, dict(memo))
+            except Exception:  # see fresh
+                if name not in ("_parameters", "_buffers"):
+                    return ".".join(("net", *filter(None, (path, name))))
+    return "net"
+
+
+def _reason(error: Exception) -> str:
+    """Its name and first line."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 def in_float32(module: nn.Module) -> str:

@@ -1,5 +1,6 @@
 """A torch module as it is → the network that it is, compared with what the module does before anything is quantised."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -61,7 +62,7 @@ def import_module(module: nn.Module, sampled: Sampled) -> ImportedNetwork:
     UnsupportedError: what no layer of neurons is, with the module's path and the remedy. InputError: a forward that
     fails, a sample or a declaration that does not fit. ExportError: the module does something else than was read.
     """
-    own = fresh(getattr(module, "_orig_mod", module))
+    own = fresh(_compiled(module))
     raised = in_float32(own)
     neurons = find_neurons(own)
     timesteps = len(sampled.frames)
@@ -95,6 +96,15 @@ def import_module(module: nn.Module, sampled: Sampled) -> ImportedNetwork:
     )
 
 
+def _compiled(given: object) -> nn.Module:
+    """The module that was given, or the one that torch.compile was given; InputError for anything else."""
+    if not isinstance(given, nn.Module):
+        what = f"the class {given.__name__}" if isinstance(given, type) else type(given).__name__
+        raise InputError(f"export takes a torch module, or a file, not {what}; give the module with its weights in it")
+    own: nn.Module = getattr(given, "_orig_mod", given)
+    return own
+
+
 def find_neurons(module: nn.Module) -> dict[str, Neuron]:
     """The neurons in a module, by path, as their framework or the user says; those inside of one are its own.
 
@@ -120,7 +130,15 @@ def find_neurons(module: nn.Module) -> dict[str, Neuron]:
 
 def _declared(declared: Declaration, module: nn.Module, where: str) -> Neuron:
     def value(name: str) -> float:
-        return number(declared.value(name, module, where), name, where)
+        given = declared.value(name, module, where)
+        try:
+            found = number(given, name, where)
+        except (TypeError, ValueError, RuntimeError):  # no number, an empty tensor
+            found = math.nan
+        if not math.isfinite(found):
+            told = " ".join(repr(given).split())[:60]
+            raise InputError(f"{where}: spikecut.neuron was told {name}, which is {told}; expected a number")
+        return found
 
     precision = float(torch.finfo(torch.float32).eps)
     decay, inexact = chip_decay("v", value("decay"), "decay", precision)
