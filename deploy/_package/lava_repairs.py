@@ -30,6 +30,7 @@ class Repair:
     ----------
     module: as it is imported. line: of the file, from 1. upstream: the text there; `repaired` takes its place.
     fails: what happens without. package, since: with which version of "python" or "numpy" that begins.
+    used: spikecut runs the module; one that it does not may have been imported before, and then stays as it is.
     """
 
     module: str
@@ -39,6 +40,7 @@ class Repair:
     fails: str
     package: str
     since: tuple[int, int]
+    used: bool = True
 
     @property
     def distribution(self) -> str:
@@ -140,6 +142,7 @@ REPAIRS = (
         "DeprecationWarning, then AttributeError: numpy has no trapz",
         "numpy",
         (2, 0),
+        used=False,  # SpikingJelly imports slayer, and so this module, whenever it is there
     ),
 )
 
@@ -167,7 +170,7 @@ def install() -> None:
     repairs = needed()
     if not repairs or not _installed():
         return
-    for module in sorted({repair.module for repair in repairs} & sys.modules.keys()):
+    for module in sorted({repair.module for repair in repairs if repair.used} & sys.modules.keys()):
         raise BackendError(
             f"{module} was imported before spikecut could repair it: call spikecut.lava_repairs.install() first"
         )

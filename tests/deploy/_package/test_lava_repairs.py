@@ -118,3 +118,16 @@ def test_lava_that_is_there_already_is_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, REPAIRS[0].module, sys)
     with pytest.raises(BackendError, match="was imported before spikecut could repair it"):
         lava_repairs.install()
+
+
+def test_what_spikecut_does_not_run_may_have_been_imported_before(monkeypatch):
+    """SpikingJelly imports slayer, if it is there, and with it the module of the last repair."""
+    unused = [repair for repair in REPAIRS if not repair.used]
+    monkeypatch.setattr(lava_repairs, "needed", lambda: REPAIRS)
+    monkeypatch.setattr(sys, "meta_path", [each for each in sys.meta_path if type(each).__name__ != "_Finder"])
+    for repair in REPAIRS:
+        monkeypatch.delitem(sys.modules, repair.module, raising=False)
+    for repair in unused:
+        monkeypatch.setitem(sys.modules, repair.module, sys)
+    lava_repairs.install()
+    assert unused and type(sys.meta_path[0]).__name__ == "_Finder"
