@@ -161,3 +161,13 @@ def chip_decay(what: str, lost: float, source: str, precision: float) -> tuple[f
 
 def _share(lost: float) -> str:
     return {0.0: "nothing", 1.0: "all"}.get(lost, f"{round(lost * DECAY_UNITY)}/{DECAY_UNITY}")
+
+
+def shared_value(lowest: float, highest: float, name: str, where: str) -> float:
+    """A parameter that all neurons of a layer share, of its extremes; UnsupportedError where these differ."""
+    if lowest != highest:
+        raise UnsupportedError(
+            f"{where}: {name} differs between neurons ({lowest:g} to {highest:g}); a layer's neurons share one value "
+            "on the chip: train with one, or split the layer"
+        )
+    return lowest

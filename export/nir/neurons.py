@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from spikecut.errors import BundleError, InputError, UnsupportedError
-from spikecut.export.importers.neurons import NeuronModel, StepNeuron, chip_decay
+from spikecut.export.importers.neurons import NeuronModel, StepNeuron, chip_decay, shared_value
 from spikecut.export.importers.neurons import step_neuron as step_neuron_of
 from spikecut.export.network.arrays import Shape, size
 from spikecut.export.nir.discretisation import Discretisation
@@ -120,10 +120,4 @@ class _Neuron:
                 f"node {self.node.name}: {key} holds {values.size} values for the {size(self.shape)} neurons of shape "
                 f"{self.shape}"
             )
-        lowest, highest = float(values.min()), float(values.max())
-        if lowest != highest:
-            raise UnsupportedError(
-                f"node {self.node.name}: {key} differs between neurons ({lowest:g} to {highest:g}); a layer's neurons "
-                "share one value on the chip: train with one, or split the layer"
-            )
-        return lowest
+        return shared_value(float(values.min()), float(values.max()), key, f"node {self.node.name}")

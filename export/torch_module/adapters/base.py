@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from spikecut.errors import UnsupportedError
-from spikecut.export.importers.neurons import NeuronModel, chip_decay
+from spikecut.export.importers.neurons import NeuronModel, chip_decay, shared_value
 
 Sent: TypeAlias = Literal["spikes", "membrane", "state"]
 ADAPTERS = {
@@ -60,13 +60,7 @@ def number(value: Any, name: str, where: str) -> float:
     """A parameter that all neurons of a layer share; UnsupportedError where it differs between them."""
     if not isinstance(value, Tensor):
         return float(value)
-    lowest, highest = float(value.min()), float(value.max())
-    if lowest != highest:
-        raise UnsupportedError(
-            f"{where}: {name} differs between neurons ({lowest:g} to {highest:g}); a layer's neurons share one value "
-            "on the chip: train with one, or split the layer"
-        )
-    return lowest
+    return shared_value(float(value.min()), float(value.max()), name, where)
 
 
 def lost(what: str, kept: float, source: str, dtype: torch.dtype = torch.float32) -> tuple[float, tuple[str, ...]]:
