@@ -10,7 +10,7 @@ WORKERS ?= 2
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test test-oldest matrix coverage quick-coverage soak fuzz lint format types lock release-check clean
+.PHONY: help setup demo check test test-oldest matrix coverage quick-coverage soak fuzz lint format types docs lock release-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -24,7 +24,7 @@ demo: setup ## train, export, verify, run with early exit and report on the embe
 check: lint types ## the quick tier: lint, types, and the tests that need neither Lava nor patience
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not lava and not slow" $(ARGS)
 
-test: lint types ## everything that the continuous integration checks
+test: lint types docs ## everything that the continuous integration checks
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 # Another Python's environment: the quick tier, and everything of the backends and of verify that runs on Lava.
@@ -66,6 +66,9 @@ types: setup ## mypy: strict, and the tests less so
 	$(BIN)/mypy
 	$(BIN)/mypy --config-file tests/mypy.ini tests
 	$(BIN)/mypy scripts/bootstrap.py
+
+docs: setup ## the site of docs/, into build/site; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 lock: ## resolve pyproject.toml anew into requirements.lock (ARGS=--upgrade: newest versions)
 	@$(BOOTSTRAP) lock $(ARGS)

@@ -51,7 +51,7 @@ class RunTrace:
     Attributes
     ----------
     scores: int64 [T, N, classes]; what step t added to each class (spikes of a count readout, increment of the
-        membrane for a membrane readout). Their running sum is Y_t of DESIGN.md; 0 where not `valid`.
+        membrane for a membrane readout). Their running sum is Y_t of docs/cutoff.md; 0 where not `valid`.
     valid: bool [T, N]; False after the exit: nothing is known there.
     timesteps: int64 [N]; algorithmic steps used, 1..T.
     hardware_steps: int64 [N]; steps from the sample's start to the decision, min(timesteps + d, T) + depth.

@@ -18,12 +18,21 @@ TRACER = """
 
     root, seen = sys.argv.pop(1), set()
 
-    def note(frame, event, argument):
-        name = frame.f_code.co_filename
-        if event == "call" and name.startswith(root):
-            seen.add(name[len(root) + 1 :])
+    def note(code):
+        if code.co_filename.startswith(root):
+            seen.add(code.co_filename[len(root) + 1 :])
 
-    sys.setprofile(note)
+    if sys.version_info >= (3, 12):  # tells of each function once, where a profiler is called at every call
+
+        def started(code, offset):
+            note(code)
+            return sys.monitoring.DISABLE
+
+        sys.monitoring.use_tool_id(sys.monitoring.PROFILER_ID, "journey")
+        sys.monitoring.register_callback(sys.monitoring.PROFILER_ID, sys.monitoring.events.PY_START, started)
+        sys.monitoring.set_events(sys.monitoring.PROFILER_ID, sys.monitoring.events.PY_START)
+    else:
+        sys.setprofile(lambda frame, event, argument: event == "call" and note(frame.f_code))
     try:
         command.main()
     except SystemExit as stopped:
