@@ -39,6 +39,11 @@ def repository() -> Path:
     return Path(__file__).resolve().parent.parent
 
 
+def pytest_addoption(parser):
+    """--update-golden: the texts of tests/golden/terminal are written anew, to be read by whoever asks for it."""
+    parser.addoption("--update-golden", action="store_true", help="write tests/golden/terminal anew")
+
+
 @pytest.hookimpl(tryfirst=True)  # before pytest chooses by mark
 def pytest_collection_modifyitems(items):
     """Mark what needs Lava, and what is slow: `make check` leaves both out."""

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from spikecut.deploy.cli.options import MOST_TIMESTEPS, Data, Dataset, Json, Overwrite, verb
-from spikecut.deploy.cli.output import Result, progress_bar, report
+from spikecut.deploy.cli.output import Result, progress_bar, report, typed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,4 +41,4 @@ def convert(options: ConvertOptions) -> None:
         *done.dropped,
         *manifest_tables(done.bundle.manifest),
     ]
-    report(Result(shown, done.data(), done.notes), options.as_json)
+    report(Result(shown, done.data(), done.notes, typed("verify", options.out)), options.as_json)

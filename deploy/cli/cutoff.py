@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,11 +15,15 @@ from spikecut.deploy.cli.options import (
     Json,
     Overwrite,
     Samples,
+    as_typed,
     named_bundle,
     verb,
 )
-from spikecut.deploy.cli.output import Result, progress_bar, report
+from spikecut.deploy.cli.output import Result, progress_bar, report, typed
 from spikecut.errors import InputError
+
+if TYPE_CHECKING:  # imported when the command runs
+    from spikecut.deploy.sweep.sweep import SweepPoint
 
 DELTA = 0.05
 
@@ -68,8 +72,9 @@ def calibrate(options: CalibrateOptions) -> None:
     bundle = named_bundle(options.bundle) or options.bundle
     done = calibrate_bundle(bundle, options.dataset, chosen, target, progress_bar)
     shown = calibration_shown(done.calibration, f"{options.bundle}: {options.policy}")
-    shown.append(f"written to {done.bundle.path / 'cutoff.json'}; next: spikecut run {done.bundle.path} --dataset …")
-    report(Result(shown, done.calibration.to_dict(), done.notes), options.as_json)
+    shown.append(f"written to {done.bundle.path / 'cutoff.json'}")
+    after = typed("run", done.bundle.path, "--dataset", options.dataset, "--out", "run")
+    report(Result(shown, done.calibration.to_dict(), done.notes, after), options.as_json)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +101,7 @@ def sweep(options: SweepOptions) -> None:
     """Every cutoff policy over ε: fitted on the calibration split, measured on the test split."""
     from spikecut.deploy.pipeline import sweep as pipeline
     from spikecut.deploy.report.sweep_tables import sweep_shown
+    from spikecut.deploy.sweep.conclusions import best_of
     from spikecut.deploy.sweep.sweep import EPSILONS, POLICIES
 
     chosen = pipeline.SweepOptions(
@@ -108,6 +114,18 @@ def sweep(options: SweepOptions) -> None:
     done = pipeline.sweep_bundle(
         options.bundle, options.dataset, chosen, options.out, options.overwrite, progress=progress_bar
     )
-    shown = sweep_shown(done.sweep, str(options.bundle))
+    shown = sweep_shown(done.sweep, str(as_typed(options.bundle)))
     written = [] if options.out is None else [f"written to {options.out}"]
-    report(Result([*shown, *written], done.summary, done.notes), options.as_json)
+    after = _calibration(options.bundle, options.dataset, best_of(done.sweep))
+    report(Result([*shown, *written], done.summary, done.notes, after), options.as_json)
+
+
+def _calibration(bundle: Path, dataset: str, best: "SweepPoint | None") -> str:
+    """The command that calibrates a bundle as a sweep's best policy was; "" where none keeps the accuracy."""
+    if best is None:
+        return ""
+    from spikecut.deploy.pipeline.targets import is_shared
+
+    copy = ("--out", "calibrated") if is_shared(bundle) else ()
+    chosen = ("--policy", best.policy, "--epsilon", f"{best.epsilon:g}")
+    return typed("calibrate", as_typed(bundle), "--dataset", dataset, *chosen, *copy)

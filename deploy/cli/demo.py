@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from spikecut.deploy.cli.options import Json, verb
-from spikecut.deploy.cli.output import Result, progress_bar, report, stderr, stdout
+from spikecut.deploy.cli.output import Result, progress_bar, report, stderr, stdout, typed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,4 +37,5 @@ def demo(options: DemoOptions) -> None:
     chosen = pipeline.DemoOptions(options.seed, options.backend, bars=console.is_terminal)
     summaries = pipeline.run_demo(options.out, chosen, tell, progress_bar)
     where = f"Everything is in {options.out}: per network the checkpoint, the bundle and the run with its figures."
-    report(Result([demo_table(summaries), where], summaries), options.as_json)
+    after = typed("inspect", options.out / "lif" / "bundle")
+    report(Result([demo_table(summaries), where], summaries, next=after), options.as_json)

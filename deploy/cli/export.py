@@ -19,7 +19,7 @@ from spikecut.deploy.cli.options import (
     given,
     verb,
 )
-from spikecut.deploy.cli.output import Result, report, say
+from spikecut.deploy.cli.output import Result, report, say, typed
 from spikecut.errors import InputError
 
 if TYPE_CHECKING:  # imported when the command runs
@@ -86,7 +86,7 @@ def _as_nir(options: ExportOptions, chosen: dict[str, Any]) -> Result:
     beyond = [str(refusal) for refusal in done.metadata_only]
     said = "; ".join([*beyond, "decays rounded towards zero"])
     line = f"{done.file}: written, one timestep = 1; what NIR cannot say lies in its metadata ({said})"
-    return Result([line], {"nir": str(done.file), "metadata_only": beyond})
+    return Result([line], {"nir": str(done.file), "metadata_only": beyond}, next=typed("inspect", done.file))
 
 
 def _exported(options: ExportOptions, chosen: dict[str, Any]) -> "Exported":
@@ -118,4 +118,5 @@ def _as_bundle(options: ExportOptions, chosen: dict[str, Any]) -> Result:
     elif done.assumed:
         written += f"; assumed: {'; '.join(done.assumed)}"
     shown += [written, *done.dropped, *manifest_tables(done.manifest)]
-    return Result(shown, {"bundle": str(options.out), **done.manifest.model_dump()})
+    data = {"bundle": str(options.out), **done.manifest.model_dump()}
+    return Result(shown, data, next=typed("verify", options.out))

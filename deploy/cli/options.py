@@ -71,7 +71,17 @@ def named_bundle(path: Path | None) -> Path | None:
 
     found = bundle_of(path, progress_bar)
     print_notes(found.notes)
+    _typed[found.path] = path
     return found.path
+
+
+_typed: dict[Path, Path] = {}
+"""Bundles in the cache, and the zoo:NAME that the user typed for them."""
+
+
+def as_typed(path: Path) -> Path:
+    """A bundle as the user named it."""
+    return _typed.get(path, path)
 
 
 def given(options: object, names: Iterable[str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import codecs
 import json
 import os
+import shlex
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -138,11 +139,15 @@ def progress_bar(what: str, total: int) -> "Iterator[Advance]":
 
 @dataclass(frozen=True)
 class Result:
-    """What a command prints: tables and lines, or the same as JSON data; notes: remarks beside it, on stderr."""
+    """What a command prints: tables and lines, or the same as JSON data.
+
+    notes: remarks beside it, on stderr. next: the command that a user may type next, also on stderr; "" for none.
+    """
 
     shown: Sequence[RenderableType]
     data: Any
     notes: tuple[str, ...] = ()
+    next: str = ""
 
 
 def report(result: Result, as_json: bool) -> None:
@@ -154,6 +159,20 @@ def report(result: Result, as_json: bool) -> None:
     console = stdout()
     for part in result.shown:
         console.print(part)
+    say_next(result.next)
+
+
+def typed(*words: object) -> str:
+    """A command of spikecut as a shell takes it; words in capitals and … are the user's to fill in."""
+    texts = map(str, words)
+    return " ".join(["spikecut", *(text if text == "…" else shlex.quote(text) for text in texts)])
+
+
+def say_next(command: str) -> None:
+    """The command that may follow, as the last line on stderr, unless it is to be quiet."""
+    if command and not _quiet:
+        sys.stdout.flush()  # where both go to the same file, it stands below the result
+        stderr().print(f"next: {command}", soft_wrap=True, highlight=False)
 
 
 def print_json(data: Any) -> None:

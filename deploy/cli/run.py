@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.console import RenderableType
-from rich.table import Table
 
 from spikecut.deploy.cli.options import (
     Bundle,
@@ -17,9 +16,10 @@ from spikecut.deploy.cli.options import (
     Overwrite,
     RunBundle,
     Samples,
+    as_typed,
     verb,
 )
-from spikecut.deploy.cli.output import Result, progress_bar, report
+from spikecut.deploy.cli.output import Result, progress_bar, report, typed
 from spikecut.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,8 +55,10 @@ def verify(options: VerifyOptions) -> None:
 
 def verification_shown(path: Path, found: "Verification") -> Result:
     """The comparison as a table and two lines."""
-    title = f"{path}: against the golden twin"
-    table = Table("engine", "layer", "values compared", "spikes", "mismatches", title=title)
+    title = f"{as_typed(path)}: against the golden twin"
+    from spikecut.deploy.report.wide_table import WideTable
+
+    table = WideTable("engine", "layer", "values compared", "spikes", "mismatches", title=title)
     for check in found.checks:
         table.add_row(check.engine, check.layer, f"{check.compared:,}", f"{check.spikes:,}", str(check.mismatches))
     outcome = "every integer is equal" if found.passed else f"they differ first at {found.difference}"
@@ -66,7 +68,16 @@ def verification_shown(path: Path, found: "Verification") -> Result:
         f"float and integers: same prediction on {found.same_predictions} of {found.samples} samples, largest "
         f"difference of a running score {found.largest_score_error:.3g}",
     ]
-    return Result(lines, {**asdict(found), "passed": found.passed})
+    return Result(lines, {**asdict(found), "passed": found.passed}, next=_after(path) if found.passed else "")
+
+
+def _after(path: Path) -> str:
+    """What follows a bundle that is right: its calibration, or its run once it has one."""
+    from spikecut.export.manifest import CUTOFF
+
+    if (path / CUTOFF).is_file():
+        return typed("run", as_typed(path), "--dataset", "DATASET", "--out", "run")
+    return typed("calibrate", as_typed(path), "--dataset", "DATASET")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +96,7 @@ class RunCommandOptions:
     also_full: Annotated[bool, typer.Option("--also-full", help="Run the full horizon too, and compare.")] = False
     hypothetical: Hypothetical = False
     samples: Samples = None
-    detail: Annotated[bool, typer.Option("--detail", help="Show time and energy by layer and kind of event.")] = False
+    detail: Annotated[bool, typer.Option("--detail", help="Show all tables, also of time and energy by layer.")] = False
     resume: Annotated[Path | None, typer.Option(help="Resume the interrupted run of this folder.")] = None
     overwrite: Overwrite = False
     as_json: Json = False
@@ -94,7 +105,7 @@ class RunCommandOptions:
 @verb
 def run(options: RunCommandOptions) -> None:
     """Run the test split, halted by the cutoff; estimate latency and energy per sample."""
-    report(run_shown(_run(options), options.detail), options.as_json)
+    report(run_shown(_run(options), options.bundle, options.detail), options.as_json)
 
 
 def _run(given: RunCommandOptions) -> "Run":
@@ -120,17 +131,21 @@ def _run(given: RunCommandOptions) -> "Run":
     return run_dataset(given.bundle, given.dataset, options, given.cutoff, given.samples, target, progress_bar)
 
 
-def run_shown(done: "Run", detail: bool = False) -> Result:
-    """A run as tables: what came out, where it was placed, and what it would cost; detail: by layer and event."""
+def run_shown(done: "Run", bundle: Path | None, detail: bool = False) -> Result:
+    """A run in a few lines; detail: also as tables, where it was placed, and its costs by layer and event."""
     from spikecut.deploy.placement.capabilities import Fit
     from spikecut.deploy.report.cost_tables import run_costs_shown
     from spikecut.deploy.report.placement_tables import placements_shown
+    from spikecut.deploy.report.run_ending import run_ending
     from spikecut.deploy.report.tables import demo_table
 
     data, network = done.summary.data(), done.trace.network
     fits = {name: Fit.of(network, item) for name, item in done.hardware.items()}
-    shown: list[RenderableType] = [demo_table([{**data, "hardware": {}}])]
-    shown += [*placements_shown(network, done.hardware, fits), *run_costs_shown(done.costs, detail)]
-    if done.folder is not None:
-        shown.append(f"written to {done.folder}")
-    return Result(shown, data, done.notes)
+    shown: list[RenderableType] = []
+    if detail:
+        shown += [demo_table([{**data, "hardware": {}}]), *placements_shown(network, done.hardware, fits)]
+        shown += [*run_costs_shown(done.costs), ""]
+    shown.append(run_ending(data, fits, str(done.folder or "")))
+    dataset = str(data["config"]["dataset"])
+    after = typed("sweep", as_typed(bundle), "--dataset", dataset) if bundle is not None else ""
+    return Result(shown, data, done.notes, after)

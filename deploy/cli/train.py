@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import RenderableType
 
 from spikecut.deploy.cli.options import MOST_TIMESTEPS, OWN, Data, Json, verb
-from spikecut.deploy.cli.output import Result, report, say, stderr
+from spikecut.deploy.cli.output import Result, report, say, stderr, typed
 
 CHANGES = (
     "arch",
@@ -106,9 +107,8 @@ class TrainOptions:
 @verb
 def train(options: TrainOptions) -> None:
     """Train a network and write its checkpoint."""
-    from rich.table import Table
-
     from spikecut.deploy.pipeline.train import Training, train_checkpoint
+    from spikecut.deploy.report.network_tables import accuracy_table
     from spikecut.models.training.trainer import Session
 
     changes = {name: value for name in CHANGES if (value := getattr(options, name)) is not None}
@@ -126,8 +126,10 @@ def train(options: TrainOptions) -> None:
     done = train_checkpoint(options.out, what, session)
     for note in done.notes:
         say(note)
-    steps = (str(t) for t in range(1, len(done.accuracy) + 1))
-    table = Table("timestep", *steps, title=f"{done.file}: test accuracy (float)")
-    table.add_row("%", *(f"{100 * value:.1f}" for value in done.accuracy))
     name, note = done.dataset
-    report(Result([table, *([f"{name}: {note}"] if note else [])], done.data()), options.as_json)
+    shown: list[RenderableType] = [
+        accuracy_table(done.accuracy, str(done.file)),
+        *([f"{name}: {note}"] if note else []),
+    ]
+    after = typed("export", done.file, "--out", "bundle")
+    report(Result(shown, done.data(), next=after), options.as_json)

@@ -1,10 +1,10 @@
 """A calibration as a table of its timesteps, and in sentences what it promises."""
 
 from rich.console import RenderableType
-from rich.table import Table
 
 from spikecut.deploy.cutoff.calibration.calibrate import Calibration
 from spikecut.deploy.cutoff.calibration.guarantee import Guarantee
+from spikecut.deploy.report.wide_table import WideTable
 
 
 def calibration_shown(result: Calibration, title: str) -> list[RenderableType]:
@@ -12,10 +12,10 @@ def calibration_shown(result: Calibration, title: str) -> list[RenderableType]:
     return [calibration_table(result, title), *calibration_lines(result)]
 
 
-def calibration_table(result: Calibration, title: str) -> Table:
+def calibration_table(result: Calibration, title: str) -> WideTable:
     """One row per timestep: the threshold, how many samples would exit, and how many of them are right to the end."""
-    table = Table("t", "threshold", "would exit", "right to the end", "95 % interval", "exits")
-    table.title = f"{title}, ε = {result.epsilon:g}"
+    columns = ("t", "threshold", "would exit", "right to the end", "95 % interval", "exits")
+    table = WideTable(*columns, title=f"{title}, ε = {result.epsilon:g}")
     no_threshold = "no exit" if hasattr(result.policy, "thresholds") else "none"
     for step in result.steps:
         threshold = no_threshold if step.threshold is None else f"{step.threshold:,}"

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import RenderableType
-from rich.table import Table
+
+from spikecut.deploy.report.wide_table import WideTable
 
 
 def doctor_tables(found: Mapping[str, Any]) -> list[RenderableType]:
@@ -13,26 +14,22 @@ def doctor_tables(found: Mapping[str, Any]) -> list[RenderableType]:
     return [_packages(found), _checks(found), *repairs, *_advice(found)]
 
 
-def _packages(found: Mapping[str, Any]) -> Table:
-    table = Table("package", "version", "for", title=f"Python {found['python']} on {found['system']}")
+def _packages(found: Mapping[str, Any]) -> WideTable:
+    table = WideTable("package", "version", "for", title=f"Python {found['python']} on {found['system']}")
     for package in found["packages"]:
         table.add_row(package["name"], package["version"] or "missing", package["purpose"])
     return table
 
 
-def _checks(found: Mapping[str, Any]) -> Table:
-    table = Table("part", "state", title="tried here")
-    table.add_column("found", overflow="fold")
+def _checks(found: Mapping[str, Any]) -> WideTable:
+    table = WideTable("part", "state", "found", title="tried here")
     for check in found["checks"]:
         table.add_row(check["name"], check["state"], check["said"])
     return table
 
 
-def _repairs(found: Mapping[str, Any]) -> Table:
-    table = Table(title="lines of Lava that are repaired as it is imported")
-    table.add_column("module", overflow="fold")
-    table.add_column("line", justify="right")
-    table.add_column("since", no_wrap=True)
+def _repairs(found: Mapping[str, Any]) -> WideTable:
+    table = WideTable("module", "line", "since", title="lines of Lava that are repaired as it is imported")
     for repair in found["repairs"]:
         major, minor = repair["since"]
         table.add_row(repair["module"], str(repair["line"]), f"{repair['package']} {major}.{minor}")

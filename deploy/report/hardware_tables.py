@@ -2,16 +2,15 @@
 
 from collections.abc import Mapping
 
-from rich.table import Table
-
 from spikecut.deploy.placement.hardware import Hardware
 from spikecut.deploy.placement.overview import HardwareOverview, parameters
 from spikecut.deploy.report.tables import UNKNOWN
+from spikecut.deploy.report.wide_table import WideTable
 
 
-def hardware_table(hardware: Hardware) -> Table:
+def hardware_table(hardware: Hardware) -> WideTable:
     """Every parameter with its band, provenance and source."""
-    table = Table("quantity", "value", "low", "high", "provenance", "source", title=hardware.title)
+    table = WideTable("quantity", "value", "low", "high", "provenance", "source", title=hardware.title)
     for key, quantity in parameters(hardware).items():
         numbers = (quantity.value, quantity.low, quantity.high)
         cells = [UNKNOWN if number is None else f"{number:g}" for number in numbers]
@@ -19,9 +18,9 @@ def hardware_table(hardware: Hardware) -> Table:
     return table
 
 
-def hardware_list(overviews: Mapping[str, HardwareOverview]) -> Table:
+def hardware_list(overviews: Mapping[str, HardwareOverview]) -> WideTable:
     """One row per hardware file, by name."""
-    table = Table("name", "what it is", "runs", "parameters by source", "unknown", title="hardware files")
+    table = WideTable("name", "what it is", "runs", "parameters by source", "unknown", title="hardware files")
     for name, item in overviews.items():
         counts = ", ".join(f"{count} {kind}" for kind, count in item.provenance.items())
         table.add_row(name, item.title, item.runs, counts, str(len(item.unknown)))

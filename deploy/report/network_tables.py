@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import RenderableType
-from rich.table import Table
 
+from spikecut.deploy.report.wide_table import WideTable
 from spikecut.export.importers.base import ImportedNetwork, PartReport
 from spikecut.export.manifest import Manifest
 from spikecut.export.network.connectivity import fan_out, recurrent_fan_out
@@ -14,6 +14,8 @@ from spikecut.export.network.layers import IntegerNetwork, passes_input
 from spikecut.fixed_point import DECAY_UNITY, GAIN_UNITY
 
 SHOWN_GAINS = 8
+SHOWN_TIMESTEPS = 64
+TIMESTEPS_A_ROW = 8
 CLIPPED = (
     "headroom clipped: that of u alone; on samples v reaches the end of its 24 bits, and stops there, in chip, engines "
     "and twin alike"
@@ -78,12 +80,25 @@ def _decay(decay: int) -> str:
     return f"{decay} (τ {-1 / math.log(1 - decay / DECAY_UNITY):.2f})"
 
 
-def layer_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
+def layer_table(rows: Sequence[dict[str, Any]], title: str) -> WideTable:
     """The rows of layer_rows, but for their synapses."""
     columns = [key for key in rows[0] if key != "synapses"]
-    table = Table(*columns, title=title)
+    table = WideTable(*columns, title=title)
     for row in rows:
         table.add_row(*(str(row[key]) for key in columns))
+    return table
+
+
+def accuracy_table(accuracy: Sequence[float], title: str) -> WideTable:
+    """The share of right predictions at t = 1 … T, in percent, eight timesteps a row; of a long horizon only some."""
+    step = -(-len(accuracy) // SHOWN_TIMESTEPS)
+    shown = sorted({*range(step, len(accuracy) + 1, step), len(accuracy)})
+    table = WideTable("timesteps", "right, %", title=f"{title}: test accuracy (float)")
+    for start in range(0, len(shown), TIMESTEPS_A_ROW):
+        row = shown[start : start + TIMESTEPS_A_ROW]
+        every = f", every {step}th" if step > 1 else ""
+        label = f"{row[0]} to {row[-1]}{every}" if len(row) > 1 else str(row[0])
+        table.add_row(label, " ".join(f"{100 * accuracy[t - 1]:5.1f}" for t in row))
     return table
 
 
@@ -96,10 +111,11 @@ def manifest_tables(manifest: Manifest) -> list[RenderableType]:
     loader = "lava-dl's netx.hdf5.Network loads it unchanged"
     if manifest.beyond_netx:
         loader = f"spikecut's own builder ({'; '.join(manifest.beyond_netx)})"
+    skips = any(entry.skip_weight_error_max is not None for entry in manifest.layers)
     columns = [
         "layer",
         "weight bits",
-        "weight error max (of a skip)",
+        "weight error max (of a skip)" if skips else "weight error max",
         "RMS",
         "threshold error",
         "bias error max",
@@ -108,7 +124,7 @@ def manifest_tables(manifest: Manifest) -> list[RenderableType]:
     ]
     gains = any(entry.gain_error_max for entry in manifest.layers)
     columns += ["gain error max"] * gains
-    table = Table(*columns, title="quantisation (errors in float units of the folded network)")
+    table = WideTable(*columns, title="\nquantisation (errors in float units of the folded network)")
     for entry in manifest.layers:
         gain_error = [f"{entry.gain_error_max:.2g}"] * gains
         table.add_row(
@@ -140,7 +156,7 @@ def parts_table(imported: ImportedNetwork, assumed: Sequence[str] = ()) -> list[
     """The nodes, or modules, with what becomes of each, and a line for everything that was assumed, or found."""
     program = ".py:" in imported.source.name
     title = str(imported.source) if program else f"{imported.source}: NIR"
-    table = Table(
+    table = WideTable(
         "module" if program else "node", "type", "shape", "layer", "exactness", "what becomes of it", title=title
     )
     for part in imported.report:
@@ -161,7 +177,7 @@ def conversion_tables(
     loss: in words. integers: share of right predictions of the integer network at t = 1 … T.
     """
     title = f"conversion, thresholds λ at most the {percentile:g}th percentile of positive activations"
-    table = Table("layer", "type", "shape", "λ", "what becomes of it", title=title)
+    table = WideTable("layer", "type", "shape", "λ", "what becomes of it", title=title)
     for part in layers:
         table.add_row(part.name, part.kind, _shape(part.shape), _range(part.thresholds), part.detail)
     horizon = len(integers)

@@ -1,35 +1,42 @@
-"""Where a network fits: cores per layer on every hardware, and each mesh with the load per core."""
+"""Where a network fits: cores on every hardware, by layer, and each mesh with the load per core."""
 
 from collections.abc import Mapping
 
 from rich.console import RenderableType
-from rich.table import Table
 
 from spikecut.deploy.placement.capabilities import Fit
 from spikecut.deploy.placement.hardware import Chip, Hardware
 from spikecut.deploy.placement.mesh import busy_at_rates_ns, mesh_text
-from spikecut.errors import Refusal
+from spikecut.deploy.placement.place import Placement
+from spikecut.deploy.report.wide_table import WideTable
 from spikecut.export.network.layers import IntegerNetwork
 
 
 def placements_shown(
     network: IntegerNetwork, hardware: Mapping[str, Hardware], fits: Mapping[str, Fit]
 ) -> list[RenderableType]:
-    """One table of all hardware files, by name; then the mesh of each chip on which the network has a place."""
-    table = Table("hardware", "cores", "tiles", "chips", *(layer.name for layer in network.layers), "note")
-    table.title = "placement: cores per layer"
+    """Tables of all hardware files, and of the cores of each layer; then the mesh of each chip that has a place."""
+    table = WideTable("hardware", "cores", "tiles", "chips", "note", title="\nplacement")
+    placed: dict[str, Placement] = {}
     meshes: list[RenderableType] = []
     for name, item in hardware.items():
         fit = fits[name]
         found = fit.placement
-        if isinstance(found, Refusal) or not isinstance(item, Chip):
-            table.add_row(name, *([""] * (3 + len(network.layers))), fit.note)
+        if not isinstance(found, Placement) or not isinstance(item, Chip):
+            table.add_row(name, "", "", "", fit.note)
             continue
-        counts = [str(len(layer.cores)) for layer in found.layers]
-        table.add_row(name, str(found.cores), str(found.tiles), str(found.chips), *counts, fit.note)
+        placed[name] = found
+        table.add_row(name, str(found.cores), str(found.tiles), str(found.chips), fit.note)
         busy = busy_at_rates_ns(network, item, found)
         meshes.append(
             f"\n{name}: estimated load per core in tenths of the busiest, if everything sends\n"
             + mesh_text(found, item, busy)
         )
-    return [table, *meshes]
+    return [table, *([_cores_by_layer(placed)] if placed else []), *meshes]
+
+
+def _cores_by_layer(placed: Mapping[str, Placement]) -> WideTable:
+    table = WideTable("layer", *placed, title="\ncores by layer")
+    for layers in zip(*(found.layers for found in placed.values()), strict=True):
+        table.add_row(layers[0].name, *(str(len(layer.cores)) for layer in layers))
+    return table

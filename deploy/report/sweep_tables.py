@@ -1,8 +1,8 @@
 """A sweep as a table: each policy at its best ε, between the full horizon and the optimal cutoff."""
 
 from rich.console import RenderableType
-from rich.table import Table
 
+from spikecut.deploy.report.wide_table import WideTable
 from spikecut.deploy.sweep.conclusions import conclusions
 from spikecut.deploy.sweep.sweep import Sweep, SweepPoint
 
@@ -18,36 +18,26 @@ def sweep_shown(result: Sweep, title: str) -> list[RenderableType]:
     return [sweep_table(result, title), *conclusions(result)]
 
 
-def sweep_table(result: Sweep, title: str) -> Table:
+def sweep_table(result: Sweep, title: str) -> WideTable:
     """Each policy at its best ε, between the full horizon and the optimal cutoff."""
-    table = Table(
-        "policy",
-        "ε",
-        "accuracy",
-        "95 % interval",
-        "timesteps",
-        "fewer by",
-        "isolated",
-        "streaming",
-        "from OCT",
-        *(f"{name} energy{', hypothetical' if _lacks(result, name) else ''}" for name in result.full_costs),
+    energies = (f"{name} energy{', hypothetical' if _lacks(result, name) else ''}" for name in result.full_costs)
+    table = WideTable(
+        *("policy", "ε", "accuracy", "95 % interval", "timesteps"),
+        *("fewer by", "from OCT", "isolated", "streaming", *energies),
         title=f"{title}: on {result.samples:,} test samples; ratios to the full run, energy estimated",
         caption=CAPTION.format(samples=f"{result.calibration_samples:,}"),
-        caption_justify="left",
     )
-    empty = [""] * len(result.full_costs)
     accuracy = f"{100 * result.accuracy_full:.2f} %"
-    full = ["full horizon", "", accuracy, "", f"{result.horizon:.2f}", "1.00 ×", "1.00", "1.00", ""]
-    table.add_row(*full, *("1.00" for _ in empty))
+    full = ("full horizon", "", accuracy, "", f"{result.horizon:.2f}", "1.00 ×", "", "1.00", "1.00")
+    table.add_row(*full, *("1.00" for _ in result.full_costs))
     for policy in result.policies:
         point = result.best(policy)
         if point is None:
-            table.add_row(policy, "no ε keeps the accuracy", *[""] * 7, *empty)
+            table.add_row(policy, "none", "no ε keeps it")
         else:
             table.add_row(policy, *_cells(point, result))
     optimal = result.optimal.mean_timesteps
-    row = ["oracle (stable)", "", accuracy, "", f"{optimal:.2f}", f"{result.horizon / optimal:.2f} ×"]
-    table.add_row(*row, "", "", "0.00", *empty)
+    table.add_row("oracle (stable)", "", accuracy, "", f"{optimal:.2f}", f"{result.horizon / optimal:.2f} ×", "0.00")
     return table
 
 
@@ -68,8 +58,8 @@ def _cells(point: SweepPoint, result: Sweep) -> list[str]:
         f"{100 * low:.2f} to {100 * high:.2f}",
         f"{point.mean_timesteps:.2f}",
         f"{1 / point.naive:.2f} ×",
+        "" if distance is None else f"{distance:+.2f}",
         f"{point.isolated:.2f}",
         f"{point.streaming:.2f}",
-        "" if distance is None else f"{distance:+.2f}",
         *energies,
     ]

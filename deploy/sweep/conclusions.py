@@ -15,13 +15,12 @@ SMALL_SAVING = 0.05
 def conclusions(result: Sweep, accuracy_lost: float = ACCURACY_LOST) -> tuple[str, ...]:
     """In sentences: what the best policy saves on pipelined hardware, and where it does not pay."""
     horizon, depth = result.horizon, result.depth
-    found = [point for name in result.policies if name != "fixed" and (point := result.best(name, accuracy_lost))]
-    if not found:
+    best = best_of(result, accuracy_lost)
+    if best is None:
         return (
             f"No policy keeps the accuracy within {100 * accuracy_lost:g} points of the full horizon's "
             f"{100 * result.calibration_accuracy_full:.2f} % on the calibration samples: none pays here.",
         )
-    best = min(found, key=lambda point: point.calibration_timesteps)
     low, high = best.interval
     lines = [
         f"Chosen on the {result.calibration_samples:,} calibration samples, as the fewest timesteps with at most "
@@ -42,6 +41,12 @@ def conclusions(result: Sweep, accuracy_lost: float = ACCURACY_LOST) -> tuple[st
     lines += _costs(best, result)
     lines += [f"{name}: {refusal.feature}" for name, refusal in result.refusals.items()]
     return tuple(lines)
+
+
+def best_of(result: Sweep, accuracy_lost: float = ACCURACY_LOST) -> SweepPoint | None:
+    """The point with the fewest timesteps that keeps the accuracy on the calibration samples; not of fixed."""
+    found = [point for name in result.policies if name != "fixed" and (point := result.best(name, accuracy_lost))]
+    return min(found, key=lambda point: point.calibration_timesteps, default=None)
 
 
 def _throughput(best: SweepPoint, horizon: int, depth: int) -> str:

@@ -28,7 +28,7 @@ from spikecut.deploy.placement.capabilities import Fit
 from spikecut.deploy.placement.hardware import Chip, Steps, hardware_names, load_hardware
 from spikecut.deploy.placement.mesh import busy_at_rates_ns, mesh_cells, mesh_text
 from spikecut.deploy.placement.place import place
-from spikecut.deploy.report.cost_tables import attribution_table, cost_table, cutoff_table, run_costs_shown
+from spikecut.deploy.report.cost_tables import attribution_table, cost_tables, cutoff_table, run_costs_shown
 from spikecut.deploy.report.mesh_plot import mesh_figure
 from spikecut.deploy.report.placement_tables import placements_shown
 from spikecut.deploy.run_trace import RunTrace
@@ -307,7 +307,7 @@ def test_every_hardware_file_in_one_call() -> None:
     assert set(estimated) == set(hardware_names()) and "refusal" in estimated["loihi1"]
     energy = estimated["loihi2"]["energy_j"]
     assert energy["low"] < energy["mean"] < energy["high"] and energy["provenance"] and "50" in energy["percentiles"]
-    assert "hypothetical" in as_text(cost_table({"loihi1": estimate(trace, "loihi1", hypothetical=True)}))
+    assert "hypothetical" in as_text(*cost_tables({"loihi1": estimate(trace, "loihi1", hypothetical=True)}))
     result = inspect_cost(network)
     json.dumps(result.data, allow_nan=False)
     assert result.data["placements"]["loihi2"]["cores"] == place(network, hardware["loihi2"]).cores

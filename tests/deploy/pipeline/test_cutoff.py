@@ -146,8 +146,8 @@ def test_a_run_says_which_policy_with_which_epsilon_from_where(command, own_copy
     asked = ("run", path, "--dataset", "digits", "--backend", "batched", "--samples", 5, "--hardware", "loihi2")
     code, out, err = command(*asked)
     assert code == 0, err
-    said = " ".join(out.replace("│", " ").split())
-    assert "policy topk, ε = 0.05, δ = 0.1; calibrated on 450 samples of digits" in said
+    said = " ".join(out.split())
+    assert "cutoff topk, ε = 0.05, δ = 0.1; calibrated on 450 samples of digits" in said
     config = json.loads(command(*asked, "--json")[1])["config"]
     told = {"epsilon": 0.05, "delta": 0.1, "samples": 450, "dataset": "digits", "file": str(path / "cutoff.json")}
     assert config["cutoff"] == told
