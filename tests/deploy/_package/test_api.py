@@ -173,23 +173,13 @@ def test_the_types_of_calls_reach_the_user(repository, tmp_path):
             """
         )
     )
-    command = [
-        sys.executable,
-        "-m",
-        "mypy",
-        "--strict",
-        "--cache-dir",
-        str(tmp_path / "cache"),
-        str(tmp_path / "use.py"),
-    ]
-    environment = {"MYPYPATH": str(repository / ".typing"), "PATH": ""}
+    # With the settings, and so from the cache, of `make types`: torch and numpy take mypy many seconds to read anew.
     found = subprocess.run(
-        [*command, "--ignore-missing-imports", "--follow-imports=silent"],
+        [sys.executable, "-m", "mypy", str(tmp_path / "use.py")],
         capture_output=True,
         text=True,
         check=False,
-        env=environment,
-        cwd=tmp_path,
+        cwd=repository,
     ).stdout
     assert 'Revealed type is "spikecut.deploy.bundle.Bundle"' in found
     assert 'Revealed type is "bool"' in found or 'Revealed type is "builtins.bool"' in found
