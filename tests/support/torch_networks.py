@@ -7,6 +7,8 @@ import torch
 from torch import nn
 
 import spikecut
+from spikecut.models.neurons.current_based import CurrentBased
+from spikecut.models.neurons.leaky import LeakyIntegrateFire
 
 with warnings.catch_warnings():  # of their imports, which are not ours
     warnings.simplefilter("ignore")
@@ -209,6 +211,19 @@ def single_steps():
     )
 
 
+class Ours(nn.Module):
+    """spikecut's own neurons, which take all timesteps, in a module of the user's."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.out = nn.Linear(64, 24), nn.Linear(24, 10, bias=False)
+        self.leaky = LeakyIntegrateFire(0.25, reset="subtract")
+        self.current = CurrentBased(1.0, decay_u=0.5, decay_v=0.25, reset="zero")
+
+    def forward(self, x):
+        return self.current(self.out(self.leaky(self.fc(x.flatten(2))))).sum(0)
+
+
 FRAME, STEPS = (2, 1, 8, 8), (TIMESTEPS, 2, 1, 8, 8)
 # By framework: how a network is made, and the shape of an input as it takes it.
 NETWORKS: dict[str, dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]]] = {
@@ -219,6 +234,7 @@ NETWORKS: dict[str, dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]]] 
         "stepwise": (stepwise, FRAME),
     },
     "spikingjelly": {"csnn": (Csnn, FRAME), "containers": (Containers, STEPS), "single steps": (single_steps, FRAME)},
+    "spikecut": {"ours": (Ours, STEPS)},
     "norse": {"cells": (Cells, STEPS), "lifted": (Lifted, STEPS)},
 }
 CASES = [(framework, name) for framework, networks in NETWORKS.items() for name in networks]
