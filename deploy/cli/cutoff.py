@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from spikecut.deploy.cli.choices import named
 from spikecut.deploy.cli.options import (
     Bundle,
     Data,
@@ -38,7 +39,9 @@ class CalibrateOptions:
     out: Annotated[
         Path | None, typer.Option(help="Folder for a copy of the bundle with the calibration; default: the bundle.")
     ] = None
-    policy: Annotated[str, typer.Option(help="topk, confidence, entropy, spikecp, fixed, or your own.")] = "topk"
+    policy: Annotated[
+        str, typer.Option(help="One that comes with spikecut, or your own.", **named("policies", "POLICY"))
+    ] = "topk"
     epsilon: Annotated[float, typer.Option(help="Tolerated share in [0, 1); each policy says of what.")] = 0.01
     guarantee: Annotated[bool, typer.Option("--guarantee", help="Bound what the cutoff loses on new samples.")] = False
     delta: Annotated[
@@ -86,7 +89,8 @@ class SweepOptions:
     data: Data = None
     out: Annotated[Path | None, typer.Option(help="Folder of tables and figures.")] = None
     policy: Annotated[
-        list[str] | None, typer.Option(help="A policy; may be repeated; default: all that come with spikecut.")
+        list[str] | None,
+        typer.Option(help="May be repeated; default: all that come with spikecut.", **named("policies", "POLICY")),
     ] = None
     epsilon: Annotated[list[float] | None, typer.Option(help="An ε; may be repeated; default: 50 values.")] = None
     hardware: Hardware = None

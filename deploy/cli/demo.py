@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from spikecut.deploy.cli.choices import one_of
 from spikecut.deploy.cli.options import Json, verb
 from spikecut.deploy.cli.output import Result, progress_bar, report, stderr, stdout, typed
 
@@ -16,7 +17,7 @@ class DemoOptions:
 
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("runs/demo")
     seed: Annotated[int, typer.Option(help="Seed of training and spikes.")] = 0
-    backend: Annotated[str, typer.Option(help="lava or batched.")] = "lava"
+    backend: Annotated[str, typer.Option(help="What runs the networks.", **one_of("lava", "batched"))] = "lava"
     as_json: Json = False
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from spikecut.deploy.cli.choices import named, one_of
 from spikecut.deploy.cli.options import (
     MOST_TIMESTEPS,
     Data,
@@ -44,9 +45,12 @@ class ExportOptions:
         Path | None, typer.Option(help="FILE.py:FUNCTION: the module's state dict, .safetensors or of torch.save.")
     ] = None
     out: Annotated[Path, typer.Option(help="Folder of the bundle; with --to nir a .nir file.")]
-    dataset: Annotated[str | None, typer.Option(help="Samples of the golden witness; by default the recipe's.")] = None
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="Samples of the golden witness; by default the recipe's.", **named("datasets", "NAME|PATH")),
+    ] = None
     data: Data = None
-    to: Annotated[str | None, typer.Option(help="nir: write a bundle as a NIR file.")] = None
+    to: Annotated[str | None, typer.Option(help="Write a bundle as a NIR file.", **one_of("nir"))] = None
     horizon: Annotated[
         int | None, typer.Option(min=1, max=MOST_TIMESTEPS, help="NIR, --slayer, FILE.py: timesteps per sample, T.")
     ] = None
@@ -55,9 +59,10 @@ class ExportOptions:
     reset: Reset = None
     reset_order: ResetOrder = None
     spikes: Spikes = None
-    encoding: Annotated[str | None, typer.Option(help="NIR, --slayer, FILE.py: input direct, bernoulli, latency.")] = (
-        None
-    )
+    encoding: Annotated[
+        str | None,
+        typer.Option(help="NIR, --slayer, FILE.py: of the input.", **one_of("direct", "bernoulli", "latency")),
+    ] = None
     strict: Annotated[bool, typer.Option("--strict", help="NIR: refuse what would be approximated.")] = False
     slayer: Annotated[
         Path | None, typer.Option(help="The blocks of lava-dl that a state dict belongs to, as YAML; docs/slayer.md.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import RenderableType
 
+from spikecut.deploy.cli.choices import named
 from spikecut.deploy.cli.options import (
     MOST_TIMESTEPS,
     Data,
@@ -19,8 +20,8 @@ from spikecut.deploy.cli.options import (
     Reset,
     ResetOrder,
     Spikes,
+    Target,
     given,
-    named_bundle,
     verb,
 )
 from spikecut.deploy.cli.output import Result, report, say
@@ -39,19 +40,17 @@ IMPORT = ("horizon", "dataset", "slayer", "spec", "dt", "framework", "reset", "r
 class InspectOptions:
     """Arguments and options of `spikecut inspect`."""
 
-    target: Annotated[
-        Path,
-        typer.Argument(
-            help="A bundle, a .net file, a .nir file, a checkpoint, a state dict, or zoo:NAME.", callback=named_bundle
-        ),
-    ]
+    target: Target
     data: Data = None
     hardware: Hardware = None
     hypothetical: Hypothetical = False
     horizon: Annotated[
         int | None, typer.Option(min=1, max=MOST_TIMESTEPS, help="T of a .net file of lava-dl, or of a state dict.")
     ] = None
-    dataset: Annotated[str | None, typer.Option(help="Samples to export a checkpoint or state dict with.")] = None
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="Samples to export a checkpoint or state dict with.", **named("datasets", "NAME|PATH")),
+    ] = None
     slayer: Annotated[Path | None, typer.Option(help="The blocks of lava-dl that a state dict belongs to.")] = None
     spec: Annotated[Path | None, typer.Option(help="The ReLU layers that a state dict belongs to.")] = None
     dt: Dt = None

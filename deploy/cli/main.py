@@ -17,17 +17,13 @@ import spikecut.deploy.cli.export
 import spikecut.deploy.cli.inspect
 import spikecut.deploy.cli.run
 import spikecut.deploy.cli.train
-from spikecut.deploy.cli.options import app
+from spikecut.deploy.cli.options import COMMAND_PANELS, app
 from spikecut.deploy.cli.output import finish_streams, prepare_streams, set_quiet, visible
 from spikecut.errors import SpikecutError
 from spikecut.extras import needs_training
 
 INTERRUPTED = 130
-ORDER = (
-    *("demo", "train", "convert", "export", "inspect", "verify", "calibrate", "run", "sweep"),
-    *("hardware", "zoo", "doctor", "install-lava", "version"),
-)
-"""The verbs as --help lists them: the way that a network takes, then what there is to choose from."""
+ORDER = tuple(name for names in COMMAND_PANELS.values() for name in names)
 app.registered_commands.sort(key=lambda command: ORDER.index(command.name or getattr(command.callback, "__name__", "")))
 
 
@@ -62,7 +58,7 @@ def main() -> None:
     set_quiet("--quiet" in sys.argv[1:])
     try:
         with needs_training():
-            code = app(arguments, standalone_mode=False) or 0
+            code = app(arguments, prog_name="spikecut", standalone_mode=False) or 0
         if code == INTERRUPTED:  # Typer turns Ctrl-C inside a command into this code
             raise KeyboardInterrupt
         sys.stdout.flush()

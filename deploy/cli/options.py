@@ -17,9 +17,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import MISSING, fields
 from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 import typer
+from typer.models import OptionInfo
+
+from spikecut.deploy.cli.choices import ChoosingCommand, named, one_of
 
 HELP = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
@@ -27,13 +30,41 @@ app = typer.Typer(
     context_settings=HELP,
     help="From a trained spiking network to Loihi's integers, halted the moment the answer is safe.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
 )
 
 
 Options = TypeVar("Options")
+
+PANELS = {
+    "Samples": ("dataset", "data", "samples", "train_samples"),
+    "Backend": ("backend", "mode", "lava_models"),
+    "Cutoff": ("cutoff", "also_full", "policy", "epsilon", "guarantee", "delta", "minimum_count", "window"),
+    "Hardware": ("hardware", "hypothetical"),
+    "Import": (
+        *("weights", "to", "horizon", "dt", "framework", "reset_order", "spikes", "encoding", "strict", "slayer"),
+        *("spec", "percentile"),
+    ),
+    "Network": ("preset", "method", "arch", "timesteps", "levels", "reset", "surrogate", "start", "weight_bits"),
+    "Training": (
+        *("epochs", "batch_size", "learning_rate", "weight_decay", "optimiser", "rcs_alpha", "augment", "cutout"),
+        *("label_smoothing", "bias_samples", "seed", "patience"),
+    ),
+    "Machine": ("accelerator", "precision", "devices", "threads"),
+    "Output": ("out", "overwrite", "resume", "detail", "log", "as_json"),
+}
+"""The groups in which --help shows the options, by the names of their fields."""
+_PANEL = {name: panel for panel, names in PANELS.items() for name in names}
+
+COMMAND_PANELS = {
+    "From a network to a chip": ("train", "convert", "export", "inspect", "verify"),
+    "With early exit": ("calibrate", "run", "sweep", "stream"),
+    "What there is": ("list", "hardware", "zoo"),
+    "This installation": ("demo", "doctor", "install-lava", "version"),
+}
+"""The groups of the commands, in the order of --help: the way that a network takes, then what there is."""
+_COMMAND_PANEL = {name: panel for panel, names in COMMAND_PANELS.items() for name in names}
 
 
 def verb(function: Callable[[Options], None]) -> Callable[[Options], None]:
@@ -44,14 +75,19 @@ def verb(function: Callable[[Options], None]) -> Callable[[Options], None]:
     defaults = {field.name: Parameter.empty if field.default is MISSING else field.default for field in fields(model)}
     keyword = Parameter.KEYWORD_ONLY
     parameters = [Parameter(key, keyword, default=value, annotation=typed[key]) for key, value in defaults.items()]
+    for key in defaults:
+        for told in get_args(typed[key])[1:]:
+            if isinstance(told, OptionInfo):
+                told.rich_help_panel = _PANEL.get(key)
 
     def command(**given: Any) -> None:
         function(model(**given))
 
     command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {key: typed[key] for key in defaults}
-    name = function.__name__.replace("_", "-")
-    app.command(name, help=function.__doc__, context_settings=HELP)(command)
+    name = function.__name__.strip("_").replace("_", "-")
+    panel = _COMMAND_PANEL.get(name)
+    app.command(name, cls=ChoosingCommand, help=function.__doc__, context_settings=HELP, rich_help_panel=panel)(command)
     return function
 
 
@@ -60,6 +96,11 @@ def _data_from(folder: Path | None) -> Path | None:
     if folder is not None:
         os.environ["SPIKECUT_DATA"] = str(folder)
     return folder
+
+
+def _named(context: typer.Context, path: Path | None) -> Path | None:
+    """Of an argument; a shell that completes the rest of the line makes nothing."""
+    return path if context.resilient_parsing else named_bundle(path)
 
 
 def named_bundle(path: Path | None) -> Path | None:
@@ -93,10 +134,14 @@ def given(options: object, names: Iterable[str]) -> dict[str, Any]:
 MOST_TIMESTEPS = 2**14  # that export takes; a test holds the two together
 OWN = "a PATH.npz or PATH.h5 with x_train, y_train, x_calibration, y_calibration, x_test, y_test, or x and y to split"
 Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON instead of tables.")]
-Dataset = Annotated[str, typer.Option(help=f"digits, or another name as of train, or {OWN}.")]
+Dataset = Annotated[
+    str,
+    typer.Option(help=f"digits, another name (`spikecut list datasets`), or {OWN}.", **named("datasets", "NAME|PATH")),
+]
 Samples = Annotated[int | None, typer.Option(min=1, help="Take only the first N samples.")]
 Hardware = Annotated[
-    list[str] | None, typer.Option(help="A hardware file by name or path; may be repeated; default: all.")
+    list[str] | None,
+    typer.Option(help="`spikecut list hardware`; may be repeated; default: all.", **named("hardware", "HARDWARE|PATH")),
 ]
 Hypothetical = Annotated[bool, typer.Option("--hypothetical", help="Estimate even for hardware that lacks a feature.")]
 Data = Annotated[
@@ -107,19 +152,32 @@ Data = Annotated[
         is_eager=True,
     ),
 ]
-Bundle = Annotated[Path, typer.Argument(help="A bundle, or zoo:NAME.", callback=named_bundle)]
+Bundle = Annotated[Path, typer.Argument(help="A bundle, or zoo:NAME.", callback=_named)]
 RunBundle = Annotated[
-    Path | None, typer.Argument(help="A bundle, calibrated unless --no-cutoff, or zoo:NAME.", callback=named_bundle)
+    Path | None, typer.Argument(help="A bundle, calibrated unless --no-cutoff, or zoo:NAME.", callback=_named)
+]
+Target = Annotated[
+    Path,
+    typer.Argument(
+        help="A bundle, a .net file, a .nir file, a checkpoint, a state dict, or zoo:NAME.", callback=_named
+    ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in --out.")]
 Dt = Annotated[float | None, typer.Option(help="NIR: a timestep, in the unit of the file's time constants.")]
 Framework = Annotated[
-    str | None, typer.Option(help="NIR: what wrote it: snntorch, norse, sinabs, spikingjelly or lava.")
+    str | None,
+    typer.Option(help="NIR: what wrote it.", **one_of("snntorch", "norse", "sinabs", "spikingjelly", "lava")),
 ]
-Reset = Annotated[str | None, typer.Option(help="NIR: zero or subtract; by default the framework's.")]
+Reset = Annotated[
+    str | None, typer.Option(help="NIR: of a spike; by default the framework's.", **one_of("zero", "subtract"))
+]
 ResetOrder = Annotated[
-    str | None, typer.Option(help="NIR: a spike's reset comes in its own timestep (same_step) or late (next_step).")
+    str | None,
+    typer.Option(help="NIR: a spike's reset comes in its own timestep, or late.", **one_of("same_step", "next_step")),
 ]
 Spikes = Annotated[
-    str | None, typer.Option(help="NIR: at most one spike a timestep (single), or several (multi), as Sinabs' default.")
+    str | None,
+    typer.Option(
+        help="NIR: at most one spike a timestep, or several, as Sinabs' default.", **one_of("single", "multi")
+    ),
 ]

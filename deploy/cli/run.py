@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 from rich.console import RenderableType
 
+from spikecut.deploy.cli.choices import named, one_of
 from spikecut.deploy.cli.options import (
     Bundle,
     Data,
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from spikecut.deploy.run_trace import Mode
     from spikecut.deploy.verify.compare import Verification
 
-BACKENDS = "lava, batched, loihi2 (refused, with the reason), or that of another package"
-
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyOptions:
@@ -38,7 +37,10 @@ class VerifyOptions:
     bundle: Bundle
     data: Data = None
     samples: Samples = None
-    backend: Annotated[str, typer.Option(help="lava (beside the batched engine), or batched (without Lava).")] = "lava"
+    backend: Annotated[
+        str,
+        typer.Option(help="lava: beside the batched engine; batched: without Lava.", **named("backends", "BACKEND")),
+    ] = "lava"
     as_json: Json = False
 
 
@@ -85,12 +87,24 @@ class RunCommandOptions:
     """Arguments and options of `spikecut run`."""
 
     bundle: RunBundle = None
-    dataset: Annotated[str | None, typer.Option(help="digits, or a PATH.npz or PATH.h5 with x and y.")] = None
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="digits, another name, or a PATH.npz or PATH.h5 with x and y.", **named("datasets", "NAME|PATH")
+        ),
+    ] = None
     data: Data = None
     out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None
-    backend: Annotated[str, typer.Option(help=f"{BACKENDS}.")] = "lava"
-    mode: Annotated[str, typer.Option(help="On Lava: isolated (each sample alone) or streaming.")] = "isolated"
-    lava_models: Annotated[str, typer.Option(help="On Lava: stock, fast or fused; the same integers.")] = "fast"
+    backend: Annotated[
+        str, typer.Option(help="loihi2 is refused, with the reason.", **named("backends", "BACKEND"))
+    ] = "lava"
+    mode: Annotated[
+        str,
+        typer.Option(help="On Lava: each sample alone, or one behind the other.", **one_of("isolated", "streaming")),
+    ] = "isolated"
+    lava_models: Annotated[
+        str, typer.Option(help="On Lava; the same integers.", **one_of("stock", "fast", "fused"))
+    ] = "fast"
     hardware: Hardware = None
     cutoff: Annotated[bool, typer.Option("--cutoff/--no-cutoff", help="Halt early, or run all T timesteps.")] = True
     also_full: Annotated[bool, typer.Option("--also-full", help="Run the full horizon too, and compare.")] = False

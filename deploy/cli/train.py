@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import RenderableType
 
+from spikecut.deploy.cli.choices import named, one_of
 from spikecut.deploy.cli.options import MOST_TIMESTEPS, OWN, Data, Json, verb
 from spikecut.deploy.cli.output import Result, report, say, stderr, typed
 
@@ -38,21 +39,33 @@ class TrainOptions:
 
     out: Annotated[Path, typer.Option(help="The checkpoint to write, a .safetensors file.")]
     preset: Annotated[
-        str | None, typer.Option(help="DATASET-METHOD, DATASET-small-METHOD …, such as fashion-mnist-qcfs.")
+        str | None,
+        typer.Option(
+            help="DATASET-METHOD …, such as digits-qcfs: `spikecut list presets`.", **named("presets", "PRESET")
+        ),
     ] = None
     method: Annotated[
         str | None,
-        typer.Option(help="tet, tebn, ce, slayer (direct training) or qcfs (conversion); tet without a preset."),
+        typer.Option(
+            help="Direct training, or qcfs, a conversion; tet without a preset.",
+            **one_of("tet", "tebn", "ce", "slayer", "qcfs"),
+        ),
     ] = None
     dataset: Annotated[
         str | None,
         typer.Option(
-            help="digits, mnist, fashion-mnist, cifar10, cifar100, emulated-NAME of one of these, n-mnist, "
-            f"dvs128-gesture, cifar10-dvs, shd, or {OWN}; digits without a preset."
+            help=f"A name (`spikecut list datasets`), or {OWN}; digits without a preset.",
+            **named("datasets", "NAME|PATH"),
         ),
     ] = None
     data: Data = None
-    arch: Annotated[str | None, typer.Option(help="Architecture; by default one that fits method and data.")] = None
+    arch: Annotated[
+        str | None,
+        typer.Option(
+            help="`spikecut list architectures`; by default one that fits method and data.",
+            **named("architectures", "ARCHITECTURE"),
+        ),
+    ] = None
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; by default the preset's.")] = None
     timesteps: Annotated[
         int | None, typer.Option(min=1, max=MOST_TIMESTEPS, help="Horizon T; by default the preset's.")
@@ -61,15 +74,19 @@ class TrainOptions:
     rcs_alpha: Annotated[
         float | None, typer.Option(help="Weight of the regulariser RCS, 0 or more; by default the preset's.")
     ] = None
-    reset: Annotated[str | None, typer.Option(help="Of LIF neurons: zero or subtract.")] = None
-    surrogate: Annotated[str | None, typer.Option(help="Gradient of a spike: triangle, rectangle or arctan.")] = None
+    reset: Annotated[str | None, typer.Option(help="Of LIF neurons.", **one_of("zero", "subtract"))] = None
+    surrogate: Annotated[
+        str | None, typer.Option(help="Gradient of a spike.", **one_of("triangle", "rectangle", "arctan"))
+    ] = None
     train_samples: Annotated[int | None, typer.Option(min=1, help="Take only N training samples, always the same.")] = (
         None
     )
     batch_size: Annotated[int | None, typer.Option(min=1, help="Samples in a batch; by default the preset's.")] = None
     learning_rate: Annotated[float | None, typer.Option(help="Highest of the one-cycle schedule.")] = None
     weight_decay: Annotated[float | None, typer.Option(help="By default the preset's.")] = None
-    optimiser: Annotated[str | None, typer.Option(help="adamw or sgd; rate and decay stay the preset's.")] = None
+    optimiser: Annotated[
+        str | None, typer.Option(help="Rate and decay stay the preset's.", **one_of("adamw", "sgd"))
+    ] = None
     weight_bits: Annotated[
         int | None, typer.Option(help="Round weights to 5 to 8 bits while training; export takes no wider ones.")
     ] = None
@@ -95,10 +112,13 @@ class TrainOptions:
         int | None, typer.Option(min=1, help="Stop when the training loss has not fallen for N epochs.")
     ] = None
     log: Annotated[
-        list[str] | None, typer.Option(help="csv or tensorboard, beside --out; may be repeated; none without.")
+        list[str] | None,
+        typer.Option(help="Beside --out; may be repeated; none without.", **one_of("csv", "tensorboard")),
     ] = None
-    accelerator: Annotated[str, typer.Option(help="cpu, gpu or auto.")] = "cpu"
-    precision: Annotated[str, typer.Option(help="32-true, bf16-mixed or 16-mixed.")] = "32-true"
+    accelerator: Annotated[str, typer.Option(help="What trains.", **one_of("cpu", "gpu", "auto"))] = "cpu"
+    precision: Annotated[str, typer.Option(help="Of the floats.", **one_of("32-true", "bf16-mixed", "16-mixed"))] = (
+        "32-true"
+    )
     devices: Annotated[int, typer.Option(min=1, help="Devices that share each batch; on the CPU, processes.")] = 1
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1
     as_json: Json = False
