@@ -21,6 +21,7 @@ from spikecut.fixed_point import (
     round_bias,
     round_decay,
     round_gain,
+    round_reset,
     round_threshold,
     round_weight,
 )
@@ -124,11 +125,21 @@ class IntegerIntegrateFire(nn.Module):
 class IntegerCurrentBased(nn.Module):
     """CurrentBased in integers: what decays is (4096 - decay) / 4096 of u and v, cut off towards zero.
 
-    threshold: in weight units, None for a readout; at_equality: fires at v ≥ 64 · threshold instead of >.
+    threshold: in weight units, None for a readout; at_equality: fires at v ≥ 64 · threshold instead of >. amount: what
+    a soft reset subtracts, in v's units; None for the threshold.
     """
 
-    def __init__(self, decay_u: int, decay_v: int, threshold: int | None, reset: Reset, at_equality: bool) -> None:
+    def __init__(
+        self,
+        decay_u: int,
+        decay_v: int,
+        threshold: int | None,
+        reset: Reset,
+        at_equality: bool,
+        amount: int | None = None,
+    ) -> None:
         super().__init__()
+        self.amount = amount
         self.decay_u, self.decay_v = decay_u, decay_v
         self.threshold = threshold
         self.reset: Reset = reset
@@ -147,7 +158,8 @@ class IntegerCurrentBased(nn.Module):
                 continue
             level = WEIGHT_UNIT * self.threshold
             spike = membrane_potential >= level if self.at_equality else membrane_potential > level
-            after = membrane_potential - level if self.reset == "subtract" else 0
+            amount = level if self.amount is None else self.amount
+            after = membrane_potential - amount if self.reset == "subtract" else 0
             membrane_potential = torch.where(spike, after, membrane_potential)
             sent.append(spike.to(currents.dtype))
         return torch.stack(sent)
@@ -326,10 +338,13 @@ def _integer_neuron(stage: Stage, scale: float) -> nn.Module:
 
 
 def _integer_current_based(name: str, neuron: CurrentBased, scale: float) -> IntegerCurrentBased:
-    if neuron.delayed_reset:
-        raise UnsupportedError(f"stage {name}: no Process waits with the reset until the next timestep")
     decay_u, decay_v = round_decay(neuron.decay_u), round_decay(neuron.decay_v)
     threshold = None if neuron.threshold is None else round_threshold(neuron.threshold, scale)
     # The chip fires at v > threshold: one unit more in v(0) makes that ≥, as long as v neither leaks nor is set to 0.
     at_equality = neuron.at_equality and neuron.reset == "subtract" and decay_v == 0
-    return IntegerCurrentBased(decay_u, decay_v, threshold, neuron.reset, at_equality)
+    amount = None
+    if neuron.delayed_reset and neuron.threshold is not None and decay_v:
+        if decay_v == DECAY_UNITY:
+            raise UnsupportedError(f"stage {name}: v leaks whole before the reset of the next timestep")
+        amount = round_reset(neuron.threshold, scale, decay_v)
+    return IntegerCurrentBased(decay_u, decay_v, threshold, neuron.reset, at_equality, amount)

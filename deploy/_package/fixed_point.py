@@ -83,6 +83,15 @@ def round_threshold(threshold: float, scale: float) -> int:
     return int(round_half_even("threshold", values, 0, THRESHOLD_MAXIMUM))
 
 
+def round_reset(threshold: float, scale: float, decay_v: int) -> int:
+    """What a soft reset subtracts so that the threshold is left of it after the leak, in v's units.
+
+    round(threshold · scale · 64 · 4096 / (4096 - decay_v)), for a decay below 4096; RangeError outside 0 to 2^23 - 1.
+    """
+    values = np.asarray(threshold, dtype=np.float64) * scale * WEIGHT_UNIT * DECAY_UNITY / (DECAY_UNITY - decay_v)
+    return int(round_half_even("reset's amount", values, 0, STATE_LIMIT - 1))
+
+
 def round_bias(bias: npt.ArrayLike, scale: float, exponent: int) -> IntArray:
     """Mantissas round(bias · scale · 64 / 2^exponent), int64; RangeError outside 13 bit, [-4096, 4095].
 

@@ -27,7 +27,8 @@ class NeuronModel:
     Attributes
     ----------
     where: "node lif1", for errors. threshold: None for a neuron that never fires and gives v.
-    next_step: the threshold is subtracted in the next timestep, after the leak. delayed: what to do about that.
+    next_step: the threshold is subtracted in the next timestep, after the leak. delayed: what to do where v leaks whole
+        by then.
     inexact: a line for everything that was found to be approximated so far.
     """
 
@@ -82,6 +83,8 @@ class StepNeuron:
         """What is inexact of it, or else what u and v lose per timestep."""
         lost = [f"{name} loses {_share(d)} per timestep" for name, d in (("u", self.decay_u), ("v", self.decay_v))]
         said = self.inexact or (f"{lost[0]}, {lost[1]}" if self.decay_u < 1 else lost[1],)
+        if self.delayed_reset and self.refused is None:
+            said = (*said, f"a reset after the leak is one by {1 / (1 - self.decay_v):.5g} thresholds before it")
         return "; ".join((*said, *self.notes))
 
 
@@ -105,10 +108,10 @@ def step_neuron(model: NeuronModel) -> StepNeuron:
     soft = model.reset == "subtract"
     delayed = model.next_step and soft and model.decay_v > 0
     refused = None
-    if delayed:
+    if delayed and np.rint(model.decay_v * DECAY_UNITY) == DECAY_UNITY:
         refused = (
-            f"{model.where}: v leaks before the threshold is subtracted from it (snnTorch's reset_mechanism="
-            f'"subtract" with a leak), which no Process does; {model.delayed}'
+            f"{model.where}: v leaks whole, and the threshold is subtracted from it in the next timestep (snnTorch's "
+            f'reset_mechanism="subtract" with beta = 0), which no Process does; {model.delayed}'
         )
     inexact = model.inexact
     if model.at_equality and not (soft and model.decay_v == 0):

@@ -6,11 +6,9 @@ Shapes are torch's: (channels, height, width) or (features,). Neurons follow, pe
     v[t] = (1 - decay_v) v[t-1] + u[t] + b              membrane potential
     s[t] = v[t] > threshold                             spike (`fires` "≥": v[t] ≥ threshold)
     v[t] ← 0                  where s[t], reset "zero"      (hard reset)
-    v[t] ← v[t] - threshold   where s[t], reset "subtract"  (soft reset)
+    v[t] ← v[t] - threshold   where s[t], reset "subtract"  (soft reset, perhaps by another amount)
 
-With a gain per timestep, gain[t] (u[t] + b) enters v in the place of u[t] + b, see export/network/gain.py.
-A readout neuron (`reset` "none") never fires; its membrane is the output. `reset_order` "after_leak" is this one; with
-"before_leak" the reset waits for the next step, v[t+1] = (1 - decay_v) v[t] - threshold + ..., which no Process does.
+See export/network/neurons.py. A readout neuron (`reset` "none") never fires; its membrane is the output.
 """
 
 from dataclasses import dataclass, field, replace
@@ -28,7 +26,7 @@ from spikecut.export.network.names import check_name
 from spikecut.export.network.neurons import FloatNeuron, IntegerNeuron, check_neuron
 from spikecut.export.network.ranges import check_values, check_weight
 from spikecut.export.network.skip import FloatSkip, Skip
-from spikecut.fixed_point import BIAS_MAXIMUM, DELAY_MAXIMUM
+from spikecut.fixed_point import BIAS_MAXIMUM, DELAY_MAXIMUM, WEIGHT_UNIT
 from spikecut.text import brief, columns, sides
 
 Readout = Literal["count", "membrane"]
@@ -181,7 +179,8 @@ class IntegerNetwork:
             neuron = layer.neuron
             kind = layer.kind if layer.skip is None else f"{layer.kind}, skip from {layer.skip.source}"
             decays = f"{neuron.decay_u}, {neuron.decay_v}"
-            cells = (f"{layer.weight.size:,}", f"{neuron.threshold:,}", decays, neuron.reset)
+            amount = "" if neuron.reset_amount is None else f" {neuron.reset_amount / WEIGHT_UNIT:,g}"
+            cells = (f"{layer.weight.size:,}", f"{neuron.threshold:,}", decays, f"{neuron.reset}{amount}")
             rows.append((layer.name, kind, sides(layer.output_shape), *cells))
         return f"{title}\n{columns(rows, right=frozenset({3, 4, 5}))}"
 

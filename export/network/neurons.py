@@ -6,11 +6,13 @@ Per timestep t,
     v[t] = (1 - decay_v) v[t-1] + u[t] + b              membrane potential
     s[t] = v[t] > threshold                             spike (`fires` "≥": v[t] ≥ threshold)
     v[t] ← 0                  where s[t], reset "zero"      (hard reset)
-    v[t] ← v[t] - threshold   where s[t], reset "subtract"  (soft reset)
+    v[t] ← v[t] - threshold   where s[t], reset "subtract"  (soft reset; of integers by `subtracted`)
 
 With a gain per timestep, gain[t] (u[t] + b) enters v in the place of u[t] + b, see export/network/gain.py.
 A readout neuron (`reset` "none") never fires; its membrane is the output. `reset_order` "after_leak" is this one; with
-"before_leak" the reset waits for the next step, v[t+1] = (1 - decay_v) v[t] - threshold + ..., which no Process does.
+"before_leak" the reset waits for the next step, v[t+1] = (1 - decay_v) v[t] - threshold + ..., as in snnTorch. In
+floats that is a soft reset in the spike's own step by threshold / (1 - decay_v), since this much leaks to the
+threshold; integers have that amount, rounded once, and no order.
 """
 
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from spikecut.errors import ExportError, RangeError, UnsupportedError
 from spikecut.export.network.arrays import IntArray, frozen_int, whole
 from spikecut.export.network.gain import check_gain
 from spikecut.export.network.ranges import NEURON, SMALLER, check_values
-from spikecut.fixed_point import ALIGNMENT_SHIFT, BIAS_MAXIMUM, BIAS_MINIMUM, DECAY_UNITY
+from spikecut.fixed_point import ALIGNMENT_SHIFT, BIAS_MAXIMUM, BIAS_MINIMUM, DECAY_UNITY, STATE_LIMIT
 from spikecut.text import brief
 
 Reset = Literal["zero", "subtract", "none"]
@@ -62,6 +64,7 @@ class IntegerNeuron:
         in v's units, with an exponent of 0..7. Without any bias the exponent is 6, netx's own.
     v_init: v before the first step of a sample, in v's units, |v| < 2^23.
     gain: one per timestep of the horizon, in 4096ths, -4096..4096; needs decay_u 4096. None for 1. See gain.py.
+    reset_amount: what a soft reset subtracts, in v's units, 0 to 2^23 - 1; None for the threshold, threshold << 6.
     """
 
     threshold: int
@@ -73,6 +76,7 @@ class IntegerNeuron:
     reset: Reset = "zero"
     reset_order: ResetOrder = "after_leak"
     gain: tuple[int, ...] | None = None
+    reset_amount: int | None = None
 
     __repr__ = brief
 
@@ -82,6 +86,9 @@ class IntegerNeuron:
             object.__setattr__(self, key, whole(getattr(self, key), key))
         if self.gain is not None:
             object.__setattr__(self, "gain", tuple(whole(value, "gain") for value in self.gain))
+        if self.reset_amount is not None:
+            amount = whole(self.reset_amount, "reset_amount")
+            object.__setattr__(self, "reset_amount", None if amount == self.threshold << ALIGNMENT_SHIFT else amount)
         lowest, highest, _ = NEURON["bias_exponent"]
         if lowest <= self.bias_exponent <= highest and not self.bias_mantissa.any():
             object.__setattr__(self, "bias_exponent", NETX_BIAS_EXPONENT)
@@ -90,6 +97,11 @@ class IntegerNeuron:
     def bias(self) -> IntArray:
         """Effective bias in v's units, int64, one per channel or neuron."""
         return self.bias_mantissa << self.bias_exponent
+
+    @property
+    def subtracted(self) -> int:
+        """What a soft reset subtracts from v, in v's units."""
+        return self.threshold << ALIGNMENT_SHIFT if self.reset_amount is None else self.reset_amount
 
 
 def check_neuron(neuron: IntegerNeuron, where: str) -> None:
@@ -102,6 +114,17 @@ def check_neuron(neuron: IntegerNeuron, where: str) -> None:
     if neuron.reset not in ("zero", "subtract", "none"):
         raise ExportError(f"{where}: reset {neuron.reset!r}, expected zero, subtract or none")
     if neuron.reset_order != "after_leak":
-        raise UnsupportedError(f"{where}: reset_order {neuron.reset_order!r}: no Process resets before the leak")
+        raise UnsupportedError(
+            f"{where}: reset_order {neuron.reset_order!r}: no Process resets before the leak; a soft reset does by "
+            "reset_amount, threshold / (1 - decay_v)"
+        )
+    if neuron.reset_amount is not None:
+        if neuron.reset != "subtract":
+            raise ExportError(f"{where}: reset_amount {neuron.reset_amount} with reset {neuron.reset!r}, not subtract")
+        if not 0 <= neuron.reset_amount < STATE_LIMIT:
+            raise RangeError(
+                f"{where}: reset_amount {neuron.reset_amount} lies outside 0..{STATE_LIMIT - 1}: the membrane's 24 "
+                f"bits; {SMALLER}"
+            )
     if neuron.gain is not None:
         check_gain(neuron.gain, neuron.decay_u, where)

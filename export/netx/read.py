@@ -18,7 +18,7 @@ from spikecut.export.network.layers import IntegerLayer, IntegerNetwork, Readout
 from spikecut.export.network.names import check_texts
 from spikecut.export.netx.neuron import read_neuron, read_text
 from spikecut.export.netx.synapse import SKIP, delays, read_skip
-from spikecut.export.netx.write import FORMAT
+from spikecut.export.netx.write import FORMAT, FORMAT_2
 
 MAXIMUM_LAYERS = 4096
 INPUT_NEURONS = "input_neurons"
@@ -74,8 +74,8 @@ def _read_extras(file: h5py.File, path: Path) -> _Extras | None:
     if "spikecut" not in file:
         return None
     attributes = subgroup(file, "spikecut", path).attrs
-    if "format" not in attributes or not np.array_equal(attributes["format"], FORMAT):
-        raise BundleError(f"{path}: not of format {FORMAT}, which this spikecut reads; export again")
+    if "format" not in attributes or not any(np.array_equal(attributes["format"], n) for n in (FORMAT, FORMAT_2)):
+        raise BundleError(f"{path}: not of format {FORMAT} or {FORMAT_2}, which this spikecut reads; export again")
     try:
         data = json.loads(attributes["network"])
         check_texts(data)

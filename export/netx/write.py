@@ -24,6 +24,8 @@ from spikecut.export.netx.synapse import SKIP, write_skip
 from spikecut.files import reason, write_bytes
 
 FORMAT = 1
+FORMAT_2 = 2
+"""Of networks with what format 1 did not know, so that its readers refuse them: the amount of a soft reset."""
 
 
 def write_netx(network: IntegerNetwork, path: Path) -> None:
@@ -47,6 +49,11 @@ def netx_bytes(network: IntegerNetwork) -> bytes:
     return packed(lambda file: _write_network(file, network))
 
 
+def beyond_format_1(network: IntegerNetwork) -> bool:
+    """Whether a network has what a reader of format 1 would overlook."""
+    return any(layer.neuron.reset_amount is not None for layer in network.layers)
+
+
 def _write_network(file: h5py.File, network: IntegerNetwork) -> None:
     own = bool(beyond_netx(network))
     layers = file.create_group("layer")
@@ -62,7 +69,7 @@ def _write_network(file: h5py.File, network: IntegerNetwork) -> None:
         _write_layer(layers.create_group(str(index)), layer, own, source)
         index += 1
     extras = file.create_group("spikecut")
-    extras.attrs["format"] = FORMAT
+    extras.attrs["format"] = FORMAT_2 if beyond_format_1(network) else FORMAT
     extras.attrs["network"] = json.dumps(
         {
             "name": network.name,

@@ -78,8 +78,7 @@ class _Neuron:
                 v_rest=self._only("v_leak", 0.0) if node.kind not in ("I", "IF", "Threshold") else 0.0,
                 v_reset=self._only("v_reset", 0.0) if fires and memory else 0.0,
                 v_init=self._start() if memory else 0.0,
-                delayed=f'train with reset_mechanism="zero" and give --reset zero, or accept with --reset-order '
-                f"same_step that each spike subtracts {decay_v:.4g} · threshold less",
+                delayed='train with beta > 0, or with reset_mechanism="zero" and give --reset zero',
                 inexact=tuple(self.inexact),
             )
         )

@@ -29,6 +29,8 @@ from spikecut.files import reason, write_bytes
 from spikecut.fixed_point import DECAY_UNITY, WEIGHT_UNIT
 
 FORMAT = 1
+FORMAT_2 = 2
+"""With the amount of a soft reset, which readers of format 1 do not know."""
 FOREVER = 2.0**40
 KEPT = ("decay_u", "decay_v", "threshold", "bias_exponent", "v_init", "reset", "reset_order")
 
@@ -47,10 +49,11 @@ class _Layer(_Strict):
     v_init: int
     reset: Literal["zero", "subtract", "none"]
     reset_order: Literal["before_leak", "after_leak"]
+    reset_amount: int | None = None
 
 
 class _Network(_Strict):
-    format: Literal[1]
+    format: Literal[1, 2]
     name: str
     input: dict[str, Any]
     readout: Literal["count", "membrane"]
@@ -160,11 +163,12 @@ def _described(network: IntegerNetwork) -> dict[str, Any]:
             "name": layer.name,
             "bias_mantissa": layer.neuron.bias_mantissa.tolist(),
             **{key: getattr(layer.neuron, key) for key in KEPT},
+            **({} if layer.neuron.reset_amount is None else {"reset_amount": layer.neuron.reset_amount}),
         }
         for layer in network.layers
     ]
     return {
-        "format": FORMAT,
+        "format": FORMAT if all(layer.neuron.reset_amount is None for layer in network.layers) else FORMAT_2,
         "name": network.name,
         "input": asdict(network.input),
         "readout": network.readout,
@@ -243,6 +247,7 @@ def _network(described: _Network, nodes: Mapping[str, NirNode]) -> IntegerNetwor
             neuron=IntegerNeuron(
                 bias_mantissa=np.array(entry.bias_mantissa),
                 **{key: getattr(entry, key) for key in KEPT},
+                reset_amount=entry.reset_amount,
             ),
             input_shape=shape,
             output_shape=output,

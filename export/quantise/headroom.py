@@ -83,7 +83,8 @@ def worst_case(
         if neuron.reset == "none":
             continue
         may_fire = v_high > threshold
-        v_low = np.where(may_fire, np.minimum(v_low, 0), v_low)
-        after = v_high - threshold if neuron.reset == "subtract" else np.zeros_like(v_high)
+        soft = neuron.reset == "subtract"
+        v_low = np.where(may_fire, np.minimum(v_low, min(0, threshold + 1 - neuron.subtracted) if soft else 0), v_low)
+        after = v_high - neuron.subtracted if soft else np.zeros_like(v_high)
         v_high = np.where(may_fire, np.maximum(after, threshold), v_high)
     return Ranges(current, membrane)

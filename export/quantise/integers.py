@@ -23,6 +23,7 @@ from spikecut.fixed_point import (
     round_bias,
     round_decay,
     round_gain,
+    round_reset,
     round_threshold,
     round_weight,
 )
@@ -256,10 +257,12 @@ def _skip_range(skip: FloatSkip | Skip | None, spec: InputSpec) -> tuple[int, in
 
 
 def _integer_neuron(layer: FloatLayer, neuron: FloatNeuron, scale: float, exponent: int) -> IntegerNeuron:
-    if neuron.reset != "none" and neuron.reset_order != "after_leak":
+    decay_v = decay_12bit(neuron.decay_v, layer.name)
+    late = neuron.reset != "none" and neuron.reset_order != "after_leak"
+    if late and (neuron.reset == "zero" or decay_v == DECAY_UNITY):
         raise UnsupportedError(
-            f"layer {layer.name}: a reset that waits for the next timestep, before the leak, has no Process; "
-            "train with a reset right after the spike"
+            f"layer {layer.name}: a reset that waits for the next timestep, after the leak, of a v that is set to 0 or "
+            "leaks whole by then, has no Process; train with a reset right after the spike"
         )
     if neuron.gain is not None and neuron.decay_u != 1:
         raise UnsupportedError(
@@ -272,18 +275,19 @@ def _integer_neuron(layer: FloatLayer, neuron: FloatNeuron, scale: float, expone
     v_init = threshold * WEIGHT_UNIT // 2 if neuron.v_init else 0
     if neuron.fires == ">=":
         # Lava fires at v > threshold; one unit more in v(0) makes equality fire, and a soft reset carries it along.
-        if neuron.reset == "zero" or decay_12bit(neuron.decay_v, layer.name):
+        if neuron.reset == "zero" or decay_v:
             raise UnsupportedError(f"layer {layer.name}: firing at equality needs soft reset and no leak")
         v_init += 1
     return IntegerNeuron(
         threshold=threshold,
         bias_mantissa=round_bias(layer.bias, scale, exponent),
         decay_u=decay_12bit(neuron.decay_u, layer.name),
-        decay_v=decay_12bit(neuron.decay_v, layer.name),
+        decay_v=decay_v,
         bias_exponent=exponent,
         v_init=v_init,
         reset=neuron.reset,
         gain=None if neuron.gain is None else tuple(round_gain(neuron.gain).tolist()),
+        reset_amount=round_reset(neuron.threshold, scale, decay_v) if late and decay_v else None,
     )
 
 

@@ -57,7 +57,7 @@ def _run(network: IntegerNetwork, frame: Tensor, peaks: dict[str, list[int]]) ->
             if layer.neuron.reset == "subtract":
                 threshold = float(layer.neuron.threshold << ALIGNMENT_SHIFT)
                 points.append((v > threshold).double())
-                membranes[depth] = v.sub_(points[-1], alpha=threshold)
+                membranes[depth] = v.sub_(points[-1], alpha=float(layer.neuron.subtracted))
 
 
 def _weight(layer: Synapse, largest: int) -> Tensor:

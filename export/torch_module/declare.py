@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
 
 from spikecut.errors import InputError
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:  # a module is only marked here
     from torch import nn
 
 Setting: TypeAlias = float | str | Callable[[Any], Any]
+Reset: TypeAlias = Literal["zero", "subtract", "subtract_next"]
 MARK = "_spikecut_neuron"
 Marked = TypeVar("Marked", "nn.Module", "type[nn.Module]")
 
@@ -21,7 +22,7 @@ class Declaration:
     threshold: Setting | None
     decay: Setting = 0.0
     decay_u: Setting = 1.0
-    reset: Literal["zero", "subtract"] = "zero"
+    reset: Reset = "zero"
     fires: Literal[">", ">="] = ">"
     gain: Setting = 1.0
 
@@ -52,7 +53,7 @@ def neuron(
     threshold: Setting | None,
     decay: Setting = 0.0,
     decay_u: Setting = 1.0,
-    reset: Literal["zero", "subtract"] = "zero",
+    reset: Reset = "zero",
     fires: Literal[">", ">="] = ">",
     gain: Setting = 1.0,
 ) -> "Marked":
@@ -62,6 +63,9 @@ def neuron(
         v[t] = (1 - decay) v[t-1] + u[t]
         s[t] = v[t] > threshold              (fires ">=": v[t] ≥ threshold)
         v[t] ← 0, or v[t] - threshold        where s[t], by reset "zero" or "subtract"
+
+    With reset "subtract_next" it is subtracted one timestep later, after the leak, as snnTorch does by default:
+    v[t+1] = (1 - decay) v[t] + u[t+1] - threshold where s[t].
 
     The module's forward takes x, of one timestep or of all of them, time first; what else it takes or keeps is its
     own. It gives s, or a tuple that begins with s.
@@ -75,8 +79,8 @@ def neuron(
 
     InputError for a reset or `fires` of another name.
     """
-    if reset not in ("zero", "subtract"):
-        raise InputError(f"spikecut.neuron: reset {reset!r}: expected zero or subtract")
+    if reset not in get_args(Reset):
+        raise InputError(f"spikecut.neuron: reset {reset!r}: expected zero, subtract or subtract_next")
     if fires not in (">", ">="):
         raise InputError(f"spikecut.neuron: fires {fires!r}: expected > or >=")
     setattr(module, MARK, Declaration(threshold, decay, decay_u, reset, fires, gain))

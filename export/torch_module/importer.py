@@ -151,8 +151,10 @@ def _declared(declared: Declaration, module: nn.Module, where: str) -> Neuron:
         gain=value("gain"),
         decay_u=decay_u,
         decay_v=decay,
-        reset=declared.reset,
+        reset="zero" if declared.reset == "zero" else "subtract",
         at_equality=declared.fires == ">=",
+        next_step=declared.reset == "subtract_next",
+        delayed="train with a decay below 1, or with a reset in the spike's own timestep",
         inexact=inexact_u + inexact,
     )
     return Neuron(model, ("membrane",) if declared.threshold is None else ("spikes",))

@@ -19,7 +19,7 @@ class CurrentBased(nn.Module):
         v[t] ← v[t] - threshold   where s[t], reset "subtract"
 
     delayed_reset: v[t+1] = (1 - decay_v) v[t] - threshold · s[t] + u[t+1] in the place of a soft reset: the whole of v
-    leaks before the threshold is subtracted, as in snnTorch's Leaky. No Process does that.
+    leaks before the threshold is subtracted, as in snnTorch's Leaky.
 
     u: synaptic current; v: membrane potential; x: input; s: spike, 0 or 1; all in the units of the threshold.
 

@@ -169,6 +169,8 @@ def _features(network, depth, slots, runs):
         "signed input": depth == 0 and network.input.signed,
         "hard reset": neuron.reset == "zero",
         "soft reset": neuron.reset == "subtract",
+        "soft reset by another amount": neuron.reset_amount is not None,
+        "soft reset by more than the threshold": neuron.subtracted > neuron.threshold << ALIGNMENT_SHIFT,
         "bias": mantissa.any(),
         "bias exponent other than 6": mantissa.any() and neuron.bias_exponent != 6,
         "bias mantissa of 13 bits": (mantissa >= 2**11).any() or (mantissa < -(2**11)).any(),

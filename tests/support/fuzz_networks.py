@@ -58,7 +58,7 @@ def fuzz_cases(draw, largest=400, samples=4, wide=None):
                 layer = replace(layer, skip=replace(layer.skip, weight=weight))
         neuron = _with_gain(gains, draw(_neuron(rng, layer.output_shape[0])), horizon)
         if last and membrane:
-            layer = replace(layer, neuron=replace(neuron, threshold=0, reset="none"))
+            layer = replace(layer, neuron=replace(neuron, threshold=0, reset="none", reset_amount=None))
         else:
             probe = [None if each is None else each[:PROBED_STEPS, :1] for each in (frames, around)]
             layer = _firing(replace(layer, neuron=neuron), *probe, draw(st.sampled_from([0.02, 0.1, 0.3, 0.5])))
@@ -164,6 +164,9 @@ def _neuron(draw, rng, channels):
     decays = st.one_of(st.sampled_from([0, 4096, 4095, 2048, 1]), st.integers(0, 4096))
     width = draw(st.sampled_from([0, 0, 6, 12, 12]))
     low = draw(st.sampled_from([-(2**width), 0])) if width else 0
+    reset, amount = draw(st.sampled_from(["zero", "subtract"])), None
+    if reset == "subtract" and draw(st.booleans()):
+        amount = draw(st.sampled_from([0, 1, STATE_TOP, *(int(2.0 ** rng.uniform(6, 23)) for _ in range(3))]))
     return IntegerNeuron(
         threshold=0,
         bias_mantissa=rng.integers(low, 2**width, channels),
@@ -171,7 +174,8 @@ def _neuron(draw, rng, channels):
         decay_v=draw(decays),
         bias_exponent=draw(st.integers(0, 7)),
         v_init=draw(st.sampled_from([0, 0, int(rng.integers(-5000, 5000)), -STATE_TOP, STATE_TOP])),
-        reset=draw(st.sampled_from(["zero", "subtract"])),
+        reset=reset,
+        reset_amount=amount,
     )
 
 

@@ -168,6 +168,7 @@ def neurons(draw, channels, readout=False):
         bias_exponent=draw(st.integers(0, 7)),
         v_init=draw(st.integers(-(2**22), 2**22)),
         reset=reset,
+        reset_amount=draw(st.one_of(st.none(), st.integers(0, 2**23 - 1))) if reset == "subtract" else None,
     )
 
 

@@ -104,7 +104,8 @@ def run_layer(layer, frames, around=None):
                 result[t, n] = v[n]
             elif v[n] > 64 * neuron.threshold:
                 result[t, n] = 1
-                v[n] = v[n] - 64 * neuron.threshold if neuron.reset == "subtract" else 0
+                amount = 64 * neuron.threshold if neuron.reset_amount is None else neuron.reset_amount
+                v[n] = v[n] - amount if neuron.reset == "subtract" else 0
     return result.reshape(len(frames), *layer.output_shape)
 
 

@@ -230,6 +230,7 @@ NETWORKS: dict[str, dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]]] 
     "torch": {"loop": (lambda: Loop(HandWritten(), HandWritten(0.5)), (2, 64)), "frames": (Frames, STEPS)},
     "snntorch": {
         "loop": (lambda: Loop(*(snntorch.Leaky(beta=0.8, reset_mechanism="zero") for _ in range(2))), FRAME),
+        "default": (lambda: Loop(snntorch.Leaky(beta=0.9), snntorch.Leaky(beta=0.75)), FRAME),
         "synapses": (Synapses, FRAME),
         "stepwise": (stepwise, FRAME),
     },

@@ -46,10 +46,11 @@ def make_kernel(decay_u: int, decay_v: int, reset: int, wrap_sum: bool, bounded:
     bounded: u and v are proven to stay within 24 bits: neither wraps nor clips.
     gained: current and bias are multiplied by a gain, see export.gain.
 
-    Returns kernel(current, shift, bias, u, v, keep_u, keep_v, threshold, gain, out): current float [rows, C] holding
-    integers, shifted left by `shift` into u's units: 6, or 7 of halved weights; bias int32 [C]; u, v int32 [rows, C],
-    changed in place (u is not touched when all of it is lost); keep_u, keep_v 4096 - decay; threshold in v's units;
-    gain int32 [slots], one for as many rows each, read only where `gained`; out [rows, C] of any type.
+    Returns kernel(current, shift, bias, u, v, keep_u, keep_v, threshold, amount, gain, out): current float [rows, C]
+    holding integers, shifted left by `shift` into u's units: 6, or 7 of halved weights; bias int32 [C]; u, v int32
+    [rows, C], changed in place (u is not touched when all of it is lost); keep_u, keep_v 4096 - decay; threshold, and
+    amount, which SUBTRACT subtracts, in v's units; gain int32 [slots], one for as many rows each, read only where
+    `gained`; out [rows, C] of any type.
     """
 
     # One long function: numba specialises its branches on what encloses it, and in pieces it is slower. It takes arrays
@@ -64,6 +65,7 @@ def make_kernel(decay_u: int, decay_v: int, reset: int, wrap_sum: bool, bounded:
         keep_u: Any,
         keep_v: Any,
         threshold: Any,
+        amount: Any,
         gain: Any,
         out: Any,
     ) -> None:
@@ -76,6 +78,7 @@ def make_kernel(decay_u: int, decay_v: int, reset: int, wrap_sum: bool, bounded:
         ku = np.int32(keep_u)
         kv = np.int32(keep_v)
         vth = np.int32(threshold)
+        taken = np.int32(amount)
         positions = rows // gain.size
         for r in range(rows):
             if gained:
@@ -117,7 +120,7 @@ def make_kernel(decay_u: int, decay_v: int, reset: int, wrap_sum: bool, bounded:
                     out[r, c] = potential
                 else:
                     fires = potential > vth
-                    after = np.int32(potential - vth) if reset == 1 else np.int32(0)
+                    after = np.int32(potential - taken) if reset == 1 else np.int32(0)
                     v[r, c] = after if fires else potential
                     out[r, c] = fires
 
@@ -165,7 +168,7 @@ class NeuronKernel:
         self.shift = ALIGNMENT_SHIFT + int(halved)
         self.bias = neuron.bias.astype(np.int32)
         self.keep_u, self.keep_v = DECAY_UNITY - neuron.decay_u, DECAY_UNITY - neuron.decay_v
-        self.threshold = neuron.threshold << ALIGNMENT_SHIFT
+        self.threshold, self.amount = neuron.threshold << ALIGNMENT_SHIFT, neuron.subtracted
         self.needs_u = neuron.decay_u != DECAY_UNITY
         self.channels = layer.output_shape[0]
 
@@ -190,6 +193,7 @@ class NeuronKernel:
             self.keep_u,
             self.keep_v,
             self.threshold,
+            self.amount,
             gain,
             out.reshape(rows),
         )

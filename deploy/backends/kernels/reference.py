@@ -132,7 +132,7 @@ class NeuronState:
             return np.array(v)
         threshold = neuron.threshold << ALIGNMENT_SHIFT
         spikes = v > threshold
-        self.v = np.where(spikes, v - threshold if neuron.reset == "subtract" else 0, v)
+        self.v = np.where(spikes, v - neuron.subtracted if neuron.reset == "subtract" else 0, v)
         return np.asarray(spikes, dtype=np.int32)
 
 

@@ -187,6 +187,7 @@ class NeuronConstants:
     Attributes
     ----------
     decay_u, decay_v: 0..4096. bias: in v's units, broadcast to v's shape. threshold: compared as v > threshold · 64.
+    amount: what a soft reset subtracts, in v's units.
     gain: in 4096ths, one per timestep since the last `rest`, see export.gain; None for none.
     """
 
@@ -194,6 +195,7 @@ class NeuronConstants:
     decay_v: int
     bias: Numbers
     threshold: int
+    amount: int
     reset: Reset
     gain: tuple[int, ...] | None = None
 
@@ -214,13 +216,20 @@ class Neurons:
         )
         self.gain, self.steps = given.gain, 0
         self.bias = np.array(np.broadcast_to(given.bias, v.shape), dtype=np.int32).reshape(-1)
-        self.constants = DECAY_UNITY - given.decay_u, DECAY_UNITY - given.decay_v, given.threshold << ALIGNMENT_SHIFT
+        kept = DECAY_UNITY - given.decay_u, DECAY_UNITY - given.decay_v
+        self.constants = *kept, given.threshold << ALIGNMENT_SHIFT, given.amount
 
     @classmethod
     def of(cls, neuron: IntegerNeuron, u: Int32, v: Int32, wraps: bool) -> "Neurons":
         """The neurons of an IntegerLayer, whose channels are the last axis of v."""
         constants = NeuronConstants(
-            neuron.decay_u, neuron.decay_v, neuron.bias, neuron.threshold, neuron.reset, neuron.gain
+            neuron.decay_u,
+            neuron.decay_v,
+            neuron.bias,
+            neuron.threshold,
+            neuron.subtracted,
+            neuron.reset,
+            neuron.gain,
         )
         return cls(u, v, constants, wraps=wraps)
 

@@ -261,9 +261,11 @@ def own_block(layer: IntegerLayer, message_bits: int) -> Any:
         "bias_exp": neuron.bias_exponent,
         "num_message_bits": 24 if neuron.reset == "none" else 0,
     }
+    if neuron.reset == "subtract":
+        parameters["amount"] = neuron.subtracted
     if neuron.gain is not None:
         gain = np.array(neuron.gain, dtype=np.int32)
-        parameters |= {"neuron_proc": GainLIF, "gain": gain, "after_spike": neuron.reset}
+        parameters |= {"neuron_proc": GainLIF, "gain": gain, "after_spike": neuron.reset, "amount": neuron.subtracted}
     bias = neuron.bias_mantissa.copy() if np.any(neuron.bias_mantissa) else None
     shared: dict[str, Any] = {"neuron_params": parameters, "bias": bias, "input_message_bits": message_bits}
     shape = lava_shape(layer.output_shape)

@@ -14,7 +14,7 @@ OTHERS = {
     "RLeaky": "the spikes of a timestep come back in the next one; recurrent layers are not read: train with Leaky",
     "RSynaptic": "the spikes of a timestep come back in the next; recurrent layers are not read: train with Synaptic",
 }
-DELAYED = 'train with reset_mechanism="zero", or with reset_delay=False'
+DELAYED = 'train with beta > 0, or with reset_mechanism="zero"'
 
 
 def describe(module: nn.Module, where: str) -> Neuron | None:

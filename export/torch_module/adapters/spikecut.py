@@ -26,7 +26,7 @@ def describe(module: nn.Module, where: str) -> Neuron | None:
             reset=module.reset,
             at_equality=module.at_equality,
             next_step=module.delayed_reset,
-            delayed="train with a reset in the spike's own timestep",
+            delayed="train with a reset in the spike's own timestep, or with decay_v < 1",
             inexact=inexact_u + inexact_v,
         )
         return Neuron(model)

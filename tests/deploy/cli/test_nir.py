@@ -1,7 +1,10 @@
 """NIR on the command line: in, verified on Lava, calibrated, run, and out again; one clear line for what is wrong."""
 
 import json
+import shutil
+from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -17,6 +20,14 @@ def files(repository):
     return repository / "tests" / "golden" / "nir"
 
 
+def leaks_whole(files, folder):
+    """A file of snnTorch's default neuron with β = 0 in its first layer."""
+    copy = Path(shutil.copy(files / "snntorch_subtract.nir", folder))
+    with h5py.File(copy, "r+") as file:
+        file["node/nodes/1/tau"][...] = 1e-4
+    return copy
+
+
 def export(command, source, out, *more):
     wanted = ("--dataset", "digits", "--horizon", 8, "--encoding", "bernoulli")
     return command("export", source, "--out", out, *wanted, *more)
@@ -27,6 +38,7 @@ def export(command, source, out, *more):
     ("name", "options"),
     [
         ("snntorch", SNNTORCH),
+        ("snntorch_subtract", SNNTORCH[:2]),
         ("norse", ("--framework", "norse")),
         ("sinabs", ("--framework", "sinabs", "--spikes", "single")),
         ("sinabs_lif", ("--framework", "sinabs", "--spikes", "single")),
@@ -84,15 +96,16 @@ def test_calibrate_run_and_leave_again(command, files, tmp_path):
     assert code == 2 and "spikecut.load" in err
 
 
-def test_inspect_says_what_becomes_of_every_node(command, files):
+def test_inspect_says_what_becomes_of_every_node(command, files, tmp_path):
     code, out, _ = command("inspect", files / "snntorch.nir", *SNNTORCH, "--json")
     found = json.loads(out)
     assert code == 0 and found["refused"] is None and found["input_shape"] == [1, 8, 8]
     kinds = [(node["kind"], node["exactness"]) for node in found["nodes"]]
     assert kinds[1:3] == [("Conv2d", "exact"), ("LIF", "exact")] and ("LIF", "approximate") in kinds
-    code, out, error = command("inspect", files / "snntorch_subtract.nir", "--framework", "snntorch")
-    assert code == 2 and "refused" in out and error.startswith("spikecut: node 1: v leaks before")
-    code, out, error = command("inspect", files / "snntorch_subtract.nir", "--framework", "snntorch", "--json")
+    whole = leaks_whole(files, tmp_path)
+    code, out, error = command("inspect", whole, "--framework", "snntorch")
+    assert code == 2 and "refused" in out and error.startswith("spikecut: node 1: v leaks whole")
+    code, out, error = command("inspect", whole, "--framework", "snntorch", "--json")
     assert code == 2 and json.loads(out)["refused"] in error and error.count("\n") == 1
     code, _, error = command("inspect", files / "snntorch.nir", "--hardware", "loihi2")
     assert code == 2 and "leave out --hardware" in error
@@ -111,7 +124,10 @@ BAD = {
     "no horizon": (lambda f, t: ["export", f / "norse.nir", "--out", t / "b", "--dataset", "digits"], "--horizon"),
     "no dataset": (lambda f, t: ["export", f / "norse.nir", "--out", t / "b", "--horizon", 4], "--dataset"),
     "no timestep": (lambda f, t: arguments(f, t, "norse"), "--framework"),
-    "refused": (lambda f, t: arguments(f, t, "snntorch_subtract", "--framework", "snntorch"), "node 1"),
+    "refused": (
+        lambda f, t: arguments(leaks_whole(f, t).parent, t, "snntorch_subtract", "--framework", "snntorch"),
+        "node 1",
+    ),
     "strict": (lambda f, t: arguments(f, t, "snntorch", *SNNTORCH, "--strict"), "--strict takes nothing inexact"),
     "unknown framework": (lambda f, t: arguments(f, t, "norse", "--framework", "brian"), "brian"),
     "unknown encoding": (

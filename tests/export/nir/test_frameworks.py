@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from spikecut.errors import ExportError, UnsupportedError
+from spikecut.errors import ExportError
+from spikecut.export.importers.torch_network import trace
+from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.nir.discretisation import discretisation
 from spikecut.export.nir.read import read_nir
+from spikecut.export.quantise.integers import quantise
 
 CASES = {
     "snntorch": {"framework": "snntorch", "reset": "zero"},
@@ -55,6 +58,7 @@ def test_the_float_network_gives_the_frameworks_spikes(repository, name):
     [
         ("snntorch", {"framework": "snntorch"}),
         ("snntorch", {"framework": "sinabs", "dt": 1e-4}),
+        ("snntorch_subtract", {"framework": "snntorch", "reset_order": "same_step"}),
         ("norse", {"framework": "norse", "reset": "subtract"}),
         ("sinabs_lif", {"framework": "sinabs", "spikes": "single", "reset": "zero"}),
         ("sinabs_lif", {"dt": 1.0, "reset": "subtract"}),
@@ -69,11 +73,14 @@ def test_other_rules_give_other_spikes(repository, name, wrong):
 
 
 @pytest.mark.slow
-def test_snntorchs_default_reset_is_refused(repository):
+def test_snntorchs_default_reset_is_one_by_more_than_the_threshold(repository):
     path = repository / "tests" / "golden" / "nir" / "snntorch_subtract.nir"
-    with pytest.raises(UnsupportedError, match=r"node 1: v leaks before .* train with reset_mechanism=\"zero\""):
-        read_nir(path, discretisation("snntorch")).checked()
-    read_nir(path, discretisation("snntorch", reset_order="same_step")).checked()
+    network, _ = read_nir(path, discretisation("snntorch")).checked()
+    inputs, _ = recorded(repository, "snntorch_subtract")
+    found = quantise(trace(network, InputSpec(inputs.shape[2:], "events"), len(inputs)), rounding=True).network
+    for layer in found.layers:
+        neuron = layer.neuron
+        assert abs(neuron.reset_amount * (4096 - neuron.decay_v) / 4096 - 64 * neuron.threshold) <= 65
 
 
 def test_sinabs_default_of_several_spikes_is_no_exact_import(repository):

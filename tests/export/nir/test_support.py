@@ -221,6 +221,10 @@ EXAMPLES = {
         behind_dense(lif(SIZE)),
         {"framework": "snntorch", "dt": 1.0},
     ),
+    ("LIF", "the same, where v leaks whole"): (
+        behind_dense(lif(SIZE, decay=1.0)),
+        {"framework": "snntorch", "dt": 1.0},
+    ),
     ("LIF", "a parameter that differs between neurons"): (behind_dense(uneven(lif(SIZE), "tau")), {}),
     ("CubaLI", "last, u and v lose multiples of 1/4096"): (behind_dense(cuba(SIZE, fires=False), bias=False), {}),
     ("CubaLIF", "u and v lose multiples of 1/4096"): (behind_dense(cuba(SIZE), bias=False), {}),

@@ -134,7 +134,7 @@ def test_refusals():
 
     with pytest.raises(UnsupportedError, match="multiple of 1/4096"):
         quantise(with_neuron(decay_v=0.3))
-    with pytest.raises(UnsupportedError, match="before the leak"):
+    with pytest.raises(UnsupportedError, match="after the leak, of a v that is set to 0"):
         quantise(with_neuron(reset_order="before_leak"))
     with pytest.raises(UnsupportedError, match="neither 0 nor half"):
         quantise(with_neuron(v_init=0.3))

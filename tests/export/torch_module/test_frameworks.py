@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import snntorch
 import torch
 from torch_networks import CASES, FRAME, NETWORKS, TIMESTEPS, network
 
@@ -39,6 +40,30 @@ def test_the_float_network_gives_the_modules_spikes_and_its_output(framework, na
     if layer.neuron is not None and layer.neuron.threshold is None and imported.witness.graph.how == "steps":
         expected = sent.cumsum(0)
     torch.testing.assert_close(said.double(), expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("beta", "threshold", "current"),
+    [(0.9, 1.0, False), (0.5, 0.7, False), (0.05, 1.0, False), (1.3, 1.0, False), (0.8, 1.0, True)],
+)
+def test_snntorchs_default_is_a_soft_reset_at_once_by_the_threshold_over_beta(beta, threshold, current):
+    options = {"beta": beta, "threshold": threshold, "learn_beta": beta > 1}
+    neuron = snntorch.Synaptic(alpha=0.6, **options) if current else snntorch.Leaky(**options)
+    x = (
+        torch.randn(600, 40, generator=torch.Generator().manual_seed(1)).double().clamp(-1) / (2 if current else 1)
+        + 0.2
+    )
+    kept, u, v, state, theirs, ours = min(beta, 1.0), 0.0, 0.0, neuron.double().reset_mem(), [], []
+    for each in x:
+        spike, *state = neuron(each, *(state if isinstance(state, list | tuple) else [state]))
+        theirs.append(spike)
+        u = (0.6 * u if current else 0.0) + each
+        v = kept * v + u
+        ours.append((v > threshold).double())
+        v = v - threshold / kept * ours[-1]
+    sent = torch.stack(ours)
+    assert torch.equal(torch.stack(theirs), sent) and sent.numel() == 24_000
+    assert 0.05 < float(sent.mean()) < 0.95 and bool((sent[1:] * sent[:-1]).any())  # several in a row, too
 
 
 @pytest.fixture(scope="module")

@@ -52,7 +52,7 @@ def test_declarations_name_what_they_lack():
         spikecut.InputError, match=r"net.lif1: .*threshold='limit', but the module has no such attribute"
     ):
         imported(Loop(module, HandWritten()))
-    with pytest.raises(spikecut.InputError, match="reset 'hard': expected zero or subtract"):
+    with pytest.raises(spikecut.InputError, match="reset 'hard': expected zero, subtract or subtract_next"):
         spikecut.neuron(HandWritten(), threshold=1.0, reset="hard")
     with pytest.raises(spikecut.InputError, match=r"net.lif1: declared decays .* fractions"):
         imported(Loop(spikecut.neuron(HandWritten(), threshold=1.0, decay=1.5), HandWritten()))
@@ -157,9 +157,9 @@ def leaky(**options):
 
 LIF = {"v_threshold": 1.0}
 REFUSED = {
-    "snntorch default": (
-        lambda: chain(leaky(reset_mechanism="subtract")),
-        "net.2: v leaks before .* reset_delay=False",
+    "snntorch default without a past": (
+        lambda: chain(leaky(beta=0.0, reset_mechanism="subtract")),
+        "net.2: v leaks whole, .* beta = 0.* train with beta > 0",
     ),
     "snntorch alpha": (lambda: chain(snntorch.Alpha(0.9, 0.8)), r"net.2 \(Alpha\): two currents .* train with Leaky"),
     "snntorch recurrent": (
@@ -267,6 +267,22 @@ def test_an_instance_may_be_declared():
     torch.manual_seed(0)
     first = spikecut.neuron(Surrogate(1.0), threshold=1.0, reset="subtract", fires=">")
     assert imported(Loop(first, HandWritten(0.5))).refusal is None
+
+
+class Late(nn.Module):
+    """A soft reset one timestep later, after the leak."""
+
+    def forward(self, x, v):
+        v = 0.75 * v + x - (v > 1).to(x.dtype)
+        return (v > 1).to(x.dtype), v
+
+
+def test_a_reset_of_the_next_timestep_may_be_declared():
+    torch.manual_seed(0)
+    late = spikecut.neuron(Late(), threshold=1.0, decay=0.25, reset="subtract_next")
+    assert imported(Loop(late, HandWritten(0.5))).refusal is None
+    with pytest.raises(spikecut.ExportError, match=r"net.lif1: does not do what was read of it"):
+        imported(Loop(spikecut.neuron(Late(), threshold=1.0, decay=0.25, reset="subtract"), HandWritten(0.5)))
 
 
 def test_options_of_files_are_no_options_of_modules(tmp_path):

@@ -1,5 +1,7 @@
 """The general neuron against its equations, and its integers against the integer network."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -90,7 +92,8 @@ def networks(draw):
         decay_v = draw(st.sampled_from([0.0, 0.25, 0.1, 1.0]))
         reset = draw(st.sampled_from(["zero", "subtract"]))
         threshold = None if readout == "membrane" and depth else draw(st.floats(0.1, 2.0))
-        neuron = CurrentBased(threshold, decay_u, decay_v, reset, at_equality=draw(st.booleans()))
+        late = reset == "subtract" and decay_v < 1 and draw(st.booleans())
+        neuron = CurrentBased(threshold, decay_u, decay_v, reset, draw(st.booleans()), delayed_reset=late)
         stages.append(Stage(f"layer{depth}", nn.Linear(inputs, outputs, bias=decay_u == 1), nn.Identity(), neuron))
     return SpikingNetwork(stages, readout, (6,)).double().eval()
 
@@ -111,8 +114,33 @@ def test_the_integer_network_is_the_twin(network, horizon, seed):
         )
 
 
-def test_a_delayed_reset_is_refused():
-    stage = Stage("late", nn.Linear(3, 2), nn.Identity(), CurrentBased(1.0, 1.0, 0.5, "subtract", delayed_reset=True))
-    network = SpikingNetwork([stage], "count", (3,)).double()
+def late(decay_v):
+    neuron = CurrentBased(1.0, 0.75, decay_v, "subtract", delayed_reset=True)
+    stage = Stage("late", nn.Linear(3, 2), nn.Identity(), neuron)
+    return trace(SpikingNetwork([stage], "count", (3,)).double(), InputSpec((3,), "events"), 4)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.25, 0.3, 0.99])
+def test_a_reset_after_the_leak_is_one_by_more_before_it(decay):
+    found = quantise(late(decay), rounding=True)
+    neuron, kept = found.network.layers[0].neuron, 1 - round(4096 * decay) / 4096
+    assert neuron.reset_amount == (None if decay == 0 else round(64 * found.plans[0].scale / kept))
+
+
+@given(st.integers(1, 2**16), st.lists(st.integers(-(2**20), 2**20), min_size=1, max_size=40), st.integers(1, 12))
+def test_in_rational_numbers_both_resets_fire_at_the_same_steps(threshold, currents, kept):
+    """snnTorch's equation and the chip's, v[t] = β v[t-1] + x[t] - θ s[t-1], and a reset by θ / β at once."""
+    beta = Fraction(kept, 12)
+    late = soon = Fraction(0)
+    fired = False
+    for current in currents:
+        late = beta * late + current - threshold * fired
+        soon = beta * soon + current
+        fired = late > threshold
+        assert soon == late
+        soon -= threshold / beta * fired
+
+
+def test_a_delayed_reset_of_a_neuron_that_leaks_whole_is_refused():
     with pytest.raises(UnsupportedError, match="waits for the next timestep"):
-        quantise(trace(network, InputSpec((3,), "events"), 4), rounding=True)
+        quantise(late(1.0), rounding=True)

@@ -165,6 +165,7 @@ class _FastNeurons:
             decay_v=_scalar(self.dv) + self.dm_offset,
             bias=self.effective_bias,
             threshold=_scalar(self.vth),
+            amount=_scalar(getattr(self, "amount", 0)),  # a Var of Processes with a soft reset alone
             reset=self.reset,
             gain=self.gains,
         )

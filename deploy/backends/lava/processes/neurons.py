@@ -23,7 +23,16 @@ from spikecut.fixed_point import multiplied
 
 
 class SoftResetLIF(LIF):
-    """LIF whose membrane loses one threshold per spike: v ← v - vth, instead of v ← 0."""
+    """LIF whose membrane loses an amount per spike, instead of all of it: v ← v - amount.
+
+    Parameters
+    ----------
+    amount: in v's units, 24 bits; vth << 6 where it is the threshold. The others as LIF's.
+    """
+
+    def __init__(self, *, amount: int, **parameters: Any) -> None:
+        super().__init__(**parameters)
+        self.amount = Var(shape=(1,), init=amount)
 
 
 class MembraneReadout(LIF):
@@ -37,12 +46,14 @@ class GainLIF(LIF):
     ----------
     gain: integers in 4096ths, one per timestep since the last reset; the last one holds. See export/network/gain.py.
     after_spike: the `reset` of an IntegerNeuron: "zero", "subtract", or "none", which sends v instead of firing.
+    amount: see SoftResetLIF; unused by other resets.
     The others as LIF's; du must be 4095, which loses all of the current.
     """
 
-    def __init__(self, *, gain: npt.NDArray[np.int32], after_spike: Reset, **parameters: Any) -> None:
+    def __init__(self, *, gain: npt.NDArray[np.int32], after_spike: Reset, amount: int, **parameters: Any) -> None:
         super().__init__(after_spike=after_spike, **parameters)
         self.gain = Var(shape=gain.shape, init=gain)
+        self.amount = Var(shape=(1,), init=amount)
 
 
 class ResettingLifModel(PyLifModelBitAcc):
@@ -94,7 +105,9 @@ class _OwnModel(AbstractPyLifModelFixed):
 @requires(CPU)
 @tag("bit_accurate_loihi", "fixed_pt")
 class PySoftResetLifModel(_OwnModel):
-    """Fires at v > vth, then subtracts the threshold."""
+    """Fires at v > vth, then subtracts the amount."""
+
+    amount: int = LavaPyType(int, np.int32, precision=24)
 
     def spiking_activation(self) -> npt.NDArray[np.bool_]:
         """Spikes of this step."""
@@ -102,7 +115,7 @@ class PySoftResetLifModel(_OwnModel):
 
     def reset_voltage(self, spike_vector: npt.NDArray[np.bool_]) -> None:
         """Soft reset."""
-        self.v[:] -= np.where(spike_vector, self.effective_vth, 0).astype(self.v.dtype)
+        self.v[:] -= np.where(spike_vector, self.amount, 0).astype(self.v.dtype)
 
 
 @implements(proc=MembraneReadout, protocol=LoihiProtocol)
@@ -129,6 +142,7 @@ class PyGainLifModel(_OwnModel):
 
     s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=32)
     gain: npt.NDArray[np.int32] = LavaPyType(np.ndarray, np.int32, precision=13)
+    amount: int = LavaPyType(int, np.int32, precision=24)
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
@@ -158,4 +172,4 @@ class PyGainLifModel(_OwnModel):
         if self.after_spike == "zero":
             self.v[spike_vector] = 0
         elif self.after_spike == "subtract":
-            self.v[:] -= np.where(spike_vector, self.effective_vth, 0).astype(self.v.dtype)
+            self.v[:] -= np.where(spike_vector, self.amount, 0).astype(self.v.dtype)

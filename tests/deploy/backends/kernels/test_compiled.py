@@ -17,7 +17,7 @@ for decay_u, decay_v, reset in kinds[:: int(sys.argv[1])]:
     for dtype in (np.float32, np.float64):
         u, v, out = np.full((1, 1), 4096, np.int32), np.full((1, 1), 4096, np.int32), np.zeros((1, 1), np.int32)
         kernel = neuron.make_kernel(decay_u, decay_v, reset, False, False)
-        kernel(np.ones((1, 1), dtype), 6, np.zeros(1, np.int32), u, v, 2048, 2048, 100, neuron.NO_GAIN, out)
+        kernel(np.ones((1, 1), dtype), 6, np.zeros(1, np.int32), u, v, 2048, 2048, 100, 100, neuron.NO_GAIN, out)
         print(decay_u, decay_v, reset, dtype.__name__, u.item(), v.item(), out.item())
 """
 
