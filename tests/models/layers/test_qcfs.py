@@ -3,7 +3,7 @@ from fractions import Fraction
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from spikecut.errors import InputError
@@ -37,19 +37,34 @@ def test_floor_passes_its_gradient_and_the_threshold_is_trained():
     assert activation.threshold.grad is not None and activation.threshold.grad.item() != 0
 
 
+def in_24_bits(threshold, current, timesteps):
+    """The neuron in Python's whole numbers: its counts of spikes, and whether v was ever clipped."""
+    v, counts, clipped = threshold // 2, [0], False
+    for _ in range(timesteps):
+        held = min(max(v + current, -(2**23)), 2**23 - 2)
+        clipped |= held != v + current
+        counts.append(counts[-1] + (held >= threshold))
+        v = held - threshold * (held >= threshold)
+    return counts[1:], clipped
+
+
 @given(
     threshold=st.integers(1, 2**17 - 1),
     current=st.one_of(st.integers(-(2**24), 2**24), st.none()),
     half_steps=st.integers(-3, 40),
     timesteps=st.integers(1, 20),
 )
-def test_integer_neuron_counts_like_qcfs_at_every_step(threshold, current, half_steps, timesteps):
+@example(threshold=96121, current=2516623, half_steps=0, timesteps=11)  # v leaves 24 bits, and a spike is lost
+def test_integer_neuron_counts_like_qcfs_at_every_step_while_24_bits_hold_v(threshold, current, half_steps, timesteps):
     if current is None:  # close to or at a tie: current · t = (k + ½) · threshold
         current = half_steps * WEIGHT_UNIT * threshold // (2 * timesteps)
     spikes = IntegerIntegrateFire(threshold)(torch.full((timesteps, 1, 1), current, dtype=torch.float64))
     counts = spikes.flatten().cumsum(0).tolist()
     aligned = WEIGHT_UNIT * threshold
-    assert counts == [clip_floor_shift(Fraction(current * t, aligned), t) for t in range(1, timesteps + 1)]
+    expected, clipped = in_24_bits(aligned, current, timesteps)
+    assert counts == expected
+    if not clipped:
+        assert counts == [clip_floor_shift(Fraction(current * t, aligned), t) for t in range(1, timesteps + 1)]
 
 
 @given(timesteps=st.integers(1, 32), threshold=st.integers(1, 64), halves=st.lists(st.integers(-80, 80), min_size=1))
