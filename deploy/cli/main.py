@@ -17,7 +17,7 @@ import spikecut.deploy.cli.export
 import spikecut.deploy.cli.inspect
 import spikecut.deploy.cli.run
 import spikecut.deploy.cli.train
-from spikecut.deploy.cli.options import COMMAND_PANELS, app
+from spikecut.deploy.cli.options import COMMAND_PANELS, app, take_defaults
 from spikecut.deploy.cli.output import finish_streams, prepare_streams, set_quiet, visible
 from spikecut.errors import SpikecutError
 from spikecut.extras import needs_training
@@ -39,6 +39,7 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", help="Show results and errors alone: no progress and no remarks.")
@@ -48,6 +49,7 @@ def _options(
     ] = False,
 ) -> None:
     """Options of every command; `main` reads --debug and --quiet itself, wherever they stand."""
+    take_defaults(context, sys.argv[1:])
 
 
 def main() -> None:

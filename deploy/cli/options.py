@@ -13,7 +13,7 @@ A command is a function of one frozen dataclass, whose fields are its arguments 
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, fields
 from inspect import Parameter, Signature
 from pathlib import Path
@@ -80,15 +80,57 @@ def verb(function: Callable[[Options], None]) -> Callable[[Options], None]:
             if isinstance(told, OptionInfo):
                 told.rich_help_panel = _PANEL.get(key)
 
-    def command(**given: Any) -> None:
+    def command(context: typer.Context, **given: Any) -> None:
+        _say_defaults(context, given)
         function(model(**given))
 
+    parameters.insert(0, Parameter("context", Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context))
     command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {key: typed[key] for key in defaults}
+    command.__annotations__ = {"context": typer.Context} | {key: typed[key] for key in defaults}
     name = function.__name__.strip("_").replace("_", "-")
+    MODELS[name] = model
     panel = _COMMAND_PANEL.get(name)
     app.command(name, cls=ChoosingCommand, help=function.__doc__, context_settings=HELP, rich_help_panel=panel)(command)
     return function
+
+
+MODELS: dict[str, type] = {}
+"""The options of every command."""
+WITHOUT_DEFAULTS = ("doctor", "hardware", "install-lava", "list", "version", "zoo")
+"""Commands that take nothing from a file."""
+
+
+def take_defaults(context: typer.Context, words: Iterable[str]) -> None:
+    """Give the command that is run the defaults of a file in the working folder or above; the command line wins.
+
+    words: of the command line. A run that is resumed keeps its own options, and help is given whatever the file says.
+    """
+    command = str(context.invoked_subcommand)
+    if command in WITHOUT_DEFAULTS or {"-h", "--help"} & set(words):
+        return
+    if command == "run" and any(word.startswith("--resume") for word in words):
+        return
+    from spikecut.deploy.cli.defaults import checked_defaults, find_defaults
+
+    found = find_defaults(Path.cwd())
+    if found is not None:
+        known = {name: model for name, model in MODELS.items() if name not in WITHOUT_DEFAULTS}
+        defaults = checked_defaults(*found, known)
+        context.default_map = dict(defaults.values)
+        context.obj = defaults.file
+
+
+def _say_defaults(context: typer.Context, given: Mapping[str, Any]) -> None:
+    """A line with what came from a file."""
+    used = [
+        f"{name.removeprefix('as_').replace('_', '-')} = {str(value).lower() if isinstance(value, bool) else value}"
+        for name, value in given.items()
+        if (source := context.get_parameter_source(name)) is not None and source.name == "DEFAULT_MAP"
+    ]
+    if used:
+        from spikecut.deploy.cli.output import say
+
+        say(f"{context.obj}: {', '.join(used)}")
 
 
 def _data_from(folder: Path | None) -> Path | None:
