@@ -5,13 +5,15 @@ import json
 import matplotlib.pyplot as plt
 import pytest
 
-NOTEBOOKS = ("choose_a_cutoff", "energy_on_your_own_chip")
+NOTEBOOKS = ("choose_a_cutoff", "energy_on_your_own_chip", "your_own_network")
 
 
 def test_every_notebook_is_run(repository):
     assert sorted(path.stem for path in (repository / "examples").glob("*.ipynb")) == sorted(NOTEBOOKS)
 
 
+@pytest.mark.lava
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_it_runs(repository, tmp_path, monkeypatch, name):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
