@@ -127,7 +127,12 @@ class IntegerCurrentBased(nn.Module):
 
     threshold: in weight units, None for a readout; at_equality: fires at v ≥ 64 · threshold instead of >. amount: what
     a soft reset subtracts, in v's units; None for the threshold.
+
+    bias: integers, broadcast to the neurons, that come in with the currents for the membrane: what a bias in front of u
+    lets u rise to, from u[0] = -bias. None where all that comes in enters u.
     """
+
+    bias: Tensor | None
 
     def __init__(
         self,
@@ -140,6 +145,7 @@ class IntegerCurrentBased(nn.Module):
     ) -> None:
         super().__init__()
         self.amount = amount
+        self.bias = None
         self.decay_u, self.decay_v = decay_u, decay_v
         self.threshold = threshold
         self.reset: Reset = reset
@@ -148,11 +154,13 @@ class IntegerCurrentBased(nn.Module):
     def forward(self, currents: Tensor) -> Tensor:
         """Currents [T, N, *], float64 integers → spikes, or increments of the membrane."""
         current = membrane_potential = torch.zeros_like(currents[0])
+        bias = current if self.bias is None else current + self.bias
+        current = current - bias
         sent = []
         for incoming in currents:
             before = membrane_potential
-            current = torch.trunc(current * (DECAY_UNITY - self.decay_u) / DECAY_UNITY) + incoming
-            membrane_potential = torch.trunc(before * (DECAY_UNITY - self.decay_v) / DECAY_UNITY) + current
+            current = torch.trunc(current * (DECAY_UNITY - self.decay_u) / DECAY_UNITY) + incoming - bias
+            membrane_potential = torch.trunc(before * (DECAY_UNITY - self.decay_v) / DECAY_UNITY) + current + bias
             if self.threshold is None:
                 sent.append(membrane_potential - before)
                 continue
@@ -271,10 +279,16 @@ def _quantise(stage: Stage, plan: StagePlan) -> None:
     if isinstance(stage, ResidualStage):
         bias = bias + _quantise_shortcut(stage, plan, largest)
     integer_weight = round_weight((weight * largest * plan.input_factor).numpy(), plan.scale)
+    decay_u = stage.neuron.decay_u if isinstance(stage.neuron, CurrentBased) else 1.0
+    rises = decay_u < 1 and bool(bias.any())
+    if rises:
+        bias = bias * DECAY_UNITY / round_decay(decay_u)
     integer_bias = round_bias((bias * largest).numpy(), plan.scale, plan.bias_exponent) * 2**plan.bias_exponent
     stage.synapse.weight = nn.Parameter(torch.from_numpy(WEIGHT_UNIT * integer_weight).double(), requires_grad=False)
     stage.synapse.bias = nn.Parameter(torch.from_numpy(integer_bias).double(), requires_grad=False)
     neuron = _integer_neuron(stage, plan.scale)
+    if rises:
+        neuron.bias = stage.synapse.bias.reshape(-1, *[1] * (weight.ndim - 2))
     if scales is not None:
         neuron = nn.Sequential(IntegerGain(round_gain((scales / scales.abs().max()).numpy())), neuron)
     stage.norm = nn.Identity()

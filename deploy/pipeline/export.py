@@ -314,6 +314,7 @@ def export_nir(bundle: Path, out: Path, overwrite: bool) -> NirWritten:
     layers = network.layers
     beyond = [Refusal(layer.name, "soft reset") for layer in layers if layer.neuron.reset == "subtract"]
     beyond += [Refusal(layer.name, f"v(0) = {layer.neuron.v_init}") for layer in layers if layer.neuron.v_init]
+    beyond += [Refusal(layer.name, "u(0) that is not 0") for layer in layers if layer.neuron.u_init is not None]
     beyond += [Refusal(layer.name, "delays") for layer in layers if layer.delay is not None]
     return NirWritten(out, tuple(beyond))
 

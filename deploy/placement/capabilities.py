@@ -22,8 +22,11 @@ def check_capabilities(network: IntegerNetwork, hardware: Hardware) -> tuple[Ref
         missing.append("graded spikes (the readout sends its membrane)")
     if any(layer.neuron.reset == "subtract" for layer in network.layers) and not can.soft_reset:
         missing.append("soft reset")
-    if any(layer.neuron.v_init != 0 for layer in network.layers) and not can.initial_state:
-        missing.append("initial state (v starts at another value than 0)")
+    if not can.initial_state:
+        if any(layer.neuron.v_init != 0 for layer in network.layers):
+            missing.append("initial state (v starts at another value than 0)")
+        if any(layer.neuron.u_init is not None for layer in network.layers):
+            missing.append("initial state (u starts at another value than 0)")
     if any(layer.neuron.gain is not None for layer in network.layers) and not can.programmable_neuron:
         missing.append("programmable neurons (a gain per timestep, as TEBN has)")
     return tuple(Refusal(hardware.name, feature) for feature in missing)

@@ -164,7 +164,9 @@ def _neuron(stage: Stage) -> FloatNeuron:
 
 def _current_based(neuron: CurrentBased) -> FloatNeuron:
     if neuron.threshold is None:
-        return FloatNeuron(threshold=0.0, decay_u=neuron.decay_u, decay_v=neuron.decay_v, reset="none")
+        return FloatNeuron(
+            threshold=0.0, decay_u=neuron.decay_u, decay_v=neuron.decay_v, reset="none", bias_enters="current"
+        )
     return FloatNeuron(
         threshold=neuron.threshold,
         decay_u=neuron.decay_u,
@@ -172,6 +174,7 @@ def _current_based(neuron: CurrentBased) -> FloatNeuron:
         reset=neuron.reset,
         reset_order="before_leak" if neuron.delayed_reset else "after_leak",
         fires=">=" if neuron.at_equality else ">",
+        bias_enters="current",
     )
 
 

@@ -13,6 +13,9 @@ A readout neuron (`reset` "none") never fires; its membrane is the output. `rese
 "before_leak" the reset waits for the next step, v[t+1] = (1 - decay_v) v[t] - threshold + ..., as in snnTorch. In
 floats that is a soft reset in the spike's own step by threshold / (1 - decay_v), since this much leaks to the
 threshold; integers have that amount, rounded once, and no order.
+
+A bias b that enters the current (`bias_enters`) instead of the membrane, u[t] = (1 - decay_u) u[t-1] + Σ W s[t] + b,
+makes u rise to b / decay_u: in floats the same as a bias b / decay_u of the membrane and u[0] = -b / decay_u, `u_init`.
 """
 
 from dataclasses import dataclass
@@ -37,6 +40,7 @@ class FloatNeuron:
     """A neuron in the user's units. Decays are fractions in [0, 1]; `amplitude` is the value of one spike.
 
     gain: one per timestep of the horizon, which multiplies current and bias; None for 1.
+    bias_enters: the membrane, or the current, in which it decays as all that came in does.
     """
 
     threshold: float
@@ -48,6 +52,7 @@ class FloatNeuron:
     fires: Fires = ">"
     amplitude: float = 1.0
     gain: tuple[float, ...] | None = None
+    bias_enters: Literal["membrane", "current"] = "membrane"
 
     __repr__ = brief
 
@@ -64,6 +69,8 @@ class IntegerNeuron:
         in v's units, with an exponent of 0..7. Without any bias the exponent is 6, netx's own.
     v_init: v before the first step of a sample, in v's units, |v| < 2^23.
     gain: one per timestep of the horizon, in 4096ths, -4096..4096; needs decay_u 4096. None for 1. See gain.py.
+    u_init: u before the first step of a sample, in v's units, |u| < 2^23, int64, one per output channel or neuron; for
+        a decay_u below 4096. None for 0.
     reset_amount: what a soft reset subtracts, in v's units, 0 to 2^23 - 1; None for the threshold, threshold << 6.
     """
 
@@ -77,6 +84,7 @@ class IntegerNeuron:
     reset_order: ResetOrder = "after_leak"
     gain: tuple[int, ...] | None = None
     reset_amount: int | None = None
+    u_init: IntArray | None = None
 
     __repr__ = brief
 
@@ -86,6 +94,9 @@ class IntegerNeuron:
             object.__setattr__(self, key, whole(getattr(self, key), key))
         if self.gain is not None:
             object.__setattr__(self, "gain", tuple(whole(value, "gain") for value in self.gain))
+        if self.u_init is not None:
+            u_init = frozen_int(self.u_init, "u_init")
+            object.__setattr__(self, "u_init", u_init if u_init.any() else None)
         if self.reset_amount is not None:
             amount = whole(self.reset_amount, "reset_amount")
             object.__setattr__(self, "reset_amount", None if amount == self.threshold << ALIGNMENT_SHIFT else amount)
@@ -118,6 +129,12 @@ def check_neuron(neuron: IntegerNeuron, where: str) -> None:
             f"{where}: reset_order {neuron.reset_order!r}: no Process resets before the leak; a soft reset does by "
             "reset_amount, threshold / (1 - decay_v)"
         )
+    if neuron.u_init is not None:
+        if neuron.decay_u == DECAY_UNITY:
+            raise ExportError(f"{where}: u_init of a current of which nothing is left in the next step; leave it out")
+        if neuron.u_init.shape != neuron.bias_mantissa.shape:
+            raise ExportError(f"{where}: u_init of shape {neuron.u_init.shape}, expected {neuron.bias_mantissa.shape}")
+        check_values(neuron.u_init, 1 - STATE_LIMIT, STATE_LIMIT - 1, f"{where}: u_init", f"24 bits; {SMALLER}")
     if neuron.reset_amount is not None:
         if neuron.reset != "subtract":
             raise ExportError(f"{where}: reset_amount {neuron.reset_amount} with reset {neuron.reset!r}, not subtract")

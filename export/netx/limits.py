@@ -60,6 +60,8 @@ def beyond_netx(network: IntegerNetwork) -> tuple[Refusal, ...]:
             refusals.append(Refusal(layer.name, "soft reset"))
         if neuron.v_init:
             refusals.append(Refusal(layer.name, f"v(0) = {neuron.v_init}"))
+        if neuron.u_init is not None:
+            refusals.append(Refusal(layer.name, "u(0) that is not 0"))
         if neuron.bias_exponent != NETX_BIAS_EXPONENT:
             refusals.append(Refusal(layer.name, f"bias exponent {neuron.bias_exponent}"))
         if neuron.gain is not None:

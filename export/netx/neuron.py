@@ -13,7 +13,7 @@ from spikecut.fixed_point import DECAY_UNITY
 
 NETX_TYPES = ("CUBA", "LOIHI")
 OWN_TYPE = "SPIKECUT"
-AMOUNT = "resetAmount"
+AMOUNT, U_INIT = "resetAmount", "uInit"
 MAXIMUM_TEXT = 256
 MAXIMUM_GAINS = 2**20
 DROPPED = {"gradedSpike": 0, "messageBits": 0, "refDelay": 1, "wgtExp": 0}
@@ -30,6 +30,8 @@ def write_neuron(group: h5py.Group, neuron: IntegerNeuron, own: bool) -> None:
         group["vInit"], group["biasExponent"] = neuron.v_init, neuron.bias_exponent
         if neuron.reset_amount is not None:
             group[AMOUNT] = neuron.reset_amount
+        if neuron.u_init is not None:
+            group[U_INIT] = neuron.u_init.astype(np.int32)
         if neuron.gain is not None:
             group["gain"] = np.array(neuron.gain, dtype=np.int32)
 
@@ -87,6 +89,7 @@ def read_neuron(group: h5py.Group, name: str, bias: IntArray, path: Path, integr
         reset="zero" if reset == "zero" else "subtract" if reset == "subtract" else "none",
         gain=_read_gain(neuron, name, path) if own and "gain" in neuron else None,
         reset_amount=scalar(AMOUNT) if own and AMOUNT in neuron else None,
+        u_init=read_whole(neuron, U_INIT, path) if own and U_INIT in neuron else None,
     )
 
 

@@ -25,7 +25,7 @@ from spikecut.files import reason, write_bytes
 
 FORMAT = 1
 FORMAT_2 = 2
-"""Of networks with what format 1 did not know, so that its readers refuse them: the amount of a soft reset."""
+"""Of networks with what format 1 did not know, so that its readers refuse them: the amount of a soft reset, u(0)."""
 
 
 def write_netx(network: IntegerNetwork, path: Path) -> None:
@@ -51,7 +51,8 @@ def netx_bytes(network: IntegerNetwork) -> bytes:
 
 def beyond_format_1(network: IntegerNetwork) -> bool:
     """Whether a network has what a reader of format 1 would overlook."""
-    return any(layer.neuron.reset_amount is not None for layer in network.layers)
+    neurons = [layer.neuron for layer in network.layers]
+    return any(neuron.reset_amount is not None or neuron.u_init is not None for neuron in neurons)
 
 
 def _write_network(file: h5py.File, network: IntegerNetwork) -> None:

@@ -202,10 +202,11 @@ class _Assembly:
 
     def _stage(self, node: NirNode, neuron: StepNeuron) -> None:
         synapse = (self.synapse or identity(self.shape, f"node {node.name}")).scaled(neuron.gain, neuron.offset)
-        if neuron.decay_u < 1 and synapse.bias.any():
+        if neuron.decay_u < 1 and (neuron.offset or (neuron.decay_u == 0 and synapse.bias.any())):
+            what = "a v_leak that is not v_reset with a current that decays, which is not read"
+            never = "a bias in front of a current that never decays, which would grow for ever"
             raise UnsupportedError(
-                f"node {node.name}: a bias, or a v_leak that is not v_reset, in front of a current that decays; the "
-                "chip adds a bias to the membrane, not to the current: train without bias, or with LIF"
+                f"node {node.name}: {what if neuron.offset else never}; train without it, or with LIF"
             )
         self._add(node, synapse, neuron.module())
         self.ended = neuron.threshold is None

@@ -30,7 +30,7 @@ from spikecut.fixed_point import DECAY_UNITY, WEIGHT_UNIT
 
 FORMAT = 1
 FORMAT_2 = 2
-"""With the amount of a soft reset, which readers of format 1 do not know."""
+"""With the amount of a soft reset, or u(0), which readers of format 1 do not know."""
 FOREVER = 2.0**40
 KEPT = ("decay_u", "decay_v", "threshold", "bias_exponent", "v_init", "reset", "reset_order")
 
@@ -50,6 +50,7 @@ class _Layer(_Strict):
     reset: Literal["zero", "subtract", "none"]
     reset_order: Literal["before_leak", "after_leak"]
     reset_amount: int | None = None
+    u_init: list[int] | None = None
 
 
 class _Network(_Strict):
@@ -163,18 +164,23 @@ def _described(network: IntegerNetwork) -> dict[str, Any]:
             "name": layer.name,
             "bias_mantissa": layer.neuron.bias_mantissa.tolist(),
             **{key: getattr(layer.neuron, key) for key in KEPT},
-            **({} if layer.neuron.reset_amount is None else {"reset_amount": layer.neuron.reset_amount}),
+            **_since_format_2(layer.neuron),
         }
         for layer in network.layers
     ]
     return {
-        "format": FORMAT if all(layer.neuron.reset_amount is None for layer in network.layers) else FORMAT_2,
+        "format": FORMAT_2 if any(_since_format_2(layer.neuron) for layer in network.layers) else FORMAT,
         "name": network.name,
         "input": asdict(network.input),
         "readout": network.readout,
         "horizon": network.horizon,
         "layers": layers,
     }
+
+
+def _since_format_2(neuron: IntegerNeuron) -> dict[str, Any]:
+    amount = {} if neuron.reset_amount is None else {"reset_amount": neuron.reset_amount}
+    return amount if neuron.u_init is None else {**amount, "u_init": neuron.u_init.tolist()}
 
 
 def _name(index: int, layer: str) -> str:
@@ -248,6 +254,7 @@ def _network(described: _Network, nodes: Mapping[str, NirNode]) -> IntegerNetwor
                 bias_mantissa=np.array(entry.bias_mantissa),
                 **{key: getattr(entry, key) for key in KEPT},
                 reset_amount=entry.reset_amount,
+                u_init=None if entry.u_init is None else np.array(entry.u_init),
             ),
             input_shape=shape,
             output_shape=output,

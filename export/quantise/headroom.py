@@ -66,10 +66,11 @@ def worst_case(
         high_input = high_input + (np.maximum(layer.recurrent, 0).sum(axis=1) << ALIGNMENT_SHIFT)
         low_input = low_input + (np.minimum(layer.recurrent, 0).sum(axis=1) << ALIGNMENT_SHIFT)
     threshold = neuron.threshold << ALIGNMENT_SHIFT
-    u_high, u_low = np.zeros_like(high_input), np.zeros_like(low_input)
+    u_high = np.zeros_like(high_input) if neuron.u_init is None else neuron.u_init
+    u_low = u_high
     v_high = np.full_like(high_input, neuron.v_init)
     v_low = v_high.copy()
-    current, membrane = 0, abs(neuron.v_init)
+    current, membrane = int(np.abs(u_high).max()), abs(neuron.v_init)
     for t in range(horizon):
         u_high, u_low = keep(u_high, neuron.decay_u) + high_input, keep(u_low, neuron.decay_u) + low_input
         x_high, x_low = u_high + neuron.bias, u_low + neuron.bias

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from spikecut.errors import InputError, RangeError, UnsupportedError
+from spikecut.export.network.arrays import Array
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import FloatLayer, FloatNetwork, IntegerLayer, IntegerNetwork
 from spikecut.export.network.neurons import NETX_BIAS_EXPONENT, FloatNeuron, IntegerNeuron
@@ -148,11 +149,29 @@ def _rounded(network: FloatNetwork) -> FloatNetwork:
 
 
 def netx_neurons(network: FloatNetwork) -> bool:
-    """Whether netx can express all neurons: hard reset, v(0) = 0, no gain per timestep, spiking output."""
+    """Whether netx can express all neurons: hard reset, u(0) = v(0) = 0, no gain per timestep, spiking output."""
     return network.readout == "count" and all(
-        neuron.reset == "zero" and neuron.v_init == 0 and neuron.fires == ">" and neuron.gain is None
-        for neuron in (layer.neuron for layer in network.layers)
+        neuron.reset == "zero" and neuron.v_init == 0 and neuron.fires == ">" and neuron.gain is None and not rises
+        for neuron, rises in ((layer.neuron, _rises(layer)) for layer in network.layers)
     )
+
+
+def _rises(layer: FloatLayer) -> bool:
+    """Whether a layer has a bias that enters a current with a memory."""
+    return layer.neuron.bias_enters == "current" and layer.neuron.decay_u != 1 and bool(layer.bias.any())
+
+
+def _membrane_bias(layer: FloatLayer) -> Array:
+    """A layer's biases as they enter the membrane; those of a current are what they rise to."""
+    if not _rises(layer):
+        return layer.bias
+    decay = decay_12bit(layer.neuron.decay_u, layer.name)
+    if not decay:
+        raise UnsupportedError(
+            f"layer {layer.name}: a bias in front of a current that never decays, which would grow for ever; train "
+            "without bias, or with a decay"
+        )
+    return layer.bias * DECAY_UNITY / decay
 
 
 def decay_12bit(fraction: float, layer: str) -> int:
@@ -216,7 +235,7 @@ def _with_bits(layer: FloatLayer, bits: int, netx: bool, factor: float) -> tuple
     if layer.skip is not None:
         largest = max(largest, float(np.abs(layer.skip.weight).max()))
     scale = 2.0 * (2 ** (bits - 1) - 1) / largest
-    exponent = NETX_BIAS_EXPONENT if netx else bias_exponent(float(np.abs(layer.bias).max()), scale)
+    exponent = NETX_BIAS_EXPONENT if netx else bias_exponent(float(np.abs(_membrane_bias(layer)).max()), scale)
     neuron = _integer_neuron(layer, layer.neuron, scale, exponent)
     integer = IntegerLayer(
         name=layer.name,
@@ -278,9 +297,10 @@ def _integer_neuron(layer: FloatLayer, neuron: FloatNeuron, scale: float, expone
         if neuron.reset == "zero" or decay_v:
             raise UnsupportedError(f"layer {layer.name}: firing at equality needs soft reset and no leak")
         v_init += 1
+    mantissa = round_bias(_membrane_bias(layer), scale, exponent)
     return IntegerNeuron(
         threshold=threshold,
-        bias_mantissa=round_bias(layer.bias, scale, exponent),
+        bias_mantissa=mantissa,
         decay_u=decay_12bit(neuron.decay_u, layer.name),
         decay_v=decay_v,
         bias_exponent=exponent,
@@ -288,6 +308,7 @@ def _integer_neuron(layer: FloatLayer, neuron: FloatNeuron, scale: float, expone
         reset=neuron.reset,
         gain=None if neuron.gain is None else tuple(round_gain(neuron.gain).tolist()),
         reset_amount=round_reset(neuron.threshold, scale, decay_v) if late and decay_v else None,
+        u_init=-mantissa * 2**exponent if _rises(layer) else None,
     )
 
 

@@ -62,6 +62,9 @@ def layer_report(
     """What became of a layer. before: folded. neuron: the unfolded layer's. ranges, evidence: of its headroom."""
     error = after.weight / plan.scale - before.weight
     spiking = after.neuron.reset != "none"
+    bias = after.neuron.bias / plan.scale / WEIGHT_UNIT
+    if after.neuron.u_init is not None:  # of a bias that enters the current, see export/network/neurons.py
+        bias = bias * after.neuron.decay_u / DECAY_UNITY
     gains = np.array(before.neuron.gain or ()), np.array(after.neuron.gain or ()) / GAIN_UNITY
     return LayerReport(
         name=after.name,
@@ -70,7 +73,7 @@ def layer_report(
         weight_error_max=float(np.abs(error).max()),
         weight_error_rms=float(np.sqrt(np.mean(error**2))),
         threshold_error=abs(after.neuron.threshold / plan.scale - before.neuron.threshold) if spiking else 0.0,
-        bias_error_max=float(np.abs(after.neuron.bias / plan.scale / WEIGHT_UNIT - before.bias).max()),
+        bias_error_max=float(np.abs(bias - before.bias).max()),
         decay_error_u=abs(after.neuron.decay_u / DECAY_UNITY - neuron.decay_u),
         decay_error_v=abs(after.neuron.decay_v / DECAY_UNITY - neuron.decay_v),
         gain_error_max=float(np.abs(gains[1] - gains[0]).max(initial=0.0)),

@@ -96,14 +96,18 @@ class _Assembly:
         if last and whole.synapse.output_shape[1:] == (1, 1):
             whole = replace(whole, synapse=as_dense(whole.synapse, where), magnitudes=as_dense(whole.magnitudes, where))
         side = None if skip is None else self._synapse(skip, where, (gain, 0.0), node)
+        if neuron is not None and neuron.decay_u < 1 and neuron.offset:
+            raise UnsupportedError(
+                f"{where}: a v_leak that is not v_reset with a current that decays, which is not read; train with 0"
+            )
         if (
             neuron is not None
-            and neuron.decay_u < 1
+            and neuron.decay_u == 0
             and (whole.synapse.bias.any() or (side and side.synapse.bias.any()))
         ):
             raise UnsupportedError(
-                f"{where}: a bias in front of a current that decays; the chip adds a bias to the membrane, not to the "
-                "current: train its weights without bias"
+                f"{where}: a bias in front of a current that never decays, which would grow for ever; train its "
+                "weights without bias, or with a decay"
             )
         if not whole.synapse.weight.any():
             raise UnsupportedError(f"{where}: all weights of its layer are zero; nothing would ever reach it")

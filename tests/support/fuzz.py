@@ -175,6 +175,7 @@ def _features(network, depth, slots, runs):
         "bias exponent other than 6": mantissa.any() and neuron.bias_exponent != 6,
         "bias mantissa of 13 bits": (mantissa >= 2**11).any() or (mantissa < -(2**11)).any(),
         "v(0) not 0": neuron.v_init != 0,
+        "u(0) not 0": neuron.u_init is not None,
         "gain per timestep": neuron.gain is not None,
         "threshold 0": neuron.threshold == 0,
         "threshold 2^16 or more": neuron.threshold >= 2**16,
@@ -244,12 +245,19 @@ def digest(network):
     """A fingerprint: networks with the same one are the same network."""
     found = hashlib.blake2b(repr((network.input, network.readout, network.horizon)).encode(), digest_size=16)
     for layer in network.layers:
-        found.update(repr(replace(layer.neuron, bias_mantissa=np.zeros(1))).encode())
+        found.update(repr(replace(layer.neuron, bias_mantissa=np.zeros(1), u_init=None)).encode())
         found.update(repr((layer.kind, layer.stride, layer.padding, layer.dilation, layer.groups)).encode())
         skip = layer.skip
         found.update(repr(None if skip is None else (skip.source, skip.stride, skip.padding, skip.groups)).encode())
         around = None if skip is None else skip.weight
-        for array in (layer.weight, layer.neuron.bias_mantissa, layer.delay, layer.recurrent, around):
+        for array in (
+            layer.weight,
+            layer.neuron.bias_mantissa,
+            layer.neuron.u_init,
+            layer.delay,
+            layer.recurrent,
+            around,
+        ):
             found.update(b"none" if array is None else repr(array.shape).encode() + array.tobytes())
     return found.hexdigest()
 

@@ -77,7 +77,7 @@ def _with_gain(rng, neuron, horizon):
     if rng.random() >= 0.2:
         return neuron
     gain = [rng.integers(-600, 4097, horizon), rng.choice([4096, 2048, 0], horizon)][rng.integers(2)]
-    return replace(neuron, decay_u=4096, gain=tuple(gain.tolist()))
+    return replace(neuron, decay_u=4096, u_init=None, gain=tuple(gain.tolist()))
 
 
 def _at_a_boundary(rng, synapse, spec):
@@ -167,10 +167,14 @@ def _neuron(draw, rng, channels):
     reset, amount = draw(st.sampled_from(["zero", "subtract"])), None
     if reset == "subtract" and draw(st.booleans()):
         amount = draw(st.sampled_from([0, 1, STATE_TOP, *(int(2.0 ** rng.uniform(6, 23)) for _ in range(3))]))
+    decay_u, start = draw(decays), None
+    if decay_u < 4096 and draw(st.booleans()):
+        start = rng.integers(-(2 ** rng.integers(4, 23)), 2 ** rng.integers(4, 23), channels)
     return IntegerNeuron(
         threshold=0,
         bias_mantissa=rng.integers(low, 2**width, channels),
-        decay_u=draw(decays),
+        decay_u=decay_u,
+        u_init=start,
         decay_v=draw(decays),
         bias_exponent=draw(st.integers(0, 7)),
         v_init=draw(st.sampled_from([0, 0, int(rng.integers(-5000, 5000)), -STATE_TOP, STATE_TOP])),

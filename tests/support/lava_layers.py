@@ -13,7 +13,7 @@ from lava_steps import Wire, make_model
 from oracle import gained
 
 from spikecut.deploy.backends.lava.axes import to_lava
-from spikecut.deploy.backends.lava.blocks import beyond_int8, own_block, require_lava
+from spikecut.deploy.backends.lava.blocks import beyond_int8, own_block, require_lava, start_of
 from spikecut.deploy.backends.lava.skips import skip_synapse
 from spikecut.fixed_point import STATE_LIMIT, keep
 
@@ -90,7 +90,7 @@ class LavaLayer:
     def run(self, frames, around=None):
         """One sample from rest: frames [T, *input_shape], and those that its skip takes → LavaRun."""
         neuron, decays = self.neuron, (self.layer.neuron.decay_u, self.layer.neuron.decay_v)
-        neuron.u[:], neuron.v[:] = 0, self.layer.neuron.v_init
+        neuron.u[:], neuron.v[:] = start_of(self.layer.neuron), self.layer.neuron.v_init
         for model in (self.synapse, self.loop, self.around):
             if model is not None:
                 setattr(model, self.held, np.zeros_like(getattr(model, self.held)))

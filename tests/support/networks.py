@@ -136,7 +136,7 @@ def with_skip(rng, layer, source, top=60):
 
 def with_gain(layer, gain):
     """A layer with a gain per timestep, and so without synaptic memory."""
-    return replace(layer, neuron=replace(layer.neuron, decay_u=4096, gain=tuple(gain)))
+    return replace(layer, neuron=replace(layer.neuron, decay_u=4096, u_init=None, gain=tuple(gain)))
 
 
 @st.composite
@@ -160,15 +160,19 @@ def random_inputs(network, samples, seed=0, rate=0.4):
 def neurons(draw, channels, readout=False):
     """Any legal neuron."""
     reset = "none" if readout else draw(st.sampled_from(["zero", "subtract"]))
+    decay_u = draw(st.one_of(st.just(4096), st.integers(0, 4096)))
+    starts = st.none() if decay_u == 4096 else st.one_of(st.none(), st.just(2**23 - 1), st.integers(-(2**20), 2**20))
+    start = draw(starts)
     return IntegerNeuron(
         threshold=0 if readout else draw(st.one_of(st.integers(0, 2000), st.integers(0, 2**17 - 1))),
         bias_mantissa=np.array(draw(st.lists(st.integers(-4096, 4095), min_size=channels, max_size=channels))),
-        decay_u=draw(st.one_of(st.just(4096), st.integers(0, 4096))),
+        decay_u=decay_u,
         decay_v=draw(st.one_of(st.sampled_from([0, 2048, 4096]), st.integers(0, 4096))),
         bias_exponent=draw(st.integers(0, 7)),
         v_init=draw(st.integers(-(2**22), 2**22)),
         reset=reset,
         reset_amount=draw(st.one_of(st.none(), st.integers(0, 2**23 - 1))) if reset == "subtract" else None,
+        u_init=None if start is None else start >> np.arange(channels),
     )
 
 

@@ -87,7 +87,8 @@ def run_layer(layer, frames, around=None):
     count = int(np.prod(layer.output_shape))
     per_channel = count // layer.output_shape[0]
     bias = [int(m) * 2**neuron.bias_exponent for m in neuron.bias_mantissa for _ in range(per_channel)]
-    u, v = [0] * count, [neuron.v_init] * count
+    starts = [0] * layer.output_shape[0] if neuron.u_init is None else neuron.u_init
+    u, v = [int(start) for start in starts for _ in range(per_channel)], [neuron.v_init] * count
     result = np.zeros((len(frames), count), dtype=np.int64)
     for t, frame in enumerate(frames):
         sums = dense_sums(layer, frames, t, result) if layer.kind == "dense" else conv_sums(layer, frame)

@@ -103,8 +103,8 @@ class Synapses(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.fc1, self.fc2 = nn.Linear(64, 24, bias=False), nn.Linear(24, 10)
-        self.lif1 = snntorch.Synaptic(alpha=0.5, beta=0.75, reset_mechanism="zero", reset_delay=False)
+        self.fc1, self.fc2 = nn.Linear(64, 24), nn.Linear(24, 10)
+        self.lif1 = snntorch.Synaptic(alpha=0.5, beta=0.75)
         self.lif2 = snntorch.Leaky(beta=0.9, reset_mechanism="none")
 
     def forward(self, x):

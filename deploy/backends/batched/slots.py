@@ -127,9 +127,12 @@ class LayerSlots:
 
     def __init__(self, plan: LayerPlan, slots: int) -> None:
         self.plan = plan
-        elements, v_init = plan.elements, plan.layer.neuron.v_init
-        self.u = np.zeros((slots if plan.neurons.needs_u else 0, elements), dtype=np.int32)
-        self.v = np.full((slots, elements), v_init, dtype=np.int32)
+        elements, neuron = plan.elements, plan.layer.neuron
+        channels = plan.neurons.channels
+        u_init = np.zeros(channels, dtype=np.int32) if neuron.u_init is None else neuron.u_init.astype(np.int32)
+        self.u_init = np.tile(u_init, elements // channels)
+        self.u = np.tile(self.u_init, (slots if plan.neurons.needs_u else 0, 1))
+        self.v = np.full((slots, elements), neuron.v_init, dtype=np.int32)
         self.out: npt.NDArray[np.generic] = np.zeros((slots, elements), dtype=plan.output_dtype)
         self.position = 0
         # Of a layer with a gain per timestep: the steps that each slot's sample has done.
@@ -145,7 +148,7 @@ class LayerSlots:
     def reset(self, slots: IntArray) -> None:
         """Bring slots to rest, for new samples."""
         if len(self.u):
-            self.u[slots] = 0
+            self.u[slots] = self.u_init
         self.v[slots] = self.plan.layer.neuron.v_init
         if len(self.steps):
             self.steps[slots] = 0

@@ -111,7 +111,10 @@ class NeuronState:
     def at_rest(cls, layer: IntegerLayer, samples: int) -> "NeuronState":
         """The state before a sample's first step."""
         shape = (samples, *layer.output_shape)
-        return cls(np.zeros(shape, dtype=np.int64), np.full(shape, layer.neuron.v_init, dtype=np.int64))
+        u = np.zeros(shape, dtype=np.int64)
+        if layer.neuron.u_init is not None:
+            u += layer.neuron.u_init.reshape(-1, *([1] * (len(layer.output_shape) - 1)))
+        return cls(u, np.full(shape, layer.neuron.v_init, dtype=np.int64))
 
     def step(self, layer: IntegerLayer, current: IntArray) -> Integers:
         """One step of Lava's AbstractPyLifModelFixed; returns spikes, or membranes of a readout."""

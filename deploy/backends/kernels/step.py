@@ -241,7 +241,7 @@ class Neurons:
         self.kernel(sums.reshape(1, -1), ALIGNMENT_SHIFT, self.bias, *self.state, *self.constants, gain, messages)
         return messages.reshape(-1)
 
-    def rest(self, v_init: int) -> None:
+    def rest(self, u_init: Numbers | int, v_init: int) -> None:
         """The state before a sample's first step."""
         u, v = self.state
-        u[:], v[:], self.steps = 0, v_init, 0
+        u.reshape(-1, np.size(u_init))[:], v[:], self.steps = u_init, v_init, 0

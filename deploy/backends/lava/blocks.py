@@ -33,6 +33,7 @@ from spikecut.errors import BackendError, InputError
 from spikecut.export.network.connectivity import skip_paths
 from spikecut.export.network.geometry import Synapse
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+from spikecut.export.network.neurons import IntegerNeuron
 from spikecut.export.netx.limits import beyond_netx, check_exportable
 from spikecut.export.netx.write import write_netx
 from spikecut.export.quantise.headroom import largest_sum
@@ -232,6 +233,11 @@ def _netx_network(network: IntegerNetwork, path: Path) -> Any:
         netx = Network(net_config=str(path), input_message_bits=network.input.bits)
     netx.net_config.f.close()  # netx leaves its handle open, which blocks writing to the file
     return netx
+
+
+def start_of(neuron: IntegerNeuron) -> Any:
+    """The current of a layer's neurons at the start of a sample: 0, or int32, one per channel."""
+    return 0 if neuron.u_init is None else neuron.u_init.astype(np.int32)
 
 
 def in_order(port: Any, layer: IntegerLayer) -> Any:

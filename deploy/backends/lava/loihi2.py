@@ -68,6 +68,8 @@ def _without_model(network: IntegerNetwork, layer: IntegerLayer) -> str:
         return "a readout that sends its membrane"
     if neuron.gain is not None:
         return "a gain per timestep"
+    if neuron.u_init is not None:
+        return "u(0) that is not 0"
     if neuron.v_init:
         return f"v(0) = {neuron.v_init}"
     if layer.skip is not None:

@@ -8,7 +8,7 @@ import numpy as np
 from spikecut.deploy.backends.base import LavaModels
 from spikecut.deploy.backends.inputs import check_frames
 from spikecut.deploy.backends.lava.axes import lava_shape, to_lava
-from spikecut.deploy.backends.lava.blocks import build_chain, require_lava
+from spikecut.deploy.backends.lava.blocks import build_chain, require_lava, start_of
 from spikecut.deploy.backends.lava.simulation import Simulation, check_graph_memory
 from spikecut.deploy.cutoff.stream import NOTHING, StreamCutoff, StreamRun, StreamSettings, check_stream
 from spikecut.errors import DataError
@@ -57,7 +57,7 @@ class LavaStream(Simulation):
         self._control = wave.shared_int64(stream.CONTROL_WORDS)
         self._ring = wave.new_ring(network.depth)
         waves = [
-            wave.WaveParameters(self._ring, depth, layer.neuron.v_init, None, 1)
+            wave.WaveParameters(self._ring, depth, layer.neuron.v_init, None, 1, start_of(layer.neuron))
             for depth, layer in enumerate(network.layers, start=1)
         ]
         chain = build_chain(network, waves, models, net_file)

@@ -229,7 +229,8 @@ EXAMPLES = {
     ("CubaLI", "last, u and v lose multiples of 1/4096"): (behind_dense(cuba(SIZE, fires=False), bias=False), {}),
     ("CubaLIF", "u and v lose multiples of 1/4096"): (behind_dense(cuba(SIZE), bias=False), {}),
     ("CubaLIF", "u or v loses anything else"): (behind_dense(cuba(SIZE, decay_u=0.3), bias=False), {}),
-    ("CubaLIF", "a bias in front of it, or a v_leak that is not v_reset"): (behind_dense(cuba(SIZE)), {}),
+    ("CubaLIF", "a bias in front of it"): (behind_dense(cuba(SIZE)), {}),
+    ("CubaLIF", "a v_leak that is not v_reset"): (behind_dense(cuba(SIZE, v_leak=0.25), bias=False), {}),
     ("CubaLIF", "hard reset in the next timestep (snnTorch's Synaptic)"): (
         behind_dense(cuba(SIZE), bias=False),
         {"framework": "snntorch", "reset": "zero", "dt": 1.0},

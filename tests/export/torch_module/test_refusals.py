@@ -203,8 +203,8 @@ REFUSED = {
     "a map at the end": (lambda: nn.Sequential(nn.Conv2d(1, 2, 3), Remembers()), "net.1: the output is a map"),
     "an activation": (lambda: chain(nn.Sigmoid(), Remembers()), "net.2: sigmoid is not read"),
     "a bias before a current": (
-        lambda: chain(spikecut.neuron(Remembers(), threshold=1.0, decay_u=0.5)),
-        "net.2: a bias in front of a current that decays",
+        lambda: chain(spikecut.neuron(Remembers(), threshold=1.0, decay_u=0.0)),
+        "net.2: a bias in front of a current that never decays",
     ),
 }
 

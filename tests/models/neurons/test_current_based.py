@@ -83,7 +83,7 @@ def test_wrong_parameters(wrong):
 
 @st.composite
 def networks(draw):
-    """A dense network with random neurons; where the current decays there is no bias."""
+    """A dense network with random neurons, with and without biases."""
     torch.manual_seed(draw(st.integers(0, 10**6)))
     stages = []
     readout = draw(st.sampled_from(["count", "membrane"]))
@@ -94,7 +94,9 @@ def networks(draw):
         threshold = None if readout == "membrane" and depth else draw(st.floats(0.1, 2.0))
         late = reset == "subtract" and decay_v < 1 and draw(st.booleans())
         neuron = CurrentBased(threshold, decay_u, decay_v, reset, draw(st.booleans()), delayed_reset=late)
-        stages.append(Stage(f"layer{depth}", nn.Linear(inputs, outputs, bias=decay_u == 1), nn.Identity(), neuron))
+        stages.append(
+            Stage(f"layer{depth}", nn.Linear(inputs, outputs, bias=draw(st.booleans())), nn.Identity(), neuron)
+        )
     return SpikingNetwork(stages, readout, (6,)).double().eval()
 
 

@@ -176,7 +176,7 @@ class _FastNeurons:
         if self.neurons is None:
             self._prepare()
         if self.wave.arrives(self.time_step):
-            self.neurons.rest(self.wave.v_init)
+            self.neurons.rest(self.wave.u_init, self.wave.v_init)
         messages = self.neurons(self.a_in.recv())
         self.s_out.send(messages.reshape(self.v.shape))
         self.wave.note(self.time_step, messages)

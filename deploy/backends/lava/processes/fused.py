@@ -80,7 +80,7 @@ class _Stage:
     def fire(self, step: int) -> npt.NDArray[np.int32]:
         """Integrate what is held; this step's messages, int32 [elements]."""
         if self.wave.arrives(step):
-            self.neurons.rest(self.wave.v_init)
+            self.neurons.rest(self.wave.u_init, self.wave.v_init)
             self.held_recurrent[:] = 0
         held = self.held if self.recurrent is None else self.held + self.held_recurrent
         messages = self.neurons(held)

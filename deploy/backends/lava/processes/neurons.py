@@ -66,7 +66,7 @@ class ResettingLifModel(PyLifModelBitAcc):
     def run_spk(self) -> None:
         """One step of Lava's own LIF, between the reset and the record."""
         if self.wave.arrives(self.time_step):
-            self.u[:] = 0
+            self.u[:] = self.wave.u_init
             self.v[:] = self.wave.v_init
         super().run_spk()
         self.wave.note(self.time_step, self.s_out_buff)
@@ -90,7 +90,7 @@ class _OwnModel(AbstractPyLifModelFixed):
 
     def rest(self) -> None:
         """The state before a sample's first step."""
-        self.u[:] = 0
+        self.u[:] = self.wave.u_init
         self.v[:] = self.wave.v_init
 
     def run_spk(self) -> None:

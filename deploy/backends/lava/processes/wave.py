@@ -66,7 +66,8 @@ class WaveParameters:
     ----------
     ring: shared ring of start steps.
     depth: the layer's distance from the source in hardware steps.
-    v_init: membrane at the start of a sample, in v's units.
+    u_init, v_init: current and membrane at the start of a sample, in v's units; u_init: a number, or one per channel,
+        the last axis of Lava's shapes.
     record: shared int32 [rows, neurons] or None; row h % rows holds the messages of hardware step h, Lava's order.
     rows: number of rows.
     """
@@ -76,6 +77,7 @@ class WaveParameters:
     v_init: int
     record: Any
     rows: int
+    u_init: Any = 0
 
 
 class Wave:
@@ -86,7 +88,7 @@ class Wave:
     def __init__(self, parameters: WaveParameters) -> None:
         self.ring = as_int64(parameters.ring)
         self.depth = parameters.depth
-        self.v_init = parameters.v_init
+        self.u_init, self.v_init = parameters.u_init, parameters.v_init
         self.rows = parameters.rows
         self.record = None if parameters.record is None else as_int32(parameters.record).reshape(self.rows, -1)
 
