@@ -11,6 +11,7 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers share the cores; threads that wait for each other take ages
 
 import held_run
+import offline
 from hypothesis import settings
 from left_behind import GUARD_S, group
 from tiers import marks_of
@@ -23,6 +24,7 @@ from spikecut.deploy.pipeline.export import export_to_bundle
 from spikecut.models.checkpoint import save_checkpoint
 from spikecut.models.data import load_dataset
 
+offline.forbid()
 os.environ.setdefault("MPLBACKEND", "Agg")  # figures are drawn without a screen
 
 if "PYTEST_XDIST_WORKER" in os.environ:
