@@ -130,9 +130,12 @@ class IntegerCurrentBased(nn.Module):
 
     bias: integers, broadcast to the neurons, that come in with the currents for the membrane: what a bias in front of u
     lets u rise to, from u[0] = -bias. None where all that comes in enters u.
+
+    recurrent: weights (O, O) · 64, from the layer's own spikes of the timestep before; None where there are none.
     """
 
     bias: Tensor | None
+    recurrent: Tensor | None
 
     def __init__(
         self,
@@ -145,7 +148,7 @@ class IntegerCurrentBased(nn.Module):
     ) -> None:
         super().__init__()
         self.amount = amount
-        self.bias = None
+        self.bias = self.recurrent = None
         self.decay_u, self.decay_v = decay_u, decay_v
         self.threshold = threshold
         self.reset: Reset = reset
@@ -156,9 +159,11 @@ class IntegerCurrentBased(nn.Module):
         current = membrane_potential = torch.zeros_like(currents[0])
         bias = current if self.bias is None else current + self.bias
         current = current - bias
+        spike = torch.zeros_like(bias)
         sent = []
-        for incoming in currents:
-            before = membrane_potential
+        for given in currents:
+            back = 0.0 if self.recurrent is None else spike.to(given.dtype) @ self.recurrent.T
+            incoming, before = given + back, membrane_potential
             current = torch.trunc(current * (DECAY_UNITY - self.decay_u) / DECAY_UNITY) + incoming - bias
             membrane_potential = torch.trunc(before * (DECAY_UNITY - self.decay_v) / DECAY_UNITY) + current + bias
             if self.threshold is None:
@@ -361,4 +366,7 @@ def _integer_current_based(name: str, neuron: CurrentBased, scale: float) -> Int
         if decay_v == DECAY_UNITY:
             raise UnsupportedError(f"stage {name}: v leaks whole before the reset of the next timestep")
         amount = round_reset(neuron.threshold, scale, decay_v)
-    return IntegerCurrentBased(decay_u, decay_v, threshold, neuron.reset, at_equality, amount)
+    made = IntegerCurrentBased(decay_u, decay_v, threshold, neuron.reset, at_equality, amount)
+    if neuron.recurrent is not None:
+        made.recurrent = WEIGHT_UNIT * torch.from_numpy(round_weight(neuron.recurrent.numpy(), scale)).double()
+    return made

@@ -95,7 +95,9 @@ def _layer(stage: Stage, shape: Shape) -> FloatLayer:
     neuron = _neuron(stage)
     if isinstance(stage.norm, TemporalEffectiveBatchNorm):
         neuron = replace(neuron, gain=tuple(_numpy(stage.norm.scale).tolist()))
-    return FloatLayer(name=stage.name, neuron=neuron, **_synapse(stage, shape))
+    back = stage.neuron.recurrent if isinstance(stage.neuron, CurrentBased) else None
+    recurrent = None if back is None else _numpy(back)
+    return FloatLayer(name=stage.name, neuron=neuron, recurrent=recurrent, **_synapse(stage, shape))
 
 
 def _synapse(stage: Stage, shape: Shape) -> dict[str, Any]:

@@ -37,7 +37,8 @@ MAXIMUM_HORIZON = 2**20
 class FloatLayer:
     """One synapse and its neurons, in float: weight (O, I/groups, H, W) or (O, I), bias (O,), optional batch norm.
 
-    skip: a second synapse, from an earlier layer.
+    skip: a second synapse, from an earlier layer. recurrent: (O, O), from a dense layer's own spikes of the
+    timestep before.
     """
 
     name: str
@@ -53,6 +54,7 @@ class FloatLayer:
     dilation: Pair = (1, 1)
     groups: int = 1
     skip: FloatSkip | None = None
+    recurrent: Array | None = None
 
     __repr__ = brief
 
@@ -61,7 +63,12 @@ class FloatLayer:
         object.__setattr__(self, "weight", frozen_float(self.weight))
         object.__setattr__(self, "bias", frozen_float(self.bias))
         check_geometry(self)
-        if not (np.isfinite(self.weight).all() and np.isfinite(self.bias).all()):
+        if self.recurrent is not None:
+            object.__setattr__(self, "recurrent", frozen_float(self.recurrent))
+            if self.kind != "dense" or self.recurrent.shape != (len(self.weight), len(self.weight)):
+                raise ExportError(f"layer {self.name}: recurrent weights that no dense layer of {len(self.weight)} has")
+        weights = [self.weight, self.bias] if self.recurrent is None else [self.weight, self.bias, self.recurrent]
+        if not all(np.isfinite(each).all() for each in weights):
             raise ExportError(f"layer {self.name}: a weight or bias is not finite; train again")
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from spikecut.errors import InputError, RangeError, UnsupportedError
-from spikecut.export.network.arrays import Array
+from spikecut.export.network.arrays import Array, IntArray
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import FloatLayer, FloatNetwork, IntegerLayer, IntegerNetwork
 from spikecut.export.network.neurons import NETX_BIAS_EXPONENT, FloatNeuron, IntegerNeuron
@@ -234,6 +234,8 @@ def _with_bits(layer: FloatLayer, bits: int, netx: bool, factor: float) -> tuple
         raise RangeError("all weights are zero; nothing would ever reach it")
     if layer.skip is not None:
         largest = max(largest, float(np.abs(layer.skip.weight).max()))
+    if layer.recurrent is not None:
+        largest = max(largest, float(np.abs(layer.recurrent).max()))
     scale = 2.0 * (2 ** (bits - 1) - 1) / largest
     exponent = NETX_BIAS_EXPONENT if netx else bias_exponent(float(np.abs(_membrane_bias(layer)).max()), scale)
     neuron = _integer_neuron(layer, layer.neuron, scale, exponent)
@@ -248,6 +250,7 @@ def _with_bits(layer: FloatLayer, bits: int, netx: bool, factor: float) -> tuple
         padding=layer.padding,
         dilation=layer.dilation,
         groups=layer.groups,
+        recurrent=None if layer.recurrent is None else round_weight(layer.recurrent, scale),
         skip=None if layer.skip is None else _integer_skip(layer.skip, scale),
     )
     return integer, StagePlan(scale=scale, bias_exponent=exponent, input_factor=factor)
@@ -358,7 +361,7 @@ def _measured(
             return network, {layers[depth].name: measured[layers[depth].name] for depth in unproven}
         for depth in close:
             layer = layers[depth]
-            width = max(weight_bits(layer.weight), 0 if layer.skip is None else weight_bits(layer.skip.weight))
+            width = max(map(weight_bits, _weights(layer)))
             bits = width - int(np.ceil(MEASURED_MARGIN_BITS - margins[depth]))
             if bits < search.least:
                 raise too_close(layer.name, margins[depth], f" (weights of {width} bits; 1 bit is the least margin)")
@@ -367,6 +370,12 @@ def _measured(
             )
             plans[depth] = replace(plan, skip_factor=plans[depth].skip_factor)
         network = replace(network, layers=tuple(layers))
+
+
+def _weights(layer: IntegerLayer) -> list[IntArray]:
+    """All weights of a layer, which share its scale."""
+    skip = None if layer.skip is None else layer.skip.weight
+    return [each for each in (layer.weight, layer.recurrent, skip) if each is not None]
 
 
 def too_close(layer: str, bits: float, which: str) -> RangeError:

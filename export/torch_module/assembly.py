@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from torch import nn
 
 from spikecut.errors import UnsupportedError
@@ -30,7 +31,8 @@ class Layer:
     ----------
     name: of its stage. path: of its neuron's module; empty where the output has no neurons.
     synapse: with the neuron's gain in it. sources: names of the layers it takes from, "" for the input; one, or two,
-        where the second is that of `skip`. remedy: see Neuron.
+        where the second is that of `skip`. remedy: see Neuron. recurrent: from its own spikes of the timestep
+        before; its biases are in `synapse`.
     neuron: None for the output's currents. shape: of what it sends.
     """
 
@@ -43,6 +45,7 @@ class Layer:
     skip: Folded | None = None
     pool: Applied | None = None
     remedy: str = ""
+    recurrent: Folded | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,15 @@ class _Assembly:
         if last and whole.synapse.output_shape[1:] == (1, 1):
             whole = replace(whole, synapse=as_dense(whole.synapse, where), magnitudes=as_dense(whole.magnitudes, where))
         side = None if skip is None else self._synapse(skip, where, (gain, 0.0), node)
+        back = self._recurrent(node, where, gain, whole)
+        if back is not None:
+            added = whole.synapse.bias + back.synapse.bias, whole.magnitudes.bias + back.magnitudes.bias
+            whole = replace(
+                whole,
+                synapse=replace(whole.synapse, bias=added[0]),
+                magnitudes=replace(whole.magnitudes, bias=added[1]),
+            )
+            back = replace(back, synapse=_unbiased(back.synapse), magnitudes=_unbiased(back.magnitudes))
         if neuron is not None and neuron.decay_u < 1 and neuron.offset:
             raise UnsupportedError(
                 f"{where}: a v_leak that is not v_reset with a current that decays, which is not read; train with 0"
@@ -114,8 +126,8 @@ class _Assembly:
         sources = (main.source.path, *(() if skip is None else (skip.source.path,)))
         shape = whole.synapse.output_shape
         remedy = self.neurons[node.path].remedy if node.path in self.neurons else ""
-        self.layers.append(Layer(name, node.path, whole, sources, shape, neuron, side, node.pool, remedy))
-        self._tell(node, name, (main, skip), shape, neuron)
+        self.layers.append(Layer(name, node.path, whole, sources, shape, neuron, side, node.pool, remedy, back))
+        self._tell(node, name, (main, skip, *(link for link in node.links if link.late)), shape, neuron)
         value = self.graph.axes.get(node.path)
         features = node.pool.features if node.pool is not None else (shape if value is None else value.features)
         self.entries[node.path] = Entry(shape, flat=len(features) == 1 and len(shape) == 3)
@@ -124,9 +136,10 @@ class _Assembly:
         """The link from the layer before this one, and one from the layer before that."""
         where = place(node.path)
         paths = ["", *(layer.path for layer in self.layers)]
-        by_source = {link.source.path: link for link in node.links}
-        if len(by_source) != len(node.links):
-            raise UnsupportedError(f"{where}: takes twice from {place(node.links[0].source.path)}; add up the weights")
+        links = [link for link in node.links if not link.late]
+        by_source = {link.source.path: link for link in links}
+        if len(by_source) != len(links):
+            raise UnsupportedError(f"{where}: takes twice from {place(links[0].source.path)}; add up the weights")
         main = by_source.pop(paths[-1], None)
         if main is None:
             raise UnsupportedError(
@@ -165,6 +178,30 @@ class _Assembly:
         magnitudes = found.magnitudes.scaled(abs(scale[0]), abs(scale[1]))
         return replace(found, synapse=synapse, magnitudes=magnitudes)
 
+    def _recurrent(self, node: LayerNode, where: str, gain: float, whole: Folded) -> Folded | None:
+        """The synapse from a layer's own spikes of the timestep before, in the neuron's module or around it."""
+        links = [link for link in node.links if link.late]
+        held = self.neurons[node.path].recurrent if node.path in self.neurons else None
+        if not links and held is None:
+            return None
+        shape = whole.synapse.output_shape
+        if len(links) + (held is not None) > 1:
+            raise UnsupportedError(f"{where}: its spikes come back twice; add up the weights")
+        if held is not None:
+            weight, bias = held if held[0].shape != (1, 1) else (held[0] * np.eye(shape[0]), np.zeros(shape[0]))
+            found = Folded(
+                Synapse("dense", weight, bias, shape, shape),
+                Synapse("dense", abs(weight), abs(bias), shape, shape),
+                1 + len(weight),
+            )
+        else:
+            found = folded(links[0].functions, Entry(shape), where)
+        if whole.synapse.kind != "dense" or found.synapse.kind != "dense" or found.synapse.output_shape != shape:
+            raise UnsupportedError(
+                f"{where}: its spikes come back to maps of channels, which no Process does; use Linear"
+            )
+        return replace(found, synapse=found.synapse.scaled(gain), magnitudes=found.magnitudes.scaled(abs(gain)))
+
     def _check_output(self, last: Layer) -> None:
         where = place(last.path)
         if len(last.shape) != 1:
@@ -200,6 +237,8 @@ class _Assembly:
         stages: list[Stage] = []
         for layer in self.layers:
             neuron: nn.Module = MembraneReadout() if layer.neuron is None else layer.neuron.module()
+            if layer.recurrent is not None:
+                neuron.recurrent = torch.tensor(layer.recurrent.synapse.weight)
             synapse = synapse_module(layer.synapse.synapse)
             if layer.skip is None:
                 stages.append(Stage(layer.name, synapse, nn.Identity(), neuron))
@@ -211,7 +250,7 @@ class _Assembly:
         return stages
 
     def _tell(
-        self, node: LayerNode, name: str, links: tuple[Link, Link | None], shape: Shape, neuron: StepNeuron | None
+        self, node: LayerNode, name: str, links: tuple[Link | None, ...], shape: Shape, neuron: StepNeuron | None
     ) -> None:
         told = {part.name for part in self.report}
         for link in links:
@@ -232,6 +271,10 @@ class _Assembly:
             else:
                 kind = self.kinds[node.path]
                 self.report.append(PartReport(name, kind, shape, exactness, neuron.told, name))  # type: ignore[arg-type]
+
+
+def _unbiased(synapse: Synapse) -> Synapse:
+    return replace(synapse, bias=np.zeros_like(synapse.bias))
 
 
 def _is_identity(synapse: Synapse) -> bool:

@@ -1,21 +1,33 @@
 """A Recording as layers: which neuron takes what from which others, the same at every timestep."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spikecut.errors import UnsupportedError
 from spikecut.export.torch_module.recording.recorder import Recording
-from spikecut.export.torch_module.recording.values import Applied, Node, Opaque, OverTime, Source, Sum, Value
+from spikecut.export.torch_module.recording.values import (
+    Applied,
+    Lagged,
+    Node,
+    Opaque,
+    OverTime,
+    Source,
+    Sum,
+    Value,
+    has_lag,
+    lagged,
+)
 
 POOL = "max_pool2d"
 
 
 @dataclass(frozen=True)
 class Link:
-    """What a layer takes from one source, through functions in their order."""
+    """What a layer takes from one source, through functions in their order; late: of the timestep before."""
 
     source: Source
     functions: tuple[Applied, ...]
+    late: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,11 +126,16 @@ class _Reading:
                 "runs them, and each layer a neuron of its own"
             )
         for step, value in enumerate(values):
-            if value.step not in (None, step):
+            if value.step == step - 1:  # what comes in is the same at every timestep, and what neurons sent comes back
+                values[step] = replace(value, node=lagged(value.node), step=step)
+            elif value.step not in (None, step):
                 raise UnsupportedError(
                     f"{where}: takes at timestep {step} what was sent at {value.step}; only what is sent in the same "
-                    "timestep is read, no recurrence"
+                    "timestep, or comes back from the one before, is read"
                 )
+        comes_back = len(values) > 1 and has_lag(values[1].node)
+        first = values[1] if comes_back else first
+        for step, value in enumerate(values[1:] if comes_back else values, start=int(comes_back)):
             if value.node != first.node or value.axes != first.axes:
                 raise UnsupportedError(
                     f"{where}: takes something else at timestep {step} than at 0; every timestep must do the same"
@@ -155,6 +172,14 @@ class _Reading:
             return tuple(link for term in node.terms for link in self._links(term, where))
         if isinstance(node, OverTime):
             raise UnsupportedError(f"{place(where)}: takes a sum over timesteps; add up at the output alone")
+        if isinstance(node, Lagged):
+            links = self._links(node.parent, where)
+            if any(link.late or link.source.path != where for link in links):
+                raise UnsupportedError(
+                    f"{place(where)}: takes what {place(links[0].source.path)} sent in the timestep before; only a "
+                    "layer's own spikes may come back (recurrence)"
+                )
+            return tuple(replace(link, late=True) for link in links)
         if node.function == POOL:
             return (Link(Source(self._pool(node)), ()),)
         links = self._links(node.parent, where)
@@ -162,7 +187,7 @@ class _Reading:
             raise UnsupportedError(
                 f"{place(node.where)}: takes the sum of what several layers send, with a bias; train without bias there"
             )
-        return tuple(Link(link.source, (*link.functions, node)) for link in links)
+        return tuple(replace(link, functions=(*link.functions, node)) for link in links)
 
     def _pool(self, node: Applied) -> str:
         """The name of the layer that a max pooling of spikes is."""
@@ -185,6 +210,13 @@ class _Reading:
     def _visit_all(self, links: tuple[Link, ...]) -> None:
         for link in links:
             if link.source.path:
+                if link.late:
+                    if link.source.part:
+                        raise UnsupportedError(
+                            f"{place(link.source.path)}: its output {link.source.part}, a state, comes back; only "
+                            "spikes may"
+                        )
+                    continue
                 if link.source.part:
                     raise UnsupportedError(
                         f"{place(link.source.path)}: its output {link.source.part}, a state, goes to other layers; "

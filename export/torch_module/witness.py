@@ -249,6 +249,10 @@ class _Forced:
         """One timestep; the ties in it, and the widest bound among them. ExportError for a difference."""
         neuron, unit = self.neuron, self.unit
         incoming, size = self.currents[step], self.magnitudes[step]
+        if self.layer.recurrent is not None and step:
+            sent = theirs[step - 1]
+            incoming = incoming + _applied(self.layer.recurrent.synapse, sent)
+            size = size + _applied(self.layer.recurrent.magnitudes, sent.abs())
         keep_u, keep_v = 1 - neuron.decay_u, 1 - neuron.decay_v
         self.doubt_u = keep_u * self.doubt_u + unit * (
             self.count * size + SCALAR_ROUNDINGS * (size + keep_u * self.u.abs())
@@ -311,7 +315,8 @@ def _currents(layer: Layer, sent: Mapping[str, Tensor], magnitudes: bool = False
 
 
 def _operations(layer: Layer) -> int:
-    return sum(each.operations for each in _synapses(layer))
+    back = 0 if layer.recurrent is None else layer.recurrent.operations
+    return back + sum(each.operations for each in _synapses(layer))
 
 
 def _synapses(layer: Layer) -> list[Folded]:

@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from spikecut.errors import InputError
 from spikecut.models.neurons.leaky import Reset
@@ -21,6 +22,9 @@ class CurrentBased(nn.Module):
     delayed_reset: v[t+1] = (1 - decay_v) v[t] - threshold · s[t] + u[t+1] in the place of a soft reset: the whole of v
     leaks before the threshold is subtracted, as in snnTorch's Leaky.
 
+    recurrent: weights (O, O) float from each spike of a timestep to the x of the next, x[t] + recurrent s[t-1]; the
+    currents are [T, N, O] then.
+
     u: synaptic current; v: membrane potential; x: input; s: spike, 0 or 1; all in the units of the threshold.
 
     Parameters
@@ -30,6 +34,8 @@ class CurrentBased(nn.Module):
 
     InputError for a value outside its range.
     """
+
+    recurrent: Tensor | None
 
     def __init__(
         self,
@@ -53,14 +59,17 @@ class CurrentBased(nn.Module):
         self.reset: Reset = reset
         self.at_equality = at_equality
         self.delayed_reset = delayed_reset
+        self.register_buffer("recurrent", None)
 
     def forward(self, currents: Tensor) -> Tensor:
         """Currents [T, N, *] → spikes, or increments of the membrane, [T, N, *]. Every call starts at rest."""
-        current = membrane_potential = pending = torch.zeros_like(currents[0])
+        current = membrane_potential = pending = spike = torch.zeros_like(currents[0])
         sent = []
         for incoming in currents:
             before = membrane_potential
             current = (1 - self.decay_u) * current + incoming
+            if self.recurrent is not None:
+                current = current + functional.linear(spike, self.recurrent)
             membrane_potential = (1 - self.decay_v) * before + current - pending
             if self.threshold is None:
                 sent.append(membrane_potential - before)

@@ -116,6 +116,28 @@ class Synapses(nn.Module):
         return v2
 
 
+class Lateral(nn.Module):
+    """A layer whose spikes come back through weights of its own, and one as snnTorch has it; time first."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.back, self.lif = nn.Linear(64, 24), nn.Linear(24, 24), HandWritten()
+        self.last, self.out = snntorch.RLeaky(beta=0.9, linear_features=10), nn.Linear(24, 10)
+        with torch.no_grad():
+            self.back.weight /= 4  # of larger ones a network is chaos, and its predictions hang on every rounding
+            self.last.recurrent.weight /= 4
+
+    def forward(self, x):
+        v, spike = 0.0, torch.zeros(x.shape[1], 24)
+        again, w = self.last.reset_mem()
+        found = []
+        for frame in x:
+            spike, v = self.lif(self.fc(frame.flatten(1)) + self.back(spike), v)
+            again, w = self.last(self.out(spike), again, w)
+            found.append(again)
+        return torch.stack(found)
+
+
 class Csnn(nn.Module):
     """SpikingJelly's tutorial on Fashion-MNIST: all timesteps at once, max pooling of spikes, a mean over time."""
 
@@ -198,6 +220,18 @@ def stepwise():
     )
 
 
+def recurrent():
+    """snnTorch's recurrent neurons, one to one and all to all, with hidden states, a timestep a call."""
+    options = {"beta": 0.75, "init_hidden": True}
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(64, 16),
+        snntorch.RSynaptic(alpha=0.5, linear_features=16, **options),
+        nn.Linear(16, 10),
+        snntorch.RLeaky(all_to_all=False, V=-0.4, reset_mechanism="zero", reset_delay=False, **options),
+    )
+
+
 def single_steps():
     """SpikingJelly, a timestep a call, neurons of which v is not counted from 0."""
     return nn.Sequential(
@@ -232,6 +266,8 @@ NETWORKS: dict[str, dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]]] 
         "loop": (lambda: Loop(*(snntorch.Leaky(beta=0.8, reset_mechanism="zero") for _ in range(2))), FRAME),
         "default": (lambda: Loop(snntorch.Leaky(beta=0.9), snntorch.Leaky(beta=0.75)), FRAME),
         "synapses": (Synapses, FRAME),
+        "lateral": (Lateral, STEPS),
+        "recurrent": (recurrent, FRAME),
         "stepwise": (stepwise, FRAME),
     },
     "spikingjelly": {"csnn": (Csnn, FRAME), "containers": (Containers, STEPS), "single steps": (single_steps, FRAME)},

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from spikecut.errors import UnsupportedError
 from spikecut.export.importers.neurons import NeuronModel, chip_decay, shared_value
+from spikecut.export.network.arrays import Array
 
 Sent: TypeAlias = Literal["spikes", "membrane", "state"]
 ADAPTERS = {
@@ -34,13 +35,15 @@ class Neuron:
     Attributes
     ----------
     sends: what each of its outputs is. assumed: a line for each thing to be told. remedy: where the module does not do
-        what was read of it.
+        what was read of it. recurrent: weights (O, O) and biases (O,) from the spikes of a timestep to the input of the
+        next, which the module holds itself.
     """
 
     model: NeuronModel
     sends: tuple[Sent, ...] = ("spikes",)
     assumed: tuple[str, ...] = ()
     remedy: str = ""
+    recurrent: tuple[Array, Array] | None = None
 
 
 def adapted(module: nn.Module, where: str) -> Neuron | None:

@@ -2,23 +2,25 @@
 
 from typing import Any
 
+import numpy as np
+import torch
 from torch import nn
 
 from spikecut.export.importers.neurons import NeuronModel
+from spikecut.export.network.arrays import Array
 from spikecut.export.torch_module.adapters.base import Neuron, Sent, lost, number, refusal
 
-CURRENTS = ("Synaptic",)
-LEAKY = ("Leaky", "Lapicque")
+CURRENTS = ("Synaptic", "RSynaptic")
+LEAKY = ("Leaky", "Lapicque", "RLeaky")
+RECURRENT = ("RLeaky", "RSynaptic")
 OTHERS = {
     "Alpha": "two currents of opposite sign, of which no Process has both; train with Leaky or Synaptic",
-    "RLeaky": "the spikes of a timestep come back in the next one; recurrent layers are not read: train with Leaky",
-    "RSynaptic": "the spikes of a timestep come back in the next; recurrent layers are not read: train with Synaptic",
 }
 DELAYED = 'train with beta > 0, or with reset_mechanism="zero"'
 
 
 def describe(module: nn.Module, where: str) -> Neuron | None:
-    """A Leaky, Lapicque or Synaptic."""
+    """A Leaky, Lapicque or Synaptic, recurrent or not."""
     names = [each.__name__ for each in type(module).__mro__ if each.__module__.startswith("snntorch")]
     kind = next((name for name in names if name in (*CURRENTS, *LEAKY, *OTHERS)), None)
     if kind is None:
@@ -27,10 +29,11 @@ def describe(module: nn.Module, where: str) -> Neuron | None:
         return None
     if kind in OTHERS:
         raise refusal(where, module, OTHERS[kind])
-    return _neuron(module, where, kind in CURRENTS)
+    return _neuron(module, where, kind)
 
 
-def _neuron(module: Any, where: str, current: bool) -> Neuron:
+def _neuron(module: Any, where: str, kind: str) -> Neuron:
+    current, recurrent = kind in CURRENTS, kind in RECURRENT
     for name, plain in (("inhibition", False), ("state_quant", False), ("graded_spikes_factor", 1)):
         if getattr(module, name, plain) != plain:
             raise refusal(where, module, f"{name}={getattr(module, name)}, which no Process does; train without it")
@@ -43,7 +46,7 @@ def _neuron(module: Any, where: str, current: bool) -> Neuron:
         inexact, assumed = inexact_u + inexact, more + assumed
     reset = str(module.reset_mechanism)
     late = bool(getattr(module, "reset_delay", True))
-    if current and reset == "zero" and late:
+    if (current or recurrent) and reset == "zero" and late:
         raise refusal(
             where,
             module,
@@ -60,11 +63,26 @@ def _neuron(module: Any, where: str, current: bool) -> Neuron:
         inexact=inexact,
     )
     sends: tuple[Sent, ...] = ("spikes", "state", "membrane") if current else ("spikes", "membrane")
+    if recurrent and reset == "none":
+        raise refusal(where, module, 'reset_mechanism="none": what it sends comes back; train with another')
     remedy = (
         "snnTorch subtracts in the next timestep, before it fires, where v is over the threshold still; train with "
         'reset_mechanism="zero"'
     )
-    return Neuron(model, sends, assumed, remedy if reset == "subtract" and not late else "")
+    remedy = remedy if reset == "subtract" and not late else ""
+    return Neuron(model, sends, assumed, remedy, _recurrent(module.recurrent, where, module) if recurrent else None)
+
+
+def _recurrent(synapse: nn.Module, where: str, module: nn.Module) -> tuple[Array, Array]:
+    """Weights (O, O) and biases; of one number for all neurons (1, 1) and (1,)."""
+    if isinstance(synapse, nn.Linear):
+        weight = synapse.weight.detach().double().numpy()
+        bias = np.zeros(len(weight)) if synapse.bias is None else synapse.bias.detach().double().numpy()
+        return weight, bias
+    if isinstance(synapse, nn.Conv2d):
+        raise refusal(where, module, "recurrent convolutions have no Process; train with linear_features")
+    each = torch.as_tensor(synapse.V).detach().double().reshape(-1).numpy()
+    return np.diag(each), np.zeros(each.size)
 
 
 def _clamped(value: Any, name: str, where: str) -> tuple[float, tuple[str, ...]]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from spikecut.export.torch_module.recording.calls import NEURON, Call, Read
-from spikecut.export.torch_module.recording.values import Held, Node, OverTime, Sum, Value, reshaped
+from spikecut.export.torch_module.recording.values import Held, Lagged, Node, OverTime, Sum, Value, reshaped
 
 
 def _operands(call: Call) -> tuple[object, object]:
@@ -36,12 +36,14 @@ def _sum(call: Call, left: Value, right: Value) -> Read:
         whole = len(steps) == call.extent.timesteps
         return replace(left, node=OverTime(base[0], False), step=None, steps=None if whole else steps)
     known = [each.step for each in (left, right) if each.step is not None]
-    if left.steps or right.steps or len(set(known)) > 1:
+    if left.steps or right.steps or (known and max(known) - min(known) > 1):
         return call.refused(
-            "a sum of signals of different timesteps: what a neuron sent earlier comes back (recurrence)"
+            "a sum of signals of different timesteps: only what was sent one timestep earlier may come back"
         )
-    terms = tuple(each for value in (left, right) for each in _terms(value))
-    return replace(left, node=Sum(call.where, terms), step=known[0] if known else None)
+    now = max(known, default=None)
+    late = [replace(each, node=Lagged(each.node)) if each.step not in (None, now) else each for each in (left, right)]
+    terms = tuple(each for value in late for each in _terms(value))
+    return replace(left, node=Sum(call.where, terms), step=now)
 
 
 def _terms(value: Value) -> tuple[Node, ...]:

@@ -69,6 +69,13 @@ class Sum:
 
 
 @dataclass(frozen=True)
+class Lagged:
+    """What a Node was one timestep earlier; nothing at the first."""
+
+    parent: "Node"
+
+
+@dataclass(frozen=True)
 class OverTime:
     """The sum over all timesteps, or their mean."""
 
@@ -76,7 +83,7 @@ class OverTime:
     mean: bool
 
 
-Node: TypeAlias = Union[Source, Applied, Sum, OverTime]  # noqa: UP007 (its parts are named before they are defined)
+Node: TypeAlias = Union[Source, Applied, Sum, Lagged, OverTime]  # noqa: UP007 (its parts are named before they are defined)
 
 
 @dataclass(frozen=True)
@@ -128,6 +135,31 @@ class Extent:
     def size(self, axis: Axis) -> int:
         """Size of a dimension."""
         return prod(self.timesteps if atom == T else self.samples for atom in axis)
+
+
+def lagged(node: Node) -> Node:
+    """The Node with all that neurons sent taken one timestep earlier; the input, which stays the same, as it is."""
+    if isinstance(node, Sum):
+        return replace(node, terms=tuple(map(lagged, node.terms)))
+    return Lagged(node) if fed_by_neurons(node) else node
+
+
+def fed_by_neurons(node: Node) -> bool:
+    """Whether a Node depends on what neurons sent."""
+    if isinstance(node, Source):
+        return node.path != ""
+    if isinstance(node, Sum):
+        return any(map(fed_by_neurons, node.terms))
+    return fed_by_neurons(node.parent)
+
+
+def has_lag(node: Node) -> bool:
+    """Whether a Node takes anything from the timestep before."""
+    if isinstance(node, Source):
+        return False
+    if isinstance(node, Sum):
+        return any(map(has_lag, node.terms))
+    return isinstance(node, Lagged) or has_lag(node.parent)
 
 
 def axes_of(atoms: Axis, shape: Shape, extent: Extent) -> tuple[tuple[Axis, ...], Shape] | None:

@@ -139,16 +139,39 @@ class Gated(nn.Module):
 
 
 class Recurrent(nn.Module):
-    def __init__(self):
+    """A frame that stays the same; what was sent `lag` timesteps ago comes back."""
+
+    def __init__(self, lag=1):
         super().__init__()
-        self.fc, self.back, self.lif = nn.Linear(64, 10), nn.Linear(10, 10), Remembers()
+        self.fc, self.back, self.lif, self.lag = nn.Linear(64, 10), nn.Linear(10, 10), Remembers(), lag
 
     def forward(self, x):
-        spike, found = torch.zeros(len(x), 10), []
+        found = [torch.zeros(len(x), 10)] * self.lag
         for _ in range(TIMESTEPS):
-            spike = self.lif(self.fc(x.flatten(1)) + self.back(spike))
-            found.append(spike)
-        return torch.stack(found)
+            found.append(self.lif(self.fc(x.flatten(1)) + self.back(found[-self.lag])))
+        return torch.stack(found[self.lag :])
+
+
+class Twice(Recurrent):
+    def forward(self, x):
+        found = [torch.zeros(len(x), 10)]
+        for _ in range(TIMESTEPS):
+            found.append(self.lif(self.fc(x.flatten(1)) + self.back(found[-1]) + found[-1]))
+        return torch.stack(found[1:])
+
+
+class Feedback(Recurrent):
+    """The last layer's spikes come back to the first."""
+
+    def __init__(self):
+        super().__init__()
+        self.out, self.last = nn.Linear(10, 10), Remembers()
+
+    def forward(self, x):
+        found = [torch.zeros(len(x), 10)]
+        for _ in range(TIMESTEPS):
+            found.append(self.last(self.out(self.lif(self.fc(x.flatten(1)) + self.back(found[-1])))))
+        return torch.stack(found[1:])
 
 
 def leaky(**options):
@@ -162,9 +185,13 @@ REFUSED = {
         "net.2: v leaks whole, .* beta = 0.* train with beta > 0",
     ),
     "snntorch alpha": (lambda: chain(snntorch.Alpha(0.9, 0.8)), r"net.2 \(Alpha\): two currents .* train with Leaky"),
-    "snntorch recurrent": (
-        lambda: chain(snntorch.RLeaky(0.9, linear_features=16)),
-        r"net.2 \(RLeaky\): .* recurrent layers are not read",
+    "snntorch recurrent convolution": (
+        lambda: chain(snntorch.RLeaky(0.9, conv2d_channels=2, kernel_size=3)),
+        r"net.2 \(RLeaky\): recurrent convolutions have no Process; train with linear_features",
+    ),
+    "snntorch recurrent, set to 0 late": (
+        lambda: chain(snntorch.RLeaky(0.9, linear_features=16, reset_mechanism="zero")),
+        r"net.2 \(RLeaky\): after a spike it loses the next timestep's input .* reset_delay=False",
     ),
     "snntorch synaptic": (
         lambda: chain(snntorch.Synaptic(0.5, 0.5, reset_mechanism="zero", init_hidden=True)),
@@ -193,7 +220,12 @@ REFUSED = {
     "some of the timesteps": (lambda: Half(HandWritten(), HandWritten()), "net: stack of only some of the 6 timesteps"),
     "timesteps that are not its own": (lambda: Loop(HandWritten(), HandWritten(), 5), "net.lif1: called 5 times for 6"),
     "a product of signals": (Gated, "net: mul of two signals"),
-    "recurrence": (Recurrent, "net.lif: takes at timestep 1 what was sent at 0; .* no recurrence"),
+    "feedback": (Feedback, "net.lif: takes what net.last sent in the timestep before; only a layer's own spikes may"),
+    "recurrence over two timesteps": (
+        lambda: Recurrent(2),
+        "net.lif: takes at timestep 2 what was sent at 0; only what is sent in the same timestep, or comes back",
+    ),
+    "recurrence twice": (Twice, "net.lif: its spikes come back twice; add up the weights"),
     "max pooling of sums": (
         lambda: nn.Sequential(
             nn.Conv2d(1, 2, 3), nn.MaxPool2d(2), Remembers(), nn.Flatten(), nn.Linear(18, 10), Remembers()
@@ -275,6 +307,32 @@ class Late(nn.Module):
     def forward(self, x, v):
         v = 0.75 * v + x - (v > 1).to(x.dtype)
         return (v > 1).to(x.dtype), v
+
+
+def test_what_comes_back_is_read_with_a_frame_that_stays_the_same():
+    torch.manual_seed(0)
+    found = imported(Recurrent())
+    assert found.refusal is None and next(found.network.layers()).neuron.recurrent.shape == (10, 10)
+
+
+class Unbiased(Recurrent):
+    """Nothing comes back at the first timestep, not even the bias."""
+
+    def forward(self, x):
+        found = []
+        for _ in range(TIMESTEPS):
+            given = self.fc(x.flatten(1))
+            found.append(self.lif(given + self.back(found[-1]) if found else given))
+        return torch.stack(found)
+
+
+def test_a_bias_that_comes_back_from_the_second_timestep_on_is_found_out():
+    torch.manual_seed(0)
+    module = firing(Unbiased())
+    with torch.no_grad():
+        module.back.bias += 0.5
+    with pytest.raises(spikecut.ExportError, match=r"net.lif: does not do what was read of it: .* timestep 0"):
+        imported(module)
 
 
 def test_a_reset_of_the_next_timestep_may_be_declared():

@@ -94,6 +94,8 @@ def networks(draw):
         threshold = None if readout == "membrane" and depth else draw(st.floats(0.1, 2.0))
         late = reset == "subtract" and decay_v < 1 and draw(st.booleans())
         neuron = CurrentBased(threshold, decay_u, decay_v, reset, draw(st.booleans()), delayed_reset=late)
+        if threshold is not None and draw(st.booleans()):
+            neuron.recurrent = torch.randn(outputs, outputs).double() / 2
         stages.append(
             Stage(f"layer{depth}", nn.Linear(inputs, outputs, bias=draw(st.booleans())), nn.Identity(), neuron)
         )
