@@ -185,6 +185,30 @@ def _joined_events(parts: Sequence[LayerEvents]) -> LayerEvents:
     )
 
 
+def sliced(trace: RunTrace, part: slice) -> RunTrace:
+    """Some samples of a run as a run of their own."""
+    return replace(
+        trace,
+        scores=trace.scores[:, part],
+        valid=trace.valid[:, part],
+        timesteps=trace.timesteps[part],
+        hardware_steps=trace.hardware_steps[part],
+        reason=trace.reason[part],
+        events=tuple(
+            LayerEvents(
+                layer.name,
+                layer.shape,
+                layer.spikes[part],
+                layer.synops[part],
+                None if layer.raster is None else layer.raster[part],
+            )
+            for layer in trace.events
+        ),
+        wall_time_s=trace.wall_time_s[part],
+        interval=trace.interval[part],
+    )
+
+
 def lengthened(trace: RunTrace, longest: int) -> RunTrace:
     """The same trace with its events in `longest` hardware steps, of which the last hold nothing."""
     return replace(trace, events=tuple(_lengthened(layer, longest) for layer in trace.events))

@@ -7,6 +7,8 @@ from spikecut.memory import check_memory
 
 PART_BYTES = 2**27
 """What the messages of the samples that are held at once may take; several copies are made of them."""
+CHUNK_BYTES = 2**26
+"""What the encoded samples of a chunk of a run, and its scores and counts, may take."""
 MOST_AT_ONCE = 4096
 """Samples of a tiny network that are held at once: beyond that nothing gets faster, and each takes kilobytes."""
 
@@ -22,11 +24,22 @@ def samples_at_once(network: IntegerNetwork) -> int:
     return max(1, min(MOST_AT_ONCE, PART_BYTES // raster_bytes(network)))
 
 
+def result_bytes(network: IntegerNetwork, record: Record) -> int:
+    """Bytes of what is kept of one sample, its messages apart."""
+    counted = 0 if record == "output" else 32 * (network.depth + 1) * (network.horizon + network.depth)
+    return network.horizon * (16 * network.classes + 1) + counted
+
+
+def samples_of_a_chunk(network: IntegerNetwork) -> int:
+    """How many samples of a run are encoded, run and written at once."""
+    frames = 1 if network.input.encoding == "direct" else network.horizon
+    encoded = 4 * frames * size(network.input_shape)
+    return max(1, min(MOST_AT_ONCE, CHUNK_BYTES // (encoded + 2 * result_bytes(network, "events"))))
+
+
 def check_run_memory(network: IntegerNetwork, samples: int, record: Record) -> None:
     """InputError unless the results of so many samples fit into the memory."""
-    need = samples * network.horizon * (16 * network.classes + 1)
-    if record != "output":
-        need += samples * 32 * (network.depth + 1) * (network.horizon + network.depth)
+    need = samples * result_bytes(network, record)
     if record == "all":
         need += 2 * samples * raster_bytes(network)
     what = {"output": "the scores", "events": "scores and event counts", "all": "all messages"}[record]

@@ -153,7 +153,7 @@ def run_shown(done: "Run", bundle: Path | None, detail: bool = False) -> Result:
     from spikecut.deploy.report.run_ending import run_ending
     from spikecut.deploy.report.tables import demo_table
 
-    data, network = done.summary.data(), done.trace.network
+    data, network = done.summary.data(), done.network
     fits = {name: Fit.of(network, item) for name, item in done.hardware.items()}
     shown: list[RenderableType] = []
     if detail:

@@ -5,20 +5,23 @@ and its terms add up to the step's time together with the barrier. Energy is att
 estimated, and its sums are those of `estimate`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
 
 from spikecut.deploy.cost.band import NANO, PICO
-from spikecut.deploy.cost.estimate import as_chip, placed, static_energy_pj
+from spikecut.deploy.cost.estimate import as_chip, placed
 from spikecut.deploy.cost.pricing import EDGES, EVENTS, Pricer, barrier_ns, provenance, unknown_names
+from spikecut.deploy.cost.sample_costs import static_energy_pj
+from spikecut.deploy.cost.sums import ExactSum, step_sums
 from spikecut.deploy.cost.traffic import Counts, check_events
 from spikecut.deploy.placement.hardware import Edge, Hardware
 from spikecut.deploy.placement.place import Placement
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import InputError
 from spikecut.export.network.arrays import IntArray
+from spikecut.export.network.layers import IntegerNetwork
 from spikecut.text import brief
 
 FloatArray = npt.NDArray[np.float64]
@@ -72,7 +75,8 @@ class Attribution:
     energy_j: joules; shared: barrier, monitor, reset, static (NaN where unknown).
     phases_j: joules of each layer's events by PHASES, at the best figures, float64 [layers, 3].
     fill_s: seconds of the steps after the first τ, which fill the pipeline and pass between decision and halt.
-    path: the critical path.
+    critical: hardware steps in which a core of each layer held all others up, at the best figures, int64 [layers].
+    path: the critical path, where it was kept.
     unknown_time, unknown_energy: terms that nobody has published and that are therefore in no figure here.
     provenance_time, provenance_energy: the provenance of the known terms.
     busy_ns: mean time per step of every core, the slower of its sides, per layer float64 [cores].
@@ -85,7 +89,8 @@ class Attribution:
     energy_j: Shares
     phases_j: FloatArray
     fill_s: float
-    path: CriticalPath
+    critical: IntArray
+    path: CriticalPath | None
     busy_ns: tuple[FloatArray, ...]
     unknown_time: tuple[str, ...]
     unknown_energy: tuple[str, ...]
@@ -129,16 +134,17 @@ def attribute(trace: RunTrace, hardware: Hardware, placement: Placement | None =
     """
     chip = as_chip(hardware)
     check_events(trace)
-    sums = AttributionSums.begun(trace, Pricer.of(trace, chip, placed(trace, chip, placement)))
+    network = trace.network
+    sums = AttributionSums(network, Pricer.of(network, chip, placed(network, chip, placement)), keep_path=True)
     for part, counts in sums.pricer.chunks(trace):
-        sums.add(part, counts)
+        sums.add(trace, part, counts)
     return attribution(sums)
 
 
 def attribution(sums: "AttributionSums") -> Attribution:
     """The attribution of a run, all of whose samples have been added to the sums."""
-    pricer, trace = sums.pricer, sums.trace
-    chip, cores, steps = pricer.chip, pricer.placement, trace.hardware_steps.mean()
+    pricer, samples = sums.pricer, sums.samples
+    chip, cores, steps = pricer.chip, pricer.placement, sums.steps / samples
     order: tuple[Edge, ...] = ("value", "low", "high")
     per_step = {
         "barrier": [barrier_ns(chip.barrier, cores.tiles, edge) for edge in order],
@@ -147,10 +153,10 @@ def attribution(sums: "AttributionSums") -> Attribution:
     }
     terms = pricer.terms()
     nothing = np.nan if terms.no_time else 1.0
-    times = {edge: nothing * sums.time_ns[edge] / trace.samples / NANO for edge in EDGES}
+    times = {edge: nothing * sums.layers_ns(edge) / samples / NANO for edge in EDGES}
     time_s = Shares(**times, shared={name: nothing * steps * np.array(term) / NANO for name, term in per_step.items()})
     prices = {edge: np.stack([pricer.energy_pj(edge, route) for route in pricer.routes]) for edge in EDGES}
-    counted = sums.phases.sum(axis=1) / trace.samples
+    counted = sums.phases.sum(axis=1) / samples
     joules = {edge: counted * prices[edge] / PICO for edge in EDGES}
     elapsed = {edge: np.array([time_s.total(edge) * NANO]) for edge in EDGES}
     static = static_energy_pj(chip, cores, elapsed)
@@ -161,18 +167,19 @@ def attribution(sums: "AttributionSums") -> Attribution:
         "reset": np.array([chip.reset.energy_pJ_per_sample.at(edge) for edge in order]) / PICO,
         "static": np.array([static[edge][0] for edge in order]) / PICO,
     }
-    phases = (sums.phases * prices["value"][:, None]).sum(axis=2) / trace.samples / PICO
-    ran = max(int(trace.hardware_steps.sum()), 1)
+    phases = (sums.phases * prices["value"][:, None]).sum(axis=2) / samples / PICO
+    ran = max(sums.steps, 1)
     return Attribution(
         hardware=chip.name,
         placement=cores,
-        layers=tuple(layer.name for layer in trace.network.layers),
+        layers=tuple(layer.name for layer in sums.network.layers),
         time_s=time_s,
         energy_j=Shares(**joules, shared=shared),
         phases_j=phases,
-        fill_s=nothing * sums.fill_ns / trace.samples / NANO,
-        path=sums.path,
-        busy_ns=tuple(busy / ran for busy in sums.busy_ns),
+        fill_s=nothing * float(sums.fill_ns.value()) / samples / NANO,
+        critical=sums.critical,
+        path=None if sums.paths is None else _path(sums.paths),
+        busy_ns=tuple(busy.value() / ran for busy in sums.busy_ns),
         unknown_time=unknown_names(terms.time),
         unknown_energy=unknown_names(terms.energy),
         provenance_time=provenance(terms.time),
@@ -200,40 +207,40 @@ def _difference(full: Shares, cut: Shares) -> dict[str, float]:
     return {name: float(full.shared[name][0] - cut.shared[name][0]) for name in full.shared}
 
 
-@dataclass
+def _path(parts: list[CriticalPath]) -> CriticalPath:
+    names = [each.name for each in fields(CriticalPath)]
+    return CriticalPath(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+
 class AttributionSums:
-    """What is summed up over samples and steps, chunk by chunk; of the trace only the counts are used."""
+    """What is summed up over samples and steps, chunk by chunk; keep_path: the critical path of each as well."""
 
-    pricer: Pricer
-    trace: RunTrace
-    time_ns: dict[Edge, FloatArray]
-    phases: FloatArray  # events [layers, PHASES, EVENTS]
-    busy_ns: list[FloatArray]
-    path: CriticalPath
-    fill_ns: float = field(default=0.0)
+    def __init__(self, network: IntegerNetwork, pricer: Pricer, keep_path: bool = False) -> None:
+        layers = len(pricer.routes)
+        self.network, self.pricer, self.longest = network, pricer, network.horizon + network.depth
+        self.time_ns = {edge: [ExactSum((len(EVENTS),)) for _ in range(layers)] for edge in EDGES}
+        self.phases = np.zeros((layers, len(PHASES), len(EVENTS)))  # events
+        self.busy_ns = [ExactSum((len(placed.cores),)) for placed in pricer.placement.layers]
+        self.fill_ns = ExactSum()
+        self.critical = np.zeros(layers, dtype=np.int64)
+        self.paths: list[CriticalPath] | None = [] if keep_path else None
+        self.samples = self.steps = 0
 
-    @classmethod
-    def begun(cls, trace: RunTrace, pricer: Pricer) -> "AttributionSums":
-        """Nothing added yet."""
-        layers, shape = len(pricer.routes), trace.events[0].spikes.shape
-        path = CriticalPath(np.full(shape, -1), np.full(shape, -1), np.zeros(shape, dtype=bool), np.zeros(shape))
-        return cls(
-            pricer,
-            trace,
-            {edge: np.zeros((layers, len(EVENTS))) for edge in EDGES},
-            np.zeros((layers, len(PHASES), len(EVENTS))),
-            [np.zeros(len(placed.cores)) for placed in pricer.placement.layers],
-            path,
-        )
+    def layers_ns(self, edge: Edge) -> FloatArray:
+        """Nanoseconds on the critical path, [layers, EVENTS]."""
+        return np.stack([each.value() for each in self.time_ns[edge]])
 
-    def add(self, part: slice, counts: list[Counts]) -> None:
+    def add(self, run: RunTrace, part: slice, counts: list[Counts]) -> None:
         """Take the samples of one chunk."""
-        ran = np.arange(self.path.layer.shape[1]) < self.trace.hardware_steps[part, None]
+        steps, timesteps = run.hardware_steps[part], run.timesteps[part]
+        ran = np.arange(run.events[0].spikes.shape[1]) < steps[:, None]
         for edge in EDGES:
-            self._time(edge, part, counts, ran)
-        self._count(part, counts, ran)
+            self._time(edge, counts, ran, timesteps)
+        self._count(counts, ran, timesteps)
+        self.samples += len(steps)
+        self.steps += int(steps.sum())
 
-    def _time(self, edge: Edge, part: slice, counts: list[Counts], ran: npt.NDArray[np.bool_]) -> None:
+    def _time(self, edge: Edge, counts: list[Counts], ran: npt.NDArray[np.bool_], timesteps: IntArray) -> None:
         """The critical path at this edge: the slowest core of each step, and what its time is made of."""
         slowest, terms = np.full(ran.shape, -1.0), np.zeros((*ran.shape, len(EVENTS)))
         layer, core, side_of = np.full(ran.shape, -1), np.full(ran.shape, -1), np.zeros(ran.shape, dtype=bool)
@@ -255,18 +262,22 @@ class AttributionSums:
                 layer, core = np.where(better, index, layer), np.where(better, winner, core)
                 side_of = np.where(better, bool(receiving), side_of)
             if edge == "value":
-                self.busy_ns[index] += np.where(ran[..., None], np.maximum(*busy), 0.0).sum(axis=(0, 1))
+                self.busy_ns[index].add(step_sums(np.where(ran[..., None], np.maximum(*busy), 0.0), self.longest))
         for index in range(len(counts)):
-            self.time_ns[edge][index] += terms[(layer == index) & ran].sum(axis=0)
+            here = np.where(((layer == index) & ran)[..., None], terms, 0.0)
+            self.time_ns[edge][index].add(step_sums(here, self.longest))
         if edge == "value":
-            self.path.layer[part], self.path.core[part] = np.where(ran, layer, -1), np.where(ran, core, -1)
-            self.path.receiving[part], self.path.busy_ns[part] = side_of & ran, np.where(ran, slowest, 0.0)
-            after = np.arange(ran.shape[1]) >= self.trace.timesteps[part, None]
-            self.fill_ns += float((slowest + self.pricer.fixed_ns(edge))[ran & after].sum())
+            after = ran & (np.arange(ran.shape[1]) >= timesteps[:, None])
+            filling = np.where(after, slowest + self.pricer.fixed_ns(edge), 0.0)
+            self.fill_ns.add(step_sums(filling, self.longest))
+            self.critical += np.bincount(layer[ran & (layer >= 0)], minlength=len(counts))
+            if self.paths is not None:
+                taken = (np.where(ran, layer, -1), np.where(ran, core, -1), side_of & ran, np.where(ran, slowest, 0.0))
+                self.paths.append(CriticalPath(*taken))
 
-    def _count(self, part: slice, counts: list[Counts], ran: npt.NDArray[np.bool_]) -> None:
+    def _count(self, counts: list[Counts], ran: npt.NDArray[np.bool_], timesteps: IntArray) -> None:
         """Events by layer and phase; what arrives belongs to the step of the layer that sent it, one earlier."""
-        step, used = np.arange(ran.shape[1]), self.trace.timesteps[part, None]
+        step, used = np.arange(ran.shape[1]), timesteps[:, None]
         arriving = np.array([name in ("axon_in", "synapse") for name in EVENTS])
         for index, (route, count) in enumerate(zip(self.pricer.routes, counts, strict=True)):
             events = self.pricer.events(count, route, ran)

@@ -1,6 +1,6 @@
 """A figure per sample with the edges of its band."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,8 @@ from spikecut.text import brief
 FloatArray = npt.NDArray[np.float64]
 PICO = 1e12
 NANO = 1e9
+BAND: tuple[Edge, Edge, Edge] = ("value", "low", "high")
+"""The edges of a band in the order of its fields."""
 PERCENTILES = (5, 25, 50, 75, 95, 99)
 
 
@@ -64,3 +66,39 @@ class Band:
             return "unknown"
         edges = "no band" if np.isnan(mean.low) else f"{1e6 * mean.low:.3g} to {1e6 * mean.high:.3g}"
         return f"{'≥ ' * lower_bound}{1e6 * mean.value:.3g} µ{unit} ({edges})"
+
+
+class StoredBand(Band):
+    """A band whose edges are read, or computed from what is read, each time that they are asked for.
+
+    read: an edge → float64 [N].
+    """
+
+    def __init__(self, read: Callable[[Edge], FloatArray]) -> None:
+        object.__setattr__(self, "read", read)
+
+    @property
+    def value(self) -> FloatArray:
+        """The best figures."""
+        return self._edge("value")
+
+    @property
+    def low(self) -> FloatArray:
+        """The low edge."""
+        return self._edge("low")
+
+    @property
+    def high(self) -> FloatArray:
+        """The high edge."""
+        return self._edge("high")
+
+    def _edge(self, edge: Edge) -> FloatArray:
+        read: Callable[[Edge], FloatArray] = self.__dict__["read"]
+        return read(edge)
+
+
+def joined_band(low: Band, value: Band, high: Band) -> Band:
+    """A band that has each edge from another one; what is not in memory stays where it is."""
+    if isinstance(value, StoredBand):
+        return StoredBand(lambda edge: getattr({"low": low, "value": value, "high": high}[edge], edge))
+    return Band(value.value, low.low, high.high)

@@ -12,17 +12,18 @@ U = N at every step: a trace does not say which neurons changed, and with a leak
 received in the step in which they are sent. See docs/cost_model.md.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.cost.band import NANO, PICO, Band
+from spikecut.deploy.cost.band import BAND, PICO, Band
+from spikecut.deploy.cost.columns import IN_MEMORY, Columns
 from spikecut.deploy.cost.operations import input_skip_operations, own_operations
-from spikecut.deploy.cost.pricing import EDGES, EVENTS, Gatherer, Pricer, provenance, spaced, unknown_names
-from spikecut.deploy.cost.traffic import Counts, check_events
+from spikecut.deploy.cost.pricing import Gatherer, Pricer, provenance, spaced, unknown_names
+from spikecut.deploy.cost.sample_costs import PartCosts, SampleCosts, unknown_band
+from spikecut.deploy.cost.traffic import check_events
 from spikecut.deploy.cutoff.base import ExitReason
 from spikecut.deploy.placement.capabilities import check_capabilities, missing_features
 from spikecut.deploy.placement.hardware import Chip, Edge, Hardware, OperationProfile, Quantity, load_hardware
@@ -31,6 +32,7 @@ from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import CapabilityError, HardwareConfigError, InputError
 from spikecut.export.network.arrays import IntArray
 from spikecut.export.network.connectivity import skip_paths
+from spikecut.export.network.layers import IntegerNetwork
 from spikecut.text import brief
 
 FloatArray = npt.NDArray[np.float64]
@@ -52,7 +54,7 @@ class CostEstimate:
     dynamic_energy_j: joules of the events, E_reset included.
     static_energy_j: static power × latency; NaN where either is unknown.
     energy_j: dynamic plus static; dynamic alone where static is unknown.
-    bare_latency_s, bare_energy_j: the values without monitor and reset, which a run to the horizon can do without.
+    bare_latency_s, bare_energy_j: the same without monitor and reset, which a run to the horizon can do without.
     unknown_time, unknown_dynamic, unknown_static: terms that the hardware file does not know, or that could not be
         charged. A figure with unknown terms is "at least the known part", and its band is that of the known part.
     provenance_time, provenance_dynamic, provenance_static: the provenance of the known terms.
@@ -69,8 +71,8 @@ class CostEstimate:
     dynamic_energy_j: Band
     static_energy_j: Band
     energy_j: Band
-    bare_latency_s: FloatArray
-    bare_energy_j: FloatArray
+    bare_latency_s: Band
+    bare_energy_j: Band
     unknown_time: tuple[str, ...]
     unknown_dynamic: tuple[str, ...]
     unknown_static: tuple[str, ...]
@@ -133,31 +135,34 @@ def estimate(
     InputError: the trace holds no events, or events that contradict each other; a placement of another network.
     CapabilityError: the hardware lacks a feature, or the network does not fit on its cores.
     """
-    costs = costs_of(trace, hardware, hypothetical, placement)
-    costs.add(0, trace)
-    return costs.estimate()
+    check_events(trace)
+    costs = costs_of(trace.network, hardware, hypothetical, placement)
+    costs.add(trace)
+    return costs.estimate(trace.hardware_steps)
 
 
 def costs_of(
-    trace: RunTrace,
+    network: IntegerNetwork,
     hardware: str | Path | Hardware,
     hypothetical: bool = False,
     placement: Placement | None = None,
+    columns: Columns = IN_MEMORY,
 ) -> "ChipCosts | OperationCosts":
-    """What `estimate` sums up, to be given the run's messages part by part; the trace itself needs counts only.
+    """What `estimate` sums up, to be given the run's messages part by part, in the order of the samples.
 
-    Raises: see `estimate`.
+    columns: where the figures of every sample are kept.
+
+    Raises CapabilityError, InputError: see `estimate`.
     """
     chip = hardware if isinstance(hardware, Hardware) else load_hardware(hardware)
-    check_events(trace)
-    missing = check_capabilities(trace.network, chip)
+    missing = check_capabilities(network, chip)
     if missing and not hypothetical:
         raise CapabilityError(f"{missing_features(missing)} ({chip.name})")
     if isinstance(chip, OperationProfile):
-        return OperationCosts(trace, chip)
-    cores = placed(trace, as_chip(chip), placement)
+        return OperationCosts(network, chip, columns)
+    cores = placed(network, as_chip(chip), placement)
     lacking = tuple(refusal.feature for refusal in missing)
-    return ChipCosts(trace, Pricer.of(trace, as_chip(chip), cores), lacking)
+    return ChipCosts(network, Pricer.of(network, as_chip(chip), cores), lacking, columns)
 
 
 def as_chip(hardware: Hardware) -> Chip:
@@ -167,56 +172,64 @@ def as_chip(hardware: Hardware) -> Chip:
     return hardware
 
 
-def placed(trace: RunTrace, chip: Chip, placement: Placement | None) -> Placement:
-    """The given placement, checked against the run's network, or the one with the fewest cores."""
+def placed(network: IntegerNetwork, chip: Chip, placement: Placement | None) -> Placement:
+    """The given placement, checked against the network, or the one with the fewest cores."""
     if placement is None:
-        return place(trace.network, chip)
+        return place(network, chip)
     have = [(layer.name, int(layer.neurons.sum())) for layer in placement.layers]
-    want = [(layer.name, int(np.prod(layer.output_shape))) for layer in trace.network.layers]
+    want = [(layer.name, int(np.prod(layer.output_shape))) for layer in network.layers]
     if have != want or placement.hardware != chip.name:
-        raise InputError(f"this placement is not of {trace.network.name} on {chip.name}: place it anew")
+        raise InputError(f"this placement is not of {network.name} on {chip.name}: place it anew")
     return placement
 
 
 class OperationCosts:
     """Synaptic operations alone: multiply-accumulates where the input is graded, accumulates everywhere else."""
 
-    def __init__(self, trace: RunTrace, profile: OperationProfile) -> None:
-        self.trace, self.profile = trace, profile
-        self.binary = np.zeros(trace.samples, dtype=np.int64)
-        self.graded = np.zeros(trace.samples, dtype=np.int64)
+    def __init__(self, network: IntegerNetwork, profile: OperationProfile, columns: Columns) -> None:
+        self.network, self.profile = network, profile
+        self.binary, self.graded = columns.column(np.int64), columns.column(np.int64)
         self.assumptions: tuple[str, ...] = ()
 
-    def add(self, first: int, part: RunTrace) -> None:
-        """Take some samples with their messages, from sample `first` of the run on."""
+    def add(self, part: RunTrace) -> PartCosts:
+        """Take the next samples with their messages; what they would take."""
         own, assumption = own_operations(part)
         skipped, more = input_skip_operations(part)
-        here = slice(first, first + part.samples)
-        self.graded[here] = part.events[1].synops.sum(axis=1) - own + skipped
-        self.binary[here] = own + sum(events.synops.sum(axis=1) for events in part.events[2:]) - skipped
+        graded = part.events[1].synops.sum(axis=1) - own + skipped
+        binary = own + sum(events.synops.sum(axis=1) for events in part.events[2:]) - skipped
+        self.graded.append(graded)
+        self.binary.append(binary)
         self.assumptions = assumption + more
+        energy = [self._energy_j(edge, graded, binary) for edge in BAND]
+        return PartCosts(unknown_band(part.samples), Band(*energy))
 
-    def estimate(self) -> CostEstimate:
-        """The estimate, once all samples have been added."""
-        accumulate = self.profile.accumulate.energy_pJ
-        used = {"accumulate energy": accumulate}
-        if self.trace.network.input.bits > 0:
-            used["multiply-accumulate energy"] = self.profile.multiply_accumulate.energy_pJ
-        price = list(used.values())[-1]
-        energy = Band.of(
-            {edge: self.graded * price.at(edge) + self.binary * accumulate.at(edge) for edge in EDGES}, PICO
-        )
-        unknown = Band.of({edge: np.full(self.trace.samples, np.nan) for edge in EDGES}, PICO)
+    def _energy_j(self, edge: Edge, graded: IntArray, binary: IntArray) -> FloatArray:
+        energy: FloatArray = graded * self._price.at(edge) + binary * self.profile.accumulate.energy_pJ.at(edge)
+        return energy / PICO
+
+    @property
+    def _price(self) -> Quantity:
+        """The price of an operation that the input causes."""
+        graded = self.network.input.bits > 0
+        return self.profile.multiply_accumulate.energy_pJ if graded else self.profile.accumulate.energy_pJ
+
+    def estimate(self, steps: IntArray) -> CostEstimate:
+        """The estimate, once all samples have been added; steps: hardware steps of each."""
+        used = {"accumulate energy": self.profile.accumulate.energy_pJ}
+        if self.network.input.bits > 0:
+            used["multiply-accumulate energy"] = self._price
+        energy = self.graded.band(lambda edge: self._energy_j(edge, self.graded.read(), self.binary.read()))
+        unknown = unknown_band(len(steps))
         return CostEstimate(
             hardware=self.profile.name,
             title=self.profile.title,
-            steps=self.trace.hardware_steps,
+            steps=steps,
             latency_s=unknown,
             dynamic_energy_j=energy,
             static_energy_j=unknown,
             energy_j=energy,
-            bare_latency_s=unknown.value,
-            bare_energy_j=energy.value,
+            bare_latency_s=unknown,
+            bare_energy_j=energy,
             unknown_time=("all of the time",),
             unknown_dynamic=(*unknown_names(used), "memory", "neuron updates", "messages", HOST),
             unknown_static=("static power",),
@@ -231,59 +244,94 @@ class OperationCosts:
 
 
 class ChipCosts:
-    """A run on a chip's cores, from its counts and, part by part, its messages.
+    """A run on a chip's cores, from its events, part by part.
 
     gatherers: whatever else is summed up over the same events per core.
     """
 
-    def __init__(self, trace: RunTrace, pricer: Pricer, missing: tuple[str, ...]) -> None:
-        self.trace, self.pricer, self.missing = trace, pricer, missing
+    def __init__(self, network: IntegerNetwork, pricer: Pricer, missing: tuple[str, ...], columns: Columns) -> None:
+        self.network, self.pricer, self.missing = network, pricer, missing
         chip = pricer.chip
-        self.priced = self.bare = _Prices(trace, pricer)
+        self.priced = self.bare = SampleCosts(network, pricer, columns)
         self.gatherers: list[Gatherer] = [self.priced]
         monitor = (*dict(chip.monitor).values(), chip.reset.energy_pJ_per_sample)
         if any(quantity.value is not None for quantity in monitor):
-            self.bare = _Prices(trace, Pricer(_without_monitor(chip), pricer.placement, pricer.routes))
+            bare = Pricer(_without_monitor(chip), pricer.placement, pricer.routes)
+            self.bare = SampleCosts(network, bare, columns)
             self.gatherers.append(self.bare)
         self.uneven: tuple[str, ...] = ()
+        self.delays: set[int] = set()
+        self.streaming = False
 
-    def add(self, first: int, part: RunTrace) -> None:
-        """Take some samples with their messages, from sample `first` of the run on."""
+    def add(self, part: RunTrace) -> PartCosts:
+        """Take the next samples with their messages; what they would take."""
         for chunk, counts in self.pricer.chunks(part):
             for gatherer in self.gatherers:
-                gatherer.add(slice(first + chunk.start, first + chunk.stop), counts)
+                gatherer.add(part, chunk, counts)
         said = (route.assumption(part.events, index) for index, route in enumerate(self.pricer.routes))
         self.uneven = tuple(line for line in said if line)
+        self.delays |= _delays(part)
+        self.streaming = part.mode == "streaming"
+        found = self.priced.end_part()
+        if self.bare is not self.priced:
+            self.bare.end_part()
+        return found
 
-    def estimate(self) -> CostEstimate:
-        """The estimate, once all samples have been added."""
-        trace, chip, placement, terms = self.trace, self.pricer.chip, self.pricer.placement, self.pricer.terms()
-        priced = self.priced.bands()
-        bare = priced if self.bare is self.priced else self.bare.bands()
+    def estimate(self, steps: IntArray) -> CostEstimate:
+        """The estimate, once all samples have been added; steps: hardware steps of each."""
+        chip, placement, terms = self.pricer.chip, self.pricer.placement, self.pricer.terms()
         left_out = ((LINKS,) if placement.chips > 1 else ()) + (HOST,)
-        if _other_delay(trace, chip):
+        if self._other_delay:
             left_out = (DELAY, *left_out)
         return CostEstimate(
             hardware=chip.name,
             title=chip.title,
-            steps=trace.hardware_steps,
-            latency_s=priced["latency"],
-            dynamic_energy_j=priced["dynamic"],
-            static_energy_j=priced["static"],
-            energy_j=priced["energy"],
-            bare_latency_s=bare["latency"].value,
-            bare_energy_j=bare["energy"].value,
+            steps=steps,
+            latency_s=self.priced.band("latency"),
+            dynamic_energy_j=self.priced.band("dynamic"),
+            static_energy_j=self.priced.band("static"),
+            energy_j=self.priced.band("energy"),
+            bare_latency_s=self.bare.band("latency"),
+            bare_energy_j=self.bare.band("energy"),
             unknown_time=(*unknown_names(terms.time), *left_out),
             unknown_dynamic=(*unknown_names(terms.dynamic), *left_out),
             unknown_static=(*unknown_names(terms.static), *left_out),
             provenance_time=provenance(terms.time),
             provenance_dynamic=provenance(terms.dynamic),
             provenance_static=provenance(terms.static),
-            assumptions=_assumptions(trace, self.pricer, self.uneven),
+            assumptions=self._assumptions(),
             hypothetical=self.missing,
             placement=placement,
             source=chip,
         )
+
+    @property
+    def _other_delay(self) -> bool:
+        """Whether this chip's monitor is known to halt later than the run did."""
+        delays = self.pricer.chip.monitor.delay_steps.edges
+        return delays is not None and bool(self.delays - set(delays))
+
+    def _assumptions(self) -> tuple[str, ...]:
+        chip, placement = self.pricer.chip, self.pricer.placement
+        lines = ["every neuron of a core in use is updated at every step", "messages take no time on the mesh"]
+        if chip.management.time_ns_per_step.value == 0:
+            lines.append("no embedded management between steps")
+        if chip.barrier.between == "linear" and placement.tiles not in chip.barrier.time_ns_by_tiles:
+            beyond = placement.tiles > max(chip.barrier.time_ns_by_tiles)
+            how = f"taken as that of {max(chip.barrier.time_ns_by_tiles)}" if beyond else "interpolated"
+            lines.append(f"barrier for {placement.tiles} tiles {how}")
+        if skip_paths(self.network):
+            lines.append("a skip waits as a delay of its synapses: no core, time or energy is charged for its relay")
+        if self.streaming:
+            lines.append("each sample of the stream is charged as if it ran alone")
+        lines += [f"{spaced(name)} unknown, so not checked" for name in placement.unchecked]
+        lines += self.uneven
+        if self._other_delay:
+            lines.append(
+                f"the run halted {sorted(self.delays)} steps after the decision, this monitor takes "
+                f"{chip.monitor.delay_steps.value:g}: not charged, for want of the full run (--also-full)"
+            )
+        return tuple(lines)
 
 
 def _without_monitor(chip: Chip) -> Chip:
@@ -293,86 +341,8 @@ def _without_monitor(chip: Chip) -> Chip:
     return chip.model_copy(update={"monitor": monitor, "reset": reset})
 
 
-class _Prices:
-    """Latency, dynamic, static and total energy of every sample, gathered chunk by chunk."""
-
-    def __init__(self, trace: RunTrace, pricer: Pricer) -> None:
-        self.steps, self.longest, self.pricer = trace.hardware_steps, trace.events[0].spikes.shape[1], pricer
-        self.time_ns = {edge: np.zeros(trace.samples) for edge in EDGES}
-        self.counted = np.zeros((trace.samples, len(pricer.routes), len(EVENTS)))
-
-    def add(self, part: slice, counts: list[Counts]) -> None:
-        """Take the samples of one chunk."""
-        pricer = self.pricer
-        ran = np.arange(self.longest) < self.steps[part, None]
-        for edge in EDGES:
-            slowest = np.zeros(ran.shape)
-            for route, count in zip(pricer.routes, counts, strict=True):
-                for side in pricer.slowest_ns(edge, route, count):
-                    np.maximum(slowest, side, out=slowest)
-            self.time_ns[edge][part] = np.where(ran, slowest + pricer.fixed_ns(edge), 0.0).sum(axis=1)
-        for index, (route, count) in enumerate(zip(pricer.routes, counts, strict=True)):
-            self.counted[part, index] = pricer.events(count, route, ran).sum(axis=1)
-
-    def bands(self) -> dict[str, Band]:
-        """The sums, once all samples have been added."""
-        pricer, chip, time_ns = self.pricer, self.pricer.chip, self.time_ns
-        dynamic_pj = {}
-        for edge in EDGES:
-            shared = chip.reset.energy_pJ_per_sample.at(edge) + self.steps * pricer.step_pj(edge)
-            prices = np.stack([pricer.energy_pj(edge, route) for route in pricer.routes])
-            dynamic_pj[edge] = shared + (self.counted * prices).sum(axis=(1, 2))
-        if pricer.terms().no_time:
-            time_ns = {edge: np.full(len(self.steps), np.nan) for edge in EDGES}
-        static_pj = static_energy_pj(chip, pricer.placement, time_ns)
-        known = not np.isnan(static_pj["value"]).any()
-        total_pj = {edge: dynamic_pj[edge] + (static_pj[edge] if known else 0) for edge in EDGES}
-        return {
-            "latency": Band.of(time_ns, NANO),
-            "dynamic": Band.of(dynamic_pj, PICO),
-            "static": Band.of(static_pj, PICO),
-            "energy": Band.of(total_pj, PICO),
-        }
-
-
-def static_energy_pj(chip: Chip, placement: Placement, time_ns: Mapping[Edge, FloatArray]) -> dict[Edge, FloatArray]:
-    """Static power of the chips in use × time (mW · ns = pJ); NaN where the power is unknown."""
-    if chip.static_mW_per_chip.value is None:
-        return {edge: np.full_like(time_ns[edge], np.nan) for edge in EDGES}
-    return {edge: placement.chips * chip.static_mW_per_chip.at(edge) * time_ns[edge] for edge in EDGES}
-
-
-def _assumptions(trace: RunTrace, pricer: Pricer, uneven: tuple[str, ...]) -> tuple[str, ...]:
-    chip, placement = pricer.chip, pricer.placement
-    lines = ["every neuron of a core in use is updated at every step", "messages take no time on the mesh"]
-    if chip.management.time_ns_per_step.value == 0:
-        lines.append("no embedded management between steps")
-    if chip.barrier.between == "linear" and placement.tiles not in chip.barrier.time_ns_by_tiles:
-        beyond = placement.tiles > max(chip.barrier.time_ns_by_tiles)
-        how = f"taken as that of {max(chip.barrier.time_ns_by_tiles)}" if beyond else "interpolated"
-        lines.append(f"barrier for {placement.tiles} tiles {how}")
-    if skip_paths(trace.network):
-        lines.append("a skip waits as a delay of its synapses: no core, time or energy is charged for its relay")
-    if trace.mode == "streaming":
-        lines.append("each sample of the stream is charged as if it ran alone")
-    lines += [f"{spaced(name)} unknown, so not checked" for name in placement.unchecked]
-    lines += uneven
-    if _other_delay(trace, chip):
-        lines.append(
-            f"the run halted {sorted(_delays(trace))} steps after the decision, this monitor takes "
-            f"{chip.monitor.delay_steps.value:g}: not charged, for want of the full run (--also-full)"
-        )
-    return tuple(lines)
-
-
-def _other_delay(trace: RunTrace, chip: Chip) -> bool:
-    """Whether this chip's monitor is known to halt later than the run did."""
-    delays = chip.monitor.delay_steps.edges
-    return delays is not None and bool(_delays(trace) - set(delays))
-
-
 def _delays(trace: RunTrace) -> set[int]:
     """d as it shows in the samples that were halted before the horizon: steps from the decision to the halt."""
     cut = np.array([reason is ExitReason.CUTOFF for reason in trace.reason], dtype=bool)
     cut &= trace.hardware_steps < trace.horizon + trace.depth
-    return {int(delay) for delay in (trace.hardware_steps - trace.depth - trace.timesteps)[cut]}
+    return set(np.unique((trace.hardware_steps - trace.depth - trace.timesteps)[cut]).tolist())

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from spikecut.deploy.cost.band import Band
+from spikecut.deploy.cost.band import joined_band
 from spikecut.deploy.cost.estimate import CostEstimate, estimate
 from spikecut.deploy.cutoff.base import ExitReason
 from spikecut.deploy.placement.hardware import Chip, Hardware
@@ -82,5 +82,5 @@ def widened(low: CostEstimate, value: CostEstimate, high: CostEstimate) -> CostE
     """An estimate whose bands reach to those of the estimates at the edges of the monitor's delay."""
     edges: dict[str, Any] = {}
     for name in BANDS:
-        edges[name] = Band(getattr(value, name).value, getattr(low, name).low, getattr(high, name).high)
+        edges[name] = joined_band(getattr(low, name), getattr(value, name), getattr(high, name))
     return replace(value, **edges)

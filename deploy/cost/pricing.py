@@ -11,6 +11,7 @@ from spikecut.deploy.cost.traffic import Counts, Messages, Route, relayed, route
 from spikecut.deploy.placement.hardware import Barrier, Chip, Edge, Quantity
 from spikecut.deploy.placement.place import Placement
 from spikecut.deploy.run_trace import RunTrace
+from spikecut.export.network.layers import IntegerNetwork
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -61,8 +62,8 @@ class Terms:
 class Gatherer(Protocol):
     """What is summed up over the chunks of a run."""
 
-    def add(self, part: slice, counts: list[Counts]) -> None:
-        """Take the samples of one chunk, with their events per core for every layer."""
+    def add(self, run: RunTrace, part: slice, counts: list[Counts]) -> None:
+        """Take some samples of these, with their events per core for every layer."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,9 @@ class Pricer:
     routes: list[Route]
 
     @classmethod
-    def of(cls, trace: RunTrace, chip: Chip, placement: Placement) -> "Pricer":
-        """The pricer of a run's network on this placement."""
-        return cls(chip, placement, routes_of(trace.network, placement))
+    def of(cls, network: IntegerNetwork, chip: Chip, placement: Placement) -> "Pricer":
+        """The pricer of a network on this placement."""
+        return cls(chip, placement, routes_of(network, placement))
 
     def chunks(self, trace: RunTrace) -> Iterator[tuple[slice, list[Counts]]]:
         """Samples, and per layer their events per core."""

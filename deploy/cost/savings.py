@@ -16,6 +16,7 @@ from spikecut.deploy.placement.place import Placement
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import InputError
 from spikecut.export.network.arrays import IntArray
+from spikecut.export.network.layers import IntegerNetwork
 from spikecut.text import brief
 
 SHOWN = 10
@@ -68,9 +69,47 @@ class Savings:
     __repr__ = brief
 
 
+@dataclass(frozen=True)
+class RunSteps:
+    """How long each sample of a run took. timesteps, hardware_steps: int64 [N], as of RunTrace."""
+
+    network: IntegerNetwork
+    timesteps: IntArray
+    hardware_steps: IntArray
+
+    __repr__ = brief
+
+    @classmethod
+    def full(cls, network: IntegerNetwork, samples: int) -> "RunSteps":
+        """Of a run to the horizon."""
+        horizon, depth = np.int64(network.horizon), np.int64(network.depth)
+        return cls(network, np.broadcast_to(horizon, (samples,)), np.broadcast_to(horizon + depth, (samples,)))
+
+    @property
+    def samples(self) -> int:
+        """N."""
+        return len(self.timesteps)
+
+    @property
+    def horizon(self) -> int:
+        """T."""
+        return self.network.horizon
+
+    @property
+    def depth(self) -> int:
+        """P."""
+        return self.network.depth
+
+    def with_delay(self, delay: int | None) -> IntArray:
+        """Hardware steps with so many from the decision to the halt; None: as it ran."""
+        if delay is None:
+            return self.hardware_steps
+        return np.minimum(self.timesteps + delay, self.horizon) + self.depth
+
+
 def savings(
-    full: RunTrace,
-    cut: RunTrace,
+    full: RunTrace | RunSteps,
+    cut: RunTrace | RunSteps,
     costs: Mapping[str, tuple[CostEstimate, CostEstimate]] = MappingProxyType({}),
     streams: Mapping[str, tuple[StreamEstimate, StreamEstimate]] = MappingProxyType({}),
 ) -> Savings:
@@ -79,7 +118,8 @@ def savings(
     Parameters
     ----------
     costs: hardware name → the estimates of the full and of the early-exit run, in this order.
-    streams: hardware name → their streams, in the same order; put together from the full run's messages where missing.
+    streams: hardware name → their streams, in the same order; put together from the full run's messages where missing,
+        which takes a RunTrace that holds them.
 
     Raises
     ------
@@ -117,7 +157,7 @@ def savings(
     return replace(result, notes=tuple(notes))
 
 
-def _check_runs(full: RunTrace, cut: RunTrace) -> None:
+def _check_runs(full: RunTrace | RunSteps, cut: RunTrace | RunSteps) -> None:
     """InputError unless the runs are of the same network and samples, the first to the horizon."""
     horizon, depth = full.horizon, full.depth
     if (full.samples, horizon, full.network.name, depth) != (cut.samples, cut.horizon, cut.network.name, cut.depth):
@@ -129,15 +169,19 @@ def _check_runs(full: RunTrace, cut: RunTrace) -> None:
 
 
 def _streams(
-    full: RunTrace, chip: Chip, placement: Placement, cut_steps: IntArray
+    full: RunTrace | RunSteps, chip: Chip, placement: Placement, cut_steps: IntArray
 ) -> tuple[StreamEstimate, StreamEstimate]:
     """The streams of the full and of the early-exit run; cut_steps: hardware steps of each sample with the cutoff."""
+    if isinstance(full, RunSteps):
+        raise InputError(f"the streams on {chip.name} need the full run's messages: give the run, or its streams")
     intervals = (np.full(full.samples, full.horizon), np.minimum(cut_steps, full.horizon))
     whole, cut = (stream(full, chip, placement, each) for each in intervals)
     return whole, cut
 
 
-def _check_pair(full: RunTrace, cut: RunTrace, full_cost: CostEstimate, cut_cost: CostEstimate) -> None:
+def _check_pair(
+    full: RunTrace | RunSteps, cut: RunTrace | RunSteps, full_cost: CostEstimate, cut_cost: CostEstimate
+) -> None:
     if full_cost.hardware != cut_cost.hardware or full_cost.unknown_terms != cut_cost.unknown_terms:
         raise InputError("the two estimates are of different hardware or lack different terms: they cannot be compared")
     # A chip's own delay may have been charged in the place of the run's.
@@ -166,8 +210,8 @@ def _costlier(full: CostEstimate, cut: CostEstimate) -> dict[str, tuple[int, ...
     if all(term.value is None for term in (*dict(chip.monitor).values(), chip.reset.energy_pJ_per_sample)):
         return None
     pairs = {
-        "latency": (cut.latency_s.value, full.bare_latency_s),
-        "energy": (cut.energy_j.value, full.bare_energy_j),
+        "latency": (cut.latency_s.value, full.bare_latency_s.value),
+        "energy": (cut.energy_j.value, full.bare_energy_j.value),
     }
     return {name: tuple(np.flatnonzero(with_it > bare).tolist()) for name, (with_it, bare) in pairs.items()}
 

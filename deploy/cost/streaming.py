@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.deploy.cost.band import NANO, PICO, Figure
-from spikecut.deploy.cost.estimate import static_energy_pj
 from spikecut.deploy.cost.pricing import EDGES, EVENTS, Pricer
+from spikecut.deploy.cost.sample_costs import static_energy_pj
+from spikecut.deploy.cost.sums import ExactSum
 from spikecut.deploy.cost.traffic import Counts
 from spikecut.deploy.placement.hardware import Chip, Edge
 from spikecut.deploy.placement.place import Placement
@@ -50,26 +51,36 @@ def stream(full: RunTrace, chip: Chip, placement: Placement, intervals: IntArray
         raise InputError("a stream is put together from full runs: run without a policy, and give an interval a sample")
     if intervals.min() < 1 or intervals.max() > full.horizon:
         raise InputError(f"an interval lies outside 1..{full.horizon}: samples follow each other after at most T steps")
-    gathered = Stream(Pricer.of(full, chip, placement), longest, intervals)
+    gathered = Stream(Pricer.of(full.network, chip, placement), longest)
+    gathered.follow(intervals)
     for part, counts in gathered.pricer.chunks(full):
-        gathered.add(part, counts)
+        gathered.add(full, part, counts)
     return gathered.result()
 
 
 class Stream:
-    """A stream gathered chunk by chunk, in the order of the samples; see `stream`. longest: steps of a full run."""
+    """A stream gathered chunk by chunk, in the order of the samples; see `stream`. longest: steps of a full run.
 
-    def __init__(self, pricer: Pricer, longest: int, intervals: IntArray) -> None:
-        self.pricer, self.longest, self.intervals = pricer, longest, intervals
-        self.steps = int(intervals.sum())
-        self.starts = np.cumsum(intervals) - intervals
-        self.slowest = {edge: np.zeros(self.steps) for edge in EDGES}
+    Of the stream only those steps are held that the next sample can still reach.
+    """
+
+    def __init__(self, pricer: Pricer, longest: int) -> None:
+        self.pricer, self.longest, self.reach = pricer, longest, len(pricer.routes)
+        self.steps = self.samples = 0
+        self.intervals: IntArray = np.zeros(0, dtype=np.int64)
+        self.slowest = {edge: np.zeros(self.reach) for edge in EDGES}  # of the steps after self.steps
+        self.met: dict[tuple[int, Edge], FloatArray] = {}  # the same of recurrent layers, by step and core
+        self.sums = {edge: ExactSum() for edge in EDGES}
         self.counted = np.zeros((len(pricer.routes), len(EVENTS)))
-        self.met: dict[tuple[int, Edge], FloatArray] = {}  # of recurrent layers, by step and core
 
-    def add(self, part: slice, counts: list[Counts]) -> None:
-        """Lay these samples side by side in the stream."""
-        lay = _Lay(self.intervals[part], self.longest, int(self.starts[part.start]), self.steps)
+    def follow(self, intervals: IntArray) -> None:
+        """Of the samples that `add` takes next, after how many steps the following one starts, int64 [n]."""
+        self.intervals = intervals
+
+    def add(self, run: RunTrace, part: slice, counts: list[Counts]) -> None:
+        """Lay these samples side by side in the stream; part: which of those that `follow` was told of."""
+        lay = _Lay(self.intervals[part], self.longest)
+        self._make_room(lay.steps)
         ran = np.ones((len(lay.intervals), self.longest), dtype=bool)
         for index, (route, count) in enumerate(zip(self.pricer.routes, counts, strict=True)):
             own = count.own
@@ -86,7 +97,8 @@ class Stream:
                     added = replace(count, axons=own[0], synops=own[1])
                     for arriving, depth in ((incoming, index), (added, index + 1)):
                         times = sum(self.pricer.receiving_ns(edge, route, arriving).values(), np.zeros(1))
-                        self.met.setdefault((index, edge), np.zeros((self.steps, times.shape[-1])))
+                        if (index, edge) not in self.met:
+                            self.met[index, edge] = np.zeros((lay.steps + self.reach, times.shape[-1]))
                         lay.add_cores(self.met[index, edge], times, depth)
             events = self.pricer.events(incoming, route, ran)
             sent, received = lay.window(index + 1), lay.window(index)
@@ -94,27 +106,50 @@ class Stream:
             if own is not None:
                 for name, caused in zip(("axon_in", "synapse"), own, strict=True):
                     self.counted[index, EVENTS.index(name)] += caused[sent].sum()
+        self._settle(lay)
+
+    def _make_room(self, steps: int) -> None:
+        """Begin so many further steps."""
+        for edge, times in self.slowest.items():
+            self.slowest[edge] = np.concatenate([times, np.zeros(steps)])
+        for key, cores in self.met.items():
+            self.met[key] = np.concatenate([cores, np.zeros((steps, cores.shape[1]))])
+
+    def _settle(self, lay: "_Lay") -> None:
+        """Sum up the steps that no later sample reaches."""
+        done = lay.steps
+        for edge, times in self.slowest.items():
+            slowest = times[:done]
+            for (_, at), cores in self.met.items():
+                if at == edge:
+                    slowest = np.maximum(slowest, cores[:done].max(axis=1))
+            self.sums[edge].add(slowest)
+            self.slowest[edge] = times[done:]
+        for key, cores in self.met.items():
+            self.met[key] = cores[done:]
+        self.steps += done
+        self.samples += len(lay.intervals)
 
     def result(self) -> StreamEstimate:
         """What the stream costs, once all samples have been added."""
-        slowest = {edge: times.copy() for edge, times in self.slowest.items()}
-        for (_, edge), times in self.met.items():
-            np.maximum(slowest[edge], times.max(axis=1), out=slowest[edge])
-        return _priced(self.pricer, slowest, self.counted, self.steps, len(self.intervals))
+        slowest = {edge: float(each.value()) for edge, each in self.sums.items()}
+        return _priced(self.pricer, slowest, self.counted, self.steps, self.samples)
 
 
 @dataclass(frozen=True)
 class _Lay:
-    """Lays steps of full runs side by side in the steps of the stream; what falls off its end is left out.
+    """Lays steps of full runs side by side in the next steps of the stream.
 
-    intervals: of some samples, int64 [n]. longest: steps of a full run. first: step of the stream at which they start.
-    steps: of the whole stream.
+    intervals: of some samples, int64 [n]. longest: steps of a full run.
     """
 
     intervals: IntArray
     longest: int
-    first: int
-    steps: int
+
+    @property
+    def steps(self) -> int:
+        """From the start of the first of these samples to the start of the one after the last."""
+        return int(self.intervals.sum())
 
     def window(self, depth: int) -> npt.NDArray[np.bool_]:
         """The steps of each sample's own run in which a layer at this depth works on it, bool [n, longest]."""
@@ -124,22 +159,20 @@ class _Lay:
     def raise_to(self, slowest: FloatArray, side: FloatArray, depth: int) -> None:
         """Raise each step of the stream to what this layer needs in it; side broadcasts to [n, longest]."""
         flat = np.broadcast_to(side, (len(self.intervals), self.longest))[self.window(depth)]
-        part = slice(self.first + depth, min(self.first + depth + flat.size, self.steps))
-        laid = flat[: max(part.stop - part.start, 0)]
-        slowest[part] = np.maximum(slowest[part], laid)
+        laid = slowest[depth : depth + flat.size]
+        np.maximum(laid, flat, out=laid)
 
     def add_cores(self, met: FloatArray, times: FloatArray, depth: int) -> None:
         """Add each core's times, which broadcast to [n, longest, cores], to its steps of the stream, [steps, cores]."""
         whole = np.broadcast_to(times, (len(self.intervals), self.longest, times.shape[-1]))[self.window(depth)]
-        part = slice(self.first + depth, min(self.first + depth + len(whole), self.steps))
-        met[part] += whole[: max(part.stop - part.start, 0)]
+        met[depth : depth + len(whole)] += whole
 
 
 def _priced(
-    pricer: Pricer, slowest: dict[Edge, FloatArray], counted: FloatArray, steps: int, samples: int
+    pricer: Pricer, slowest: dict[Edge, float], counted: FloatArray, steps: int, samples: int
 ) -> StreamEstimate:
     time_ns: dict[Edge, FloatArray] = {
-        edge: np.array([(slowest[edge].sum() + steps * pricer.fixed_ns(edge)) / samples]) for edge in EDGES
+        edge: np.array([(slowest[edge] + steps * pricer.fixed_ns(edge)) / samples]) for edge in EDGES
     }
     if pricer.terms().no_time:
         time_ns = {edge: np.array([np.nan]) for edge in EDGES}

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,19 +14,25 @@ from spikecut.deploy.cost.attribution import (
     attribute_cutoff,
     attribution,
 )
-from spikecut.deploy.cost.band import Band, Figure
+from spikecut.deploy.cost.band import Band, Figure, joined_band
+from spikecut.deploy.cost.columns import IN_MEMORY, Columns
 from spikecut.deploy.cost.estimate import ChipCosts, CostEstimate, OperationCosts, costs_of
 from spikecut.deploy.cost.halted import delays_of, halted, widened
 from spikecut.deploy.cost.pricing import EVENTS
-from spikecut.deploy.cost.savings import Savings, savings
+from spikecut.deploy.cost.sample_costs import PartCosts
+from spikecut.deploy.cost.savings import RunSteps, Savings, savings
 from spikecut.deploy.cost.streaming import Stream
+from spikecut.deploy.cost.traffic import check_events
 from spikecut.deploy.placement.hardware import Hardware, hardware_names, load_hardware
 from spikecut.deploy.placement.place import FloatArray, placement_summary
-from spikecut.deploy.run_trace import RunTrace, lengthened
+from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import CapabilityError, Refusal
+from spikecut.export.network.arrays import IntArray
+from spikecut.export.network.layers import IntegerNetwork
 from spikecut.text import brief
 
 Costs = ChipCosts | OperationCosts
+MEASURES = ("latency_s", "energy_j")
 
 
 def chosen_hardware(names: Sequence[str] | None) -> dict[str, Hardware]:
@@ -63,8 +69,9 @@ class RunCosts:
         detail: bool = True,
     ) -> "RunCosts":
         """Estimate a run that holds its messages on every hardware; see GatheredCosts."""
-        gathered = GatheredCosts(trace, full, hardware, hypothetical, detail)
-        gathered.add(0, trace, full)
+        compared: Compared = None if full is None else "itself" if full is trace else "another"
+        gathered = GatheredCosts(trace.network, hardware, compared, hypothetical, detail)
+        gathered.add(trace, full)
         return gathered.result()
 
     def to_dict(self) -> dict[str, Any]:
@@ -87,63 +94,74 @@ class RunCosts:
         return found
 
 
+Compared = Literal["itself", "another"] | None
+"""Whether a run is compared with the full run of its samples, and whether that is the run itself."""
+
+
 class GatheredCosts:
     """The costs of a run whose messages come part by part, so that they need not all be held at once.
 
     Parameters
     ----------
-    trace: the run, with its counts at least.
-    full: the same samples run to the horizon, if they were; `trace` itself where it was not cut. With it the steps
-        that a hardware's monitor takes from the decision to the halt are charged.
+    compared: whether each part comes with the full run of its samples, and whether that is the part itself. With
+        another run the steps that a hardware's monitor takes from the decision to the halt are charged.
     detail: attribute time and energy to layers and events.
+    columns: where the figures of every sample are kept.
 
     Raises InputError if a trace holds no events, or the two runs do not belong together.
     """
 
     def __init__(
         self,
-        trace: RunTrace,
-        full: RunTrace | None,
+        network: IntegerNetwork,
         hardware: Mapping[str, Hardware],
+        compared: Compared = None,
         hypothetical: bool = False,
         detail: bool = True,
+        columns: Columns = IN_MEMORY,
     ) -> None:
-        self.trace, self.full = trace, full
+        self.network, self.compared = network, compared
         self.refusals: dict[str, Refusal] = {}
         self.parts: dict[str, _OnHardware] = {}
+        self.timesteps: list[IntArray] = []
+        self.steps: list[IntArray] = []
         for name, item in hardware.items():
             try:
-                self.parts[name] = _OnHardware(trace, full, item, hypothetical, detail)
+                self.parts[name] = _OnHardware(network, item, compared, hypothetical, detail, columns)
             except CapabilityError as error:
                 self.refusals[name] = Refusal(name, str(error))
         self.order = tuple(hardware)
 
-    def add(self, first: int, trace: RunTrace, full: RunTrace | None) -> None:
-        """Take some samples of both runs with their messages, from sample `first` on."""
-        for part in self.parts.values():
-            part.add(first, trace, full)
+    def add(self, trace: RunTrace, full: RunTrace | None) -> dict[str, PartCosts | Refusal]:
+        """Take the next samples of both runs with their messages; what they would take on each hardware."""
+        check_events(trace)
+        self.timesteps.append(trace.timesteps)
+        self.steps.append(trace.hardware_steps)
+        found = {name: part.add(trace, full) for name, part in self.parts.items()}
+        return {name: found[name] if name in found else self.refusals[name] for name in self.order}
 
     def result(self) -> RunCosts:
         """The costs, once all samples have been added."""
-        estimates: dict[str, CostEstimate | Refusal] = {
-            name: self.refusals[name] if name in self.refusals else self.parts[name].estimate() for name in self.order
-        }
+        ran = RunSteps(self.network, np.concatenate(self.timesteps), np.concatenate(self.steps))
+        costs = {name: part.estimate(ran) for name, part in self.parts.items()}
+        estimates = {name: costs[name] if name in costs else self.refusals[name] for name in self.order}
         attributions = {name: attribution(part.sums) for name, part in self.parts.items() if part.sums}
         cutoffs = {
             name: attribute_cutoff(attribution(part.whole), attributions[name])
             for name, part in self.parts.items()
             if part.whole
         }
-        if self.full is None:
+        if self.compared is None:
             return RunCosts(estimates, attributions, cutoffs, None)
+        full = RunSteps.full(self.network, ran.samples)
         pairs, streams = {}, {}
         for name, part in self.parts.items():
-            cost = estimates[name]
-            if part.full is not None and isinstance(cost, CostEstimate):
-                pairs[name] = (cost if part.full is part.value else part.full.estimate(), cost)
+            if part.full is not None:
+                whole = costs[name] if part.full is part.value else part.full.estimate(full.hardware_steps)
+                pairs[name] = (whole, costs[name])
                 if part.streams:
                     streams[name] = (part.streams[0].result(), part.streams[1].result())
-        return RunCosts(estimates, attributions, cutoffs, savings(self.full, self.trace, pairs, streams))
+        return RunCosts(estimates, attributions, cutoffs, savings(full, ran, pairs, streams))
 
 
 class _OnHardware:
@@ -155,52 +173,63 @@ class _OnHardware:
     """
 
     def __init__(
-        self, trace: RunTrace, full: RunTrace | None, item: Hardware, hypothetical: bool, detail: bool
+        self,
+        network: IntegerNetwork,
+        item: Hardware,
+        compared: Compared,
+        hypothetical: bool,
+        detail: bool,
+        columns: Columns,
     ) -> None:
-        self.timesteps = trace.timesteps
-        self.cut: dict[int | None, Costs] = {}
-        late = full is not None and full is not trace and any(delays_of(item))
+        late = compared == "another" and any(delays_of(item))
         self.delays: tuple[int | None, int | None, int | None] = delays_of(item) if late else (None, None, None)
-        placement = None
-        for delay in dict.fromkeys(self.delays):
-            ran = trace if delay is None or full is None else halted(full, trace.timesteps, delay)
-            self.cut[delay] = costs_of(ran, item, hypothetical, placement)
+        self.horizon = network.horizon
+        self.cut: dict[int | None, Costs] = {
+            delay: costs_of(network, item, hypothetical, columns=columns) for delay in dict.fromkeys(self.delays)
+        }
         self.value = self.cut[self.delays[1]]
         self.full: Costs | None = None
         self.sums: AttributionSums | None = None
         self.whole: AttributionSums | None = None
         self.streams: list[Stream] = []
-        if full is not None:
+        if compared is not None:
             cores = self.value.pricer.placement if isinstance(self.value, ChipCosts) else None
-            self.full = self.value if full is trace else costs_of(full, item, hypothetical, cores)
+            itself = compared == "itself"
+            self.full = self.value if itself else costs_of(network, item, hypothetical, cores, columns)
         if detail and isinstance(self.value, ChipCosts):
             self.sums = self._sums(self.value)
-            self.whole = self._sums(self.full) if isinstance(self.full, ChipCosts) and full is not trace else None
-        if full is not None and isinstance(self.full, ChipCosts):
-            intervals = np.minimum(self.value.trace.hardware_steps, full.horizon)
-            for each in (np.full(full.samples, full.horizon), intervals):
-                self.streams.append(Stream(self.full.pricer, full.horizon + full.depth, each))
+            self.whole = self._sums(self.full) if isinstance(self.full, ChipCosts) and compared == "another" else None
+        if isinstance(self.full, ChipCosts):
+            self.streams = [Stream(self.full.pricer, network.horizon + network.depth) for _ in range(2)]
             self.full.gatherers += self.streams
 
     def _sums(self, costs: ChipCosts) -> AttributionSums:
-        sums = AttributionSums.begun(costs.trace, costs.pricer)
+        sums = AttributionSums(costs.network, costs.pricer)
         costs.gatherers.append(sums)
         return sums
 
-    def add(self, first: int, trace: RunTrace, full: RunTrace | None) -> None:
-        """Take some samples."""
-        for delay, costs in self.cut.items():
-            part = trace
-            if delay is not None and full is not None:
-                part = halted(full, self.timesteps[first : first + full.samples], delay)
-                part = lengthened(part, costs.trace.events[0].spikes.shape[1])
-            costs.add(first, part)
+    def add(self, trace: RunTrace, full: RunTrace | None) -> PartCosts:
+        """Take the next samples; what they would take."""
+        ran = {
+            delay: trace if delay is None or full is None else halted(full, trace.timesteps, delay)
+            for delay in self.cut
+        }
+        if self.streams:
+            intervals = np.minimum(ran[self.delays[1]].hardware_steps, self.horizon)
+            for stream, each in zip(self.streams, (np.full_like(intervals, self.horizon), intervals), strict=True):
+                stream.follow(each)
+        found = {delay: costs.add(ran[delay]) for delay, costs in self.cut.items()}
         if self.full is not None and self.full is not self.value and full is not None:
-            self.full.add(first, full)
+            self.full.add(full)
+        low, value, high = (found[delay] for delay in self.delays)
+        if len(found) == 1:
+            return value
+        edges = (low, value, high)
+        return PartCosts(*(joined_band(*(getattr(each, name) for each in edges)) for name in MEASURES))
 
-    def estimate(self) -> CostEstimate:
+    def estimate(self, ran: RunSteps) -> CostEstimate:
         """The estimate of the early-exit run."""
-        found = {delay: costs.estimate() for delay, costs in self.cut.items()}
+        found = {delay: costs.estimate(ran.with_delay(delay)) for delay, costs in self.cut.items()}
         low, value, high = (found[delay] for delay in self.delays)
         return value if len(found) == 1 else widened(low, value, high)
 
@@ -274,5 +303,6 @@ def _shares_data(attribution: Attribution, shares: Shares) -> dict[str, Any]:
 
 def _critical(attribution: Attribution) -> dict[str, float]:
     """In what share of the steps a core of each layer held all others up."""
-    layers = attribution.path.layer[attribution.path.layer >= 0]
-    return {name: float((layers == i).mean()) if layers.size else 0.0 for i, name in enumerate(attribution.layers)}
+    steps = int(attribution.critical.sum())
+    shares = (attribution.critical / steps if steps else attribution.critical).tolist()
+    return {name: float(share) for name, share in zip(attribution.layers, shares, strict=True)}

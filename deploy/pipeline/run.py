@@ -4,33 +4,42 @@
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from spikecut.deploy.backends.base import LavaModels, RunSettings, backend_named, check_options, check_run
+from spikecut.deploy.backends.base import (
+    Advance,
+    LavaModels,
+    RunSettings,
+    backend_named,
+    check_options,
+    check_run,
+)
 from spikecut.deploy.bundle import Bundle, open_bundle
+from spikecut.deploy.cost.columns import Columns
 from spikecut.deploy.cost.estimate import as_chip
-from spikecut.deploy.cost.summary import GatheredCosts, RunCosts, chosen_hardware
-from spikecut.deploy.cutoff.base import CutoffPolicy, ExitReason, policy_from_dict
+from spikecut.deploy.cost.summary import Compared, GatheredCosts, RunCosts, chosen_hardware
+from spikecut.deploy.cutoff.base import CutoffPolicy, policy_from_dict
 from spikecut.deploy.pipeline.progress import Progress, silent
-from spikecut.deploy.pipeline.samples import check_labels, data_hash, first_samples, samples_to_run
+from spikecut.deploy.pipeline.samples import AnySplit, check_labels, data_hash, first_samples, samples_to_run
 from spikecut.deploy.placement.hardware import Hardware, file_stems
-from spikecut.deploy.run.folder import RUN, write_run
+from spikecut.deploy.run.chunks import Chunk, Gathered, Passes, Shares, chunks_of, run_chunks
+from spikecut.deploy.run.folder import RUN, writing_run
 from spikecut.deploy.run.journal import Journal, RunRequest, partial_folder, read_request
-from spikecut.deploy.run.neurobench import NeuroBenchCounts, NeuroBenchMetrics
-from spikecut.deploy.run.replay import replayed, sample_with_messages
-from spikecut.deploy.run.summary import Evaluation, Provenance, RunSummary, sample_table, summarise
+from spikecut.deploy.run.neurobench import NeuroBenchCounts
+from spikecut.deploy.run.replay import sample_with_messages
+from spikecut.deploy.run.summary import Provenance, RunSummary, summarise
+from spikecut.deploy.run_counts import RunCounts
 from spikecut.deploy.run_trace import Mode, RunTrace, joined
 from spikecut.errors import InputError, Interrupted, SpikecutError
 from spikecut.export.encode import encode
 from spikecut.export.network.arrays import Integers
+from spikecut.export.network.layers import IntegerNetwork
 from spikecut.folders import check_folder
 from spikecut.locks import only_writer
-from spikecut.models.data import Split
 from spikecut.text import brief
 
 
@@ -82,7 +91,7 @@ class RunTask:
     """
 
     bundle: Bundle
-    split: Split
+    split: AnySplit
     dataset: str
     policy: CutoffPolicy | None
     options: RunOptions
@@ -100,13 +109,9 @@ class RunTarget:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: the trace with the cutoff, the full one if it ran, its costs and its summary.
+    """A finished run: its network, its costs and its summary; what it knows of every sample is in its folder."""
 
-    The traces hold counts, no messages. Without a policy `full` is the trace itself.
-    """
-
-    trace: RunTrace
-    full: RunTrace | None
+    network: IntegerNetwork
     hardware: dict[str, Hardware]
     costs: RunCosts
     summary: RunSummary
@@ -119,7 +124,6 @@ class Run:
 class _Prepared(NamedTuple):
     """What a run needs beside its task."""
 
-    inputs: Integers
     hardware: dict[str, Hardware]
     hashes: dict[str, str]
 
@@ -194,31 +198,41 @@ def run_bundle(
 def _run(task: RunTask, target: RunTarget | None, progress: Progress, notes: tuple[str, ...]) -> Run:
     prepared = _prepared(task)
     journal = _journal(task, target, prepared)
+    network, policy, options = task.bundle.network, task.policy, task.options
     with keeping(journal, None if target is None else target.folder, len(task.split.y)):
-        trace, full = run_traces(task, prepared.inputs, journal, progress)
-        costs, neurobench = _costs(task, prepared, trace, full, progress)
-        evaluation = Evaluation(
-            trace, task.split.y, task.split.index, task.bundle.network.input.labels, costs.estimates
+        compared: Compared = "another" if policy is not None and options.also_full else None
+        columns = Columns(on_disk=True)
+        gathered = Gathered(
+            policy,
+            task.split.y,
+            task.split.index,
+            GatheredCosts(network, prepared.hardware, compared, options.hypothetical, columns=columns),
+            RunCounts(network),
+            NeuroBenchCounts(network),
         )
-        summary = _summary(task, prepared, evaluation, full, costs, neurobench)
-        folder = None
-        if target is not None:
-            shown = sample_with_messages(prepared.inputs, trace, typical_sample(trace))
-            figures = _figures(trace, full, shown, task.split, costs, prepared.hardware)
-            folder = write_run(target.folder, sample_table(evaluation), summary, figures, overwrite=target.overwrite)
+        chunks = _chunks(task, journal, progress)
+        first = next(chunks)  # on Lava the whole run: only then is there something to write
+        with nullcontext() if target is None else writing_run(target.folder, overwrite=target.overwrite) as writer:
+            for chunk, advance in chain((first,), chunks):
+                gathered.add(chunk, advance, writer)
+            costs = gathered.costs.result()
+            summary = _summary(task, prepared, gathered, costs)
+            if writer is not None:
+                writer.finish(summary, _figures(task, gathered.counts, costs, prepared.hardware))
+        folder = None if target is None else target.folder.expanduser().resolve()
     if journal is not None:
         journal.remove()
-    return Run(trace, full, prepared.hardware, costs, summary, folder, notes)
+    return Run(network, prepared.hardware, costs, summary, folder, notes)
 
 
 def _prepared(task: RunTask) -> _Prepared:
-    """Check that the task can be run; its encoded samples, its hardware, and the hashes of what it runs."""
+    """Check that the task can be run; its hardware, and the hashes of what it runs."""
     network = task.bundle.network
     check_run(backend_named(task.options.backend), network)
     check_labels(network, task.split)
     hardware = chosen_hardware(task.options.hardware)
     hashes = {"network": task.bundle.network_hash, "data": data_hash(task.split)}
-    return _Prepared(encode(task.split.x, network), hardware, hashes)
+    return _Prepared(hardware, hashes)
 
 
 def _journal(task: RunTask, target: RunTarget | None, prepared: _Prepared) -> Journal | None:
@@ -265,10 +279,38 @@ def keeping(journal: Journal | None, out: Path | None, samples: int) -> Iterator
         raise type(error)(f"{error}; {left}") from error
 
 
+def _passes(task: RunTask) -> Passes:
+    options = task.options
+    settings = RunSettings(task.policy, "events", options.mode, options.lava_models, task.bundle.net_file)
+    return Passes(backend_named(options.backend), settings, options.also_full)
+
+
+def _chunks(task: RunTask, journal: Journal | None, progress: Progress) -> Iterator[tuple[Chunk, Advance]]:
+    """The samples as they have run, chunk by chunk, and what tells that something was made of them."""
+    network, split, passes = task.bundle.network, task.split, _passes(task)
+    if not passes.together:
+        with progress(f"{network.name} on {task.options.backend}{_how(task)}", len(split.y)) as advance:
+            shares = Shares(advance, passes.count + 1)
+            for chunk in run_chunks(passes, network, split.x, shares):
+                yield chunk, shares
+        return
+    inputs = encode(split.x[:], network)
+    trace, full = run_traces(task, inputs, journal, progress)
+    with progress("costs", trace.samples) as advance:
+        for chunk in chunks_of(inputs, trace, full):
+            yield chunk, advance
+
+
+def _how(task: RunTask) -> str:
+    if task.policy is None:
+        return ", to the horizon"
+    return ", with the cutoff and to the horizon" if task.options.also_full else ", with the cutoff"
+
+
 def run_traces(
     task: RunTask, inputs: Integers, journal: Journal | None = None, progress: Progress = silent
 ) -> tuple[RunTrace, RunTrace | None]:
-    """Run encoded samples with the policy, and without it if `also_full`, counting all messages.
+    """Run encoded samples at once, with the policy, and without it if `also_full`, counting all messages.
 
     Without a policy the run is the full run, and both traces are the same.
     journal: keeps finished samples, and holds those that an earlier try has finished.
@@ -294,76 +336,40 @@ def _pass(
         earlier = [] if journal is None else journal.read(name)
         done = sum(part.samples for part in earlier)
         advance(done)
-        settings = RunSettings(
-            policy, "events", options.mode, options.lava_models, task.bundle.net_file, first=done, progress=advance
-        )
+        settings = replace(_passes(task).settings, policy=policy, first=done, progress=advance)
         parts = backend_named(options.backend).run(network, inputs, settings) if done < inputs.shape[1] else ()
         return joined([*earlier, *parts]) if journal is None else journal.keep(name, parts, earlier)
 
 
-def _costs(
-    task: RunTask, prepared: _Prepared, trace: RunTrace, full: RunTrace | None, progress: Progress
-) -> tuple[RunCosts, NeuroBenchMetrics]:
-    """What the run costs, and NeuroBench's metrics, in one pass over its messages, never held all at once."""
-    whole = None if task.policy is None else full
-    costs = GatheredCosts(trace, whole, prepared.hardware, task.options.hypothetical)
-    counted = NeuroBenchCounts(trace.network)
-    with progress("costs", trace.samples) as advance:
-        for part in replayed(prepared.inputs, task.policy, trace, whole):
-            costs.add(*part)
-            counted.add(part.trace)
-            advance(part.trace.samples)
-    return costs.result(), counted.metrics()
-
-
-def _summary(
-    task: RunTask,
-    prepared: _Prepared,
-    evaluation: Evaluation,
-    full: RunTrace | None,
-    costs: RunCosts,
-    neurobench: NeuroBenchMetrics,
-) -> RunSummary:
+def _summary(task: RunTask, prepared: _Prepared, gathered: Gathered, costs: RunCosts) -> RunSummary:
     policy = None if task.policy is None else task.policy.to_dict()
+    spec = task.bundle.network.input
     config = {"dataset": task.dataset, "policy": policy, **task.options.choices, **task.config}
     return summarise(
-        evaluation,
-        full=full,
+        gathered.counts,
+        class_names=spec.labels,
         halted=task.policy is not None,
         savings=costs.saved,
-        details=costs.summary(),
-        neurobench=neurobench.to_dict(),
-        provenance=Provenance(task.bundle.network.input.seed, prepared.hashes, config),
+        hardware=costs.summary(),
+        neurobench=gathered.neurobench.metrics().to_dict(),
+        provenance=Provenance(spec.seed, prepared.hashes, config),
     )
 
 
-def _figures(
-    trace: RunTrace,
-    full: RunTrace | None,
-    shown: RunTrace,
-    split: Split,
-    costs: RunCosts,
-    hardware: Mapping[str, Hardware],
-) -> dict[str, bytes]:
+def _figures(task: RunTask, counts: RunCounts, costs: RunCosts, hardware: Mapping[str, Hardware]) -> dict[str, bytes]:
     from spikecut.deploy.report.mesh_plot import mesh_figure
     from spikecut.deploy.report.plots import accuracy_figure, exit_histogram, png, spike_raster
 
-    names = trace.network.input.labels
-    figures = {"exits": exit_histogram(trace, split.y)}
-    if full is not None:
-        figures["accuracy"] = accuracy_figure(full, split.y, None if full is trace else trace)
-    figures["raster"] = spike_raster(shown, 0, names)
+    network, (sample, halt, interval) = task.bundle.network, counts.typical()
+    figures = {"exits": exit_histogram(counts)}
+    if counts.right_after is not None:
+        figures["accuracy"] = accuracy_figure(counts, cutoff=task.policy is not None)
+    inputs = encode(task.split.x[sample : sample + 1], network)
+    streams = task.options.mode == "streaming"
+    shown = sample_with_messages(network, inputs, halt, interval if streams else None)
+    figures["raster"] = spike_raster(shown, 0, network.input.labels)
     stems = file_stems(list(hardware))
     for name, ran in costs.attributions.items():
         chip = as_chip(hardware[name])
         figures[f"mesh_{stems[name]}"] = mesh_figure(ran.placement, chip, ran.busy_ns)
     return {name: png(figure) for name, figure in figures.items()}
-
-
-def typical_sample(trace: RunTrace) -> int:
-    """A halted sample whose exit is nearest to the mean exit of the halted ones; the first sample if none was."""
-    halted = [n for n, reason in enumerate(trace.reason) if reason is ExitReason.CUTOFF]
-    if not halted:
-        return 0
-    steps = trace.timesteps[halted]
-    return halted[int(np.argmin(np.abs(steps - steps.mean())))]

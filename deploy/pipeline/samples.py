@@ -4,15 +4,17 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from spikecut.deploy.bundle import Bundle
 from spikecut.errors import BundleError, InputError
 from spikecut.export.manifest import CUTOFF, read_part
+from spikecut.export.network.arrays import size
 from spikecut.export.network.layers import IntegerNetwork
-from spikecut.models.data import Dataset, Split, load_dataset, load_samples
+from spikecut.models.data import SUFFIXES, Dataset, Split, load_dataset
+from spikecut.models.data.stored import StoredSplit, open_own
 
 WHOLE = (
     "{} holds x and y alone, and this bundle was neither trained, exported nor calibrated with it: all {} samples are "
@@ -20,11 +22,16 @@ WHOLE = (
 )
 
 
+AnySplit = Split | StoredSplit
+"""Labelled samples, in memory or in their file."""
+SLICE_BYTES = 2**24
+
+
 @dataclass(frozen=True)
 class ChosenSamples:
     """What is run of a data set. note: how one set of samples became it, "" where the data set says so itself."""
 
-    split: Split
+    split: AnySplit
     note: str = ""
 
     @property
@@ -40,14 +47,16 @@ def samples_to_run(bundle: Bundle, dataset: str) -> ChosenSamples:
 
     DataError: see load_dataset.
     """
-    data = load_dataset(dataset, frames=bundle.network.horizon)
-    if not data.split or _seen(bundle, dataset, data):
+    if Path(dataset).suffix not in SUFFIXES:
+        named = load_dataset(dataset, frames=bundle.network.horizon)
+        return ChosenSamples(named.test, named.split)
+    data = open_own(dataset)
+    if data.everything is None or _seen(bundle, dataset, data.calibration):
         return ChosenSamples(data.test, data.split)
-    everything = load_samples(dataset)
-    return ChosenSamples(everything, WHOLE.format(Path(dataset).name, len(everything.y)))
+    return ChosenSamples(data.everything, WHOLE.format(Path(dataset).name, len(data.everything)))
 
 
-def _seen(bundle: Bundle, dataset: str, data: Dataset) -> bool:
+def _seen(bundle: Bundle, dataset: str, calibration: StoredSplit) -> bool:
     calibrated: Any = {}
     if (bundle.path / CUTOFF).is_file():
         try:
@@ -59,9 +68,9 @@ def _seen(bundle: Bundle, dataset: str, data: Dataset) -> bool:
     if trained is None:
         return True
     names = {Path(name).name for name in (*trained, str(calibrated.get("dataset", "")))}
-    if Path(dataset).name in names or calibrated.get("data") == data_hash(data.calibration):
+    if Path(dataset).name in names or calibrated.get("data") == data_hash(calibration):
         return True
-    golden, given = bundle.golden().images, data.calibration.x
+    golden, given = bundle.golden().images, calibration.x
     count = min(len(golden), len(given))
     return golden.shape[1:] == given.shape[1:] and np.array_equal(golden[:count], given[:count])
 
@@ -73,16 +82,18 @@ def trained_on(recipe: Mapping[str, Any]) -> list[str] | None:
     return [str(recipe.get("dataset", "")), *map(str, told)] if isinstance(told, list) else None
 
 
-def data_hash(split: Split) -> str:
-    """SHA-256 over the samples and labels of a split."""
+def data_hash(split: AnySplit) -> str:
+    """SHA-256 over the samples and labels of a split, which are read slice by slice."""
     digest = hashlib.sha256()
     for array in (split.x, split.y):
         digest.update(str((array.shape, array.dtype)).encode())
-        digest.update(np.ascontiguousarray(array).data)
+        step = max(1, SLICE_BYTES // (size(array.shape[1:]) * array.dtype.itemsize))
+        for first in range(0, len(array), step):
+            digest.update(np.ascontiguousarray(array[first : first + step]).data)
     return digest.hexdigest()
 
 
-def check_labels(network: IntegerNetwork, split: Split) -> None:
+def check_labels(network: IntegerNetwork, split: AnySplit) -> None:
     """Raise InputError unless every label is a class of the network."""
     if len(split.y) and (split.y.min() < 0 or split.y.max() >= network.classes):
         raise InputError(
@@ -90,9 +101,17 @@ def check_labels(network: IntegerNetwork, split: Split) -> None:
         )
 
 
-def first_samples(split: Split, samples: int | None) -> Split:
+@overload
+def first_samples(split: Split, samples: int | None) -> Split: ...
+
+
+@overload
+def first_samples(split: AnySplit, samples: int | None) -> AnySplit: ...
+
+
+def first_samples(split: AnySplit, samples: int | None) -> AnySplit:
     """The first samples of a split; all of them for None."""
-    return split if samples is None else Split(split.x[:samples], split.y[:samples], split.index[:samples])
+    return split if samples is None else split.take(np.arange(len(split.y))[:samples])
 
 
 def split_notes(data: Dataset) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from spikecut.deploy.cutoff.base import ExitReason
-from spikecut.deploy.cutoff.calibration.oct import checked_labels
+from spikecut.deploy.run_counts import RunCounts
 from spikecut.deploy.run_trace import LayerEvents, RunTrace
 from spikecut.errors import InputError
 from spikecut.files import reason, write_bytes
@@ -50,38 +50,29 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def accuracy_figure(
-    full: RunTrace,
-    labels: npt.ArrayLike,
-    cut: RunTrace | None = None,
-    optimal_mean_timesteps: float | None = None,
-) -> Figure:
+def accuracy_figure(counts: RunCounts, cutoff: bool = True, optimal_mean_timesteps: float | None = None) -> Figure:
     """Accuracy after each timestep of a full-horizon run, and where the cutoff's run stands.
 
     Parameters
     ----------
-    full: the run of all T timesteps.
-    labels: integers [N].
-    cut: the same samples with the cutoff, drawn as a point at its mean timesteps.
+    counts: of a run, and of the full run of its samples.
+    cutoff: whether the run had a cutoff; it is drawn as a point at its mean timesteps.
     optimal_mean_timesteps: mean of the optimal cutoff (an oracle), drawn as a line.
 
-    Raises InputError if the full run was cut, or the runs and labels do not fit.
+    Raises InputError if nothing ran to the horizon.
     """
-    horizon, samples, classes = full.scores.shape
-    if not full.valid.all():
-        raise InputError("accuracy figure: the full run was cut; run it again with policy=None")
-    targets = checked_labels(labels, samples, classes)
-    accuracy = (full.scores.cumsum(axis=0).argmax(axis=2) == targets).mean(axis=1)
+    if counts.right_after is None:
+        raise InputError("accuracy figure: there is no full run; run it with policy=None as well")
+    horizon, samples = counts.network.horizon, counts.samples
+    accuracy = counts.right_after / samples
     figure, axes = _single_axes()
     timesteps = np.arange(1, horizon + 1)
     axes.plot(
         timesteps, accuracy, "o-", color=BLUE, markersize=4, linewidth=1.8, label="all samples stopped at this timestep"
     )
     values = [float(accuracy.min())]
-    if cut is not None:
-        if cut.samples != samples or cut.horizon != horizon:
-            raise InputError(f"accuracy figure: an early-exit run of {cut.samples} samples, the full one has {samples}")
-        mean, reached = float(cut.timesteps.mean()), float(np.equal(cut.predictions, targets).mean())
+    if cutoff:
+        mean, reached = counts.mean_timesteps, counts.accuracy
         values.append(reached)
         text = f"cutoff: {reached:.1%} after {mean:.2f} of {horizon} on average"
         axes.plot([mean], [reached], "D", color=VERMILION, markersize=8, label=text, zorder=3)
@@ -97,24 +88,20 @@ def accuracy_figure(
     return figure
 
 
-def exit_histogram(trace: RunTrace, labels: npt.ArrayLike) -> Figure:
-    """Share of samples that exit at each timestep, right and wrong ones stacked.
-
-    Raises InputError if the labels do not fit.
-    """
-    horizon, samples, classes = trace.scores.shape
-    right = np.equal(trace.predictions, checked_labels(labels, samples, classes))
+def exit_histogram(counts: RunCounts) -> Figure:
+    """Share of samples that exit at each timestep, right and wrong ones stacked."""
+    horizon, samples, right = counts.network.horizon, counts.samples, counts.accuracy
     timesteps = np.arange(1, horizon + 1)
-    counts = [np.bincount(trace.timesteps[chosen], minlength=horizon + 1)[1:] / samples for chosen in (right, ~right)]
+    shares = [counts.right / samples, counts.wrong / samples]
     figure, axes = _single_axes()
-    good = axes.bar(timesteps, counts[0], width=0.82, color=BLUE, label=f"right ({right.mean():.1%})")
+    good = axes.bar(timesteps, shares[0], width=0.82, color=BLUE, label=f"right ({right:.1%})")
     bad = axes.bar(
-        timesteps, counts[1], width=0.82, bottom=counts[0], color=ORANGE, hatch="////", edgecolor="white", linewidth=0,
-        label=f"wrong ({1 - right.mean():.1%})",
+        timesteps, shares[1], width=0.82, bottom=shares[0], color=ORANGE, hatch="////", edgecolor="white", linewidth=0,
+        label=f"wrong ({1 - right:.1%})",
     )  # fmt: skip
-    mean = float(trace.timesteps.mean())
+    mean = counts.mean_timesteps
     line = axes.axvline(mean, color="black", linestyle="--", linewidth=1.4, label=f"mean {mean:.2f} of {horizon}")
-    at_horizon = trace.reason.count(ExitReason.HORIZON) / samples
+    at_horizon = counts.reasons[ExitReason.HORIZON] / samples
     axes.set_title(f"{at_horizon:.1%} of {samples:,} samples used all {horizon} timesteps", fontsize=11, loc="left")
     axes.set_ylabel("share of samples")
     axes.set_xlabel("timestep of the exit")

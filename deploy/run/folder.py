@@ -1,9 +1,9 @@
 """A run's folder: samples.parquet, summary.json and figures/, all of it or nothing."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,35 +22,47 @@ RUN = FolderKind(
 )
 
 
-def write_run(
-    folder: str | os.PathLike[str],
-    table: pa.Table,
-    summary: RunSummary,
-    figures: Mapping[str, bytes] | None = None,
-    *,
-    overwrite: bool = False,
-) -> Path:
-    """Write a run's folder, all of it or nothing; returns its absolute path.
+class RunWriter:
+    """Writes the files of a run into a folder that is empty: rows as they come, then summary and figures."""
+
+    def __init__(self, part: Path) -> None:
+        self.part = part
+        self._rows: pq.ParquetWriter | None = None
+
+    def rows(self, table: pa.Table) -> None:
+        """Append rows, one a sample, all of the same columns, to `samples.parquet`."""
+        if self._rows is None:
+            self._rows = pq.ParquetWriter(self.part / "samples.parquet", table.schema)
+        self._rows.write_table(table)
+
+    def close(self) -> None:
+        """End `samples.parquet`."""
+        if self._rows is not None:
+            self._rows.close()
+            self._rows = None
+
+    def finish(self, summary: RunSummary, figures: Mapping[str, bytes]) -> None:
+        """Write all the rest. figures: file name without suffix, one of FIGURES → content of `figures/<name>.png`."""
+        self.close()
+        write_json(self.part / "summary.json", summary.data(), sort_keys=False)
+        (self.part / "figures").mkdir()
+        for name, content in figures.items():
+            if Path(name).name != name:
+                raise InputError(f"figure name {name!r}: expected a file name without folder")
+            (self.part / "figures" / f"{name}.png").write_bytes(content)
+
+
+@contextmanager
+def writing_run(folder: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[RunWriter]:
+    """Write a run's folder, all of it or nothing.
 
     A folder that is not empty is replaced only when `overwrite` is set and it holds an earlier run and nothing else.
-
-    Parameters
-    ----------
-    figures: file name without suffix, one of FIGURES → content of `figures/<name>.png`.
 
     Raises InputError if the folder may not be replaced or cannot be written.
     """
     with replacing_folder(Path(folder), RUN, overwrite) as part:
-        _fill(part, table, summary.data(), figures or {})
-    return Path(folder).expanduser().resolve()
-
-
-def _fill(part: Path, table: pa.Table, summary: Mapping[str, Any], figures: Mapping[str, bytes]) -> None:
-    """Write the run's files into an empty folder."""
-    pq.write_table(table, part / "samples.parquet")
-    write_json(part / "summary.json", summary, sort_keys=False)
-    (part / "figures").mkdir()
-    for name, content in figures.items():
-        if Path(name).name != name:
-            raise InputError(f"figure name {name!r}: expected a file name without folder")
-        (part / "figures" / f"{name}.png").write_bytes(content)
+        writer = RunWriter(part)
+        try:
+            yield writer
+        finally:
+            writer.close()

@@ -14,9 +14,10 @@ from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.backends.memory import samples_at_once
 from spikecut.deploy.cost.halted import halted
 from spikecut.deploy.cutoff.base import CutoffPolicy
-from spikecut.deploy.run_trace import LayerEvents, RunTrace, lengthened
+from spikecut.deploy.run_trace import LayerEvents, RunTrace, lengthened, sliced
 from spikecut.errors import BackendError
-from spikecut.export.network.arrays import Integers
+from spikecut.export.network.arrays import IntArray, Integers
+from spikecut.export.network.layers import IntegerNetwork
 
 
 class Part(NamedTuple):
@@ -52,29 +53,19 @@ def _with_messages(run: RunTrace, part: slice, again: RunTrace) -> RunTrace:
     if not np.array_equal(again.hardware_steps, run.hardware_steps[part]):
         raise _differs(run, "hardware steps")
     longest = run.events[0].spikes.shape[1]
+    sent_again = lengthened(again, longest)
+    if run.mode == "streaming":
+        sent_again = _until_next(sent_again, run.interval[part])
     events = []
-    for depth, (counted, sent) in enumerate(zip(run.events, lengthened(again, longest).events, strict=True)):
+    for counted, sent in zip(run.events, sent_again.events, strict=True):
         raster = sent.raster
-        if run.mode == "streaming" and raster is not None:
-            # The next sample has begun: what a layer sends from then on is not this one's.
-            raster = raster * (np.arange(longest) < depth + run.interval[part, None])[..., None]
         layer = LayerEvents(counted.name, counted.shape, counted.spikes[part], counted.synops[part], raster)
         if raster is None or not np.array_equal(np.count_nonzero(raster, axis=2), layer.spikes):
             raise _differs(run, f"spikes of {layer.name}")
         if run.mode == "isolated" and not np.array_equal(sent.synops, layer.synops):
             raise _differs(run, f"synaptic operations of {layer.name}")
         events.append(layer)
-    return replace(
-        run,
-        scores=run.scores[:, part],
-        valid=run.valid[:, part],
-        timesteps=run.timesteps[part],
-        hardware_steps=run.hardware_steps[part],
-        reason=run.reason[part],
-        events=tuple(events),
-        wall_time_s=run.wall_time_s[part],
-        interval=run.interval[part],
-    )
+    return replace(sliced(run, part), events=tuple(events))
 
 
 def _differs(run: RunTrace, what: str) -> BackendError:
@@ -83,8 +74,26 @@ def _differs(run: RunTrace, what: str) -> BackendError:
     )
 
 
-def sample_with_messages(inputs: Integers, trace: RunTrace, sample: int) -> RunTrace:
-    """One sample of a run as a run of its own, with its messages; BackendError as in `replayed`."""
-    one = slice(sample, sample + 1)
-    again = halted(run_batched(trace.network, inputs[:, one], record="all"), trace.timesteps[one])
-    return _with_messages(trace, one, again)
+def sample_with_messages(network: IntegerNetwork, inputs: Integers, halt: int, interval: int | None = None) -> RunTrace:
+    """One sample as a run of its own, with its messages.
+
+    Parameters
+    ----------
+    inputs: the encoded sample [T, 1, *shape]. halt: the timestep of its exit.
+    interval: of a run in a stream, hardware steps until the next sample started; None where none did.
+    """
+    shown = halted(run_batched(network, inputs, record="all"), np.array([halt]))
+    return shown if interval is None else _until_next(shown, np.array([interval]))
+
+
+def _until_next(run: RunTrace, interval: IntArray) -> RunTrace:
+    """The next sample begins: what a layer sends from then on is not this one's."""
+    step = np.arange(run.events[0].spikes.shape[1])
+    return replace(
+        run,
+        events=tuple(
+            replace(layer, raster=layer.raster * (step < depth + interval[:, None])[..., None])
+            for depth, layer in enumerate(run.events)
+            if layer.raster is not None
+        ),
+    )

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +19,8 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from spikecut.deploy.cost.band import Band
-from spikecut.deploy.cost.estimate import CostEstimate
-from spikecut.deploy.cutoff.base import ExitReason
-from spikecut.deploy.cutoff.calibration.oct import checked_labels, optimal_cutoff_timestep
+from spikecut.deploy.cutoff.base import checked_labels
+from spikecut.deploy.run_counts import RunCounts
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import InputError, Refusal
 from spikecut.files import reason, write_json
@@ -38,9 +38,21 @@ FORMAT_CONFIG = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 """Of what lies in files: what a later version adds is passed over."""
 
 
+class HasCosts(Protocol):
+    """Latency in seconds and energy in joules of some samples."""
+
+    @property
+    def latency_s(self) -> Band:
+        """Latency."""
+
+    @property
+    def energy_j(self) -> Band:
+        """Energy."""
+
+
 @dataclass(frozen=True)
 class Evaluation:
-    """A run set beside its labels and its estimates.
+    """A run, or a part of one, set beside its labels and its estimates.
 
     Attributes
     ----------
@@ -48,14 +60,14 @@ class Evaluation:
     labels: int64 [N], the right classes.
     index: int64 [N], where the samples stand in their dataset.
     class_names: in the order of the output neurons; empty when they have none.
-    estimates: hardware name → what it would cost there, or why the network cannot run there.
+    estimates: hardware name → what it would take there, or why the network cannot run there.
     """
 
     trace: RunTrace
     labels: IntArray
     index: IntArray
     class_names: tuple[str, ...] = ()
-    estimates: Mapping[str, CostEstimate | Refusal] = field(default_factory=dict)
+    estimates: Mapping[str, HasCosts | Refusal] = field(default_factory=dict)
 
     __repr__ = brief
 
@@ -186,12 +198,12 @@ class Provenance:
 
 
 def summarise(
-    evaluation: Evaluation,
+    counts: RunCounts,
     *,
-    full: RunTrace | None = None,
+    class_names: tuple[str, ...] = (),
     halted: bool = True,
     savings: object | None = None,
-    details: Mapping[str, Mapping[str, Any]] | None = None,
+    hardware: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     neurobench: Mapping[str, Any] | None = None,
     provenance: Provenance | None = None,
 ) -> RunSummary:
@@ -199,76 +211,43 @@ def summarise(
 
     Parameters
     ----------
-    full: the same samples run without cutoff; without it `accuracy_full` and `optimal_cutoff` are null.
-    halted: whether the run had a policy; without one `accuracy_cutoff` is null, and the run itself is the full one.
+    counts: of the run; without a full run among them `accuracy_full` and `optimal_cutoff` are null.
+    halted: whether the run had a policy; without one `accuracy_cutoff` is null.
     savings: what deploy/cost/savings.py gives, or a dictionary like it: "naive", "isolated" and "streaming",
         each {"steps": number} and per hardware {"latency" | "energy": number, or value with low and high, or None}.
-    details: hardware name → all that is to be said of its estimate; without it the means and their bands.
+    hardware: name → all that is to be said of its estimate.
     neurobench: NeuroBench's metrics under their own keys.
-
-    Raises InputError if `full` is another run, or was cut.
     """
-    trace, made = evaluation.trace, provenance or Provenance()
-    counts = np.bincount(trace.timesteps, minlength=trace.horizon + 1)[1:]
+    network, made = counts.network, provenance or Provenance()
+    full = counts.right_after is not None
     summary = {
         "format": FORMAT,
-        "network": trace.network.name,
-        "backend": trace.backend,
-        "horizon": trace.horizon,
-        "depth": trace.depth,
-        "samples": trace.samples,
-        "class_names": evaluation.class_names,
-        "accuracy_full": None,
-        "accuracy_cutoff": evaluation.correct.mean() if halted else None,
-        "mean_timesteps": trace.timesteps.mean(),
-        "timesteps_histogram": {str(t): int(count) for t, count in enumerate(counts, start=1)},
-        "mean_hardware_steps": trace.hardware_steps.mean(),
-        "reasons": {reason.value: trace.reason.count(reason) for reason in ExitReason},
-        "optimal_cutoff": None,
+        "network": network.name,
+        "backend": counts.backend,
+        "horizon": network.horizon,
+        "depth": network.depth,
+        "samples": counts.samples,
+        "class_names": class_names,
+        "accuracy_full": None if counts.right_after is None else int(counts.right_after[-1]) / counts.samples,
+        "accuracy_cutoff": counts.accuracy if halted else None,
+        "mean_timesteps": counts.mean_timesteps,
+        "timesteps_histogram": {str(t): int(count) for t, count in enumerate(counts.exits, start=1)},
+        "mean_hardware_steps": counts.hardware_steps / counts.samples,
+        "reasons": {reason.value: count for reason, count in counts.reasons.items()},
+        "optimal_cutoff": _optimal(counts) if full else None,
         "savings": savings,
-        "hardware": details or {name: _hardware_summary(evaluation, name) for name in evaluation.estimates},
+        "hardware": hardware,
         "neurobench": neurobench,
         "seed": made.seed,
         "versions": installed_versions(),
         "hashes": made.hashes,
         "config": made.config,
     }
-    uncut = full or (None if halted else trace)
-    return RunSummary.model_validate(jsonable({**summary, **_full_summary(evaluation, uncut)}))
+    return RunSummary.model_validate(jsonable(summary))
 
 
-def _full_summary(evaluation: Evaluation, full: RunTrace | None) -> dict[str, Any]:
-    """What needs a full run of the same samples; InputError if `full` is not one."""
-    if full is None:
-        return {}
-    if full.scores.shape != evaluation.trace.scores.shape:
-        raise InputError(
-            f"full run of [T, N, classes] {full.scores.shape}, the run has {evaluation.trace.scores.shape}"
-        )
-    if not full.valid.all():
-        raise InputError("the run given as the full one was cut: run it again with policy=None")
-    optimal = optimal_cutoff_timestep(full.scores, evaluation.labels)
-    return {
-        "accuracy_full": np.equal(full.predictions, evaluation.labels).mean(),
-        "optimal_cutoff": {"mean_timesteps": optimal.mean_timesteps, "never_right": optimal.never_right.sum()},
-    }
-
-
-def _hardware_summary(evaluation: Evaluation, hardware: str) -> dict[str, Any]:
-    """Means over the samples on one hardware, with the means of the bands' edges, or its refusal."""
-    estimate = evaluation.estimates[hardware]
-    if isinstance(estimate, Refusal):
-        return {"refusal": estimate.feature}
-    summary: dict[str, Any] = {"estimated": True, "hypothetical": estimate.hypothetical}
-    means = {name: np.mean(values) for owner, name, values in evaluation._columns() if owner == hardware}
-    for measure, unknown in zip(MEASURES, (estimate.unknown_time, estimate.unknown_energy), strict=True):
-        summary[measure] = {
-            "mean": means[measure],
-            "low": means[f"{measure}_low"],
-            "high": means[f"{measure}_high"],
-            "unknown_terms": unknown,
-        }
-    return summary
+def _optimal(counts: RunCounts) -> dict[str, Any]:
+    return {"mean_timesteps": counts.optimal_timesteps / counts.samples, "never_right": counts.never_right}
 
 
 def installed_versions() -> dict[str, str | None]:

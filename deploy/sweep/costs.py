@@ -17,7 +17,6 @@ from spikecut.deploy.cost.estimate import estimate
 from spikecut.deploy.cost.halted import delays_of, halted
 from spikecut.deploy.cost.pricing import Pricer
 from spikecut.deploy.cost.streaming import Stream
-from spikecut.deploy.cost.traffic import routes_of
 from spikecut.deploy.cutoff.base import IntArray
 from spikecut.deploy.placement.hardware import Chip, Hardware
 from spikecut.deploy.placement.place import place
@@ -88,14 +87,18 @@ def stream_ratios(
     exits: policy → exits of these samples, int64 [N].
     """
     chips = {name: chip for name, chip in hardware.items() if isinstance(chip, Chip)}
-    flows = {name: _streams(network, chip, exits, inputs.shape[1]) for name, chip in chips.items()}
+    flows = {name: _streams(network, chip, exits) for name, chip in chips.items()}
     batch = samples_at_once(network)
     for start in range(0, inputs.shape[1] if chips else 0, batch):
         trace = run_batched(network, inputs[:, start : start + batch], record="all", progress=progress)
-        for full, cuts in flows.values():
+        for name, (full, cuts) in flows.items():
+            full.follow(np.full(trace.samples, network.horizon, dtype=np.int64))
+            for policy, cut in cuts.items():
+                steps = exits[policy][start : start + batch] + network.depth + delays_of(chips[name])[1]
+                cut.follow(np.minimum(steps, network.horizon))
             for part, counts in full.pricer.chunks(trace):
                 for each in (full, *cuts.values()):
-                    each.add(slice(start + part.start, start + part.stop), counts)
+                    each.add(trace, part, counts)
     result: dict[str, dict[str, dict[str, float]]] = {policy: {} for policy in exits}
     for name, (full, cuts) in flows.items():
         under = full.result()
@@ -106,17 +109,10 @@ def stream_ratios(
     return result
 
 
-def _streams(
-    network: IntegerNetwork, chip: Chip, exits: Mapping[str, IntArray], samples: int
-) -> tuple[Stream, dict[str, Stream]]:
+def _streams(network: IntegerNetwork, chip: Chip, exits: Mapping[str, IntArray]) -> tuple[Stream, dict[str, Stream]]:
     """The full stream and that of each policy on one chip, with no sample in them yet."""
-    placement = place(network, chip)
-    pricer, longest = Pricer(chip, placement, routes_of(network, placement)), network.horizon + network.depth
-    cuts = {}
-    for policy, exit in exits.items():
-        intervals = np.minimum(exit + network.depth + delays_of(chip)[1], network.horizon)
-        cuts[policy] = Stream(pricer, longest, intervals)
-    return Stream(pricer, longest, np.full(samples, network.horizon, dtype=np.int64)), cuts
+    pricer, longest = Pricer.of(network, chip, place(network, chip)), network.horizon + network.depth
+    return Stream(pricer, longest), {policy: Stream(pricer, longest) for policy in exits}
 
 
 def exit_costs(full: RunTrace, hardware: Hardware, hypothetical: bool = False) -> ExitCosts:

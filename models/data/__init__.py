@@ -11,7 +11,16 @@ from spikecut.models.data.dataset import Dataset, Split
 from spikecut.models.data.digits import digits
 from spikecut.models.data.own import SUFFIXES, load_own, load_samples
 
-__all__ = ["DEFAULT_FRAMES", "FOLDER_VARIABLE", "MAXIMUM_HORIZON", "Dataset", "Split", "load_dataset", "load_samples"]
+__all__ = [
+    "DEFAULT_FRAMES",
+    "FOLDER_VARIABLE",
+    "MAXIMUM_HORIZON",
+    "SUFFIXES",
+    "Dataset",
+    "Split",
+    "load_dataset",
+    "load_samples",
+]
 
 EMBEDDED = {"digits": digits}
 VISION = ("cifar10", "cifar100", "fashion-mnist", "mnist")

@@ -16,6 +16,29 @@ IntArray = npt.NDArray[np.int64]
 MAXIMUM_CLASSES = 1024
 
 
+def check_shape(shape: tuple[int, ...], events: bool, y: IntArray, index: IntArray) -> None:
+    """DataError unless samples of this shape, their labels and positions belong together."""
+    if not (shape[0] == len(y) == len(index)) or y.ndim != 1 or index.ndim != 1:
+        raise DataError(f"x holds {shape[0]} samples but y has shape {y.shape}: give one label per sample")
+    if len(shape) not in ((3, 5) if events else (2, 4)) or 0 in shape:
+        raise DataError(
+            f"x of shape {shape}: expected [N, features] or [N, channels, height, width], N ≥ 1, "
+            "or events, uint8 [N, T, ...]"
+        )
+
+
+def check_samples(x: SampleArray) -> None:
+    """DataError unless all numbers are finite."""
+    if not np.isfinite(x).all():
+        raise DataError("x holds a NaN, an infinity or a number beyond float32: remove or rescale such samples")
+
+
+def check_labels(y: IntArray) -> None:
+    """DataError for a label that is negative or absurd."""
+    if y.min() < 0 or y.max() >= MAXIMUM_CLASSES:
+        raise DataError(f"labels from {y.min()} to {y.max()}: expected 0 to classes - 1, below {MAXIMUM_CLASSES}")
+
+
 @dataclass(frozen=True)
 class Split:
     """Labelled samples.
@@ -36,19 +59,9 @@ class Split:
     __repr__ = brief
 
     def __post_init__(self) -> None:
-        if not (len(self.x) == len(self.y) == len(self.index)) or self.y.ndim != 1 or self.index.ndim != 1:
-            raise DataError(f"x holds {len(self.x)} samples but y has shape {self.y.shape}: give one label per sample")
-        if self.x.ndim not in ((3, 5) if self.events else (2, 4)) or 0 in self.x.shape:
-            raise DataError(
-                f"x of shape {self.x.shape}: expected [N, features] or [N, channels, height, width], N ≥ 1, "
-                "or events, uint8 [N, T, ...]"
-            )
-        if not np.isfinite(self.x).all():
-            raise DataError("x holds a NaN, an infinity or a number beyond float32: remove or rescale such samples")
-        if self.y.min() < 0 or self.y.max() >= MAXIMUM_CLASSES:
-            raise DataError(
-                f"labels from {self.y.min()} to {self.y.max()}: expected 0 to classes - 1, below {MAXIMUM_CLASSES}"
-            )
+        check_shape(self.x.shape, self.events, self.y, self.index)
+        check_samples(self.x)
+        check_labels(self.y)
 
     def __len__(self) -> int:
         return len(self.y)

@@ -7,7 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import h5py
 import numpy as np
@@ -24,6 +24,7 @@ SPLIT = (
     "{} holds x and y alone: split by class, in file order, into 60 % train, 20 % calibration and 20 % test; a network "
     "trained elsewhere on these samples has seen the test: give x_train, y_train, x_calibration, …, y_test"
 )
+NEITHER = "{}: holds neither x and y nor x_train, y_train, x_calibration, y_calibration, x_test and y_test"
 Array = npt.NDArray[Any]
 Reader = Callable[[Path, tuple[str, ...]], dict[str, Array]]
 # numpy 1 has no types for these.
@@ -63,9 +64,7 @@ def load_own(path: str | Path) -> Dataset:
         parts = _three_parts(path, _split(path, arrays, ""))
         split = SPLIT.format(path.name)
     else:
-        raise DataError(
-            f"{path}: holds neither x and y nor x_train, y_train, x_calibration, y_calibration, x_test and y_test"
-        )
+        raise DataError(NEITHER.format(path))
     classes = 1 + max(int(part.y.max()) for part in parts.values())
     labels = tuple(str(label) for label in range(classes))
     train = parts["train"]
@@ -110,27 +109,36 @@ def _check_dtype(path: Path, key: str, dtype: np.dtype[Any]) -> None:
         raise DataError(f"{path}: {key} has dtype {dtype}, expected real numbers")
 
 
-def _npz_header(path: Path, key: str, member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and dtype that the array of this member claims to have."""
+def npz_header(path: Path, key: str, member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether in Fortran's order, and dtype that the array of this member claims to have."""
     version = _READ_MAGIC(member)
     if version not in _NPY_HEADERS:
         raise DataError(f"{path}: {key} has npy format {version}, expected 1.0 or 2.0")
-    shape, _, dtype = _NPY_HEADERS[version](member)
+    shape, fortran, dtype = _NPY_HEADERS[version](member)
     _check_dtype(path, key, dtype)
-    return shape, dtype
+    return shape, fortran, dtype
+
+
+def npz_members(path: Path, archive: zipfile.ZipFile, keys: tuple[str, ...]) -> dict[str, zipfile.ZipInfo]:
+    """The arrays of these keys that are there; DataError for one that is truncated or no array of numbers."""
+    names = set(archive.namelist())
+    present = {key: archive.getinfo(f"{key}.npy") for key in keys if f"{key}.npy" in names}
+    for key, info in present.items():
+        with archive.open(info) as member:
+            shape, _, dtype = npz_header(path, key, member)
+            if math.prod(shape) * dtype.itemsize != info.file_size - member.tell():
+                raise DataError(f"{path}: {key} is truncated: its header and its length differ")
+        check_stored(f"{path}: {key}", info.file_size, info.compress_size)
+    return present
 
 
 def _read_npz(path: Path, keys: tuple[str, ...]) -> dict[str, Array]:
     with open_regular(path, DataError) as file, zipfile.ZipFile(file) as archive:
-        names = set(archive.namelist())
-        present = {key: archive.getinfo(f"{key}.npy") for key in keys if f"{key}.npy" in names}
-        headers = {}
+        present, headers = npz_members(path, archive, keys), {}
         for key, info in present.items():
             with archive.open(info) as member:
-                shape, dtype = headers[key] = _npz_header(path, key, member)
-                if math.prod(shape) * dtype.itemsize != info.file_size - member.tell():
-                    raise DataError(f"{path}: {key} is truncated: its header and its length differ")
-            check_stored(f"{path}: {key}", info.file_size, info.compress_size)
+                shape, _, dtype = npz_header(path, key, member)
+                headers[key] = shape, dtype
         _check_size(path, headers)
         found = {}
         for key, info in present.items():
@@ -139,37 +147,32 @@ def _read_npz(path: Path, keys: tuple[str, ...]) -> dict[str, Array]:
     return found
 
 
+def hdf5_members(path: Path, file: h5py.File, keys: tuple[str, ...]) -> dict[str, h5py.Dataset]:
+    """The arrays of these keys that are there; DataError for one that is not stored in the file, or no numbers."""
+    present: dict[str, h5py.Dataset] = {}
+    for key in keys:
+        if key not in file:
+            continue
+        dataset = file[key] if isinstance(file.get(key, getlink=True), h5py.HardLink) else None
+        if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
+            raise DataError(f"{path}: {key} is not a data set stored in this file")
+        _check_dtype(path, key, dataset.dtype)
+        largest = max(math.prod(dataset.shape), math.prod(dataset.chunks or ()))  # a chunk is unpacked whole
+        check_stored(f"{path}: {key}", largest * dataset.dtype.itemsize, dataset.id.get_storage_size())
+        present[key] = dataset
+    return present
+
+
 def _read_hdf5(path: Path, keys: tuple[str, ...]) -> dict[str, Array]:
     with h5py.File(path, "r") as file:
-        present: dict[str, h5py.Dataset] = {}
-        for key in keys:
-            if key not in file:
-                continue
-            dataset = file[key] if isinstance(file.get(key, getlink=True), h5py.HardLink) else None
-            if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
-                raise DataError(f"{path}: {key} is not a data set stored in this file")
-            _check_dtype(path, key, dataset.dtype)
-            largest = max(math.prod(dataset.shape), math.prod(dataset.chunks or ()))  # a chunk is unpacked whole
-            check_stored(f"{path}: {key}", largest * dataset.dtype.itemsize, dataset.id.get_storage_size())
-            present[key] = dataset
+        present = hdf5_members(path, file, keys)
         _check_size(path, {key: (dataset.shape, dataset.dtype) for key, dataset in present.items()})
         return {key: np.asarray(dataset[()]) for key, dataset in present.items()}
 
 
 def _split(path: Path, arrays: dict[str, Array], suffix: str, start: int = 0) -> Split:
     x, y = arrays[f"x{suffix}"], arrays[f"y{suffix}"]
-    if y.dtype.kind not in "iu":
-        raise DataError(f"{path}: y{suffix} has dtype {y.dtype}, expected integers; convert the labels")
-    if x.ndim == 0 or y.ndim != 1:
-        raise DataError(
-            f"{path}: x{suffix} of shape {x.shape} and y{suffix} of shape {y.shape}: expected [N, ...] and [N]"
-        )
-    events = x.dtype == np.uint8 and x.ndim in (3, 5)
-    if x.ndim in (3, 5) and not events:
-        raise DataError(
-            f"{path}: x{suffix} of shape {x.shape} and dtype {x.dtype}: expected [N, features] or [N, channels, "
-            "height, width], or events [N, T, ...] counted in uint8: convert them"
-        )
+    events = check_pair(path, suffix, x, y)
     with np.errstate(over="ignore"):  # beyond float32 becomes infinite, which Split refuses
         samples = x if events else x.astype(np.float32, copy=False)
     try:
@@ -178,10 +181,44 @@ def _split(path: Path, arrays: dict[str, Array], suffix: str, start: int = 0) ->
         raise DataError(f"{path}: {exc}") from exc
 
 
+class HasShape(Protocol):
+    """An array, or what is known of one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Its type."""
+
+
+def check_pair(path: Path, suffix: str, x: HasShape, y: HasShape) -> bool:
+    """Whether x holds events; DataError where samples or labels have a shape or a type that none have."""
+    if y.dtype.kind not in "iu":
+        raise DataError(f"{path}: y{suffix} has dtype {y.dtype}, expected integers; convert the labels")
+    if len(x.shape) == 0 or len(y.shape) != 1:
+        raise DataError(
+            f"{path}: x{suffix} of shape {x.shape} and y{suffix} of shape {y.shape}: expected [N, ...] and [N]"
+        )
+    events = x.dtype == np.uint8 and len(x.shape) in (3, 5)
+    if len(x.shape) in (3, 5) and not events:
+        raise DataError(
+            f"{path}: x{suffix} of shape {x.shape} and dtype {x.dtype}: expected [N, features] or [N, channels, "
+            "height, width], or events [N, T, ...] counted in uint8: convert them"
+        )
+    return events
+
+
 def _three_parts(path: Path, everything: Split) -> dict[str, Split]:
-    rank_in_class = np.zeros(len(everything), dtype=np.int64)
-    for label in np.unique(everything.y):
-        members = everything.y == label
+    return {part: everything.take(chosen) for part, chosen in part_positions(path, everything.y).items()}
+
+
+def part_positions(path: Path, labels: IntArray) -> dict[str, IntArray]:
+    """Which samples of one set belong to which of PARTS; DataError if there are too few."""
+    rank_in_class = np.zeros(len(labels), dtype=np.int64)
+    for label in np.unique(labels):
+        members = labels == label
         rank_in_class[members] = np.arange(members.sum())
     turn = rank_in_class % 5
     positions: dict[str, IntArray] = {
@@ -191,4 +228,4 @@ def _three_parts(path: Path, everything: Split) -> dict[str, Split]:
     }
     if not all(len(chosen) for chosen in positions.values()):
         raise DataError(f"{path}: too few samples to split: give at least five of one class")
-    return {part: everything.take(chosen) for part, chosen in positions.items()}
+    return positions

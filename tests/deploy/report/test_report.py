@@ -18,7 +18,8 @@ from spikecut.deploy.cutoff.calibration.intervals import share_interval
 from spikecut.deploy.report import plots
 from spikecut.deploy.report.plots import accuracy_figure, exit_histogram, save, spike_raster
 from spikecut.deploy.report.tables import demo_table, quantity, quartiles, ratio, sparkline
-from spikecut.deploy.run.summary import Evaluation, summarise
+from spikecut.deploy.run.summary import summarise
+from spikecut.deploy.run_counts import RunCounts
 from spikecut.deploy.run_trace import LayerEvents, RunTrace
 from spikecut.errors import InputError
 from spikecut.export.network.input_spec import InputSpec
@@ -79,7 +80,7 @@ def ys(line: Line2D) -> list[float]:
 
 
 def test_accuracy_figure_draws_the_running_accuracy_and_the_cutoff() -> None:
-    figure = accuracy_figure(FULL, LABELS, CUT, optimal_mean_timesteps=2.5)
+    figure = accuracy_figure(RunCounts.of(CUT, LABELS, FULL), optimal_mean_timesteps=2.5)
     curve, point, optimum = figure.axes[0].lines
     expected = [(FULL.scores[:t].sum(axis=0).argmax(axis=1) == LABELS).sum() / SAMPLES for t in range(1, HORIZON + 1)]
     assert xs(curve) == [1, 2, 3, 4, 5, 6]
@@ -90,18 +91,18 @@ def test_accuracy_figure_draws_the_running_accuracy_and_the_cutoff() -> None:
     low, high = figure.axes[0].get_ylim()
     assert low < min(expected) and high > max(expected)
     assert f"of {HORIZON} on average" in texts(figure)
-    assert len(accuracy_figure(FULL, LABELS).axes[0].lines) == 1
+    assert len(accuracy_figure(RunCounts.of(FULL, LABELS, FULL), cutoff=False).axes[0].lines) == 1
 
 
 def test_accuracy_figure_refuses_what_does_not_fit() -> None:
+    with pytest.raises(InputError, match="no full run"):
+        accuracy_figure(RunCounts.of(CUT, LABELS))
     with pytest.raises(InputError, match="was cut"):
-        accuracy_figure(CUT, LABELS)
-    with pytest.raises(InputError, match="labels of shape"):
-        accuracy_figure(FULL, LABELS[:-1])
+        RunCounts.of(CUT, LABELS, CUT)
 
 
 def test_exit_histogram_adds_up() -> None:
-    figure = exit_histogram(CUT, LABELS)
+    figure = exit_histogram(RunCounts.of(CUT, LABELS))
     bars: list[Any] = list(figure.axes[0].patches)
     right, wrong = bars[:HORIZON], bars[HORIZON:]
     for t, (good, bad) in enumerate(zip(right, wrong, strict=True), start=1):
@@ -112,7 +113,7 @@ def test_exit_histogram_adds_up() -> None:
         assert bad.get_height() * SAMPLES == pytest.approx((here & ~hits).sum())
         assert bad.get_y() == good.get_height()
     with pytest.raises(InputError, match="labels of shape"):
-        exit_histogram(CUT, LABELS[:-1])
+        RunCounts.of(CUT, LABELS[:-1])
 
 
 def test_spike_raster_shows_every_layer_and_the_verdict() -> None:
@@ -187,7 +188,7 @@ def summary(**change: Any) -> dict[str, Any]:
         "isolated": {"steps": 0.571, "loihi2": {"latency": {"value": 0.6, "low": 0.59, "high": 0.61}}},
         "streaming": {"steps": 1.0, "loihi2": {"latency": None}},
     }
-    made = summarise(Evaluation(CUT, LABELS, np.arange(SAMPLES)), full=FULL, savings=savings)
+    made = summarise(RunCounts.of(CUT, LABELS, FULL), savings=savings)
     return {**made.data(), "network": "qcfs", "hardware": {"loihi2": estimated()}, **change}
 
 

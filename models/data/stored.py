@@ -1,0 +1,217 @@
+"""The user's own samples, left in their file and read slice by slice: a run of a million needs no memory for them.
+
+What is stored in Fortran's order cannot be read so, and is held in memory in the type in which it is stored.
+"""
+
+import weakref
+import zipfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from spikecut.errors import DataError
+from spikecut.files import check_regular, open_regular
+from spikecut.models.data.dataset import IntArray, SampleArray, check_labels, check_samples, check_shape
+from spikecut.models.data.own import (
+    FOREIGN,
+    KEYS,
+    NEITHER,
+    PARTS,
+    SPLIT,
+    SUFFIXES,
+    check_pair,
+    hdf5_members,
+    npz_header,
+    npz_members,
+    part_positions,
+)
+
+Read = Callable[[int, int], npt.NDArray[Any]]
+
+
+class _File:
+    """An open file of samples: how to read samples `first` to `stop` of each of its arrays."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.stack = path, ExitStack()
+        self.arrays: dict[str, tuple[tuple[int, ...], np.dtype[Any], Read]] = {}
+        weakref.finalize(self, self.stack.close)
+        check_regular(path, DataError)
+        self.state = self._state()
+        try:
+            if path.suffix == ".npz":
+                self._open_npz()
+            else:
+                self._open_hdf5()
+        except DataError:
+            raise
+        except FOREIGN as exc:
+            raise DataError(f"{path}: truncated or not a {path.suffix} file ({type(exc).__name__})") from exc
+
+    def _state(self) -> tuple[int, ...]:
+        found = self.path.stat()
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
+    def _open_hdf5(self) -> None:
+        file = self.stack.enter_context(h5py.File(self.path, "r"))
+        for key, dataset in hdf5_members(self.path, file, KEYS).items():
+
+            def read(first: int, stop: int, dataset: h5py.Dataset = dataset) -> npt.NDArray[Any]:
+                return np.asarray(dataset[first:stop])
+
+            self.arrays[key] = dataset.shape, dataset.dtype, read
+
+    def _open_npz(self) -> None:
+        archive = self.stack.enter_context(
+            zipfile.ZipFile(self.stack.enter_context(open_regular(self.path, DataError)))
+        )
+        for key, info in npz_members(self.path, archive, KEYS).items():
+            member = self.stack.enter_context(archive.open(info))
+            shape, fortran, dtype = npz_header(self.path, key, member)
+            begin, row = member.tell(), int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
+            if fortran and len(shape) > 1:
+                content = np.frombuffer(member.read(), dtype).reshape(shape, order="F")
+
+                def whole(first: int, stop: int, content: npt.NDArray[Any] = content) -> npt.NDArray[Any]:
+                    return content[first:stop]
+
+                self.arrays[key] = shape, dtype, whole
+                continue
+
+            def read(
+                first: int,
+                stop: int,
+                member: Any = member,
+                begin: int = begin,
+                row: int = row,
+                like: tuple[tuple[int, ...], np.dtype[Any]] = (shape[1:], dtype),
+            ) -> npt.NDArray[Any]:
+                member.seek(begin + first * row)
+                return np.frombuffer(member.read((stop - first) * row), like[1]).reshape(stop - first, *like[0])
+
+            self.arrays[key] = shape, dtype, read
+
+    def read(self, key: str, first: int, stop: int) -> npt.NDArray[Any]:
+        """Samples of one array; DataError if the file has changed or is damaged."""
+        try:
+            if self._state() != self.state:
+                raise DataError(f"{self.path}: changed while its samples were read: run again")
+            return self.arrays[key][2](first, stop)
+        except FOREIGN as exc:
+            raise DataError(f"{self.path}: truncated or damaged ({type(exc).__name__})") from exc
+
+
+class StoredSamples:
+    """The x of a split, float32 [N, *shape], or uint8 [N, T, *shape] where it holds events; slices of it are arrays.
+
+    positions: int64 [N], increasing, which of the file's samples these are; None for all.
+    """
+
+    def __init__(self, file: _File, key: str, events: bool, positions: IntArray | None = None) -> None:
+        self.file, self.key, self.positions = file, key, positions
+        shape, _, _ = file.arrays[key]
+        self.shape = (shape[0] if positions is None else len(positions), *shape[1:])
+        self.dtype = np.dtype(np.uint8 if events else np.float32)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, part: slice, /) -> SampleArray:
+        """Consecutive samples; DataError for a NaN or a number beyond float32, and see _File.read."""
+        first, stop, _ = part.indices(len(self))
+        stop = max(first, stop)
+        if self.positions is None or first == stop:
+            values = self.file.read(self.key, first, stop)
+        else:
+            chosen = self.positions[first:stop]
+            values = self.file.read(self.key, int(chosen[0]), int(chosen[-1]) + 1)[chosen - chosen[0]]
+        with np.errstate(over="ignore"):  # beyond float32 becomes infinite, which is refused
+            samples = values.astype(self.dtype, copy=False)
+        try:
+            check_samples(samples)
+        except DataError as exc:
+            raise DataError(f"{self.file.path}: {exc}") from exc
+        return samples
+
+    def take(self, positions: IntArray) -> "StoredSamples":
+        """The samples at these positions, which increase."""
+        chosen = positions if self.positions is None else self.positions[positions]
+        return StoredSamples(self.file, self.key, self.dtype == np.uint8, chosen)
+
+
+@dataclass(frozen=True)
+class StoredSplit:
+    """Labelled samples that stay in their file; see Split."""
+
+    x: StoredSamples
+    y: IntArray
+    index: IntArray
+
+    def __post_init__(self) -> None:
+        check_shape(self.x.shape, self.x.dtype == np.uint8, self.y, self.index)
+        check_labels(self.y)
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, positions: IntArray) -> "StoredSplit":
+        """The samples at these positions, which increase."""
+        return StoredSplit(self.x.take(positions), self.y[positions], self.index[positions])
+
+
+@dataclass(frozen=True)
+class StoredDataset:
+    """What a run needs of a file of samples. everything: all of them, where the file holds x and y alone; split: see
+    Dataset.
+    """
+
+    calibration: StoredSplit
+    test: StoredSplit
+    everything: StoredSplit | None = None
+    split: str = ""
+
+
+def open_own(path: str | Path) -> StoredDataset:
+    """The samples that `load_own` loads, left in their file. DataError as there, for the samples when they are read."""
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise DataError(f"{path}: expected a file ending in {', '.join(SUFFIXES)}")
+    file = _File(path)
+    if all(f"{axis}_{part}" in file.arrays for axis in "xy" for part in PARTS):
+        start, parts = 0, {}
+        for part in PARTS:
+            parts[part] = _split(file, f"_{part}", start)
+            start += len(parts[part])
+        if len({part.x.shape[1:] for part in parts.values()}) > 1:
+            shapes = ", ".join(f"x_{name} {part.x.shape}" for name, part in parts.items())
+            raise DataError(f"{path}: samples of different shapes: {shapes}")
+        return StoredDataset(parts["calibration"], parts["test"])
+    if "x" not in file.arrays or "y" not in file.arrays:
+        raise DataError(NEITHER.format(path))
+    everything = _split(file, "", 0)
+    positions = part_positions(path, everything.y)
+    calibration, test = everything.take(positions["calibration"]), everything.take(positions["test"])
+    return StoredDataset(calibration, test, everything, SPLIT.format(path.name))
+
+
+def _split(file: _File, suffix: str, start: int) -> StoredSplit:
+    shape, dtype, _ = file.arrays[f"y{suffix}"]
+    labels = file.read(f"y{suffix}", 0, shape[0] if shape else 0)
+    events = check_pair(file.path, suffix, _Kind(*file.arrays[f"x{suffix}"][:2]), _Kind(shape, dtype))
+    index = np.arange(start, start + len(labels), dtype=np.int64)
+    try:
+        return StoredSplit(StoredSamples(file, f"x{suffix}", events), labels.astype(np.int64), index)
+    except DataError as exc:
+        raise DataError(f"{file.path}: {exc}") from exc
+
+
+@dataclass(frozen=True)
+class _Kind:
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
