@@ -71,6 +71,13 @@ def import_module(module: nn.Module, sampled: Sampled) -> ImportedNetwork:
     kinds = {path: type(each).__name__ for path, each in own.named_modules()}
     entry = Entry(sampled.shape, flat=len(taken.features) == 1 and len(sampled.shape) == 3, free=True)
     made = assembled(graph, neurons, kinds, entry)
+    shape = tuple(made.network.input_shape)
+    if shape != sampled.shape:
+        sides = f"({', '.join(['N', *map(str, shape)])})"
+        raise InputError(
+            f"the module gives its input the shape {shape}, the data set's samples are of shape {sampled.shape}: store "
+            f"them as {sides}, x.reshape{sides.replace('N', '-1', 1)}"
+        )
     witness = ModuleWitness(own, taken, graph, made.layers)
     assumed = [f"the module {FORMS[taken.form]}"]
     if raised:
@@ -184,13 +191,20 @@ def _record(module: nn.Module, neurons: Mapping[str, Neuron], taken: Taken, samp
     counts = [min(batch, sampled.frames.shape[1])]
     if sampled.sample is not None:
         counts.append(sampled.sample[{"time first": 1}.get(taken.form, 0)])
-    for attempt, count in enumerate(counts):
+    try:
+        return _on(module, neurons, taken, sampled.frames[:, : counts[0]])
+    except InputError as error:
+        own = counts[-1]
+        if own in (counts[0], 0):
+            raise
         try:
-            return _on(module, neurons, taken, sampled.frames[:, :count])
+            _on(module, neurons, taken, sampled.frames[:, torch.arange(own) % sampled.frames.shape[1]])
         except InputError:
-            if attempt + 1 == len(counts):
-                raise
-    raise InputError("no samples")
+            raise error from None
+        raise InputError(
+            f"the module's forward takes {own} samples at a time, as `sample` has, and fails for {counts[0]}: write "
+            "x.size(0) where it holds a number of samples"
+        ) from error
 
 
 def _on(module: nn.Module, neurons: Mapping[str, Neuron], taken: Taken, frames: Tensor) -> Recording:

@@ -77,3 +77,34 @@ def test_declarations_without_a_number_are_refused(case):
     spikecut.neuron(module[4], **said)
     with pytest.raises(spikecut.InputError, match=told):
         imported(module)
+
+
+def test_a_module_that_shapes_its_input_otherwise_than_the_data_is_refused_at_once():
+    class Shaped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.lif, self.fc = nn.Conv2d(1, 4, 3), Remembers(), nn.Linear(144, 10)
+
+        def forward(self, x):
+            return self.fc(self.lif(self.conv(x.view(-1, 1, 8, 8))).flatten(1))
+
+    flat = FRAMES.reshape(TIMESTEPS, 4, 64)
+    with pytest.raises(
+        spikecut.InputError, match=r"shape \(1, 8, 8\), .* \(64,\): store them as \(N, 1, 8, 8\), x\.resh"
+    ):
+        import_module(firing(Shaped()), Sampled.of(flat, torch.zeros(2, 64)))
+
+
+def test_a_fixed_number_of_samples_in_a_forward_is_named():
+    class Fixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.lif, self.last = nn.Linear(64, 10), Remembers(), nn.Linear(10, 10)
+
+        def forward(self, x):
+            return self.last(self.lif(self.fc(x.view(2, 64))))
+
+    with pytest.raises(
+        spikecut.InputError, match=r"takes 2 samples at a time, as `sample` has, and fails for 3: write"
+    ):
+        imported(firing(Fixed()))
