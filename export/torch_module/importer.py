@@ -198,7 +198,8 @@ def _record(module: nn.Module, neurons: Mapping[str, Neuron], taken: Taken, samp
         if own in (counts[0], 0):
             raise
         try:
-            _on(module, neurons, taken, sampled.frames[:, torch.arange(own) % sampled.frames.shape[1]])
+            again = torch.arange(own) % sampled.frames.shape[1]
+            _on(module, neurons, taken, sampled.frames[:, again].contiguous())
         except InputError:
             raise error from None
         raise InputError(

@@ -102,9 +102,9 @@ def test_a_fixed_number_of_samples_in_a_forward_is_named():
             self.fc, self.lif, self.last = nn.Linear(64, 10), Remembers(), nn.Linear(10, 10)
 
         def forward(self, x):
-            return self.last(self.lif(self.fc(x.view(2, 64))))
+            return self.last(self.lif(self.fc(x.view(7, 64))))
 
     with pytest.raises(
-        spikecut.InputError, match=r"takes 2 samples at a time, as `sample` has, and fails for 3: write"
+        spikecut.InputError, match=r"takes 7 samples at a time, as `sample` has, and fails for 3: write"
     ):
-        imported(firing(Fixed()))
+        import_module(firing(Fixed()), Sampled.of(FRAMES, torch.zeros(7, 1, 8, 8)))
