@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from spikecut.deploy.pipeline.convert import Conversion, convert
     from spikecut.deploy.pipeline.public import export as _export
     from spikecut.deploy.pipeline.public import sweep, verify
+    from spikecut.deploy.pipeline.stream import Verdict, stream
     from spikecut.deploy.run_trace import RunTrace
     from spikecut.deploy.sweep.sweep import Sweep
     from spikecut.deploy.verify.compare import Verification
@@ -69,6 +70,7 @@ _NAMES = {
     "spikecut.deploy.cutoff.calibration.oct": ("OptimalCutoff", "optimal_cutoff_timestep"),
     "spikecut.deploy.pipeline.convert": ("Conversion", "convert"),
     "spikecut.deploy.pipeline.public": ("sweep", "verify"),
+    "spikecut.deploy.pipeline.stream": ("Verdict", "stream"),
     "spikecut.deploy.run_trace": ("RunTrace",),
     "spikecut.deploy.sweep.sweep": ("Sweep",),
     "spikecut.deploy.verify.compare": ("Verification",),
@@ -124,6 +126,7 @@ __all__ = [
     "SpikecutError",
     "Sweep",
     "UnsupportedError",
+    "Verdict",
     "Verification",
     "__version__",
     "calibrate",
@@ -136,6 +139,7 @@ __all__ = [
     "open_bundle",
     "optimal_cutoff_timestep",
     "run",
+    "stream",
     "sweep",
     "verify",
 ]

@@ -16,6 +16,7 @@ import spikecut.deploy.cli.doctor
 import spikecut.deploy.cli.export
 import spikecut.deploy.cli.inspect
 import spikecut.deploy.cli.run
+import spikecut.deploy.cli.stream
 import spikecut.deploy.cli.train
 from spikecut.deploy.cli.options import COMMAND_PANELS, app, take_defaults
 from spikecut.deploy.cli.output import finish_streams, prepare_streams, set_quiet, visible

@@ -38,9 +38,19 @@ app = typer.Typer(
 Options = TypeVar("Options")
 
 PANELS = {
-    "Samples": ("dataset", "data", "samples", "train_samples"),
+    "Samples": ("dataset", "data", "samples", "train_samples", "frame_us", "merge"),
     "Backend": ("backend", "mode", "lava_models"),
-    "Cutoff": ("cutoff", "also_full", "policy", "epsilon", "guarantee", "delta", "minimum_count", "window"),
+    "Cutoff": (
+        "cutoff",
+        "also_full",
+        "policy",
+        "epsilon",
+        "guarantee",
+        "delta",
+        "minimum_count",
+        "window",
+        "confirmations",
+    ),
     "Hardware": ("hardware", "hypothetical"),
     "Import": (
         *("weights", "to", "horizon", "dt", "framework", "reset_order", "spikes", "encoding", "strict", "slayer"),

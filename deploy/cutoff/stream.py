@@ -12,7 +12,8 @@ One `StreamCutoff` holds any number of streams, each in its own phase. The Lava 
 simulator with all; both get the same decisions. Integers and numpy only.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -80,6 +81,7 @@ class StreamDecisions:
     predictions: int64 [N], class with the largest sum, the first one on a tie; NOTHING where nothing was emitted.
     timesteps: int64 [N], length of the segment that ended; 0 where none did.
     announced: int64 [N], the class announced after this step; NOTHING before the first.
+    margins: int64 [N], largest minus second largest sum where a segment ended; 0 elsewhere, and of a single class.
     """
 
     emitted: BoolArray
@@ -87,6 +89,7 @@ class StreamDecisions:
     predictions: IntArray
     timesteps: IntArray
     announced: IntArray
+    margins: IntArray
 
 
 @dataclass(frozen=True)
@@ -101,8 +104,14 @@ class StreamRun:
     predictions: IntArray
     timesteps: IntArray
     announced: IntArray
+    margins: IntArray
 
     __repr__ = brief
+
+    @classmethod
+    def of(cls, decisions: Sequence[StreamDecisions]) -> "StreamRun":
+        """The decisions of successive frames, at least one."""
+        return cls(**{each.name: np.stack([getattr(said, each.name) for said in decisions]) for each in fields(cls)})
 
     @property
     def segments(self) -> IntArray:
@@ -150,11 +159,12 @@ class StreamCutoff:
         emitted = counting & (safe | (self.elapsed == self.settings.longest))
         predictions = np.where(emitted, self.totals.argmax(axis=1), NOTHING).astype(np.int64)
         timesteps = np.where(emitted, self.elapsed, 0)
+        margins = np.where(emitted, _margins(self.totals), 0)
         self._announce(emitted, safe, predictions)
         self.totals[emitted] = 0
         self._state[emitted] = self.settings.policy.init(int(emitted.sum()), self.totals.shape[1])
         self.elapsed[emitted] = -self.settings.gap
-        return StreamDecisions(emitted, safe, predictions, timesteps, self.announced.copy())
+        return StreamDecisions(emitted, safe, predictions, timesteps, self.announced.copy(), margins)
 
     def _judge(self, counting: BoolArray) -> BoolArray:
         """Where the policy exits; streams in the same phase are judged together."""
@@ -174,3 +184,9 @@ class StreamCutoff:
         self.announced[changed] = predictions[changed]
         self._agreeing[changed] = 0
         self._candidate[changed] = NOTHING
+
+
+def _margins(totals: IntArray) -> IntArray:
+    """Largest minus second largest sum, int64 [N]."""
+    best_two = np.partition(totals, -2, axis=1)[:, -2:] if totals.shape[1] > 1 else np.zeros((len(totals), 2), np.int64)
+    return np.asarray(best_two[:, 1] - best_two[:, 0], dtype=np.int64)

@@ -52,7 +52,7 @@ def load_own(path: str | Path) -> Dataset:
     DataError for a file that is missing, foreign, truncated or too large, a missing key, or samples that do not fit.
     """
     path = Path(path)
-    arrays = _read(path)
+    arrays = read_arrays(path)
     split = ""
     if all(f"{axis}_{part}" in arrays for axis in "xy" for part in PARTS):
         start = 0
@@ -75,20 +75,21 @@ def load_own(path: str | Path) -> Dataset:
 def load_samples(path: str | Path) -> Split:
     """All samples of a file as one test set: its x and y, or else its x_test and y_test. DataError as in load_own."""
     path = Path(path)
-    arrays = _read(path)
+    arrays = read_arrays(path)
     for suffix in ("", "_test"):
         if f"x{suffix}" in arrays and f"y{suffix}" in arrays:
             return _split(path, arrays, suffix)
     raise DataError(f"{path}: holds neither x and y nor x_test and y_test")
 
 
-def _read(path: Path) -> dict[str, Array]:
+def read_arrays(path: Path, keys: tuple[str, ...] = KEYS) -> dict[str, Array]:
+    """Those of the arrays that the file holds, real numbers of any shape. DataError as in load_own."""
     if path.suffix not in SUFFIXES:
         raise DataError(f"{path}: expected a file ending in {', '.join(SUFFIXES)}")
     check_regular(path, DataError)
     read: Reader = _read_npz if path.suffix == ".npz" else _read_hdf5
     try:
-        return read(path, KEYS)
+        return read(path, keys)
     except DataError:
         raise
     except FOREIGN as exc:

@@ -1,16 +1,17 @@
 """Streams on the host: scores that are at hand, or a network that is reset at every verdict, many streams at once."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.backends.batched.slots import layer_slots
+from spikecut.deploy.backends.batched.slots import LayerSlots, layer_slots
 from spikecut.deploy.backends.inputs import check_frames
 from spikecut.deploy.backends.kernels.product import channels_last, torch_order
 from spikecut.deploy.cutoff.stream import StreamCutoff, StreamDecisions, StreamRun, StreamSettings, check_stream
 from spikecut.errors import DataError
-from spikecut.export.network.arrays import Integers
+from spikecut.export.network.arrays import IntArray, Integers
 from spikecut.export.network.connectivity import skip_paths
 from spikecut.export.network.layers import IntegerNetwork
 
@@ -21,7 +22,7 @@ def run_scores(scores: npt.ArrayLike, settings: StreamSettings) -> StreamRun:
     if steps.ndim != 3 or steps.dtype.kind not in "iu" or min(steps.shape) < 1:
         raise DataError(f"stream scores of shape {steps.shape}, type {steps.dtype}: expected integers [F, N, classes]")
     judge = StreamCutoff(settings, steps.shape[2], steps.shape[1])
-    return _joined([judge.step(step) for step in steps.astype(np.int64)])
+    return StreamRun.of([judge.step(step) for step in steps.astype(np.int64)])
 
 
 def run_network(network: IntegerNetwork, frames: Integers, settings: StreamSettings) -> StreamRun:
@@ -34,37 +35,44 @@ def run_network(network: IntegerNetwork, frames: Integers, settings: StreamSetti
     Raises DataError if the frames do not fit the network, InputError if a segment may outlast its gains per timestep.
     """
     check_frames(network, frames)
+    return StreamRun.of(list(stream_network(network, [frames], settings)))
+
+
+def stream_network(
+    network: IntegerNetwork, pieces: Iterable[Integers], settings: StreamSettings
+) -> Iterator[StreamDecisions]:
+    """What `run_network` says of each frame, as it says it; pieces: encoded frames [F, N, *shape], the same N in each.
+
+    Raises what `run_network` raises, for a piece when it comes.
+    """
     check_stream(network, settings)
     settings = replace(settings, gap=network.depth)
-    streams = frames.shape[1]
-    judge = StreamCutoff(settings, network.classes, streams)
     # In a gap the layers run on, until the reset that ends it.
     longest = settings.longest + network.depth
-    layers = layer_slots(network.layers, network.input.minimum, network.input.maximum, longest, streams, "auto")
+    judge: StreamCutoff | None = None
+    for piece in pieces:
+        check_frames(network, piece)
+        if judge is None:
+            streams = piece.shape[1]
+            judge = StreamCutoff(settings, network.classes, streams)
+            layers = layer_slots(network.layers, network.input.minimum, network.input.maximum, longest, streams, "auto")
+            before = np.zeros((streams, network.classes), dtype=np.int64)
+        for frame in piece:
+            begins = np.flatnonzero(judge.begins)
+            before[begins] = 0
+            output = _fired(network, layers, frame, begins)
+            yield judge.step(output - before if network.readout == "membrane" else output)
+            before = output
+
+
+def _fired(network: IntegerNetwork, layers: Sequence[LayerSlots], frame: Integers, begins: IntArray) -> IntArray:
+    """The output of one frame [N, *shape], int64 [N, classes], after the layers of some streams were reset."""
     paths = skip_paths(network)
-    before = np.zeros((streams, network.classes), dtype=np.int64)
-    decisions = []
-    for frame in frames:
-        begins = np.flatnonzero(judge.begins)
-        before[begins] = 0
-        messages = channels_last(frame, network.input_shape).astype(layers[0].input_dtype)
-        points = [messages]
-        for depth, layer in enumerate(layers, start=1):
-            layer.reset(begins)
-            skipped = points[paths[depth].source] if depth in paths else None
-            messages = layer.fire(layer.sums(messages, skipped))
-            points.append(messages)
-        output = torch_order(messages, network.layers[-1].output_shape).astype(np.int64)
-        decisions.append(judge.step(output - before if network.readout == "membrane" else output))
-        before = output
-    return _joined(decisions)
-
-
-def _joined(decisions: list[StreamDecisions]) -> StreamRun:
-    return StreamRun(
-        emitted=np.stack([each.emitted for each in decisions]),
-        safe=np.stack([each.safe for each in decisions]),
-        predictions=np.stack([each.predictions for each in decisions]),
-        timesteps=np.stack([each.timesteps for each in decisions]),
-        announced=np.stack([each.announced for each in decisions]),
-    )
+    messages = channels_last(frame, network.input_shape).astype(layers[0].input_dtype)
+    points = [messages]
+    for depth, layer in enumerate(layers, start=1):
+        layer.reset(begins)
+        skipped = points[paths[depth].source] if depth in paths else None
+        messages = layer.fire(layer.sums(messages, skipped))
+        points.append(messages)
+    return torch_order(messages, network.layers[-1].output_shape).astype(np.int64)

@@ -1,6 +1,8 @@
 """Streams without end on Lava: the monitor cuts, emits, resets and continues, inside the simulator."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,14 @@ from spikecut.deploy.backends.inputs import check_frames
 from spikecut.deploy.backends.lava.axes import lava_shape, to_lava
 from spikecut.deploy.backends.lava.blocks import build_chain, require_lava, start_of
 from spikecut.deploy.backends.lava.simulation import Simulation, check_graph_memory
-from spikecut.deploy.cutoff.stream import NOTHING, StreamCutoff, StreamRun, StreamSettings, check_stream
+from spikecut.deploy.cutoff.stream import (
+    NOTHING,
+    StreamCutoff,
+    StreamDecisions,
+    StreamRun,
+    StreamSettings,
+    check_stream,
+)
 from spikecut.errors import DataError
 from spikecut.export.network.arrays import IntArray, Integers, size
 from spikecut.export.network.layers import IntegerNetwork
@@ -60,10 +69,10 @@ class LavaStream(Simulation):
             wave.WaveParameters(self._ring, depth, layer.neuron.v_init, None, 1, start_of(layer.neuron))
             for depth, layer in enumerate(network.layers, start=1)
         ]
-        chain = build_chain(network, waves, models, net_file)
+        built = build_chain(network, waves, models, net_file)
         source = stream.FrameSource(shape=lava_shape(network.input_shape), frames=self._frames, control=self._control)
         monitor = stream.StreamMonitor(
-            shape=chain.out.shape,
+            shape=built.out.shape,
             ring=self._ring,
             depth=network.depth,
             judge=StreamCutoff(replace(settings, gap=network.depth), network.classes),
@@ -71,9 +80,9 @@ class LavaStream(Simulation):
             control=self._control,
             verdicts=self._verdicts,
         )
-        chain.connect(source.s_out, network)
-        chain.out.connect(monitor.s_in)
-        self._anchor, self._config = monitor, chain.config
+        built.connect(source.s_out, network)
+        built.out.connect(monitor.s_in)
+        self._anchor, self._config = monitor, built.config
 
     def feed(self, frames: Integers) -> IntArray:
         """Play encoded frames [F, *shape]; what the monitor said at each hardware step, int64 [F, VERDICT_COLUMNS].
@@ -119,19 +128,46 @@ def run_lava_stream(
     ------
     DataError: frames that do not fit the network. BackendError: Lava is missing or failed.
     """
+    check_frames(network, frames[:, None])
+    pieces = (frames[start : start + chunk] for start in range(0, len(frames), chunk))
+    return StreamRun.of(list(stream_on_lava(network, pieces, settings, models, min(chunk, len(frames)))))
+
+
+def stream_on_lava(
+    network: IntegerNetwork,
+    pieces: Iterable[Integers],
+    settings: StreamSettings,
+    models: LavaModels = "fast",
+    capacity: int = CHUNK,
+) -> Iterator[StreamDecisions]:
+    """What the monitor says of each frame, piece by piece; pieces: encoded frames [F, *shape], at most `capacity` each.
+
+    The verdict on a frame comes P hardware steps after it was played: those on the last P frames of a piece come with
+    the next one, and after the last piece P silent frames are played.
+
+    Raises what `run_lava_stream` raises.
+    """
+    with LavaStream(network, settings, max(capacity, network.depth), models) as graph:
+        early = network.depth
+        silence = np.zeros((network.depth, *network.input_shape), dtype=np.int32)
+        for frames in chain(pieces, [silence]):
+            for row in graph.feed(frames):
+                if early:
+                    early -= 1
+                    continue
+                yield _decision(row)
+
+
+def _decision(row: IntArray) -> StreamDecisions:
+    """A row of the shared verdicts, of one stream."""
     from spikecut.deploy.backends.lava.processes import stream
 
-    check_frames(network, frames[:, None])
-    silence = np.zeros((network.depth, *network.input_shape), dtype=frames.dtype)
-    played = np.concatenate([frames, silence])
-    with LavaStream(network, settings, min(chunk, len(played)), models) as graph:
-        said = [graph.feed(played[start : start + chunk]) for start in range(0, len(played), chunk)]
-    decisions = np.concatenate(said)[network.depth :, None]
-    emitted = decisions[..., stream.EMITTED].astype(np.bool_)
-    return StreamRun(
+    emitted = row[[stream.EMITTED]].astype(np.bool_)
+    return StreamDecisions(
         emitted=emitted,
-        safe=decisions[..., stream.SAFE].astype(np.bool_),
-        predictions=np.where(emitted, decisions[..., stream.PREDICTION], NOTHING),
-        timesteps=decisions[..., stream.TIMESTEPS],
-        announced=decisions[..., stream.ANNOUNCED],
+        safe=row[[stream.SAFE]].astype(np.bool_),
+        predictions=np.where(emitted, row[[stream.PREDICTION]], NOTHING),
+        timesteps=row[[stream.TIMESTEPS]],
+        announced=row[[stream.ANNOUNCED]],
+        margins=row[[stream.MARGIN]],
     )

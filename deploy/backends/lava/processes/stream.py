@@ -20,8 +20,8 @@ FIRST, COUNT, PLAYED = 0, 1, 2
 CONTROL_WORDS = 3
 
 # Columns of the shared verdicts, one row a hardware step.
-EMITTED, SAFE, PREDICTION, TIMESTEPS, ANNOUNCED = 0, 1, 2, 3, 4
-VERDICT_COLUMNS = 5
+EMITTED, SAFE, PREDICTION, TIMESTEPS, ANNOUNCED, MARGIN = 0, 1, 2, 3, 4, 5
+VERDICT_COLUMNS = 6
 
 
 class FrameSource(AbstractProcess):
@@ -122,6 +122,7 @@ class PyStreamMonitorModel(PyLoihiProcessModel):
             said.predictions[0],
             said.timesteps[0],
             said.announced[0],
+            said.margins[0],
         )
         if said.emitted[0]:
             announce(self.ring, self.time_step + 1)
