@@ -38,9 +38,9 @@ def calibration_lines(result: Calibration) -> list[str]:
     distance = result.distance
     if distance.mean is not None:
         lines.append(
-            f"distance from the optimal cutoff (an oracle of stable correctness): {distance.mean:+.2f} timesteps on average, "
-            f"{100 * distance.early:.1f} % of the samples exit too early, {100 * distance.never_right:.1f} % are never "
-            "right"
+            f"distance from the optimal cutoff (an oracle of stable correctness): {distance.mean:+.2f} timesteps on "
+            f"average, {100 * distance.early:.1f} % of the samples exit too early, "
+            f"{100 * distance.never_right:.1f} % are never right"
         )
     if result.guarantee is None:
         return [*lines, "the thresholds hold on these samples only; --guarantee bounds what is lost on new ones"]

@@ -21,7 +21,8 @@ from spikecut.deploy.report.run_ending import run_ending
 from spikecut.deploy.report.sweep_tables import sweep_shown
 from spikecut.deploy.report.tables import demo_table
 from spikecut.deploy.report.wide_table import WideTable
-from spikecut.deploy.run.summary import Evaluation, Provenance, summarise
+from spikecut.deploy.run.summary import Provenance, summarise
+from spikecut.deploy.run_counts import RunCounts
 from spikecut.deploy.run_trace import LayerEvents, RunTrace
 from spikecut.deploy.sweep.sweep import sweep
 from spikecut.errors import Refusal
@@ -95,10 +96,8 @@ def ran() -> dict[str, list[RenderableType]]:
         "policy": {"policy": "topk"},
         "cutoff": {"file": "bundle/cutoff.json", "dataset": "digits", "samples": 450, "epsilon": 0.01, "delta": None},
     }
-    evaluation = Evaluation(cut, LABELS, np.arange(SAMPLES), estimates=costs.estimates)
-    made = summarise(
-        evaluation, full=full, savings=costs.saved, details=costs.summary(), provenance=Provenance(0, {}, config)
-    ).data()
+    counts, provenance = RunCounts.of(cut, LABELS, full), Provenance(0, {}, config)
+    made = summarise(counts, savings=costs.saved, hardware=costs.summary(), provenance=provenance).data()
     ending = run_ending(made, fits, "runs/mine")
     whole = {"accuracy_cutoff": None, "savings": None, "config": {"dataset": "mine.npz"}}
     whole |= {"mean_timesteps": 8.0, "mean_hardware_steps": 11.0}
