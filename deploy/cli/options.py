@@ -14,6 +14,7 @@ A command is a function of one frozen dataclass, whose fields are its arguments 
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import MISSING, fields
 from inspect import Parameter, Signature
 from pathlib import Path
@@ -23,6 +24,7 @@ import typer
 from typer.models import OptionInfo
 
 from spikecut.deploy.cli.choices import ChoosingCommand, named, one_of
+from spikecut.deploy.cli.output import waiting
 
 HELP = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
@@ -92,7 +94,8 @@ def verb(function: Callable[[Options], None]) -> Callable[[Options], None]:
 
     def command(context: typer.Context, **given: Any) -> None:
         _say_defaults(context, given)
-        function(model(**given))
+        with waiting(f"spikecut {name}: loading …") if name in SLOW_TO_LOAD else nullcontext():
+            function(model(**given))
 
     parameters.insert(0, Parameter("context", Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context))
     command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
@@ -108,6 +111,8 @@ MODELS: dict[str, type] = {}
 """The options of every command."""
 WITHOUT_DEFAULTS = ("doctor", "hardware", "install-lava", "list", "version", "zoo")
 """Commands that take nothing from a file."""
+SLOW_TO_LOAD = ("calibrate", "convert", "demo", "export", "run", "sweep", "verify")
+"""Commands that load the engine, torch or Lava before they have anything to show, and draw no bars but spikecut's."""
 
 
 def take_defaults(context: typer.Context, words: Iterable[str]) -> None:

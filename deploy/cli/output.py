@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.segment import Segment
+from rich.status import Status
 
 if TYPE_CHECKING:
     from spikecut.deploy.backends.base import Advance
@@ -58,12 +59,14 @@ def stdout() -> Console:
 
     Texts are shown as they are: file names, titles and sources may hold what looks like markup.
     """
+    _end_waiting()
     console = _Console(markup=False)
     return console if console.is_terminal else _Console(markup=False, width=max(console.width, 100))
 
 
 def stderr() -> Console:
     """The console of progress and errors."""
+    _end_waiting()
     return _Console(markup=False, stderr=True)
 
 
@@ -120,9 +123,34 @@ def print_notes(notes: Iterable[str]) -> None:
         say(note)
 
 
+_waiting: Status | None = None
+
+
 @contextmanager
-def progress_bar(what: str, total: int) -> "Iterator[Advance]":
-    """A progress bar on stderr; yields the function that advances it."""
+def waiting(what: str) -> "Iterator[None]":
+    """Show on a terminal that something is being loaded, from now on until anything else is shown."""
+    global _waiting
+    console = stderr()
+    if not _quiet and console.is_terminal:
+        _waiting = console.status(what)
+        _waiting.start()
+    try:
+        yield
+    finally:
+        _end_waiting()
+
+
+def _end_waiting() -> None:
+    """Something is about to be shown."""
+    global _waiting
+    if _waiting is not None:
+        _waiting.stop()
+        _waiting = None
+
+
+@contextmanager
+def progress_bar(what: str, total: int, before: str = "") -> "Iterator[Advance]":
+    """A progress bar on stderr; yields the function that advances it. before: what comes before the first sample."""
     console = stderr()
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -133,8 +161,13 @@ def progress_bar(what: str, total: int) -> "Iterator[Advance]":
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, disable=_quiet or not console.is_terminal, transient=True) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda steps: progress.advance(task, steps)
+        task = progress.add_task(f"{what}: {before} …" if before else what, total=total)
+
+        def advance(steps: int) -> None:
+            if steps:
+                progress.update(task, description=what, advance=steps)
+
+        yield advance
 
 
 @dataclass(frozen=True)
@@ -177,4 +210,5 @@ def say_next(command: str) -> None:
 
 def print_json(data: Any) -> None:
     """Print data as JSON, keys sorted."""
+    _end_waiting()
     print(json.dumps(data, indent=2, sort_keys=True, allow_nan=False))

@@ -23,7 +23,7 @@ from spikecut.deploy.cost.columns import Columns
 from spikecut.deploy.cost.estimate import as_chip
 from spikecut.deploy.cost.summary import Compared, GatheredCosts, RunCosts, chosen_hardware
 from spikecut.deploy.cutoff.base import CutoffPolicy, policy_from_dict
-from spikecut.deploy.pipeline.progress import Progress, silent
+from spikecut.deploy.pipeline.progress import Progress, before_first, silent
 from spikecut.deploy.pipeline.samples import AnySplit, check_labels, data_hash, first_samples, samples_to_run
 from spikecut.deploy.placement.hardware import Hardware, file_stems
 from spikecut.deploy.run.chunks import Chunk, Gathered, Passes, Shares, chunks_of, run_chunks
@@ -289,7 +289,8 @@ def _chunks(task: RunTask, journal: Journal | None, progress: Progress) -> Itera
     """The samples as they have run, chunk by chunk, and what tells that something was made of them."""
     network, split, passes = task.bundle.network, task.split, _passes(task)
     if not passes.together:
-        with progress(f"{network.name} on {task.options.backend}{_how(task)}", len(split.y)) as advance:
+        what = f"{network.name} on {task.options.backend}{_how(task)}"
+        with progress(what, len(split.y), before_first(passes.backend)) as advance:
             shares = Shares(advance, passes.count + 1)
             for chunk in run_chunks(passes, network, split.x, shares):
                 yield chunk, shares
@@ -332,7 +333,8 @@ def _pass(
     """One pass over all samples, resumed after those that the journal holds; name: the journal's of the pass."""
     network, options = task.bundle.network, task.options
     what = "with the cutoff" if policy else "to the horizon"
-    with progress(f"{network.name} on {options.backend}, {what}", inputs.shape[1]) as advance:
+    starting = before_first(backend_named(options.backend))
+    with progress(f"{network.name} on {options.backend}, {what}", inputs.shape[1], starting) as advance:
         earlier = [] if journal is None else journal.read(name)
         done = sum(part.samples for part in earlier)
         advance(done)

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from spikecut.deploy.backends.base import backend_named
 from spikecut.deploy.bundle import open_bundle
-from spikecut.deploy.pipeline.progress import Progress, silent
+from spikecut.deploy.pipeline.progress import Progress, before_first, silent
 from spikecut.deploy.verify.compare import Verification, verify
 
 
@@ -17,5 +18,5 @@ def verify_bundle(
     bundle = open_bundle(path)
     available = len(bundle.golden().labels)
     total = available if samples is None else min(samples, available)
-    with progress(f"golden samples on {backend}", total) as advance:
+    with progress(f"golden samples on {backend}", total, before_first(backend_named(backend))) as advance:
         return verify(bundle, samples, backend, advance)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import h5py
 import numpy as np
@@ -33,6 +33,7 @@ from spikecut.models.data.own import (
 )
 
 Read = Callable[[int, int], npt.NDArray[Any]]
+SKIP_BYTES = 2**24
 
 
 class _File:
@@ -72,30 +73,14 @@ class _File:
             zipfile.ZipFile(self.stack.enter_context(open_regular(self.path, DataError)))
         )
         for key, info in npz_members(self.path, archive, KEYS).items():
-            member = self.stack.enter_context(archive.open(info))
-            shape, fortran, dtype = npz_header(self.path, key, member)
-            begin, row = member.tell(), int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
-            if fortran and len(shape) > 1:
-                content = np.frombuffer(member.read(), dtype).reshape(shape, order="F")
-
-                def whole(first: int, stop: int, content: npt.NDArray[Any] = content) -> npt.NDArray[Any]:
-                    return content[first:stop]
-
-                self.arrays[key] = shape, dtype, whole
-                continue
-
-            def read(
-                first: int,
-                stop: int,
-                member: Any = member,
-                begin: int = begin,
-                row: int = row,
-                like: tuple[tuple[int, ...], np.dtype[Any]] = (shape[1:], dtype),
-            ) -> npt.NDArray[Any]:
-                member.seek(begin + first * row)
-                return np.frombuffer(member.read((stop - first) * row), like[1]).reshape(stop - first, *like[0])
-
-            self.arrays[key] = shape, dtype, read
+            with archive.open(info) as member:
+                shape, fortran, dtype = npz_header(self.path, key, member)
+                begin = member.tell()
+                content = np.frombuffer(member.read(), dtype) if fortran and len(shape) > 1 else None
+            if content is None:
+                self.arrays[key] = shape, dtype, _Member(archive, info, begin, shape[1:], dtype).read
+            else:
+                self.arrays[key] = shape, dtype, _Whole(content.reshape(shape, order="F")).read
 
     def read(self, key: str, first: int, stop: int) -> npt.NDArray[Any]:
         """Samples of one array; DataError if the file has changed or is damaged."""
@@ -105,6 +90,56 @@ class _File:
             return self.arrays[key][2](first, stop)
         except FOREIGN as exc:
             raise DataError(f"{self.path}: truncated or damaged ({type(exc).__name__})") from exc
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """An array in memory."""
+
+    content: npt.NDArray[Any]
+
+    def read(self, first: int, stop: int) -> npt.NDArray[Any]:
+        """Rows from `first` to `stop`."""
+        return self.content[first:stop]
+
+
+class _Member:
+    """An array in an archive, packed or not, that is read from its begin on, and again from there to go back.
+
+    It is never sought in: so its checksum is compared each time that its end is reached.
+    """
+
+    def __init__(
+        self,
+        archive: zipfile.ZipFile,
+        info: zipfile.ZipInfo,
+        begin: int,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+    ) -> None:
+        self.archive, self.info, self.begin, self.shape, self.dtype = archive, info, begin, shape, dtype
+        self.row = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        self.stream: IO[bytes] | None = None
+        self.place = 0
+
+    def read(self, first: int, stop: int) -> npt.NDArray[Any]:
+        """Rows from `first` to `stop`."""
+        start = self.begin + first * self.row
+        if self.stream is None or start < self.place:
+            if self.stream is not None:
+                self.stream.close()
+            self.stream, self.place = self.archive.open(self.info), 0
+        while self.place < start:
+            self._take(self.stream, min(SKIP_BYTES, start - self.place))
+        content = self._take(self.stream, (stop - first) * self.row)
+        return np.frombuffer(content, self.dtype).reshape(stop - first, *self.shape)
+
+    def _take(self, stream: IO[bytes], size: int) -> bytes:
+        content = stream.read(size)
+        self.place += len(content)
+        if len(content) < size:
+            raise EOFError
+        return content
 
 
 class StoredSamples:

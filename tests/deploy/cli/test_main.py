@@ -251,7 +251,7 @@ def test_an_interrupted_run_leaves_nothing(command, workshop, tmp_path, monkeypa
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run_folder.pq, "write_table", interrupt)
+    monkeypatch.setattr(run_folder.pq.ParquetWriter, "write_table", interrupt)
     arguments = ["run", workshop / "lif", "--dataset", "digits", "--samples", 5, "--backend", "batched"]
     code, _, err = command(*arguments, "--out", tmp_path / "run")
     assert code == 130 and "interrupted" in err

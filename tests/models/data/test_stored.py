@@ -46,6 +46,7 @@ def test_slices_are_those_of_the_whole(tmp_path: Path, name: str) -> None:
     assert found.everything is not None and found.split == loaded.split
     same(found.everything, load_samples(path))
     np.testing.assert_array_equal(found.everything.x[3:5], X[3:5].astype(np.float32))  # back again
+    same(found.everything, load_samples(path))
     few = found.everything.take(np.arange(4, 9))
     np.testing.assert_array_equal(few.x[1:3], X[5:7].astype(np.float32))
     assert few.x[9:12].shape == (0, 2, 3, 3)
@@ -70,14 +71,22 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path, suffix: str) -> None:
         stored.x[50:]
     path = write(tmp_path / f"changed{suffix}", x=X, y=Y)
     found = open_own(path)
-    path.write_bytes(path.read_bytes()[:-1])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
     with pytest.raises(DataError, match="changed while its samples were read"):
         found.test.x[:2]
+    path.write_bytes(whole)
     for arrays, match in (({"x": X}, "holds neither"), ({"x": X, "y": Y[:5]}, "one label per sample")):
         with pytest.raises(DataError, match=match):
             open_own(write(tmp_path / f"other{suffix}", **arrays))
     with pytest.raises(DataError, match="expected a file ending in"):
         open_own(tmp_path / "x.csv")
+    if suffix == ".npz":
+        content = bytearray(path.read_bytes())
+        content[content.index(X.tobytes()[-64:])] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"damaged \(BadZipFile\)"):
+            open_own(path).everything.x[:]  # type: ignore[union-attr]  # is there
     damaged = tmp_path / f"damaged{suffix}"
     damaged.write_bytes(b"nothing")
     with pytest.raises(DataError, match="truncated or not a"):
