@@ -31,7 +31,7 @@ from spikecut import lava_repairs
 from spikecut.deploy.backends.lava.blocks import require_lava
 from spikecut.deploy.bundle import open_bundle
 from spikecut.deploy.pipeline.pretrained import EPSILON
-from spikecut.deploy.pipeline.verify import verify_bundle
+from spikecut.deploy.pipeline.public import verify
 from spikecut.errors import DataError
 from spikecut.models.data import FOLDER_VARIABLE, Dataset, load_dataset
 from spikecut.models.pretrained import ready_checkpoint, ready_names
@@ -129,7 +129,7 @@ def one_network(name: str, out: Path, first: Path, size: Size) -> dict[str, Any]
         split = data.test.take(slice(getattr(size, engine)))
         run_bundle(RunTask(bundle, split, data.name, bundle.policy, RunOptions(engine)), RunTarget(folder / engine))
     bundles = dict.fromkeys((folder / "bundle", first / name / "bundle"))
-    found = [verify_bundle(each, size.verify, "lava") for each in bundles]
+    found = [verify(each, samples=size.verify, backend="lava") for each in bundles]
     print(f"{out.name}: {name}", flush=True)
     return {"samples": found[0].samples, "differences": [str(each.difference) for each in found if not each.passed]}
 

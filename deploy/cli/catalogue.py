@@ -7,9 +7,9 @@ import typer
 from rich.console import RenderableType
 from rich.padding import Padding
 
-from spikecut.deploy.cli.choices import KINDS, named, one_of
 from spikecut.deploy.cli.options import Json, verb
 from spikecut.deploy.cli.output import Result, report, say_next, typed
+from spikecut.deploy.cli.parameters.choices import KINDS, named, one_of
 from spikecut.errors import InputError
 
 WHERE = {

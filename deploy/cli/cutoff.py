@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spikecut.deploy.cli.choices import named
 from spikecut.deploy.cli.options import (
     Bundle,
     Data,
@@ -21,6 +20,7 @@ from spikecut.deploy.cli.options import (
     verb,
 )
 from spikecut.deploy.cli.output import Result, progress_bar, report, typed
+from spikecut.deploy.cli.parameters.choices import named
 from spikecut.errors import InputError
 
 if TYPE_CHECKING:  # imported when the command runs

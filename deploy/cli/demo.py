@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from spikecut.deploy.cli.choices import one_of
 from spikecut.deploy.cli.options import Json, verb
 from spikecut.deploy.cli.output import Result, progress_bar, report, stderr, stdout, typed
+from spikecut.deploy.cli.parameters.choices import one_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spikecut.deploy.cli.choices import named, one_of
 from spikecut.deploy.cli.options import (
     MOST_TIMESTEPS,
     Data,
@@ -21,6 +20,7 @@ from spikecut.deploy.cli.options import (
     verb,
 )
 from spikecut.deploy.cli.output import Result, report, say, typed
+from spikecut.deploy.cli.parameters.choices import named, one_of
 from spikecut.errors import InputError
 
 if TYPE_CHECKING:  # imported when the command runs

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import RenderableType
 
-from spikecut.deploy.cli.choices import named
 from spikecut.deploy.cli.options import (
     MOST_TIMESTEPS,
     Data,
@@ -25,6 +24,7 @@ from spikecut.deploy.cli.options import (
     verb,
 )
 from spikecut.deploy.cli.output import Result, report, say
+from spikecut.deploy.cli.parameters.choices import named
 
 if TYPE_CHECKING:  # imported when the command runs
     from spikecut.deploy.bundle import Bundle

@@ -23,8 +23,8 @@ from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 import typer
 from typer.models import OptionInfo
 
-from spikecut.deploy.cli.choices import ChoosingCommand, named, one_of
 from spikecut.deploy.cli.output import waiting
+from spikecut.deploy.cli.parameters.choices import ChoosingCommand, named, one_of
 
 HELP = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
@@ -111,7 +111,7 @@ MODELS: dict[str, type] = {}
 """The options of every command."""
 WITHOUT_DEFAULTS = ("doctor", "hardware", "install-lava", "list", "version", "zoo")
 """Commands that take nothing from a file."""
-SLOW_TO_LOAD = ("calibrate", "convert", "demo", "export", "run", "sweep", "verify")
+SLOW_TO_LOAD = ("calibrate", "convert", "demo", "export", "run", "stream", "sweep", "verify")
 """Commands that load the engine, torch or Lava before they have anything to show, and draw no bars but spikecut's."""
 
 
@@ -125,7 +125,7 @@ def take_defaults(context: typer.Context, words: Iterable[str]) -> None:
         return
     if command == "run" and any(word.startswith("--resume") for word in words):
         return
-    from spikecut.deploy.cli.defaults import checked_defaults, find_defaults
+    from spikecut.deploy.cli.parameters.defaults import checked_defaults, find_defaults
 
     found = find_defaults(Path.cwd())
     if found is not None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 from rich.console import RenderableType
 
-from spikecut.deploy.cli.choices import named, one_of
 from spikecut.deploy.cli.options import (
     Bundle,
     Data,
@@ -21,6 +20,7 @@ from spikecut.deploy.cli.options import (
     verb,
 )
 from spikecut.deploy.cli.output import Result, progress_bar, report, typed
+from spikecut.deploy.cli.parameters.choices import named, one_of
 from spikecut.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ class VerifyOptions:
 @verb
 def verify(options: VerifyOptions) -> None:
     """Compare the golden twin, the batched engine and Lava, integer by integer; exit 1 where they differ."""
-    from spikecut.deploy.pipeline.verify import verify_bundle
+    from spikecut.deploy.pipeline.public import verify as verify_bundle
 
-    found = verify_bundle(options.bundle, options.samples, options.backend, progress_bar)
+    found = verify_bundle(options.bundle, samples=options.samples, backend=options.backend, progress=progress_bar)
     report(verification_shown(options.bundle, found), options.as_json)
     if not found.passed:
         raise typer.Exit(1)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from spikecut.deploy.cli.choices import one_of
 from spikecut.deploy.cli.options import Bundle, as_typed, verb
 from spikecut.deploy.cli.output import print_notes, say_next, stdout, typed, visible
+from spikecut.deploy.cli.parameters.choices import one_of
 
 if TYPE_CHECKING:  # imported when the command runs
     from spikecut.deploy.backends.base import LavaModels
@@ -66,12 +66,13 @@ def stream(options: StreamCommandOptions) -> None:
     opened = stream_events(options.bundle, options.events, chosen)
     print_notes(opened.notes)
     seen: list[Verdict] = []
+    console = stdout()
     for line in _lines(opened, seen, options.as_json):
         print(line, flush=True)
     if options.as_json:
         print(json.dumps(_summary(opened, seen), sort_keys=True))
         return
-    stdout().print(_in_words(_summary(opened, seen)))
+    console.print(_in_words(_summary(opened, seen)))
     if options.confirmations == 1 and seen:
         say_next(typed("stream", as_typed(options.bundle), options.events, "--confirmations", 3))
 

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 from rich.console import RenderableType
 
-from spikecut.deploy.cli.choices import named, one_of
 from spikecut.deploy.cli.options import MOST_TIMESTEPS, OWN, Data, Json, verb
 from spikecut.deploy.cli.output import Result, report, say, stderr, typed
+from spikecut.deploy.cli.parameters.choices import named, one_of
 
 CHANGES = (
     "arch",

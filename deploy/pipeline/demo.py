@@ -12,8 +12,8 @@ from spikecut.deploy.bundle import open_bundle
 from spikecut.deploy.pipeline.calibrate import CalibrationOptions, calibrate_split
 from spikecut.deploy.pipeline.export import export_to_bundle
 from spikecut.deploy.pipeline.progress import Progress, silent
+from spikecut.deploy.pipeline.public import verify
 from spikecut.deploy.pipeline.run import RunOptions, RunTarget, RunTask, run_bundle
-from spikecut.deploy.pipeline.verify import verify_bundle
 from spikecut.deploy.run.folder import RUN
 from spikecut.deploy.run.journal import JOURNAL
 from spikecut.deploy.run.summary import write_summary
@@ -127,7 +127,7 @@ class _Steps:
         bundle = open_bundle(folder / "bundle")
         engines = ", ".join(("torch", *dict.fromkeys((REFERENCE, backend))))
         say(f"verifying {manifest.agreement.samples} golden samples: {engines}")
-        found = verify_bundle(bundle.path, None, backend, self.progress)
+        found = verify(bundle.path, backend=backend, progress=self.progress)
         if not found.passed:
             raise VerificationError(f"{bundle.path}: {found.samples} samples: they differ first at {found.difference}")
         say("every integer is equal; calibrating")

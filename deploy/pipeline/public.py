@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, overload
 
+from spikecut.deploy.backends.base import backend_named
 from spikecut.deploy.bundle import Bundle, open_bundle
 from spikecut.deploy.cost.summary import chosen_hardware
 from spikecut.deploy.cutoff.base import LabelledScores
 from spikecut.deploy.pipeline.pretrained import checkpoint_of
+from spikecut.deploy.pipeline.progress import Progress, before_first, silent
 from spikecut.deploy.pipeline.sweep import SweepOptions, run_sweep
 from spikecut.deploy.sweep.sweep import EPSILONS, POLICIES, Sweep
 from spikecut.deploy.sweep.sweep import sweep as sweep_scores
@@ -89,7 +91,9 @@ def _of_module(options: Mapping[str, Any]) -> dict[str, Any]:
     return told
 
 
-def verify(bundle: Bundle | str | Path, *, samples: int | None = None, backend: str = "lava") -> Verification:
+def verify(
+    bundle: Bundle | str | Path, *, samples: int | None = None, backend: str = "lava", progress: Progress = silent
+) -> Verification:
     """Compare the bundle's integers with what torch said of its golden samples, integer by integer.
 
     Parameters
@@ -97,6 +101,7 @@ def verify(bundle: Bundle | str | Path, *, samples: int | None = None, backend: 
     bundle: from `open_bundle`, or its folder.
     samples: how many golden samples; None takes all.
     backend: runs besides the batched engine: "lava" with Lava's own models, or "batched" for that engine alone.
+    progress: opens a bar, see spikecut.deploy.pipeline.progress.
 
     Raises
     ------
@@ -104,7 +109,10 @@ def verify(bundle: Bundle | str | Path, *, samples: int | None = None, backend: 
         lacks something that the network needs. BackendError: Lava is missing or failed.
     """
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
-    return verify_bundle(opened, samples, backend)
+    available = len(opened.golden().labels)
+    total = available if samples is None else min(samples, available)
+    with progress(f"golden samples on {backend}", total, before_first(backend_named(backend))) as advance:
+        return verify_bundle(opened, samples, backend, advance)
 
 
 @overload

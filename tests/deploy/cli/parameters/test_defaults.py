@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from spikecut.deploy.cli.defaults import MAXIMUM_FILE, find_defaults
+from spikecut.deploy.cli.parameters.defaults import MAXIMUM_FILE, find_defaults
 
 
 @pytest.fixture

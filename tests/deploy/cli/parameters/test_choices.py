@@ -7,9 +7,9 @@ import pytest
 import typer.main
 
 from spikecut.deploy.backends.base import BACKENDS, LavaModels
-from spikecut.deploy.cli.choices import KINDS
 from spikecut.deploy.cli.main import app
 from spikecut.deploy.cli.options import COMMAND_PANELS, PANELS
+from spikecut.deploy.cli.parameters.choices import KINDS
 from spikecut.deploy.cutoff.base import policy_names
 from spikecut.deploy.placement.hardware import hardware_names
 from spikecut.deploy.run_trace import Mode
