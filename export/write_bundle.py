@@ -92,6 +92,13 @@ def export_network(
         quantised = quantise(traced, name, settings.measure, settings.rounding, settings.wide, bits)
         integer, report = quantised.network, quantised.report
         golden = make_golden(spiking, quantised.plans, spec, horizon, images, labels, settings.witness)
+    return write_integers(integer, report, golden, recipe, out)
+
+
+def write_integers(
+    integer: IntegerNetwork, report: tuple[LayerReport, ...], golden: Golden, recipe: Mapping[str, Any], out: Path
+) -> Manifest:
+    """Write the bundle of a network in integers; see export_network."""
     files = {NETWORK: netx_bytes(integer), GOLDEN: golden_bytes(golden)}
     manifest = _manifest(integer, report, golden, recipe, files)
     with replacing_folder(out, BUNDLE, overwrite=True) as folder:

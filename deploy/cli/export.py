@@ -52,7 +52,8 @@ class ExportOptions:
     data: Data = None
     to: Annotated[str | None, typer.Option(help="Write a bundle as a NIR file.", **one_of("nir"))] = None
     horizon: Annotated[
-        int | None, typer.Option(min=1, max=MOST_TIMESTEPS, help="NIR, --slayer, FILE.py: timesteps per sample, T.")
+        int | None,
+        typer.Option(min=1, max=MOST_TIMESTEPS, help="NIR, .net, --slayer, FILE.py: timesteps per sample, T."),
     ] = None
     dt: Dt = None
     framework: Framework = None
@@ -61,7 +62,7 @@ class ExportOptions:
     spikes: Spikes = None
     encoding: Annotated[
         str | None,
-        typer.Option(help="NIR, --slayer, FILE.py: of the input.", **one_of("direct", "bernoulli", "latency")),
+        typer.Option(help="NIR, .net, --slayer, FILE.py: of the input.", **one_of("direct", "bernoulli", "latency")),
     ] = None
     strict: Annotated[bool, typer.Option("--strict", help="NIR: refuse what would be approximated.")] = False
     slayer: Annotated[

@@ -6,7 +6,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from spikecut.deploy.bundle import open_bundle
 from spikecut.deploy.pipeline.samples import split_notes
 from spikecut.deploy.pipeline.targets import check_bundle_target, check_file
 from spikecut.deploy.run.summary import jsonable
+from spikecut.deploy.verify.witness import integer_golden, integer_report
 from spikecut.errors import BundleError, DataError, InputError, Refusal, SpikecutError
 from spikecut.export.encode import encode, encode_samples
 from spikecut.export.importers.base import (
@@ -29,11 +30,12 @@ from spikecut.export.importers.base import (
     read_network,
 )
 from spikecut.export.manifest import Manifest
+from spikecut.export.network.arrays import Shape
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import IntegerNetwork
 from spikecut.export.nir.write import holds_integers, write_nir
 from spikecut.export.quantise.headroom import Ranges
-from spikecut.export.write_bundle import ExportSettings, export_network, recipe_horizon
+from spikecut.export.write_bundle import ExportSettings, export_network, recipe_horizon, write_integers
 from spikecut.models.data import MAXIMUM_HORIZON, Dataset, load_dataset
 from spikecut.models.network import SpikingNetwork
 from spikecut.models.training.encoding import encoding_for
@@ -108,21 +110,47 @@ def export_imported(imported: ImportedNetwork, out: Path, how: Import) -> Export
     """
     if imported.trained is not None:
         return export_to_bundle(imported.checked(how.strict), imported.trained, out, how.dataset, how.name)
+    if imported.integers is not None:
+        return _export_integers(imported, imported.integers, out, how)
     read = imported.recipe
     if read is None or how.dataset is None or how.horizon is None:
-        if imported.integers is not None:
-            imported.checked()
         raise InputError(f"{imported.source} names neither data nor horizon: give --dataset and --horizon")
     network = imported.checked(how.strict)
-    data = matching_data(load_dataset(how.dataset, frames=how.horizon), how.dataset, network)
+    data = matching_data(
+        load_dataset(how.dataset, frames=how.horizon), how.dataset, network.input_shape, _classes(network)
+    )
     fields, assumed = _input(data, how.dataset, how.encoding, read.encoding)
-    recipe = _recipe(read, network, data, how, fields)
+    recipe = _recipe(read, _classes(network), data, how, fields)
     said = imported.assumed if read.encoding_known else (*imported.assumed, assumed)
     recipe[read.method] = {**read.details, **({"assumed": list(said)} if said else {})}
     settings = ExportSettings(None, imported.witness, read.approximate, read.wide)
     name = how.name or out.name
     done = export_to_bundle(network, jsonable(recipe), out, how.dataset, name, settings, read.measure)
     return Exported(out, done.manifest, said, imported, done.notes)
+
+
+def _export_integers(imported: ImportedNetwork, network: IntegerNetwork, out: Path, how: Import) -> Exported:
+    """Write the bundle of a file of integers, whose witness is their arithmetic in plain numpy."""
+    read = imported.recipe
+    if read is None or how.dataset is None:
+        raise InputError(f"{imported.source} names no data: give --dataset, whose samples are its witness")
+    data = load_dataset(how.dataset, frames=network.horizon)
+    matching_data(data, how.dataset, network.input_shape, network.classes)
+    assumed: tuple[str, ...] = ()
+    if not read.encoding_known and read.encoding == "events" and data.frames is None:
+        fields, said = _input(data, how.dataset, how.encoding, "bernoulli")
+        network, assumed = replace(network, input=InputSpec(shape=network.input_shape, **fields)), (said,)
+    elif how.encoding is not None:
+        raise InputError(f"--encoding {how.encoding}: {imported.source} tells its input itself; leave it out")
+    split = data.calibration
+    images, labels = split.x[:GOLDEN_SAMPLES], split.y[:GOLDEN_SAMPLES]
+    golden = integer_golden(network, images, labels)
+    fields = {key: value for key, value in asdict(network.input).items() if key != "shape"}
+    recipe = _recipe(read, network.classes, data, replace(how, horizon=network.horizon), fields)
+    recipe[read.method] = {**read.details, **({"assumed": list(assumed)} if assumed else {})}
+    named = replace(network, name=how.name or out.name)
+    manifest = write_integers(named, integer_report(network, golden.inputs), golden, jsonable(recipe), out)
+    return Exported(out, manifest, assumed, imported, split_notes(data))
 
 
 def export_module(module: "nn.Module", out: Path, how: Import, sample: object = None) -> Exported:
@@ -267,12 +295,12 @@ def _input(data: Dataset, dataset: str, encoding: str | None, default: str) -> t
     return fields, f"input {chosen}, {said}{'' if encoding else ': no --encoding given'}"
 
 
-def matching_data(data: Dataset, dataset: str, network: SpikingNetwork) -> Dataset:
+def matching_data(data: Dataset, dataset: str, shape: Shape, classes: int) -> Dataset:
     """The data set; DataError for samples or classes that do not fit the network."""
-    if data.shape != network.input_shape:
-        raise DataError(f"{dataset}: samples of shape {data.shape}, but the network takes {network.input_shape}")
-    if len(data.labels) > _classes(network):
-        raise DataError(f"{dataset}: {len(data.labels)} classes, but the network has {_classes(network)} outputs")
+    if data.shape != tuple(shape):
+        raise DataError(f"{dataset}: samples of shape {data.shape}, but the network takes {tuple(shape)}")
+    if len(data.labels) > classes:
+        raise DataError(f"{dataset}: {len(data.labels)} classes, but the network has {classes} outputs")
     return data
 
 
@@ -280,16 +308,14 @@ def _classes(network: SpikingNetwork) -> int:
     return int(list(network.chain())[-1].synapse.weight.shape[0])
 
 
-def _recipe(
-    read: Recipe, network: SpikingNetwork, data: Dataset, how: Import, fields: Mapping[str, Any]
-) -> dict[str, Any]:
+def _recipe(read: Recipe, classes: int, data: Dataset, how: Import, fields: Mapping[str, Any]) -> dict[str, Any]:
     """What a manifest's recipe says of a network that was not trained here."""
     return {
         "method": read.method,
         "dataset": how.dataset,
         "horizon": how.horizon,
         "input": fields,
-        "labels": [*data.labels, *(str(n) for n in range(len(data.labels), _classes(network)))],
+        "labels": [*data.labels, *(str(n) for n in range(len(data.labels), classes))],
     }
 
 

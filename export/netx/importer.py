@@ -3,8 +3,8 @@
 from contextlib import suppress
 from pathlib import Path
 
-from spikecut.export.importers.base import ImportedNetwork, Options
-from spikecut.export.netx.foreign import read_any_netx
+from spikecut.export.importers.base import ImportedNetwork, Options, Recipe
+from spikecut.export.netx.foreign import input_and_readout, read_any_netx
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 NIR = ".nir"
@@ -15,7 +15,7 @@ class NetxImporter:
 
     name = "netx"
     files = "a netx HDF5 file (.net)"
-    options = ("horizon",)
+    options = ("horizon", "dataset", "encoding")
 
     def reads(self, path: Path, options: Options) -> bool:
         """A file named .net, or any other in HDF5 that is not named .nir."""
@@ -28,4 +28,7 @@ class NetxImporter:
     def read(self, path: Path, options: Options) -> ImportedNetwork:
         """The integers; see read_any_netx for what is raised, and for what is assumed of the input."""
         integers = read_any_netx(path, options.get("horizon"))
-        return ImportedNetwork(path, integers, input_shape=integers.input_shape)
+        foreign = input_and_readout(path) is not None
+        details = {"file": path.name, "by": "lava-dl" if foreign else "spikecut"}
+        recipe = Recipe("netx", integers.input.encoding, details, encoding_known=not foreign)
+        return ImportedNetwork(path, integers, input_shape=integers.input_shape, recipe=recipe)

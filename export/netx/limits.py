@@ -52,6 +52,8 @@ def _clip_and_truncate(weight: IntArray, bits: int) -> IntArray:
 def beyond_netx(network: IntegerNetwork) -> tuple[Refusal, ...]:
     """What netx cannot express of this network; empty where its own Network loads it unchanged."""
     refusals: list[Refusal] = []
+    if passes_input(network.layers[0]):
+        refusals.append(Refusal(network.layers[0].name, "input neurons"))
     if network.readout == "membrane":
         refusals.append(Refusal("", "membrane readout"))
     for layer in network.layers:

@@ -46,7 +46,7 @@ def read_netx(
     `spec`, `readout` and `horizon` are needed for files that spikecut did not write: "membrane" where the last layer
     has no neuron, as in lava-dl's mnist.net. Neurons of the input block become
     a first layer of their own, which takes integer messages as current: `spec` must give what netx sets as the bias of
-    these neurons, weight · x + bias of the input block. Such a network runs on the batched engine; it is not written.
+    these neurons, weight · x + bias of the input block. Such a network runs on the batched engine.
 
     Raises
     ------

@@ -18,7 +18,7 @@ from spikecut.export.network.arrays import size
 from spikecut.export.network.connectivity import skip_paths
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
-from spikecut.export.netx.limits import beyond_netx, check_exportable
+from spikecut.export.netx.limits import beyond_netx
 from spikecut.export.netx.neuron import write_neuron, write_text
 from spikecut.export.netx.synapse import SKIP, write_skip
 from spikecut.files import reason, write_bytes
@@ -33,7 +33,6 @@ def write_netx(network: IntegerNetwork, path: Path) -> None:
 
     Raises
     ------
-    UnsupportedError: something that no loader could run exactly.
     ExportError: the file cannot be written.
     """
     content = netx_bytes(network)
@@ -44,8 +43,7 @@ def write_netx(network: IntegerNetwork, path: Path) -> None:
 
 
 def netx_bytes(network: IntegerNetwork) -> bytes:
-    """The content of a netx HDF5 file; UnsupportedError for something that no loader could run exactly."""
-    check_exportable(network)
+    """The content of a netx HDF5 file."""
     return packed(lambda file: _write_network(file, network))
 
 
