@@ -4,12 +4,13 @@ A backend of another package is a class with the members of `Backend`, registere
 "spikecut.backends"; those that come with spikecut are registered in pyproject.toml in the same way.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol, get_args, runtime_checkable
 
 from spikecut.deploy.cutoff.base import CutoffPolicy
+from spikecut.deploy.cutoff.stream import StreamDecisions, StreamSettings
 from spikecut.deploy.run_trace import Mode, RunTrace, joined
 from spikecut.errors import CapabilityError, InputError, Refusal
 from spikecut.export.network.arrays import Integers
@@ -104,6 +105,25 @@ class Backend(Protocol):
         """The run that is compared with the golden twin: with all that the backend records, by its own arithmetic."""
         record: Record = "all" if "all" in self.capabilities.records else "output"
         return joined(list(self.run(network, inputs, replace(settings, record=record))))
+
+
+@runtime_checkable
+class StreamingBackend(Protocol):
+    """A backend that also plays streams without an end; its monitor gives a verdict and begins anew."""
+
+    def stream(
+        self, network: IntegerNetwork, pieces: Iterable[Integers], settings: StreamSettings, models: LavaModels
+    ) -> Iterator[StreamDecisions]:
+        """What the monitor says of each frame, as it says it.
+
+        pieces: encoded frames [F, *network.input_shape], one after the other. models: as of RunSettings.
+
+        Raises
+        ------
+        DataError: frames that do not fit, when they come. InputError: settings that do not fit. BackendError: it
+            failed.
+        """
+        ...
 
 
 def _backend(loaded: object) -> Backend:

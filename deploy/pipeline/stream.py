@@ -6,11 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from spikecut.deploy.backends.base import LavaModels, backend_named, check_run
-from spikecut.deploy.backends.batched.stream import stream_network
-from spikecut.deploy.backends.lava.stream import stream_on_lava
+from spikecut.deploy.backends.base import (
+    BACKENDS,
+    LavaModels,
+    StreamingBackend,
+    backend_named,
+    check_options,
+    check_run,
+)
 from spikecut.deploy.bundle import Bundle, open_bundle
 from spikecut.deploy.cutoff.base import CutoffPolicy
+from spikecut.deploy.cutoff.calibration.calibrate import Calibration
 from spikecut.deploy.cutoff.stream import NOTHING, StreamDecisions, StreamSettings
 from spikecut.errors import DataError, InputError
 from spikecut.export.network.arrays import Integers
@@ -30,13 +36,14 @@ class StreamOptions:
 
     Attributes
     ----------
-    backend: "batched" or "lava". lava_models: as of a run.
+    backend: one that plays streams: "batched", "lava", or a StreamingBackend of another package.
+    lava_models: as of a run.
     window: frames after which a segment ends without the policy; None: the horizon T.
     confirmations: safe verdicts in a row that change the announced class.
     frame_us: microseconds of a frame; None cuts the whole file into T frames.
     merge: merge × merge pixels become one; None: as the data set that the network was trained on, else 1.
 
-    Raises InputError for a backend that has no streams, or a number below 1.
+    Raises InputError for a number below 1.
     """
 
     backend: str = "batched"
@@ -47,8 +54,6 @@ class StreamOptions:
     merge: int | None = None
 
     def __post_init__(self) -> None:
-        if self.backend not in ("batched", "lava"):
-            raise InputError(f"--backend {self.backend!r} plays no streams: expected batched or lava")
         for name in ("frame_us", "merge"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise InputError(f"{name} {value}: expected at least 1")
@@ -106,7 +111,7 @@ def stream(
     bundle: Bundle | str | Path,
     events: str | Path,
     *,
-    policy: CutoffPolicy | None = None,
+    policy: CutoffPolicy | Calibration | None = None,
     window: int | None = None,
     confirmations: int = 1,
     frame_us: int | None = None,
@@ -119,11 +124,11 @@ def stream(
     bundle: from `open_bundle`, or its folder; its network takes events.
     events: a .npz with integers t (µs), x, y and p [N], or with samples of events, uint8 x [N, T, *shape]; a .bs2, or
         an .aedat of version 3.1.
-    policy: judges each segment; None takes the bundle's own.
+    policy: judges each segment, or what `calibrate` returned; None takes the bundle's own.
     window: frames after which a segment ends without the policy; None: the horizon T.
     confirmations: safe verdicts in a row that change the announced class.
     frame_us: microseconds of a frame; None cuts the file into T frames, as training does.
-    backend: "batched", or "lava".
+    backend: "batched", "lava", or another that plays streams.
 
     Raises
     ------
@@ -133,7 +138,13 @@ def stream(
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     options = StreamOptions(backend, window=window, confirmations=confirmations, frame_us=frame_us)
     dataset = str(opened.manifest.recipe.get("dataset", ""))
-    return _opened(opened.network, policy or opened.cutoff(), Path(events), options, dataset).verdicts
+    chosen = policy.policy if isinstance(policy, Calibration) else policy or opened.cutoff()
+    return _opened(opened.network, chosen, Path(events), options, dataset).verdicts
+
+
+def streaming_backends() -> list[str]:
+    """The names of the backends that play streams."""
+    return [name for name in BACKENDS.names() if isinstance(backend_named(name), StreamingBackend)]
 
 
 def _opened(
@@ -143,7 +154,11 @@ def _opened(
     if network.input.encoding != "events":
         raise InputError(f"{network.name} takes images ({network.input.encoding}), no events: it cannot be streamed")
     backend = backend_named(options.backend)
-    backend.require()
+    if not isinstance(backend, StreamingBackend):
+        raise InputError(
+            f"backend {backend.name!r} plays no streams: expected one of {', '.join(streaming_backends())}"
+        )
+    check_options(backend, "isolated", options.lava_models)
     check_run(backend, network)
     settings = StreamSettings(policy, options.window, options.confirmations)
     merge = options.merge or (NAMES[dataset].merge if dataset in NAMES else 1)
@@ -151,7 +166,8 @@ def _opened(
     found = read_event_file(events)
     pieces, total, frame_us = _pieces(events, found, how)
     notes = () if frame_us is None or options.frame_us else (AS_TRAINED.format(network.horizon),)
-    return EventStream(total, _verdicts(network, _played(network, pieces, settings, options), frame_us), notes)
+    decisions = backend.stream(network, pieces, settings, options.lava_models)
+    return EventStream(total, _verdicts(network, decisions, frame_us), notes)
 
 
 def _pieces(path: Path, found: EventFile, how: Binning) -> tuple[Iterator[Integers], int, float | None]:
@@ -165,14 +181,6 @@ def _pieces(path: Path, found: EventFile, how: Binning) -> tuple[Iterator[Intege
         raise DataError(f"{path}: frames of shape {() if frames is None else frames.shape[1:]}, expected {how.shape}")
     pieces = (frames[first : first + PIECE].astype(np.int32) for first in range(0, len(frames), PIECE))
     return pieces, len(frames), None
-
-
-def _played(
-    network: IntegerNetwork, pieces: Iterator[Integers], settings: StreamSettings, options: StreamOptions
-) -> Iterator[StreamDecisions]:
-    if options.backend == "lava":
-        return stream_on_lava(network, pieces, settings, options.lava_models, PIECE)
-    return stream_network(network, (piece[:, None] for piece in pieces), settings)
 
 
 def _verdicts(

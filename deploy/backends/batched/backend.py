@@ -1,9 +1,10 @@
 """The batched engine as a backend."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
-from spikecut.deploy.backends.base import Backend, Capabilities, RunSettings
+from spikecut.deploy.backends.base import Backend, Capabilities, LavaModels, RunSettings
+from spikecut.deploy.cutoff.stream import StreamDecisions, StreamSettings
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.export.network.arrays import Integers
 from spikecut.export.network.layers import IntegerNetwork
@@ -20,3 +21,11 @@ class Batched(Backend):
         from spikecut.deploy.backends.batched.engine import run_batched
 
         return [run_batched(network, inputs, settings.policy, settings.record, settings.progress)]
+
+    def stream(
+        self, network: IntegerNetwork, pieces: Iterable[Integers], settings: StreamSettings, models: LavaModels
+    ) -> Iterator[StreamDecisions]:
+        """See batched.stream.stream_network."""
+        from spikecut.deploy.backends.batched.stream import stream_network
+
+        return stream_network(network, (piece[:, None] for piece in pieces), settings)

@@ -1,11 +1,12 @@
 """Lava's CPU simulator as a backend."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import ClassVar
 
-from spikecut.deploy.backends.base import MODELS, MODES, Backend, Capabilities, RunSettings
+from spikecut.deploy.backends.base import MODELS, MODES, Backend, Capabilities, LavaModels, RunSettings
+from spikecut.deploy.cutoff.stream import StreamDecisions, StreamSettings
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.export.network.arrays import Integers
 from spikecut.export.network.layers import IntegerNetwork
@@ -36,3 +37,11 @@ class Lava(Backend):
     def verify(self, network: IntegerNetwork, inputs: Integers, settings: RunSettings) -> RunTrace:
         """Every message, by Lava's own arithmetic: the proof is of that."""
         return super().verify(network, inputs, replace(settings, models="stock"))
+
+    def stream(
+        self, network: IntegerNetwork, pieces: Iterable[Integers], settings: StreamSettings, models: LavaModels
+    ) -> Iterator[StreamDecisions]:
+        """See lava.stream.stream_on_lava."""
+        from spikecut.deploy.backends.lava.stream import stream_on_lava
+
+        return stream_on_lava(network, pieces, settings, models)

@@ -107,7 +107,7 @@ def check_demo(backend: str) -> None:
     """Raise InputError, with all commands that help, where a training or a run on this backend lacks its packages."""
     missing = [name for name in TRAINING if find_spec(name) is None][:1]
     said = [f"{name}, which is not installed: {TRAIN}" for name in missing]
-    if backend == "lava" and not all(map(installed_version, PARTS["lava"].packages)):
-        said.append(f"Lava, which is not installed: {COMMAND}, or take --backend batched")
+    if (part := PARTS.get(backend)) and not all(map(installed_version, part.packages)):
+        said.append(f"{part.purpose}, which is not installed: {part.remedy}, or take --backend batched")
     if said:
         raise InputError(f"this needs {'; and '.join(said)}")

@@ -106,9 +106,13 @@ def test_a_whole_file_is_cut_as_in_training(network, file):
 
 
 def test_what_cannot_be_streamed_is_refused(network, file, tmp_path):
-    for wrong in ({"backend": "loihi2"}, {"frame_us": 0}, {"merge": 0}):
+    for wrong in ({"frame_us": 0}, {"merge": 0}):
         with pytest.raises(InputError):
             StreamOptions(**wrong)
+    with pytest.raises(InputError, match="'loihi2' plays no streams: expected one of batched, lava"):
+        _opened(network, POLICY, file[0], StreamOptions("loihi2"), "")
+    with pytest.raises(InputError, match="lava_models fused: the batched engine has no choice"):
+        _opened(network, POLICY, file[0], StreamOptions(lava_models="fused"), "")
     images = replace(network, input=InputSpec(network.input_shape, "direct", bits=4))
     with pytest.raises(InputError, match="takes images"):
         _opened(images, POLICY, file[0], StreamOptions(), "")
