@@ -5,7 +5,7 @@ import json
 import matplotlib.pyplot as plt
 import pytest
 
-NOTEBOOKS = ("choose_a_cutoff", "energy_on_your_own_chip", "your_own_network")
+NOTEBOOKS = ("a_stream_of_events", "choose_a_cutoff", "energy_on_your_own_chip", "your_own_network")
 
 
 def test_every_notebook_is_run(repository):
