@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from spikecut.deploy.pipeline.convert import Conversion, convert
     from spikecut.deploy.pipeline.public import export as _export
     from spikecut.deploy.pipeline.public import sweep, verify
+    from spikecut.deploy.pipeline.reporting.write import report
     from spikecut.deploy.pipeline.stream import Verdict, stream
     from spikecut.deploy.run_trace import RunTrace
     from spikecut.deploy.sweep.sweep import Sweep
@@ -70,6 +71,7 @@ _NAMES = {
     "spikecut.deploy.cutoff.calibration.oct": ("OptimalCutoff", "optimal_cutoff_timestep"),
     "spikecut.deploy.pipeline.convert": ("Conversion", "convert"),
     "spikecut.deploy.pipeline.public": ("sweep", "verify"),
+    "spikecut.deploy.pipeline.reporting.write": ("report",),
     "spikecut.deploy.pipeline.stream": ("Verdict", "stream"),
     "spikecut.deploy.run_trace": ("RunTrace",),
     "spikecut.deploy.sweep.sweep": ("Sweep",),
@@ -138,6 +140,7 @@ __all__ = [
     "neuron",
     "open_bundle",
     "optimal_cutoff_timestep",
+    "report",
     "run",
     "stream",
     "sweep",

@@ -40,7 +40,7 @@ app = typer.Typer(
 Options = TypeVar("Options")
 
 PANELS = {
-    "Samples": ("dataset", "data", "samples", "train_samples", "frame_us", "merge"),
+    "Samples": ("dataset", "data", "samples", "train_samples", "frame_us", "merge", "sample", "bundle"),
     "Backend": ("backend", "mode", "lava_models"),
     "Cutoff": (
         "cutoff",
@@ -64,14 +64,14 @@ PANELS = {
         *("label_smoothing", "bias_samples", "seed", "patience"),
     ),
     "Machine": ("accelerator", "precision", "devices", "threads"),
-    "Output": ("out", "overwrite", "resume", "detail", "log", "as_json"),
+    "Output": ("out", "figures", "overwrite", "resume", "detail", "log", "as_json"),
 }
 """The groups in which --help shows the options, by the names of their fields."""
 _PANEL = {name: panel for panel, names in PANELS.items() for name in names}
 
 COMMAND_PANELS = {
     "From a network to a chip": ("train", "convert", "export", "inspect", "verify"),
-    "With early exit": ("calibrate", "run", "sweep", "stream"),
+    "With early exit": ("calibrate", "run", "sweep", "stream", "report"),
     "What there is": ("list", "hardware", "zoo"),
     "This installation": ("demo", "doctor", "install-lava", "version"),
 }

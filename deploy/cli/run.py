@@ -162,4 +162,6 @@ def run_shown(done: "Run", bundle: Path | None, detail: bool = False) -> Result:
     shown.append(run_ending(data, fits, str(done.folder or "")))
     dataset = str(data["config"]["dataset"])
     after = typed("sweep", as_typed(bundle), "--dataset", dataset) if bundle is not None else ""
+    if done.folder is not None:
+        after = typed("report", done.folder, "--out", "report.html")
     return Result(shown, data, done.notes, after)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -32,6 +33,15 @@ def png(figure: Figure) -> bytes:
     """A figure as the content of a PNG file; equal figures give equal bytes."""
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=150, facecolor="white", metadata={"Software": None})
+    return content.getvalue()
+
+
+def vector(figure: Figure, kind: str) -> bytes:
+    """A figure as the content of a file with its fonts, kind "pdf" or "svg"; equal figures give equal bytes."""
+    content = io.BytesIO()
+    undated = {"CreationDate": None} if kind == "pdf" else {"Date": None}
+    with rc_context({"svg.hashsalt": "spikecut", "pdf.fonttype": 42}):
+        figure.savefig(content, format=kind, facecolor="white", metadata=undated)
     return content.getvalue()
 
 

@@ -13,7 +13,7 @@ from spikecut.deploy.backends.base import Record
 from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.backends.memory import samples_at_once
 from spikecut.deploy.cost.band import Band
-from spikecut.deploy.cost.estimate import estimate
+from spikecut.deploy.cost.estimate import CostEstimate, estimate
 from spikecut.deploy.cost.halted import delays_of, halted
 from spikecut.deploy.cost.pricing import Pricer
 from spikecut.deploy.cost.streaming import Stream
@@ -125,9 +125,10 @@ def exit_costs(full: RunTrace, hardware: Hardware, hypothetical: bool = False) -
     if not full.valid.all() or not full.events:
         raise InputError("exit costs need a full run with its events: run with policy=None and record='all'")
     horizon = full.horizon
-    estimates = [
-        estimate(halted(full, np.full(full.samples, t)), hardware, hypothetical) for t in range(1, horizon + 1)
-    ]
+    estimates: list[CostEstimate] = []
+    for t in range(1, horizon + 1):  # placed once: no exit moves a neuron
+        placement = estimates[0].placement if estimates else None
+        estimates.append(estimate(halted(full, np.full(full.samples, t)), hardware, hypothetical, placement))
     whole = estimates[-1]
     # A verdict at t halts the run d steps later: that sample costs what one halted at t + d costs.
     later = [[min(t + delay, horizon) - 1 for t in range(1, horizon + 1)] for delay in delays_of(hardware)]

@@ -1,0 +1,102 @@
+"""Ways to stop a run's samples: all at one timestep, its policy at other ε, and as the run did; what each gives."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from spikecut.deploy.cost.band import Figure
+from spikecut.deploy.cutoff.base import CutoffPolicy, LabelledScores, exit_timesteps, policy_class
+from spikecut.deploy.cutoff.calibration.intervals import share_interval
+from spikecut.deploy.pipeline.calibrate import CalibrationOptions, scores_of_split
+from spikecut.deploy.pipeline.reporting.replay import Replay
+from spikecut.deploy.pipeline.reporting.sources import Source
+from spikecut.deploy.placement.hardware import Hardware
+from spikecut.deploy.report.html.contents import HardwareCost, Point
+from spikecut.deploy.run_trace import IntArray
+from spikecut.deploy.sweep.costs import exit_costs
+from spikecut.deploy.sweep.sweep import ExitCosts
+from spikecut.errors import CapabilityError, SpikecutError
+
+EPSILONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+MOST_STOPS = 64
+"""Timesteps at which all samples stop that are shown, the first and the last among them."""
+SIGMAS = 1.96
+"""Standard errors on each side of a mean's 95 % interval."""
+MINIMUM_COUNT = CalibrationOptions().minimum_count
+
+
+def share(hits: int, samples: int) -> Figure:
+    """A share with its exact 95 % interval."""
+    return Figure(hits / samples, *share_interval(hits, samples))
+
+
+def mean(values: IntArray) -> Figure:
+    """A mean per sample with its 95 % interval, from the standard error."""
+    centre = float(values.mean())
+    error = SIGMAS * float(values.std(ddof=1)) / len(values) ** 0.5 if len(values) > 1 else float("nan")
+    return Figure(centre, centre - error, centre + error)
+
+
+def points_of(again: Replay, source: Source, hardware: Mapping[str, Hardware]) -> tuple[tuple[Point, ...], str]:
+    """All ways to stop but the run's own, on the replayed samples; and why the policy's other ε are not among them."""
+    totals = again.scores.cumsum(axis=0)
+    samples = again.scores.shape[1]
+    costs: dict[str, ExitCosts] = {}
+    for name, item in hardware.items():
+        try:
+            costs[name] = exit_costs(again.priced, item)
+        except CapabilityError:
+            continue
+
+    def point(kind: str, label: str, timesteps: IntArray) -> Point:
+        right = totals[timesteps - 1, np.arange(samples)].argmax(axis=1) == again.labels
+        means = {name: cost.means(timesteps[: again.priced.samples]) for name, cost in costs.items()}
+        figures = {
+            key: {name: Figure(*found[key]) for name, found in means.items() if not np.isnan(found[key][0])}
+            for key in ("latency_s", "energy_j")
+        }
+        return Point(kind, label, mean(timesteps), share(int(right.sum()), samples), **figures)
+
+    horizon = again.scores.shape[0]
+    shown = np.unique(np.linspace(1, horizon, min(horizon, MOST_STOPS)).round().astype(np.int64)).tolist()
+    stops = [point("stop", f"all samples stop at t = {t}", np.full(samples, t, dtype=np.int64)) for t in shown]
+    if source.policy is None:
+        return tuple(stops), ""
+    try:
+        family = _family(source)
+    except SpikecutError as error:
+        return tuple(stops), str(error)
+    name = source.policy.name
+    others = [point("policy", f"{name}, ε = {epsilon:g}", exit_timesteps(each, totals)) for epsilon, each in family]
+    return (*stops, *others), ""
+
+
+def _family(source: Source) -> list[tuple[float, CutoffPolicy]]:
+    """The run's policy fitted anew to the calibration split, for every ε; one of those that are alike."""
+    scores = scores_of_split(source.bundle, source.data.calibration, "scores of the calibration split")
+    fitted = LabelledScores.of(scores, source.data.calibration.y)
+    kind = policy_class(source.policy.name if source.policy else "")
+    family: list[tuple[float, CutoffPolicy]] = []
+    for epsilon, policy in zip(EPSILONS, kind.fit(fitted, EPSILONS, MINIMUM_COUNT), strict=True):
+        if all(policy.to_dict() != other.to_dict() for _, other in family):
+            family.append((epsilon, policy))
+    return family
+
+
+def own_point(
+    label: str, timesteps: Figure, accuracy: Figure | None, costs: tuple[HardwareCost, ...]
+) -> tuple[Point, ...]:
+    """The run itself, on all of its samples; none where it has no accuracy."""
+    if accuracy is None:
+        return ()
+    ran = [cost for cost in costs if not cost.refusal]
+    return (
+        Point(
+            "run",
+            label,
+            timesteps,
+            accuracy,
+            {cost.name: cost.latency_s for cost in ran if not np.isnan(cost.latency_s.value)},
+            {cost.name: cost.energy_j for cost in ran if not np.isnan(cost.energy_j.value)},
+        ),
+    )

@@ -1,0 +1,1 @@
+"""Reports as one offline page: contents, charts and the page itself."""
