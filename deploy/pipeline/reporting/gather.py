@@ -70,7 +70,10 @@ def gather(folders: Sequence[Path], options: ReportOptions = DEFAULTS, progress:
     runs = []
     for name, run in zip(_names(stored), stored, strict=True):
         runs.append(_Gathering(name, run, given, hardware, options, progress).report())
-        notes += [f"{name}: no {section}: {why}" for section, why in runs[-1].missing.items()]
+        reasons: dict[str, list[str]] = {}
+        for section, why in runs[-1].missing.items():
+            reasons.setdefault(why, []).append(section)
+        notes += [f"{name}: no {', '.join(sections)}: {why}" for why, sections in reasons.items()]
     return Report(tuple(runs), spikecut.__version__, hardware, tuple(dict.fromkeys(notes)))
 
 
