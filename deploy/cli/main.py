@@ -15,7 +15,6 @@ import spikecut.deploy.cli.demo
 import spikecut.deploy.cli.doctor
 import spikecut.deploy.cli.export
 import spikecut.deploy.cli.inspect
-import spikecut.deploy.cli.report
 import spikecut.deploy.cli.run
 import spikecut.deploy.cli.stream
 import spikecut.deploy.cli.train

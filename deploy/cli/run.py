@@ -1,4 +1,4 @@
-"""The commands that run a bundle: verify it against its golden twin, run a data set on it."""
+"""The commands of runs: verify a bundle against its golden twin, run a data set on it, report on runs."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -165,3 +165,43 @@ def run_shown(done: "Run", bundle: Path | None, detail: bool = False) -> Result:
     if done.folder is not None:
         after = typed("report", done.folder, "--out", "report.html")
     return Result(shown, data, done.notes, after)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportCommandOptions:
+    """Arguments and options of `spikecut report`."""
+
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs; several are compared.")]
+    out: Annotated[Path, typer.Option(help="The HTML file, or with --figures a folder.")] = Path("report.html")
+    figures: Annotated[
+        str | None,
+        typer.Option(help="The figures alone, for a paper, into the folder --out.", **one_of("pdf", "svg")),
+    ] = None
+    bundle: Annotated[
+        list[Path] | None, typer.Option(help="A run's bundle, if not where the run says; may be repeated.")
+    ] = None
+    sample: Annotated[
+        list[int] | None, typer.Option(help="A sample to play, by its place in the data set; up to 20 may be given.")
+    ] = None
+    backend: Annotated[
+        str, typer.Option(help="What verify compares; lava takes longer.", **named("backends", "BACKEND"))
+    ] = "batched"
+    data: Data = None
+    overwrite: Overwrite = False
+    as_json: Json = False
+
+
+@verb
+def report_(options: ReportCommandOptions) -> None:
+    """Write one offline HTML page on a run, or on several side by side; needs pip install 'spikecut[report]'."""
+    from spikecut.deploy.pipeline.reporting.options import ReportOptions
+    from spikecut.deploy.pipeline.reporting.write import write_report
+
+    chosen = ReportOptions(tuple(options.bundle or ()), tuple(options.sample or ()), options.backend)
+    done = write_report(options.runs, options.out, options.figures, chosen, options.overwrite, progress_bar)
+    size = f", {done.path.stat().st_size / 1e6:.2f} MB; open it in a browser" if done.path.is_file() else ""
+    lines = [f"{done}{size}", *(f"  {name}" for name in done.files)]
+    after = ""
+    if options.figures is None:
+        after = typed("report", *options.runs, "--figures", "pdf", "--out", "figures")
+    report(Result(lines, done.to_dict(), done.notes, after), options.as_json)

@@ -346,7 +346,8 @@ def _pass(
 def _summary(task: RunTask, prepared: _Prepared, gathered: Gathered, costs: RunCosts) -> RunSummary:
     policy = None if task.policy is None else task.policy.to_dict()
     spec = task.bundle.network.input
-    config = {"dataset": task.dataset, "policy": policy, **task.options.choices, **task.config}
+    where = str(task.bundle.path.resolve())
+    config = {"bundle": where, "dataset": task.dataset, "policy": policy, **task.options.choices, **task.config}
     return summarise(
         gathered.counts,
         class_names=spec.labels,

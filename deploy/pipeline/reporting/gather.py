@@ -11,6 +11,7 @@ import spikecut
 from spikecut.deploy.bundle import Bundle, open_bundle
 from spikecut.deploy.cost.band import Figure
 from spikecut.deploy.pipeline.progress import Progress, silent
+from spikecut.deploy.pipeline.reporting.options import DEFAULTS, ReportOptions
 from spikecut.deploy.pipeline.reporting.points import mean, own_point, points_of, share
 from spikecut.deploy.pipeline.reporting.replay import Replay, meshes, played, replay
 from spikecut.deploy.pipeline.reporting.sources import bundle_of_run, samples_of_run
@@ -21,7 +22,7 @@ from spikecut.deploy.report.network_tables import layer_rows
 from spikecut.deploy.report.tables import policy_text
 from spikecut.deploy.run.stored import StoredRun, read_run
 from spikecut.deploy.run_trace import IntArray
-from spikecut.deploy.verify.compare import REFERENCE, verify
+from spikecut.deploy.verify.compare import verify
 from spikecut.errors import InputError, SpikecutError
 
 MOST_RUNS = 12
@@ -30,25 +31,6 @@ REPLAY_SECTIONS = ("accuracy over time", "spikes", "mesh", "player")
 Found = TypeVar("Found")
 LayerCosts = Mapping[str, Mapping[str, Figure]]
 """Layer → hardware → what the mean sample costs there."""
-
-
-@dataclass(frozen=True)
-class ReportOptions:
-    """How a report is made.
-
-    Attributes
-    ----------
-    bundles: where runs' bundles are, besides where the runs say; each is known by its hash.
-    samples: places in the data set of the samples to play, at most 20; by default a choice.
-    backend: what verify compares with the golden witness: "batched", or "lava" too.
-    """
-
-    bundles: tuple[Path, ...] = ()
-    samples: tuple[int, ...] = ()
-    backend: str = REFERENCE
-
-
-DEFAULTS = ReportOptions()
 
 
 def gather(folders: Sequence[Path], options: ReportOptions = DEFAULTS, progress: Progress = silent) -> Report:

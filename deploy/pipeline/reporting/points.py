@@ -4,18 +4,21 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.cost.band import Figure
 from spikecut.deploy.cutoff.base import CutoffPolicy, LabelledScores, exit_timesteps, policy_class
 from spikecut.deploy.cutoff.calibration.intervals import share_interval
-from spikecut.deploy.pipeline.calibrate import CalibrationOptions, scores_of_split
+from spikecut.deploy.pipeline.calibrate import CalibrationOptions
 from spikecut.deploy.pipeline.reporting.replay import Replay
 from spikecut.deploy.pipeline.reporting.sources import Source
+from spikecut.deploy.pipeline.samples import check_labels
 from spikecut.deploy.placement.hardware import Hardware
 from spikecut.deploy.report.html.contents import HardwareCost, Point
 from spikecut.deploy.run_trace import IntArray
 from spikecut.deploy.sweep.costs import exit_costs
 from spikecut.deploy.sweep.sweep import ExitCosts
 from spikecut.errors import CapabilityError, SpikecutError
+from spikecut.export.encode import encode
 
 EPSILONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 MOST_STOPS = 64
@@ -73,8 +76,10 @@ def points_of(again: Replay, source: Source, hardware: Mapping[str, Hardware]) -
 
 def _family(source: Source) -> list[tuple[float, CutoffPolicy]]:
     """The run's policy fitted anew to the calibration split, for every ε; one of those that are alike."""
-    scores = scores_of_split(source.bundle, source.data.calibration, "scores of the calibration split")
-    fitted = LabelledScores.of(scores, source.data.calibration.y)
+    part = source.calibration
+    check_labels(source.bundle.network, part)
+    scores = run_batched(source.bundle.network, encode(part.x[: len(part.y)], source.bundle.network)).scores
+    fitted = LabelledScores.of(scores, part.y)
     kind = policy_class(source.policy.name if source.policy else "")
     family: list[tuple[float, CutoffPolicy]] = []
     for epsilon, policy in zip(EPSILONS, kind.fit(fitted, EPSILONS, MINIMUM_COUNT), strict=True):

@@ -114,10 +114,11 @@ def played(run: StoredRun, source: Source, asked: Sequence[int] = ()) -> Played:
     index = run.samples["index"].to_numpy()
     chosen = _positions(index, asked) if asked else chosen_samples(run)
     network, timesteps = source.bundle.network, run.samples["timesteps"].to_numpy()[chosen]
-    whole = run_batched(network, encode(source.split.x[chosen], network), record="all")
+    part = source.split.take(chosen)
+    whole = run_batched(network, encode(part.x[: len(chosen)], network), record="all")
     policy = source.policy
     thresholds = tuple(policy.thresholds) if isinstance(policy, TopK) else ()
-    labels = np.asarray(source.split.y[chosen], dtype=np.int64)
+    labels = np.asarray(part.y, dtype=np.int64)
     return Played(halted(whole, timesteps), labels, index[chosen], thresholds)
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from spikecut.deploy.bundle import Bundle, open_bundle
 from spikecut.deploy.cutoff.base import CutoffPolicy, policy_from_dict
-from spikecut.deploy.pipeline.samples import check_labels, data_hash, first_samples, samples_to_run
+from spikecut.deploy.pipeline.samples import AnySplit, check_labels, data_hash, first_samples, samples_to_run
 from spikecut.deploy.run.stored import StoredRun
 from spikecut.errors import BundleError, InputError, SpikecutError
-from spikecut.models.data import Dataset, Split, load_dataset
+from spikecut.models.data import SUFFIXES, load_dataset
+from spikecut.models.data.stored import open_own
 from spikecut.text import brief
 
 HASH_SHOWN = 12
@@ -21,12 +22,12 @@ class Source:
 
     Attributes
     ----------
-    split: all samples of the run. policy: its cutoff. data: the data set that they are of.
+    split: all samples of the run. policy: its cutoff. calibration: samples of the same data set to fit a policy to.
     """
 
     bundle: Bundle
-    split: Split
-    data: Dataset
+    split: AnySplit
+    calibration: AnySplit
     policy: CutoffPolicy | None
 
     __repr__ = brief
@@ -83,4 +84,6 @@ def samples_of_run(run: StoredRun, bundle: Bundle) -> Source:
     if data_hash(split) != summary.hashes.get("data"):
         raise InputError(f"{dataset}: other samples than those of the run (their hash differs)")
     check_labels(bundle.network, split)
-    return Source(bundle, split, load_dataset(dataset, frames=bundle.network.horizon), policy)
+    if Path(dataset).suffix in SUFFIXES:
+        return Source(bundle, split, open_own(dataset).calibration, policy)
+    return Source(bundle, split, load_dataset(dataset, frames=bundle.network.horizon).calibration, policy)

@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from spikecut.deploy.pipeline.progress import Progress, silent
-from spikecut.deploy.pipeline.reporting.gather import DEFAULTS, ReportOptions, gather
+from spikecut.deploy.pipeline.reporting.options import DEFAULTS, ReportOptions
 from spikecut.deploy.pipeline.targets import check_file
-from spikecut.deploy.report.html.contents import Report
-from spikecut.deploy.report.html.figures import KINDS, paper_figures
-from spikecut.deploy.report.html.page import GENERATOR, page
-from spikecut.deploy.report.html.render import needs_report_packages
+from spikecut.deploy.report.html.contents import GENERATOR, KINDS, Report
 from spikecut.errors import InputError
+from spikecut.extras import needs_report
 from spikecut.files import reason, write_bytes, write_json
 from spikecut.folders import FolderKind, check_folder, replacing_folder
 from spikecut.text import brief
@@ -101,11 +99,15 @@ def write_report(
     progress: Progress = silent,
 ) -> Reported:
     """See `report`."""
-    with needs_report_packages():
+    with needs_report():
         import jinja2  # noqa: F401 (before minutes of work, not after them)
         import vl_convert  # noqa: F401
     if figures is not None:
         return _write_figures(folders, out, figures, options, overwrite, progress)
+    # rich and matplotlib: only where a report is made
+    from spikecut.deploy.pipeline.reporting.gather import gather
+    from spikecut.deploy.report.html.page import page
+
     check_file(out, "report", overwrite, _is_report)
     found = gather(folders, options, progress)
     try:
@@ -123,6 +125,9 @@ def _is_report(path: Path) -> bool:
 def _write_figures(
     folders: Sequence[Path], out: Path, kind: str, options: ReportOptions, overwrite: bool, progress: Progress
 ) -> Reported:
+    from spikecut.deploy.pipeline.reporting.gather import gather
+    from spikecut.deploy.report.html.figures import paper_figures
+
     if kind not in KINDS:
         raise InputError(f"figures {kind!r}: choose {' or '.join(KINDS)}")
     check_folder(out, FIGURES, overwrite)

@@ -320,29 +320,35 @@ def mesh_chart(mesh: Mesh) -> Chart:
         )  # fmt: skip
 
     def spec(width: int) -> Spec:
-        places: Spec = {
-            axis: {"field": axis, "type": "quantitative", "axis": None,
-                   "scale": {"domain": domain, "nice": False, "reverse": axis == "y"}}
-            for axis, domain in (("x", [0, mesh.columns]), ("y", [0, gap * shown]))
-        }  # fmt: skip
-        ends = {"x2": {"field": "x2"}, "y2": {"field": "y2"}}
-        load = {"field": "load", "type": "quantitative", "legend": None,
-                "scale": {"domain": [0, 1], "range": [0.12, 0.8]}}  # fmt: skip
-        middle = {axis: {**places[axis], "field": f"{axis}m"} for axis in "xy"}
-        tile = {"type": "rect", "fill": None, "stroke": GRID}
-        core = {"type": "rect", "color": BLUE, "stroke": FAINT, "strokeWidth": 0.6}
-        text = {"type": "text", "fontSize": min(13, 3 + round(0.5 * extent * width / mesh.columns)), "color": INK}
-        return {
-            "width": width,
-            "height": round(width / mesh.columns * gap * shown),
-            "config": {"view": {"stroke": None}},
-            "layer": [
-                {"data": {"values": tiles}, "mark": tile, "encoding": {**places, **ends}},
-                {"data": {"values": cores}, "mark": core,
-                 "encoding": {**places, **ends, "fillOpacity": load, "description": {"field": "said"}}},
-                {"data": {"values": cores}, "mark": text, "encoding": {**middle, "text": {"field": "mark"}}},
-            ],
-        }  # fmt: skip
+        tile = width / mesh.columns
+        layers = _mesh_layers(tiles, cores, (mesh.columns, gap * shown), min(13, 3 + round(0.5 * extent * tile)))
+        return {"width": width, "height": round(tile * gap * shown), "layer": layers}
 
-    alt = f"{len(mesh.cells)} cores in use on {counted(mesh.chips, 'chip')} of {mesh.columns} × {mesh.rows} tiles."
+    drawn = f", {shown} of them drawn" if shown < mesh.chips else ""
+    chips = f"{counted(mesh.chips, 'chip')}{drawn}"
+    alt = f"{counted(len(mesh.cells), 'core')} in use on {chips}, {mesh.columns} × {mesh.rows} tiles each."
     return Chart(f"mesh-{mesh.hardware}", f"Cores in use on {mesh.hardware}, and their load", alt, spec)
+
+
+def _mesh_layers(
+    tiles: list[dict[str, Any]], cores: list[dict[str, Any]], extent: tuple[float, float], letters: int
+) -> list[Spec]:
+    """Outlines of the tiles, squares of the cores, and their numbers; letters: the size of these."""
+    places: Spec = {
+        axis: {"field": axis, "type": "quantitative", "axis": None,
+               "scale": {"domain": [0, end], "nice": False, "reverse": axis == "y"}}
+        for axis, end in zip("xy", extent, strict=True)
+    }  # fmt: skip
+    ends = {"x2": {"field": "x2"}, "y2": {"field": "y2"}}
+    strength = {"domain": [0, 1], "range": [0.12, 0.8]}
+    load = {"field": "load", "type": "quantitative", "legend": None, "scale": strength}
+    middle = {axis: {**places[axis], "field": f"{axis}m"} for axis in "xy"}
+    squares = {**places, **ends, "fillOpacity": load, "description": {"field": "said"}}
+    core = {"type": "rect", "color": BLUE, "stroke": FAINT, "strokeWidth": 0.6}
+    text = {"type": "text", "fontSize": letters, "color": INK}
+    outline = {"type": "rect", "fill": None, "stroke": GRID}
+    return [
+        {"data": {"values": tiles}, "mark": outline, "encoding": {**places, **ends}},
+        {"data": {"values": cores}, "mark": core, "encoding": squares},
+        {"data": {"values": cores}, "mark": text, "encoding": {**middle, "text": {"field": "mark"}}},
+    ]

@@ -10,6 +10,10 @@ from spikecut.deploy.run_trace import IntArray, RunTrace
 from spikecut.deploy.verify.compare import Verification
 from spikecut.text import brief
 
+GENERATOR = "spikecut report"
+"""By this mark of a page an earlier report is known."""
+KINDS = ("pdf", "svg")
+"""Formats of figures for a paper."""
 UNKNOWN = Figure(float("nan"), float("nan"), float("nan"))
 
 

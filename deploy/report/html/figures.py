@@ -14,7 +14,6 @@ from spikecut.deploy.report.html.contents import Report, RunReport
 from spikecut.deploy.report.html.render import paper_pdf, paper_svg
 from spikecut.deploy.report.plots import spike_raster, vector
 
-KINDS = ("pdf", "svg")
 COLUMN = 420
 """Width of a chart in pixels of 1/72 inch, its labels apart."""
 

@@ -22,9 +22,9 @@ from spikecut.deploy.report.html.charts import (
     layer_charts_of,
     mesh_chart,
 )
-from spikecut.deploy.report.html.contents import Report, RunReport
+from spikecut.deploy.report.html.contents import GENERATOR, Report, RunReport
 from spikecut.deploy.report.html.player import packed
-from spikecut.deploy.report.html.render import needs_report_packages, page_svg
+from spikecut.deploy.report.html.render import page_svg
 from spikecut.deploy.report.html.tables import (
     PageTable,
     compare_table,
@@ -42,10 +42,9 @@ from spikecut.deploy.report.html.tables import (
 )
 from spikecut.deploy.report.html.units import band_text, mean_text, share_text, visible
 from spikecut.errors import InputError
+from spikecut.extras import needs_report
 
 MOST_BYTES = 5_000_000
-GENERATOR = "spikecut report"
-"""By this mark of a page an earlier report is known."""
 RASTER_BYTES = 1_800_000
 """What the rasters of all players of a page may take."""
 WIDE, HALF, NARROW = 800, 430, 280
@@ -97,7 +96,7 @@ def page(report: Report) -> bytes:
 
     Raises InputError if the extra `report` is not installed, or the report would be larger.
     """
-    with needs_report_packages():
+    with needs_report():
         from markupsafe import Markup
     style, script = _asset("page.css"), _asset("page.js")
     runs = report.runs
@@ -144,7 +143,7 @@ def _asset(name: str) -> str:
 
 @cache
 def _template() -> Any:
-    with needs_report_packages():
+    with needs_report():
         from jinja2 import Environment, StrictUndefined
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, finalize=visible, trim_blocks=True, lstrip_blocks=True
@@ -159,7 +158,7 @@ def _is_numeric(table: PageTable, column: int) -> bool:
 
 
 def _drawn(chart: Chart, prefix: str, caption: str = "", width: int = WIDE) -> Drawn:
-    with needs_report_packages():
+    with needs_report():
         from markupsafe import Markup
     name = f"{prefix}-{chart.name}"
     safe = "".join(each if (each.isalnum() and each.isascii()) or each in "-_" else "_" for each in name)
@@ -179,7 +178,7 @@ def _shared_charts(report: Report) -> list[Drawn]:
 
 
 def _view(prefix: str, run: RunReport, budget: int) -> RunView:
-    with needs_report_packages():
+    with needs_report():
         from markupsafe import Markup
     data = None if run.played is None else packed(run.played, run.classes, budget)
     caption = "Lines: the band of the hardware's terms. [In brackets]: what belongs to no layer."
@@ -218,7 +217,7 @@ def _meshes(prefix: str, run: RunReport) -> Sequence[tuple[Drawn, PageTable]]:
 
 def _cards(run: RunReport) -> str:
     """The figures that one asks for first, as a list of terms."""
-    with needs_report_packages():
+    with needs_report():
         from markupsafe import escape
     cut = run.accuracy_cutoff is not None
     cards = [("accuracy with cutoff" if cut else "accuracy at the horizon", share_text(run.accuracy))]

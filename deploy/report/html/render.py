@@ -1,8 +1,6 @@
 """Vega-Lite specifications → SVG for a page in light and dark, SVG and PDF for a paper. Needs the extra `report`."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from spikecut.deploy.report.html.charts import (
@@ -19,10 +17,8 @@ from spikecut.deploy.report.html.charts import (
     Spec,
 )
 from spikecut.deploy.report.html.units import visible
-from spikecut.errors import InputError
+from spikecut.extras import needs_report
 
-EXTRA = "pip install 'spikecut[report]'"
-PACKAGES = ("jinja2", "markupsafe", "vl_convert")
 VEGA_LITE = "6.4"
 FONT = "Helvetica, Arial, Liberation Sans, sans-serif"
 VARIABLES = {
@@ -54,17 +50,6 @@ CONFIG: dict[str, Any] = {
 }  # fmt: skip
 
 
-@contextmanager
-def needs_report_packages() -> Iterator[None]:
-    """Turn the missing of a package of the extra `report` into InputError, which names the command."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in PACKAGES:
-            raise
-        raise InputError(f"a report needs {error.name}, which is not installed: {EXTRA}") from error
-
-
 def _whole(spec: Spec, background: str | None) -> Spec:
     config = {**CONFIG, **spec.get("config", {}), "background": background}
     return {**spec, "config": config, "padding": 4}
@@ -77,7 +62,7 @@ def paper_svg(chart: Chart, width: int) -> str:
 
 def paper_pdf(chart: Chart, width: int) -> bytes:
     """A chart as a PDF file of one page, with its fonts."""
-    with needs_report_packages():
+    with needs_report():
         import vl_convert
     content: bytes = vl_convert.vegalite_to_pdf(
         _whole(chart.spec(width), "#FFFFFF"), vl_version=VEGA_LITE, allowed_base_urls=[]
@@ -97,7 +82,7 @@ def page_svg(chart: Chart, width: int, prefix: str) -> str:
 
 
 def _compiled(spec: Spec) -> str:
-    with needs_report_packages():
+    with needs_report():
         import vl_convert
     svg: str = visible(vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE, allowed_base_urls=[]))
     return svg
