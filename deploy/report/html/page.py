@@ -208,7 +208,7 @@ def _view(prefix: str, run: RunReport, budget: int) -> RunView:
 
 
 def _meshes(prefix: str, run: RunReport) -> Sequence[tuple[Drawn, PageTable]]:
-    caption = "Each square is a core, its number that of its layer; the stronger its colour, the busier. Empty tiles are not used."
+    caption = "A square is a core, its number that of its layer; the stronger its colour, the busier. Empty: not used."
     return [
         (_drawn(mesh_chart(mesh), f"{prefix}-{n}", caption, HALF), mesh_table(run.name, mesh))
         for n, mesh in enumerate(run.meshes)
