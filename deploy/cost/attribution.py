@@ -1,7 +1,9 @@
 """Where the time and the energy go, by layer and kind of event; what a cutoff saved, and what it could not save.
 
 Time is attributed along the critical path: in each hardware step all cores wait for the slowest, on its slower side,
-and its terms add up to the step's time together with the barrier. Energy is attributed to every event. All of it is
+and its terms add up to the step's time together with the barrier. Where the barrier, the cores and the links of the
+mesh work at once (`timing: maximum`), a step belongs to the longest of them alone, and one that a link bounds to the
+layers whose messages are on it. Energy is attributed to every event. All of it is
 estimated, and its sums are those of `estimate`.
 """
 
@@ -12,10 +14,10 @@ import numpy.typing as npt
 
 from spikecut.deploy.cost.band import NANO, PICO
 from spikecut.deploy.cost.estimate import as_chip, placed
-from spikecut.deploy.cost.pricing import EDGES, EVENTS, Pricer, barrier_ns, provenance, unknown_names
+from spikecut.deploy.cost.pricing import EDGES, EVENTS, LINK_AXES, Pricer, barrier_ns, provenance, unknown_names
 from spikecut.deploy.cost.sample_costs import static_energy_pj
 from spikecut.deploy.cost.sums import ExactSum, step_sums
-from spikecut.deploy.cost.traffic import Counts, check_events
+from spikecut.deploy.cost.traffic import Counts, check_events, link_loads
 from spikecut.deploy.placement.hardware import Edge, Hardware
 from spikecut.deploy.placement.place import Placement
 from spikecut.deploy.run_trace import RunTrace
@@ -50,12 +52,13 @@ class Shares:
 
 @dataclass(frozen=True)
 class CriticalPath:
-    """The slowest core of each hardware step, at the best figures; [samples, steps], -1 where a step did not run.
+    """The slowest core or link of each hardware step, at the best figures; [samples, steps].
 
     Attributes
     ----------
-    layer: position of its layer. core: its position among the layer's cores. receiving: whether it was receiving, not
-    generating. busy_ns: its time, barrier apart.
+    layer: position of its layer, of a link that with the most messages on it; -1 where a step did not run, and where
+    the barrier bounds it. core: its position among the layer's cores; -1 where layer is, and for a link. receiving:
+    whether it was receiving, not generating. busy_ns: its time, barrier apart.
     """
 
     layer: IntArray
@@ -75,7 +78,9 @@ class Attribution:
     energy_j: joules; shared: barrier, monitor, reset, static (NaN where unknown).
     phases_j: joules of each layer's events by PHASES, at the best figures, float64 [layers, 3].
     fill_s: seconds of the steps after the first τ, which fill the pipeline and pass between decision and halt.
-    critical: hardware steps in which a core of each layer held all others up, at the best figures, int64 [layers].
+    critical: hardware steps in which a core of each layer, or a link full of its messages, held all others up, at the
+        best figures, int64 [layers].
+    by_link, by_barrier: hardware steps that a link and that the barrier bounded, where both are at work with the cores.
     path: the critical path, where it was kept.
     unknown_time, unknown_energy: terms that nobody has published and that are therefore in no figure here.
     provenance_time, provenance_energy: the provenance of the known terms.
@@ -90,6 +95,8 @@ class Attribution:
     phases_j: FloatArray
     fill_s: float
     critical: IntArray
+    by_link: int
+    by_barrier: int
     path: CriticalPath | None
     busy_ns: tuple[FloatArray, ...]
     unknown_time: tuple[str, ...]
@@ -147,7 +154,7 @@ def attribution(sums: "AttributionSums") -> Attribution:
     chip, cores, steps = pricer.chip, pricer.placement, sums.steps / samples
     order: tuple[Edge, ...] = ("value", "low", "high")
     per_step = {
-        "barrier": [barrier_ns(chip.barrier, cores.tiles, edge) for edge in order],
+        "barrier": [sums.waited(edge) * barrier_ns(chip.barrier, cores.tiles, edge) for edge in order],
         "management": [chip.management.time_ns_per_step.at(edge) for edge in order],
         "monitor": [chip.monitor.time_ns_per_step.at(edge) for edge in order],
     }
@@ -178,6 +185,8 @@ def attribution(sums: "AttributionSums") -> Attribution:
         phases_j=phases,
         fill_s=nothing * float(sums.fill_ns.value()) / samples / NANO,
         critical=sums.critical,
+        by_link=sums.by_link,
+        by_barrier=sums.by_barrier["value"],
         path=None if sums.paths is None else _path(sums.paths),
         busy_ns=tuple(busy.value() / ran for busy in sums.busy_ns),
         unknown_time=unknown_names(terms.time),
@@ -212,6 +221,63 @@ def _path(parts: list[CriticalPath]) -> CriticalPath:
     return CriticalPath(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
+@dataclass
+class _Slowest:
+    """The slowest core of each step so far: its time, what that is made of, and where it is; [samples, steps]."""
+
+    time: FloatArray
+    terms: FloatArray  # [samples, steps, EVENTS]
+    layer: IntArray
+    core: IntArray
+    receiving: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...]) -> "_Slowest":
+        """None yet."""
+        none, nowhere = np.full(shape, -1.0), np.full(shape, -1)
+        return cls(none, np.zeros((*shape, len(EVENTS))), nowhere, nowhere.copy(), np.zeros(shape, dtype=bool))
+
+    def raise_to(self, total: FloatArray, side: dict[str, FloatArray], layer: int, receiving: bool) -> None:
+        """Take a layer's cores where one of them is slower: total [samples, steps, cores] and its terms."""
+        winner = total.argmax(axis=2)
+        time = np.take_along_axis(total, winner[..., None], axis=2)[..., 0]
+        better = time > self.time
+        found = np.zeros(self.terms.shape)
+        for name, term in side.items():
+            whole = np.broadcast_to(term, total.shape)
+            found[..., EVENTS.index(name)] = np.take_along_axis(whole, winner[..., None], axis=2)[..., 0]
+        self.time, self.terms = np.where(better, time, self.time), np.where(better[..., None], found, self.terms)
+        self.layer, self.core = np.where(better, layer, self.layer), np.where(better, winner, self.core)
+        self.receiving = np.where(better, receiving, self.receiving)
+
+
+def _bound_by_links(pricer: Pricer, edge: Edge, slowest: _Slowest, counts: list[Counts]) -> list[FloatArray]:
+    """Mark the steps that the busiest link bounds.
+
+    Their time, per layer by the number of its messages there, [samples, steps, EVENTS]; 0 in all other steps.
+    """
+    shares = [np.zeros(slowest.terms.shape) for _ in counts]
+    loads = link_loads(counts)
+    if pricer.links is None or loads is None or not loads.shape[2]:
+        return shares
+    per_message = pricer.per_link_ns(edge)
+    busiest = (loads * per_message).argmax(axis=2)
+    messages = np.take_along_axis(loads, busiest[..., None], axis=2)[..., 0]
+    bound = messages * per_message[busiest] > slowest.time
+    along_x, along_y = (EVENTS.index(f"hop_{axis}") for axis in LINK_AXES)
+    column, most = np.where(pricer.links.along_x[busiest], along_x, along_y), np.zeros(bound.shape)
+    for index, (count, share) in enumerate(zip(counts, shares, strict=True)):
+        assert count.links is not None
+        own = np.take_along_axis(count.links, busiest[..., None], axis=2)[..., 0]
+        time = np.where(bound, own * per_message[busiest], 0.0)
+        np.put_along_axis(share, column[..., None], time[..., None], axis=2)
+        more = bound & (own > most)
+        slowest.layer, most = np.where(more, index, slowest.layer), np.where(more, own, most)
+    slowest.core, slowest.receiving = np.where(bound, -1, slowest.core), slowest.receiving & ~bound
+    slowest.time = np.where(bound, messages * per_message[busiest], slowest.time)
+    return shares
+
+
 class AttributionSums:
     """What is summed up over samples and steps, chunk by chunk; keep_path: the critical path of each as well."""
 
@@ -224,7 +290,12 @@ class AttributionSums:
         self.fill_ns = ExactSum()
         self.critical = np.zeros(layers, dtype=np.int64)
         self.paths: list[CriticalPath] | None = [] if keep_path else None
-        self.samples = self.steps = 0
+        self.samples = self.steps = self.by_link = 0
+        self.by_barrier = dict.fromkeys(EDGES, 0)
+
+    def waited(self, edge: Edge) -> float:
+        """In what share of the steps the barrier took time of its own."""
+        return 1.0 if self.pricer.links is None else self.by_barrier[edge] / max(self.steps, 1)
 
     def layers_ns(self, edge: Edge) -> FloatArray:
         """Nanoseconds on the critical path, [layers, EVENTS]."""
@@ -241,38 +312,34 @@ class AttributionSums:
         self.steps += int(steps.sum())
 
     def _time(self, edge: Edge, counts: list[Counts], ran: npt.NDArray[np.bool_], timesteps: IntArray) -> None:
-        """The critical path at this edge: the slowest core of each step, and what its time is made of."""
-        slowest, terms = np.full(ran.shape, -1.0), np.zeros((*ran.shape, len(EVENTS)))
-        layer, core, side_of = np.full(ran.shape, -1), np.full(ran.shape, -1), np.zeros(ran.shape, dtype=bool)
+        """The critical path at this edge: what bounds each step, and what its time is made of."""
+        slowest = _Slowest.of(ran.shape)
         for index, (route, count) in enumerate(zip(self.pricer.routes, counts, strict=True)):
-            shape = (*ran.shape, len(route.placed.cores))
-            sides = (self.pricer.generating_ns(edge, route, count), self.pricer.receiving_ns(edge, route, count))
-            busy = []
-            for receiving, side in enumerate(sides):
-                total = sum((np.broadcast_to(term, shape) for term in side.values()), np.zeros(shape))
-                busy.append(total)
-                winner = total.argmax(axis=2)
-                time = np.take_along_axis(total, winner[..., None], axis=2)[..., 0]
-                better = time > slowest
-                found = np.zeros((*ran.shape, len(EVENTS)))
-                for name, term in side.items():
-                    whole = np.broadcast_to(term, shape)
-                    found[..., EVENTS.index(name)] = np.take_along_axis(whole, winner[..., None], axis=2)[..., 0]
-                slowest, terms = np.where(better, time, slowest), np.where(better[..., None], found, terms)
-                layer, core = np.where(better, index, layer), np.where(better, winner, core)
-                side_of = np.where(better, bool(receiving), side_of)
+            busy = np.zeros((*ran.shape, len(route.placed.cores)))
+            for receiving, side in self.pricer.bounds_ns(edge, route, count):
+                total = sum((np.broadcast_to(term, busy.shape) for term in side.values()), np.zeros(busy.shape))
+                np.maximum(busy, total, out=busy)
+                slowest.raise_to(total, side, index, receiving)
             if edge == "value":
-                self.busy_ns[index].add(step_sums(np.where(ran[..., None], np.maximum(*busy), 0.0), self.longest))
+                self.busy_ns[index].add(step_sums(np.where(ran[..., None], busy, 0.0), self.longest))
+        by_link = _bound_by_links(self.pricer, edge, slowest, counts)
+        held = np.zeros(ran.shape, dtype=bool)
+        if self.pricer.links is not None:
+            held = barrier_ns(self.pricer.chip.barrier, self.pricer.placement.tiles, edge) >= slowest.time
+            self.by_barrier[edge] += int((held & ran).sum())
+        bound = ran & ~held
         for index in range(len(counts)):
-            here = np.where(((layer == index) & ran)[..., None], terms, 0.0)
+            mine = bound & (slowest.layer == index) & (slowest.core >= 0)
+            here = np.where(mine[..., None], slowest.terms, 0.0) + np.where(bound[..., None], by_link[index], 0.0)
             self.time_ns[edge][index].add(step_sums(here, self.longest))
         if edge == "value":
             after = ran & (np.arange(ran.shape[1]) >= timesteps[:, None])
-            filling = np.where(after, slowest + self.pricer.fixed_ns(edge), 0.0)
-            self.fill_ns.add(step_sums(filling, self.longest))
-            self.critical += np.bincount(layer[ran & (layer >= 0)], minlength=len(counts))
+            self.fill_ns.add(step_sums(np.where(after, self.pricer.step_ns(edge, slowest.time), 0.0), self.longest))
+            layer, core = (np.where(bound, found, -1) for found in (slowest.layer, slowest.core))
+            self.critical += np.bincount(layer[layer >= 0], minlength=len(counts))
+            self.by_link += int((bound & (core < 0)).sum())
             if self.paths is not None:
-                taken = (np.where(ran, layer, -1), np.where(ran, core, -1), side_of & ran, np.where(ran, slowest, 0.0))
+                taken = (layer, core, slowest.receiving & bound, np.where(ran, slowest.time, 0.0))
                 self.paths.append(CriticalPath(*taken))
 
     def _count(self, counts: list[Counts], ran: npt.NDArray[np.bool_], timesteps: IntArray) -> None:

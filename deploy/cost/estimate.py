@@ -4,15 +4,18 @@ Per core and hardware step (N neurons, U updated, F fired, M messages out, A mes
 
     gen    = N t_access + U t_update + F t_spike + M t_axon_out
     recv   = A t_axon_in + S t_synop
-    t_step = max(max gen, max recv) + t_barrier(tiles) + t_mgmt + t_monitor
+    t_step = max(max gen, max recv) + t_barrier(tiles) + t_mgmt + t_monitor        (timing: sum)
     E      = Σ (N e_access + U e_update + F e_spike + M e_axon_out + A e_axon_in + S e_synop) + hops
              + e_barrier + e_monitor per step + P_static Σ t_step + E_reset
+
+With `timing: maximum` everything works at once, t_step = max(neurons, messages out, messages in, synaptic operations of
+the busiest core, messages of the busiest link, t_barrier(tiles)) + t_mgmt + t_monitor.
 
 U = N at every step: a trace does not say which neurons changed, and with a leak or a bias all of them do. Messages are
 received in the step in which they are sent. See docs/cost_model.md.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -256,7 +259,7 @@ class ChipCosts:
         self.gatherers: list[Gatherer] = [self.priced]
         monitor = (*dict(chip.monitor).values(), chip.reset.energy_pJ_per_sample)
         if any(quantity.value is not None for quantity in monitor):
-            bare = Pricer(_without_monitor(chip), pricer.placement, pricer.routes)
+            bare = replace(pricer, chip=_without_monitor(chip))
             self.bare = SampleCosts(network, bare, columns)
             self.gatherers.append(self.bare)
         self.uneven: tuple[str, ...] = ()
@@ -313,7 +316,13 @@ class ChipCosts:
 
     def _assumptions(self) -> tuple[str, ...]:
         chip, placement = self.pricer.chip, self.pricer.placement
-        lines = ["every neuron of a core in use is updated at every step", "messages take no time on the mesh"]
+        lines = ["every neuron of a core in use is updated at every step"]
+        if self.pricer.links is None:
+            lines.append("messages take no time on the mesh")
+        else:
+            lines.append(
+                "cores and links of the mesh work at once, the slowest bounds the step; the input has no links"
+            )
         if chip.management.time_ns_per_step.value == 0:
             lines.append("no embedded management between steps")
         if chip.barrier.between == "linear" and placement.tiles not in chip.barrier.time_ns_by_tiles:

@@ -1,12 +1,13 @@
 """Prices on a placement: nanoseconds of every step and picojoules of every kind of event, at one edge of the band."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from spikecut.deploy.cost.links import MeshLinks
 from spikecut.deploy.cost.traffic import Counts, Messages, Route, relayed, routes_of
 from spikecut.deploy.placement.hardware import Barrier, Chip, Edge, Quantity
 from spikecut.deploy.placement.place import Placement
@@ -32,6 +33,12 @@ EVENTS = (
 """The kinds of events that are attributed, per layer."""
 GENERATING = ("neuron_access", "neuron_update", "spike", "axon_out")
 RECEIVING = ("axon_in", "synapse")
+LINK_AXES = ("east_west", "north_south")
+BOUNDS = {
+    "sum": (GENERATING, RECEIVING),
+    "maximum": (("neuron_access", "neuron_update", "spike"), ("axon_out",), ("axon_in",), ("synapse",)),
+}
+"""Per model of time, which kinds of events follow each other on a core; each such group bounds the step."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +80,13 @@ class Pricer:
     chip: Chip
     placement: Placement
     routes: list[Route]
+    links: MeshLinks | None = None
 
     @classmethod
     def of(cls, network: IntegerNetwork, chip: Chip, placement: Placement) -> "Pricer":
         """The pricer of a network on this placement."""
-        return cls(chip, placement, routes_of(network, placement))
+        routes = routes_of(network, placement)
+        return cls(chip, placement, routes, MeshLinks.of(routes) if chip.timing == "maximum" else None)
 
     def chunks(self, trace: RunTrace) -> Iterator[tuple[slice, list[Counts]]]:
         """Samples, and per layer their events per core."""
@@ -87,13 +96,14 @@ class Pricer:
         for start in range(0, trace.samples, chunk):
             part = slice(start, min(start + chunk, trace.samples))
             messages = [Messages(events, part) for events in trace.events]
-            yield (
-                part,
-                [
-                    route.counts(messages[i], messages[i + 1], relayed(trace, part, route.skip_path))
-                    for i, route in enumerate(self.routes)
-                ],
-            )
+            counts = [
+                route.counts(messages[i], messages[i + 1], relayed(trace, part, route.skip_path))
+                for i, route in enumerate(self.routes)
+            ]
+            if self.links is not None:
+                loads = [self.links.loads(i, sent) for i, sent in enumerate(messages[1:])]
+                counts = [replace(count, links=load) for count, load in zip(counts, loads, strict=True)]
+            yield part, counts
 
     def generating_ns(self, edge: Edge, route: Route, count: Counts) -> dict[str, FloatArray]:
         """Per kind of event, the time of each core's neurons in each step; broadcasts to [samples, steps, cores]."""
@@ -111,21 +121,43 @@ class Pricer:
         time = {name: cost.time_ns.at(edge) for name, cost in self.chip.costs}
         return {"axon_in": count.axons * time["axon_in"], "synapse": count.synops * time[route.storage]}
 
+    def bounds_ns(self, edge: Edge, route: Route, count: Counts) -> list[tuple[bool, dict[str, FloatArray]]]:
+        """What bounds a step on each core: whether it is receiving, and its times by kind of event, which add up."""
+        terms = {**self.generating_ns(edge, route, count), **self.receiving_ns(edge, route, count)}
+        return [(group[0] in RECEIVING, {name: terms[name] for name in group}) for group in BOUNDS[self.chip.timing]]
+
     def slowest_ns(self, edge: Edge, route: Route, count: Counts) -> tuple[FloatArray, FloatArray]:
         """Time of the slowest core of a layer, generating and receiving, [samples, steps] each."""
-        sides = []
-        for terms in (self.generating_ns(edge, route, count), self.receiving_ns(edge, route, count)):
+        sides: dict[bool, FloatArray] = {}
+        for receiving, terms in self.bounds_ns(edge, route, count):
             total = np.zeros(1)
             for term in sorted(terms.values(), key=lambda term: term.ndim):
                 total = total + term
-            sides.append(total.max(axis=2))
-        return sides[0], sides[1]
+            slowest = total.max(axis=2)
+            sides[receiving] = np.maximum(sides[receiving], slowest) if receiving in sides else slowest
+        return sides[False], sides[True]
 
-    def fixed_ns(self, edge: Edge) -> float:
-        """Barrier, management and monitor of one step."""
-        chip = self.chip
-        fixed = barrier_ns(chip.barrier, self.placement.tiles, edge)
-        return fixed + chip.management.time_ns_per_step.at(edge) + chip.monitor.time_ns_per_step.at(edge)
+    def per_link_ns(self, edge: Edge) -> FloatArray:
+        """For how long one message keeps each link of the mesh busy, float64 [links]."""
+        if self.links is None:
+            return np.zeros(0)
+        along_x, along_y = (getattr(self.chip.costs, f"hop_{name}").time_ns.at(edge) for name in LINK_AXES)
+        busy: FloatArray = np.where(self.links.along_x, along_x, along_y)
+        return busy
+
+    def busiest_link_ns(self, edge: Edge, loads: FloatArray) -> FloatArray:
+        """Time of the busiest link, from the messages on each, [..., links]; 0 without links."""
+        busiest: FloatArray = (loads * self.per_link_ns(edge)).max(axis=-1, initial=0.0)
+        return busiest
+
+    def step_ns(self, edge: Edge, slowest: FloatArray) -> FloatArray:
+        """Time of steps whose slowest core or link takes so long."""
+        floor = barrier_ns(self.chip.barrier, self.placement.tiles, edge)
+        if self.chip.timing == "maximum":
+            slowest, floor = np.maximum(slowest, floor), 0.0
+        return slowest + (
+            floor + self.chip.management.time_ns_per_step.at(edge) + self.chip.monitor.time_ns_per_step.at(edge)
+        )
 
     def events(self, count: Counts, route: Route, ran: BoolArray) -> FloatArray:
         """Events of a layer on all its cores in each step, float64 [samples, steps, EVENTS], monitor apart."""
@@ -158,7 +190,8 @@ class Pricer:
         storages = {route.storage for route in self.routes}
         used = {name: cost for name, cost in chip.costs if not name.startswith("synop_") or name in storages}
         monitor = {"monitor messages": chip.monitor.messages_per_step, "monitor delay": chip.monitor.delay_steps}
-        times = {f"{spaced(name)} time": cost.time_ns for name, cost in used.items() if not name.startswith("hop_")}
+        timed = {name: cost for name, cost in used.items() if self.links is not None or not name.startswith("hop_")}
+        times = {f"{spaced(name)} time": cost.time_ns for name, cost in timed.items()}
         times["barrier time"] = chip.barrier.time_ns_by_tiles[1]
         times["management time"] = chip.management.time_ns_per_step
         times["monitor time"] = chip.monitor.time_ns_per_step

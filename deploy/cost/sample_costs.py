@@ -11,7 +11,7 @@ from spikecut.deploy.cost.band import BAND, NANO, PICO, Band
 from spikecut.deploy.cost.columns import Columns
 from spikecut.deploy.cost.pricing import EDGES, Pricer
 from spikecut.deploy.cost.sums import step_sums
-from spikecut.deploy.cost.traffic import Counts
+from spikecut.deploy.cost.traffic import Counts, link_loads
 from spikecut.deploy.placement.hardware import Chip, Edge
 from spikecut.deploy.placement.place import Placement
 from spikecut.deploy.run_trace import RunTrace
@@ -49,13 +49,15 @@ class SampleCosts:
         ran = np.arange(run.events[0].spikes.shape[1]) < steps[:, None]
         pairs = list(zip(pricer.routes, counts, strict=True))
         counted = np.stack([pricer.events(count, route, ran).sum(axis=1) for route, count in pairs], axis=1)
-        time_ns, dynamic_pj = {}, {}
+        time_ns, dynamic_pj, loads = {}, {}, link_loads(counts)
         for edge in EDGES:
             slowest = np.zeros(ran.shape)
             for route, count in pairs:
                 for side in pricer.slowest_ns(edge, route, count):
                     np.maximum(slowest, side, out=slowest)
-            time_ns[edge] = step_sums(np.where(ran, slowest + pricer.fixed_ns(edge), 0.0), self.longest)
+            if loads is not None:
+                np.maximum(slowest, pricer.busiest_link_ns(edge, loads), out=slowest)
+            time_ns[edge] = step_sums(np.where(ran, pricer.step_ns(edge, slowest), 0.0), self.longest)
             shared = pricer.chip.reset.energy_pJ_per_sample.at(edge) + steps * pricer.step_pj(edge)
             prices = np.stack([pricer.energy_pj(edge, route) for route in pricer.routes])
             dynamic_pj[edge] = shared + (counted * prices).sum(axis=(1, 2))

@@ -69,7 +69,8 @@ class Stream:
         self.steps = self.samples = 0
         self.intervals: IntArray = np.zeros(0, dtype=np.int64)
         self.slowest = {edge: np.zeros(self.reach) for edge in EDGES}  # of the steps after self.steps
-        self.met: dict[tuple[int, Edge], FloatArray] = {}  # the same of recurrent layers, by step and core
+        self.met: dict[tuple[int, Edge, int], FloatArray] = {}  # the same of recurrent layers' bounds, by step and core
+        self.loads = np.zeros((self.reach, 0 if pricer.links is None else len(pricer.links.links)))  # of each link
         self.sums = {edge: ExactSum() for edge in EDGES}
         self.counted = np.zeros((len(pricer.routes), len(EVENTS)))
 
@@ -96,10 +97,11 @@ class Stream:
                     # In a step of the stream meet what the layer before sends and what the layer itself sends.
                     added = replace(count, axons=own[0], synops=own[1])
                     for arriving, depth in ((incoming, index), (added, index + 1)):
-                        times = sum(self.pricer.receiving_ns(edge, route, arriving).values(), np.zeros(1))
-                        if (index, edge) not in self.met:
-                            self.met[index, edge] = np.zeros((lay.steps + self.reach, times.shape[-1]))
-                        lay.add_cores(self.met[index, edge], times, depth)
+                        for number, (receives, terms) in enumerate(self.pricer.bounds_ns(edge, route, arriving)):
+                            if receives:
+                                self._meet(lay, (index, edge, number), sum(terms.values(), np.zeros(1)), depth)
+            if count.links is not None:
+                lay.add_cores(self.loads, count.links, index + 1)
             events = self.pricer.events(incoming, route, ran)
             sent, received = lay.window(index + 1), lay.window(index)
             self.counted[index] += np.where(RECEIVED, events[received].sum(axis=0), events[sent].sum(axis=0))
@@ -108,32 +110,40 @@ class Stream:
                     self.counted[index, EVENTS.index(name)] += caused[sent].sum()
         self._settle(lay)
 
+    def _meet(self, lay: "_Lay", key: tuple[int, Edge, int], times: FloatArray, depth: int) -> None:
+        """Add to what a recurrent layer's cores receive in each step; key: layer, edge and which bound."""
+        if key not in self.met:
+            self.met[key] = np.zeros((lay.steps + self.reach, times.shape[-1]))
+        lay.add_cores(self.met[key], times, depth)
+
     def _make_room(self, steps: int) -> None:
         """Begin so many further steps."""
         for edge, times in self.slowest.items():
             self.slowest[edge] = np.concatenate([times, np.zeros(steps)])
         for key, cores in self.met.items():
             self.met[key] = np.concatenate([cores, np.zeros((steps, cores.shape[1]))])
+        self.loads = np.concatenate([self.loads, np.zeros((steps, self.loads.shape[1]))])
 
     def _settle(self, lay: "_Lay") -> None:
         """Sum up the steps that no later sample reaches."""
         done = lay.steps
         for edge, times in self.slowest.items():
-            slowest = times[:done]
-            for (_, at), cores in self.met.items():
+            slowest = np.maximum(times[:done], self.pricer.busiest_link_ns(edge, self.loads[:done]))
+            for (_, at, _), cores in self.met.items():
                 if at == edge:
                     slowest = np.maximum(slowest, cores[:done].max(axis=1))
-            self.sums[edge].add(slowest)
+            self.sums[edge].add(self.pricer.step_ns(edge, slowest))
             self.slowest[edge] = times[done:]
         for key, cores in self.met.items():
             self.met[key] = cores[done:]
+        self.loads = self.loads[done:]
         self.steps += done
         self.samples += len(lay.intervals)
 
     def result(self) -> StreamEstimate:
         """What the stream costs, once all samples have been added."""
-        slowest = {edge: float(each.value()) for edge, each in self.sums.items()}
-        return _priced(self.pricer, slowest, self.counted, self.steps, self.samples)
+        total_ns = {edge: float(each.value()) for edge, each in self.sums.items()}
+        return _priced(self.pricer, total_ns, self.counted, self.steps, self.samples)
 
 
 @dataclass(frozen=True)
@@ -169,11 +179,9 @@ class _Lay:
 
 
 def _priced(
-    pricer: Pricer, slowest: dict[Edge, float], counted: FloatArray, steps: int, samples: int
+    pricer: Pricer, total_ns: dict[Edge, float], counted: FloatArray, steps: int, samples: int
 ) -> StreamEstimate:
-    time_ns: dict[Edge, FloatArray] = {
-        edge: np.array([(slowest[edge] + steps * pricer.fixed_ns(edge)) / samples]) for edge in EDGES
-    }
+    time_ns: dict[Edge, FloatArray] = {edge: np.array([total_ns[edge] / samples]) for edge in EDGES}
     if pricer.terms().no_time:
         time_ns = {edge: np.array([np.nan]) for edge in EDGES}
     static = static_energy_pj(pricer.chip, pricer.placement, time_ns)

@@ -23,7 +23,7 @@ from spikecut.deploy.cost.sample_costs import PartCosts
 from spikecut.deploy.cost.savings import RunSteps, Savings, savings
 from spikecut.deploy.cost.streaming import Stream
 from spikecut.deploy.cost.traffic import check_events
-from spikecut.deploy.placement.hardware import Hardware, hardware_names, load_hardware
+from spikecut.deploy.placement.hardware import Hardware, default_hardware, load_hardware
 from spikecut.deploy.placement.place import FloatArray, placement_summary
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import CapabilityError, Refusal
@@ -37,7 +37,7 @@ MEASURES = ("latency_s", "energy_j")
 
 def chosen_hardware(names: Sequence[str] | None) -> dict[str, Hardware]:
     """The named hardware files; all that come with spikecut for None."""
-    return {str(name): load_hardware(name) for name in (hardware_names() if names is None else names)}
+    return default_hardware() if names is None else {str(name): load_hardware(name) for name in names}
 
 
 @dataclass(frozen=True)
@@ -279,6 +279,7 @@ def attribution_summary(attribution: Attribution) -> dict[str, Any]:
         "time_s": _shares_data(attribution, attribution.time_s),
         "energy_j": _shares_data(attribution, attribution.energy_j),
         "critical_share_of_steps": _critical(attribution),
+        "bounded_share_of_steps": _bounded(attribution),
         "unknown_time": list(attribution.unknown_time),
         "unknown_energy": list(attribution.unknown_energy),
         "provenance_time": list(attribution.provenance_time),
@@ -302,7 +303,18 @@ def _shares_data(attribution: Attribution, shares: Shares) -> dict[str, Any]:
 
 
 def _critical(attribution: Attribution) -> dict[str, float]:
-    """In what share of the steps a core of each layer held all others up."""
-    steps = int(attribution.critical.sum())
-    shares = (attribution.critical / steps if steps else attribution.critical).tolist()
+    """In what share of the steps a core of each layer, or a link full of its messages, held all others up."""
+    shares = (attribution.critical / max(_ran(attribution), 1)).tolist()
     return {name: float(share) for name, share in zip(attribution.layers, shares, strict=True)}
+
+
+def _bounded(attribution: Attribution) -> dict[str, float]:
+    """In what share of the steps the busiest core, the busiest link and the barrier alone were what all waited for."""
+    found = {"cores": int(attribution.critical.sum()) - attribution.by_link}
+    found |= {"links": attribution.by_link, "barrier": attribution.by_barrier}
+    return {name: steps / max(_ran(attribution), 1) for name, steps in found.items()}
+
+
+def _ran(attribution: Attribution) -> int:
+    """How many hardware steps ran."""
+    return int(attribution.critical.sum()) + attribution.by_barrier

@@ -80,6 +80,7 @@ class Counts:
     """Events of one layer's cores, float64 [samples, steps, cores]; hops [samples, steps, 2] east-west, north-south.
 
     own: axons and synops that a recurrent layer's own messages cause, a part of these; None without any.
+    links: messages of this layer on each link of the mesh, [samples, steps, links]; None where they are not counted.
     """
 
     fired: FloatArray
@@ -88,6 +89,7 @@ class Counts:
     synops: FloatArray
     hops: FloatArray
     own: tuple[FloatArray, FloatArray] | None = None
+    links: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,15 @@ class Route:
         """Recurrent synapses of each neuron on each core, int64 [neurons, cores]; None where there are none."""
         return None if self.layer.recurrent is None else recurrent_fan_out_per_core(self.layer, self.placed)
 
+    @cached_property
+    def targets(self) -> list[tuple[IntArray, LayerPlacement]]:
+        """Where its messages go: synapses of each neuron on each core, int64 [neurons, cores], and these cores."""
+        reached = [] if self.following is None else [(fan_out_per_core(*self.following), self.following[1])]
+        reached += [(fan_out_per_core(*branch), branch[1]) for branch in self.branches]
+        if self.own is not None:
+            reached.append((self.own, self.placed))
+        return reached
+
     @property
     def storage(self) -> str:
         """Which synapse format the hardware file prices."""
@@ -135,15 +146,12 @@ class Route:
             "axons": Spread((self.incoming > 0).astype(np.int64)),
             "synops": Spread(self.incoming),
         }
-        reached = [] if self.following is None else [(fan_out_per_core(*self.following), self.following[1])]
-        reached += [(fan_out_per_core(*branch), branch[1]) for branch in self.branches]
         if self.skip_path is not None:
             relayed = fan_out_per_core(self.skip_path.skip, self.placed)
             found["skip axons"], found["skip synops"] = Spread((relayed > 0).astype(np.int64)), Spread(relayed)
         if self.own is not None:
-            reached.append((self.own, self.placed))
             found["own axons"], found["own synops"] = Spread((self.own > 0).astype(np.int64)), Spread(self.own)
-        for synapses, target in reached:
+        for synapses, target in self.targets:
             goes_to += np.count_nonzero(synapses, axis=1)[:, None]
             for axis, name in enumerate(("x", "y")):
                 source = np.array([getattr(item, name) for item in self.placed.cores])[core]
@@ -228,6 +236,12 @@ def routes_of(network: IntegerNetwork, placement: Placement) -> list[Route]:
         begin = [(path.skip, placement.layers[path.target - 1]) for path in paths.values() if path.source == depth]
         routes.append(Route(*stage, following, paths.get(depth), tuple(begin)))
     return routes
+
+
+def link_loads(counts: Sequence[Counts]) -> FloatArray | None:
+    """Messages of all layers on each link, [samples, steps, links]; None where they are not counted."""
+    loads = [count.links for count in counts if count.links is not None]
+    return None if not loads else sum(loads[1:], loads[0])
 
 
 def relayed(trace: RunTrace, part: slice, path: Path | None) -> Messages | None:

@@ -213,16 +213,27 @@ class SampleReset(Strict):
 
 
 class Hardware(Strict):
-    """Base of what load_hardware returns; `name` is the file's name without its suffix."""
+    """Base of what load_hardware returns; `name` is the file's name without its suffix.
+
+    by_default: whether it is estimated where no hardware was named.
+    """
 
     name: Text
     title: Text
+    by_default: bool = True
 
 
 class Chip(Hardware):
-    """A many-core chip: capabilities, limits and the cost of every event."""
+    """A many-core chip: capabilities, limits and the cost of every event.
+
+    Attributes
+    ----------
+    timing: how a step's time follows from the times of its events, see docs/cost_model.md. "sum": the slowest core's
+        events one after the other, then the barrier. "maximum": everything at once, the slowest of its bounds.
+    """
 
     kind: Literal["chip"]
+    timing: Literal["sum", "maximum"] = "sum"
     capabilities: Capabilities
     limits: Limits
     costs: Costs
@@ -269,6 +280,12 @@ def hardware_names() -> tuple[str, ...]:
     """Names of the hardware files that come with spikecut, sorted."""
     names = (entry.name for entry in files(PACKAGE).iterdir())
     return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
+
+
+def default_hardware() -> dict[str, Hardware]:
+    """The hardware files that come with spikecut and are estimated where none was named, by name."""
+    loaded = {name: load_hardware(name) for name in hardware_names()}
+    return {name: hardware for name, hardware in loaded.items() if hardware.by_default}
 
 
 def file_stems(names: Sequence[str]) -> dict[str, str]:

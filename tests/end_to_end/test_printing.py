@@ -96,16 +96,16 @@ float and integers: same prediction on 59 of 60 samples, largest difference of a
 """,
     "cost": """
 loihi2, 24 samples, estimated, mean per sample:
-latency ≥ 5.7 µs (2.85 to 11.4), energy ≥ 1.63 µJ (0.745 to 3.55)
-not included, since unknown: monitor time, monitor messages, monitor delay, host input and output, barrier energy, \
-reset energy, monitor energy
+latency ≥ 6.55 µs (6.53 to 6.65), energy ≥ 1.86 µJ (1.58 to 2.47)
+not included, since unknown: monitor time, monitor messages, monitor delay, host input and output, reset energy, \
+monitor energy
 """,
     "operations": """
 horowitz45nm, 24 samples, estimated, mean per sample:
 latency unknown, energy ≥ 0.00287 µJ (no band)
 not included, since unknown: all of the time, memory, neuron updates, messages, host input and output, static power
 """,
-    "band": "1.63e-06 (7.45e-07 to 3.55e-06) on average of 24 samples",
+    "band": "1.86e-06 (1.58e-06 to 2.47e-06) on average of 24 samples",
     "sweep": """
 topk, fixed at 2 values of ε, fitted on 60 samples, measured on 60
 full horizon T = 4: 71.67 % right; optimal cutoff of 60 samples: timesteps 2.57 (1 to 4); 17 never right

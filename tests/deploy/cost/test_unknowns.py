@@ -196,7 +196,7 @@ def test_a_recurrent_layers_own_messages_are_all_in_the_stream():
 def test_a_recurrent_core_receives_both_sides_in_one_step():
     network = recurrent_network()
     full = run_batched(network, np.ones((4, 2, 4), dtype=np.int64), record="all")
-    loaded = chip()
+    loaded = chip("loihi1")
     placed = estimate(full, loaded).placement
     axon, synapse = loaded.costs.axon_in.time_ns.value, loaded.costs.synop_sparse.time_ns.value
     own = int(recurrent_fan_out(network.layers[0]).sum())
@@ -208,6 +208,18 @@ def test_a_recurrent_core_receives_both_sides_in_one_step():
     seconds = stream(full, loaded, placed, np.full(2, 4)).time_s.value * 2
     first = 4 * axon + 4 * 6 * synapse
     assert seconds == pytest.approx((first + 7 * busiest + 8 * fixed) / 1e9, rel=1e-9)
+    # Where all goes on at once, 8 messages or 24 + own synaptic operations bound a step, not both together.
+    slow = {"axon_in": 1000.0, "synop_sparse": 1000.0 * 8 / (24 + own) - 1}
+    costs = {
+        name: getattr(chip().costs, name).model_copy(
+            update={"time_ns": getattr(chip().costs, name).time_ns.model_copy(update={"value": time})}
+        )
+        for name, time in slow.items()
+    }
+    at_once = chip().model_copy(update={"costs": chip().costs.model_copy(update=costs)})
+    placed = estimate(full, at_once).placement
+    seconds = stream(full, at_once, placed, np.full(2, 4)).time_s.value * 2
+    assert seconds == pytest.approx((max(4 * 1000.0, 24 * slow["synop_sparse"]) + 7 * 8 * 1000.0) / 1e9, rel=1e-9)
 
 
 def test_own_spikes_of_a_graded_network_are_accumulates():

@@ -16,7 +16,7 @@ from spikecut.deploy.cutoff.calibration.record import read_record, sealed
 from spikecut.deploy.pipeline.calibrate import CalibrationOptions, calibrate_bundle
 from spikecut.deploy.pipeline.samples import data_hash
 from spikecut.deploy.pipeline.sweep import SweepOptions, run_sweep, sweep_bundle
-from spikecut.deploy.placement.hardware import hardware_names
+from spikecut.deploy.placement.hardware import default_hardware
 from spikecut.deploy.report.calibration_tables import calibration_shown
 from spikecut.deploy.report.sweep_tables import sweep_shown
 from spikecut.errors import BundleError, InputError
@@ -192,7 +192,7 @@ def test_the_sweep_leaves_a_folder(workshop, tmp_path):
     summary = json.loads((out / "summary.json").read_text())
     assert summary == json.loads(json.dumps(result.summary, allow_nan=False))
     assert (summary["samples"], summary["calibration_samples"], len(summary["points"])) == (60, 450, 15)
-    assert set(summary["full_costs"]) == set(hardware_names())
+    assert set(summary["full_costs"]) == set(default_hardware())
     for ratios in summary["streamed"].values():
         for hardware in ratios.values():
             assert 0 < hardware["energy_j"] <= 1 + 1e-12
@@ -232,7 +232,8 @@ def test_a_sweep_says_what_its_estimates_rest_on(workshop, tmp_path):
         samples=40,
     )
     said = text(sweep_shown(result.sweep, "qcfs"))
-    assert "hypothetical, it lacks graded spikes" in said and "my[b]chip.yaml, estimated (bound, inherited" in said
+    assert "hypothetical, it lacks graded spikes" in said
+    assert "my[b]chip.yaml, estimated (bound, fitted, inherited" in said
     assert "loihi1 energy, hypothetical" in said and "is at least the known part; unknown: barrier energy" in said
     estimated = result.summary["estimated"]
     assert estimated["loihi1"]["hypothetical"] and not estimated[str(mine)]["hypothetical"]

@@ -10,6 +10,7 @@ from spikecut.deploy.placement.hardware import (
     Hardware,
     OperationProfile,
     Quantity,
+    default_hardware,
     hardware_names,
     load_hardware,
 )
@@ -44,6 +45,18 @@ DAVIES = {
     "hop_north_south": ((4.0, U, U, "simulated"), (6.5, U, U, "simulated")),
 }
 LOIHI2 = {
+    "neuron_access": ((51.2, 29.56, 88.68, "inherited"), (3.0, 2.27, 4.95, "scaled")),
+    "neuron_update": ((21.6, 12.47, 37.41, "inherited"), (1.85, 1.4, 3.05, "scaled")),
+    "spike": ((69.3, 40.01, 120.0, "inherited"), (3.0, 1.732, 5.196, "scaled")),
+    "axon_out": ((111.0, 64.09, 192.3, "inherited"), (5.1, 2.944, 8.833, "inherited")),
+    "axon_in": ((0.0, 0.0, 0.0, "inherited"), (7.155, 3.2, 16.0, "scaled")),
+    "synop_dense": ((35.5, 20.5, 61.49, "inherited"), (0.66, 0.47, 1.17, "scaled")),
+    "synop_sparse": ((33.6, 19.4, 58.2, "inherited"), (0.66, 0.47, 1.17, "scaled")),
+    "synop_conv": ((24.0, 13.86, 41.57, "inherited"), (0.66, 0.47, 1.17, "scaled")),
+    "hop_east_west": ((3.0, 1.732, 5.196, "inherited"), (1.834, 0.82, 4.1, "scaled")),
+    "hop_north_south": ((4.2, 2.425, 7.275, "inherited"), (2.907, 1.3, 6.5, "scaled")),
+}
+LOIHI2_2026A = {
     "neuron_access": ((51.2, 25.6, 102.4, "inherited"), (3.0, 1.5, 6.0, "scaled")),
     "neuron_update": ((21.6, 10.8, 43.2, "inherited"), (1.85, 0.925, 3.7, "scaled")),
     "spike": ((69.3, 34.65, 138.6, "inherited"), (3.0, 1.5, 6.0, "scaled")),
@@ -63,20 +76,24 @@ BARRIERS = {
         29: (1800.0, 1362.6, 2237.4, "fitted"),
     },
     "loihi1_davies2018": {1: (113.0, U, U, "simulated"), 32: (465.0, U, U, "simulated")},
-    "loihi2": {1: (200.0, 100.0, 400.0, "bound")},
+    "loihi2": {1: (1164.0, 1160.0, 1168.0, "fitted"), 2: (1770.0, 1160.0, 1820.0, "fitted")},
+    "loihi2_2026a": {1: (200.0, 100.0, 400.0, "bound")},
 }
 STATIC = {
     "loihi1": (104.0, 30.0, 178.0, "fitted"),
     "loihi1_davies2018": UNKNOWN,
-    "loihi2": (257.0, 232.0, 282.0, "fitted"),
+    "loihi2": (232.0, 211.0, 282.0, "fitted"),
+    "loihi2_2026a": (257.0, 232.0, 282.0, "fitted"),
 }
 # cores_per_chip, cores_per_tile, mesh_columns, mesh_rows, neurons, input axons, output axons, words, words per axon
 LIMITS = {
     "loihi1": (128, 4, 8, 4, 1024, 4096, 4096, 16384, 256),
     "loihi1_davies2018": (128, 4, 8, 4, 1024, 4096, 4096, 16384, 256),
     "loihi2": (128, 4, 8, 4, 8192, 4096, 4096, 24576, U),
+    "loihi2_2026a": (128, 4, 8, 4, 8192, 4096, 4096, 24576, U),
 }
-COSTS = {"loihi1": LOIHI1, "loihi1_davies2018": DAVIES, "loihi2": LOIHI2}
+BARRIER_ENERGY = {"loihi2": (31500.0, 18200.0, 54500.0, "fitted")}
+COSTS = {"loihi1": LOIHI1, "loihi1_davies2018": DAVIES, "loihi2": LOIHI2, "loihi2_2026a": LOIHI2_2026A}
 CHIPS = sorted(COSTS)
 
 
@@ -105,7 +122,22 @@ def refusal(tmp_path: Path, data: object) -> str:
 
 
 def test_names() -> None:
-    assert hardware_names() == ("horowitz45nm", "loihi1", "loihi1_davies2018", "loihi2")
+    assert hardware_names() == ("horowitz45nm", "loihi1", "loihi1_davies2018", "loihi2", "loihi2_2026a")
+    assert list(default_hardware()) == ["horowitz45nm", "loihi1", "loihi1_davies2018", "loihi2"]
+    assert "superseded" in load_hardware("loihi2_2026a").title
+
+
+def test_the_bands_of_loihi_2_hold_what_was_measured() -> None:
+    """Two LIF neurons on an Oheo Gulch board: means of 100 runs, over six delays and three rates."""
+    measured = chip("loihi2")
+    floor, empty = measured.barrier.time_ns_by_tiles[1], measured.barrier.energy_pJ_per_step
+    for seconds_per_10_million in (11.6321, 11.6392, 11.6423, 11.6446):
+        assert floor.low <= seconds_per_10_million * 100 <= floor.high
+    for joules_per_10_million in (0.2672, 0.3577, 0.3611, 0.4411):
+        assert empty.low <= joules_per_10_million * 1e5 <= empty.high
+    assert measured.static_mW_per_chip.low <= 211.788 and measured.static_mW_per_chip.high >= 214.849
+    for tiles in (1, 2):
+        assert measured.barrier.time_ns_by_tiles[tiles].high <= 3 * measured.barrier.time_ns_by_tiles[tiles].low
 
 
 @pytest.mark.parametrize("name", CHIPS)
@@ -113,7 +145,7 @@ def test_every_number_is_the_published_one(name: str) -> None:
     loaded = chip(name)
     assert {key: (leaf(cost.energy_pJ), leaf(cost.time_ns)) for key, cost in loaded.costs} == COSTS[name]
     assert {tiles: leaf(knot) for tiles, knot in loaded.barrier.time_ns_by_tiles.items()} == BARRIERS[name]
-    assert leaf(loaded.barrier.energy_pJ_per_step) == UNKNOWN
+    assert leaf(loaded.barrier.energy_pJ_per_step) == BARRIER_ENERGY.get(name, UNKNOWN)
     assert leaf(loaded.static_mW_per_chip) == STATIC[name]
     assert tuple(count.limit for _, count in loaded.limits) == LIMITS[name]
     assert all(count.low == count.value == count.high for _, count in loaded.limits)
@@ -127,7 +159,12 @@ def test_barrier_between_entries() -> None:
         "loihi1": "floor",
         "loihi1_davies2018": "linear",
         "loihi2": "floor",
+        "loihi2_2026a": "floor",
     }
+    assert {name: chip(name).timing for name in CHIPS if name != "loihi2"} == dict.fromkeys(
+        COSTS.keys() - {"loihi2"}, "sum"
+    )
+    assert chip("loihi2").timing == "maximum"
 
 
 def test_capabilities() -> None:
