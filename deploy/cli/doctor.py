@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from spikecut.deploy.cli.options import Json, verb
-from spikecut.deploy.cli.output import Result, progress_bar, report
+from spikecut.deploy.cli.output import Result, progress_bar, report, typed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,8 @@ def doctor(options: DoctorOptions) -> None:
     from spikecut.deploy.report.doctor_tables import doctor_tables
 
     found = asdict(diagnose(progress_bar))
-    report(Result(doctor_tables(found), found), options.as_json)
+    after = "" if found["faults"] else typed("demo")
+    report(Result(doctor_tables(found), found, next=after), options.as_json)
     if found["faults"]:
         raise typer.Exit(1)
 

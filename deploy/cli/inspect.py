@@ -1,7 +1,7 @@
 """The command inspect."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,10 +20,11 @@ from spikecut.deploy.cli.options import (
     ResetOrder,
     Spikes,
     Target,
+    as_typed,
     given,
     verb,
 )
-from spikecut.deploy.cli.output import Result, report, say
+from spikecut.deploy.cli.output import Result, report, say, typed
 from spikecut.deploy.cli.parameters.choices import named
 
 if TYPE_CHECKING:  # imported when the command runs
@@ -75,13 +76,15 @@ def inspect(options: InspectOptions) -> None:
         for note in found.notes:
             say(note)
         if isinstance(found.network, ImportedNetwork):
-            result = _parts(found.network)
+            result = replace(_parts(found.network), next=typed("export", options.target, "--out", "bundle"))
         else:
             cost = inspect_cost(found.network, found.bundle, options.hardware, options.hypothetical)
             network = _network(found, found.network)
-            result = Result([*network.shown, *cost.shown], {**network.data, **cost.data})
-        report(result, options.as_json)
-        if isinstance(found.network, ImportedNetwork) and found.network.refusal is not None:
+            after = "" if found.bundle is None else typed("verify", as_typed(options.target))
+            result = Result([*network.shown, *cost.shown], {**network.data, **cost.data}, next=after)
+        refused = isinstance(found.network, ImportedNetwork) and found.network.refusal is not None
+        report(replace(result, next="") if refused else result, options.as_json)
+        if isinstance(found.network, ImportedNetwork) and refused:
             found.network.checked()  # which ends in the refusal
 
 
