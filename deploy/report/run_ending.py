@@ -11,7 +11,7 @@ from spikecut.deploy.report.tables import UNKNOWN, accuracy_text, percent, polic
 from spikecut.errors import Refusal
 
 MOST_HARDWARE = 5
-"""Hardware files that have a line; further ones are counted."""
+"""Lines for hardware; where there are more files, the last line counts them."""
 
 
 def run_ending(summary: Mapping[str, Any], fits: Mapping[str, Fit], folder: str = "") -> Table:
@@ -27,8 +27,8 @@ def run_ending(summary: Mapping[str, Any], fits: Mapping[str, Fit], folder: str 
 
 def _lines(summary: Mapping[str, Any], fits: Mapping[str, Fit], folder: str) -> Iterator[tuple[str, str]]:
     config, cut = summary["config"], summary["accuracy_cutoff"] is not None
-    yield "network", f"{summary['network']}, on {_backend(summary)}"
-    yield "data", f"{summary['samples']:,} samples of {config.get('dataset', 'a program')}"
+    samples = f"{summary['samples']:,} samples of {config.get('dataset', 'a program')}"
+    yield "run", f"{summary['network']} on {_backend(summary)}, {samples}"
     told = {key: value for key, value in (config.get("cutoff") or {}).items() if key != "file"}
     yield "cutoff", policy_text({**config, "cutoff": told})
     yield "accuracy", _accuracy(summary, cut)
@@ -37,10 +37,11 @@ def _lines(summary: Mapping[str, Any], fits: Mapping[str, Fit], folder: str) -> 
     if cut:
         yield "ratio of steps", _ratios(summary)
     hardware = summary["hardware"]
-    for name in list(hardware)[:MOST_HARDWARE]:
+    shown = list(hardware)[: MOST_HARDWARE - (len(hardware) > MOST_HARDWARE)]
+    for name in shown:
         yield name, _hardware(hardware[name], fits.get(name))
-    if len(hardware) > MOST_HARDWARE:
-        yield "", f"and {len(hardware) - MOST_HARDWARE} more"
+    if len(hardware) > len(shown):
+        yield "and others", f"{len(hardware) - len(shown)} more hardware files"
     yield "written to", f"{folder or 'no folder, give --out FOLDER'}; all tables: --detail"
 
 

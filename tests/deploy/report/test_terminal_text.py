@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from example_chip import example_data
 from rich.console import Console, RenderableType
 
-from spikecut.deploy.cost.summary import RunCosts, chosen_hardware
+from spikecut.deploy.cost.summary import RunCosts
 from spikecut.deploy.cutoff.base import ExitReason, LabelledScores
 from spikecut.deploy.placement.capabilities import Fit
+from spikecut.deploy.placement.hardware import Chip, Hardware, load_hardware
 from spikecut.deploy.report.cost_tables import run_costs_shown
 from spikecut.deploy.report.network_tables import accuracy_table, layer_rows, layer_table, manifest_tables
 from spikecut.deploy.report.placement_tables import placements_shown
@@ -84,11 +86,23 @@ def trace(timesteps: np.ndarray) -> RunTrace:
     return RunTrace(kept, valid, timesteps, steps, reason, NETWORK, "batched", tuple(events))
 
 
+def chips() -> dict[str, Hardware]:
+    """Hardware whose numbers never change: a chip that refuses the network, one that takes it, operations alone."""
+    roomy = {"neurons_per_core": 2048, "input_axons_per_core": 10_000, "output_axons_per_core": 10_000}
+    roomy |= {"synaptic_words_per_core": 100_000, "words_per_axon": 10_000}
+    data = example_data(**roomy)
+    able = {**data, "capabilities": dict.fromkeys(data["capabilities"], True), "title": "worked example, able"}
+    found: dict[str, Hardware] = {"operations": load_hardware("horowitz45nm")}
+    for name, content in {"chip_of_2018": data, "able_chip": able}.items():
+        found[name] = Chip.model_validate({**content, "name": name})
+    return found
+
+
 @pytest.fixture(scope="module")
 def ran() -> dict[str, list[RenderableType]]:
     """What each command shows."""
     full, cut = trace(np.full(SAMPLES, HORIZON)), trace(EXITS)
-    hardware = chosen_hardware(None)
+    hardware = chips()
     fits = {name: Fit.of(NETWORK, item) for name, item in hardware.items()}
     costs = RunCosts.of(cut, full, hardware)
     config = {
@@ -99,12 +113,14 @@ def ran() -> dict[str, list[RenderableType]]:
     counts, provenance = RunCounts.of(cut, LABELS, full), Provenance(0, {}, config)
     made = summarise(counts, savings=costs.saved, hardware=costs.summary(), provenance=provenance).data()
     ending = run_ending(made, fits, "runs/mine")
+    many = {f"{name}{n}": entry for n in (1, 2, 3) for name, entry in made["hardware"].items()}
     whole = {"accuracy_cutoff": None, "savings": None, "config": {"dataset": "mine.npz"}}
     whole |= {"mean_timesteps": 8.0, "mean_hardware_steps": 11.0}
     tables = [demo_table([{**made, "hardware": {}}]), *placements_shown(NETWORK, hardware, fits)]
     return {
         "run": [ending],
         "run-no-cutoff": [run_ending({**made, **whole}, fits)],
+        "run-many": [run_ending({**made, "hardware": many}, {name: fits[name[:-1]] for name in many}, "runs/mine")],
         "run-detail": [*tables, *run_costs_shown(costs), "", ending],
         "sweep": sweep_shown(swept(), "bundle"),
         "inspect": inspected(fits),
@@ -158,7 +174,7 @@ def inspected(fits: dict[str, Fit]) -> list[RenderableType]:
         versions={},
     )
     table = layer_table(layer_rows(NETWORK), "bundle: digits-qcfs, T = 8, readout membrane")
-    return [table, *manifest_tables(manifest), *placements_shown(NETWORK, chosen_hardware(None), fits)]
+    return [table, *manifest_tables(manifest), *placements_shown(NETWORK, chips(), fits)]
 
 
 def printed(parts: list[RenderableType], width: int) -> str:
@@ -170,7 +186,7 @@ def printed(parts: list[RenderableType], width: int) -> str:
     return "".join(f"{line.rstrip()}\n" for line in console.file.getvalue().splitlines())
 
 
-COMMANDS = ("run", "run-no-cutoff", "run-detail", "sweep", "inspect", "train", "train-long")
+COMMANDS = ("run", "run-no-cutoff", "run-many", "run-detail", "sweep", "inspect", "train", "train-long")
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -187,8 +203,9 @@ def test_commands_print_what_was_checked_by_eye(
 
 
 def test_a_run_ends_in_at_most_12_lines_with_the_next_command(ran: dict[str, list[RenderableType]]) -> None:
-    for width in (80, 120):
-        assert len(printed(ran["run"], width).splitlines()) <= 11
+    for command in ("run", "run-many"):
+        for width in (80, 120):
+            assert len(printed(ran[command], width).splitlines()) <= 11
 
 
 def test_columns_that_do_not_fit_go_into_further_blocks() -> None:
