@@ -80,7 +80,7 @@ BARRIERS = {
     "loihi2_2026a": {1: (200.0, 100.0, 400.0, "bound")},
 }
 STATIC = {
-    "loihi1": (104.0, 30.0, 178.0, "fitted"),
+    "loihi1": (104.0, 96.0, 178.0, "fitted"),
     "loihi1_davies2018": UNKNOWN,
     "loihi2": (232.0, 211.0, 282.0, "fitted"),
     "loihi2_2026a": (257.0, 232.0, 282.0, "fitted"),

@@ -1,0 +1,1 @@
+"""Published measurements on silicon, and what spikecut estimates for the same work."""
