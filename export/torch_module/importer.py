@@ -171,7 +171,8 @@ def _recorded(module: nn.Module, neurons: Mapping[str, Neuron], sampled: Sampled
     """How the module takes its samples, and what its forward does."""
     timesteps = len(sampled.frames)
     taken = form_of(sampled.sample, sampled.shape, timesteps)
-    recording = _record(module, neurons, taken, sampled)
+    still = replace(sampled, frames=sampled.frames[:1].expand_as(sampled.frames))  # one frame, until the form is known
+    recording = _record(module, neurons, taken, still if taken.form == "frame" else sampled)
     calls = {len(each) for each in recording.calls.values()}
     idle = [path for path in neurons if path not in recording.calls]
     if idle:

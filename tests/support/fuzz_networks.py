@@ -62,6 +62,7 @@ def fuzz_cases(draw, largest=400, samples=4, wide=None):
         else:
             probe = [None if each is None else each[:PROBED_STEPS, :1] for each in (frames, around)]
             layer = _firing(replace(layer, neuron=neuron), *probe, draw(st.sampled_from([0.02, 0.1, 0.3, 0.5])))
+            layer = replace(layer, neuron=_late(layer.neuron, draw(st.integers(0, 2)) == 0))
             if draw(st.integers(0, 9)) == 0:
                 extreme = draw(st.sampled_from([0, TOP_THRESHOLD]))
                 layer = replace(layer, neuron=replace(layer.neuron, threshold=extreme))
@@ -70,6 +71,14 @@ def fuzz_cases(draw, largest=400, samples=4, wide=None):
         points.append((layer.name, frames))
         shape = layer.output_shape
     return IntegerNetwork(tuple(layers), spec, "membrane" if membrane else "count", horizon), inputs
+
+
+def _late(neuron, wanted):
+    """A soft reset one step later, after the leak: what it subtracts leaks to the threshold."""
+    if not wanted or neuron.reset != "subtract" or neuron.decay_v == 4096:
+        return neuron
+    amount = (neuron.threshold << 6) * 4096 // (4096 - neuron.decay_v)
+    return replace(neuron, reset_amount=min(amount, STATE_TOP))
 
 
 def _with_gain(rng, neuron, horizon):

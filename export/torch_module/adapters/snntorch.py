@@ -66,8 +66,8 @@ def _neuron(module: Any, where: str, kind: str) -> Neuron:
     if recurrent and reset == "none":
         raise refusal(where, module, 'reset_mechanism="none": what it sends comes back; train with another')
     remedy = (
-        "snnTorch subtracts in the next timestep, before it fires, where v is over the threshold still; train with "
-        'reset_mechanism="zero"'
+        "snnTorch subtracts in the next timestep, before it fires, where v is over the threshold still; train with its "
+        "default, reset_delay=True"
     )
     remedy = remedy if reset == "subtract" and not late else ""
     return Neuron(model, sends, assumed, remedy, _recurrent(module.recurrent, where, module) if recurrent else None)

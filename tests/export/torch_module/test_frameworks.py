@@ -66,6 +66,19 @@ def test_snntorchs_default_is_a_soft_reset_at_once_by_the_threshold_over_beta(be
     assert 0.05 < float(sent.mean()) < 0.95 and bool((sent[1:] * sent[:-1]).any())  # several in a row, too
 
 
+@pytest.mark.parametrize(("framework", "name"), [("snntorch", "stepwise"), ("snntorch", "recurrent")])
+def test_a_module_that_is_called_for_each_timestep_takes_other_frames_at_each(framework, name):
+    module, sample = network(framework, name)
+    frames = (np.random.default_rng(1).random((TIMESTEPS, 8, 1, 8, 8)) < 0.4).astype(np.float32)
+    imported = import_module(module, Sampled.of(frames, sample))
+    assert imported.refusal is None and imported.witness.taken.form == "step"
+    theirs, _ = imported.witness.record(torch.tensor(frames))
+    sent = torch.tensor(frames).double()
+    for stage, layer in zip(imported.network.layers(), imported.witness.layers, strict=True):
+        sent = stage(sent)
+        assert torch.equal(sent, theirs[layer.path])
+
+
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
     """A data set of the user's own: labels by brightness."""

@@ -335,6 +335,16 @@ def test_a_bias_that_comes_back_from_the_second_timestep_on_is_found_out():
         imported(module)
 
 
+def test_snntorchs_soft_reset_at_once_is_refused_where_v_stays_over_the_threshold():
+    torch.manual_seed(0)
+    module = chain(leaky(reset_mechanism="subtract", reset_delay=False))
+    frames = np.random.default_rng(3).random(FRAMES.shape) > 0.5  # others at every timestep
+    with pytest.raises(
+        spikecut.ExportError, match=r"net\.2: does not do .*over the threshold still; train with its default"
+    ):
+        imported(module, frames=frames)
+
+
 def test_a_reset_of_the_next_timestep_may_be_declared():
     torch.manual_seed(0)
     late = spikecut.neuron(Late(), threshold=1.0, decay=0.25, reset="subtract_next")
