@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +12,15 @@ from spikecut.errors import InputError
 from spikecut.export.network.layers import IntegerNetwork
 from spikecut.text import brief, spread
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 
 Mode = Literal["isolated", "streaming"]
+NO_MESSAGES = "this trace holds no spikes: run again with record='all'"
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,74 @@ class RunTrace:
         right = np.equal(self.predictions, checked_labels(labels, self.samples, self.scores.shape[2]))
         return float(right.mean())
 
+    def to_dataframe(self, labels: npt.ArrayLike | None = None) -> Any:
+        """One row a sample, as a DataFrame of pandas.
+
+        Columns: sample, prediction, timesteps, hardware_steps, reason, and total_0, total_1, … (Y of each class at the
+        exit); where they are known messages and synops (of all layers) and wall_time_s; with labels, integers [N], also
+        label and correct.
+
+        Raises InputError if pandas is not installed, or the labels do not fit.
+        """
+        try:
+            import pandas  # not among what spikecut needs
+        except ImportError as error:
+            raise InputError("to_dataframe needs pandas, which is not installed: pip install pandas") from error
+        return pandas.DataFrame(self.columns(labels))
+
+    def columns(self, labels: npt.ArrayLike | None = None) -> dict[str, npt.NDArray[Any]]:
+        """The columns of `to_dataframe` as arrays."""
+        found: dict[str, npt.NDArray[Any]] = {
+            "sample": np.arange(self.samples),
+            "prediction": self.predictions,
+            "timesteps": self.timesteps,
+            "hardware_steps": self.hardware_steps,
+            "reason": np.array([reason.value for reason in self.reason]),
+        }
+        if labels is not None:
+            checked = checked_labels(labels, self.samples, self.scores.shape[2])
+            found |= {"label": checked, "correct": np.equal(self.predictions, checked)}
+        if self.events:
+            found["messages"] = np.sum([layer.spikes.sum(axis=1) for layer in self.events], axis=0)
+            found["synops"] = np.sum([layer.synops.sum(axis=1) for layer in self.events], axis=0)
+        if self.wall_time_s.shape == (self.samples,):
+            found["wall_time_s"] = self.wall_time_s
+        return found | {f"total_{number}": totals for number, totals in enumerate(self.totals.T)}
+
+    def plot_raster(self, sample: int = 0, class_names: Sequence[str] = ()) -> "Figure":
+        """The messages of every layer of one sample over its hardware steps, the source on top, up to the exit.
+
+        Returns a Figure of matplotlib, whose `savefig` writes it. A row is a neuron, or, in a large layer, several that
+        share it; the darker, the more or the larger the messages; vermilion where they are negative. The hardware steps
+        that the cutoff saved are hatched.
+
+        class_names: of the output neurons; those of the network, or numbers, if empty.
+
+        Raises InputError if the sample does not exist or the trace holds no messages.
+        """
+        if not 0 <= sample < self.samples:
+            raise InputError(f"spike raster: sample {sample}, the trace has 0 to {self.samples - 1}")
+        rasters = [layer.raster for layer in self.events]
+        if not rasters or any(raster is None for raster in rasters):
+            raise InputError(NO_MESSAGES)
+        from spikecut.deploy.raster import RasterLayer, RasterSample, raster_figure  # matplotlib takes a moment
+
+        shown = RasterSample(
+            self.horizon,
+            self.depth,
+            int(self.timesteps[sample]),
+            int(self.hardware_steps[sample]),
+            self.reason[sample] is ExitReason.CUTOFF,
+            int(self.predictions[sample]),
+        )
+        layers = [
+            RasterLayer(layer.name, layer.shape, layer.raster[sample])
+            for layer in self.events
+            if layer.raster is not None
+        ]
+        names = class_names or self.network.input.labels or [str(number) for number in range(self.scores.shape[2])]
+        return raster_figure(layers, shown, names)
+
     @property
     def depth(self) -> int:
         """Pipeline depth P in hardware steps."""
@@ -140,7 +212,7 @@ class RunTrace:
         result: dict[str, npt.NDArray[np.int32]] = {}
         for depth, layer in enumerate(self.events):
             if layer.raster is None:
-                raise InputError("this trace holds no spikes: run again with record='all'")
+                raise InputError(NO_MESSAGES)
             steps = layer.raster[:, depth : depth + self.horizon].swapaxes(0, 1)
             padded = np.zeros((self.horizon, *steps.shape[1:]), dtype=np.int32)
             padded[: steps.shape[0]] = steps

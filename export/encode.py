@@ -1,7 +1,8 @@
 """The one place where a user's floats become the integers that enter the network."""
 
 import hashlib
-from typing import Protocol
+from pathlib import Path
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +12,12 @@ from spikecut.export.network.arrays import size
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import IntegerNetwork
 from spikecut.memory import check_memory
+from spikecut.models.data import load_dataset
 
 Float = npt.NDArray[np.float64]
 Integers32 = npt.NDArray[np.int32]
 
+Part = Literal["train", "calibration", "test"]
 BLOCK_ELEMENTS = 2**21
 """Messages encoded at once: their floats take a multiple of their own memory."""
 FEWER = "take fewer samples (--samples), or a shorter horizon"
@@ -29,14 +32,15 @@ class HasNetwork(Protocol):
         ...
 
 
-def encode(images: npt.ArrayLike, target: IntegerNetwork | HasNetwork) -> Integers32:
+def encode(images: npt.ArrayLike | str | Path, target: IntegerNetwork | HasNetwork, split: Part = "test") -> Integers32:
     """Encode samples for a network or bundle.
 
     Parameters
     ----------
     images: float or integer [N, C, H, W] or [N, F], in the units that the network was trained on; for the encoding
-        "events" whole numbers [N, T, *shape], counted in T frames.
+        "events" whole numbers [N, T, *shape], counted in T frames. Or a data set, by its name or the path of its file.
     target: the network, or a bundle that holds it.
+    split: of a data set, which part: "train", "calibration" or "test"; `spikecut.load_dataset` has its labels.
 
     Returns
     -------
@@ -49,10 +53,15 @@ def encode(images: npt.ArrayLike, target: IntegerNetwork | HasNetwork) -> Intege
     InputError: the messages do not fit into the memory.
     """
     network = target if isinstance(target, IntegerNetwork) else target.network
-    return encode_samples(images, network.input, network.horizon)
+    values: object = images
+    if isinstance(images, str | Path):
+        if split not in get_args(Part):
+            raise DataError(f"split {split!r}: expected one of {', '.join(get_args(Part))}")
+        values = getattr(load_dataset(str(images), frames=network.horizon), split).x
+    return encode_samples(values, network.input, network.horizon)
 
 
-def encode_samples(images: npt.ArrayLike, spec: InputSpec, horizon: int) -> Integers32:
+def encode_samples(images: object, spec: InputSpec, horizon: int) -> Integers32:
     """Encode samples [N, *spec.shape], or events [N, horizon, *spec.shape], for `horizon` timesteps; see `encode`."""
     values = np.asarray(images)
     if values.dtype.kind not in "fiub":

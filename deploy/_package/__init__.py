@@ -20,6 +20,7 @@ from spikecut.extras import needs_training
 
 if TYPE_CHECKING:
     from spikecut.deploy.backends.base import Backend
+    from spikecut.deploy.backends.progress import Progress
     from spikecut.deploy.backends.run import run
     from spikecut.deploy.bundle import Bundle, load, open_bundle
     from spikecut.deploy.cost.band import Band
@@ -27,11 +28,14 @@ if TYPE_CHECKING:
     from spikecut.deploy.cutoff.base import CutoffPolicy, LabelledScores
     from spikecut.deploy.cutoff.calibration.calibrate import Calibration, calibrate
     from spikecut.deploy.cutoff.calibration.oct import OptimalCutoff, optimal_cutoff_timestep
+    from spikecut.deploy.pipeline.calibrate import CalibratedBundle
     from spikecut.deploy.pipeline.convert import Conversion, convert
+    from spikecut.deploy.pipeline.public import calibrate_bundle, pretrained_names, run_dataset, sweep, verify
     from spikecut.deploy.pipeline.public import export as _export
-    from spikecut.deploy.pipeline.public import sweep, verify
     from spikecut.deploy.pipeline.reporting.write import report
+    from spikecut.deploy.pipeline.run import Run
     from spikecut.deploy.pipeline.stream import Verdict, stream
+    from spikecut.deploy.placement.hardware import hardware_names, load_hardware
     from spikecut.deploy.run_trace import RunTrace
     from spikecut.deploy.sweep.sweep import Sweep
     from spikecut.deploy.verify.compare import Verification
@@ -55,6 +59,7 @@ if TYPE_CHECKING:
     from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
     from spikecut.export.network.neurons import IntegerNeuron
     from spikecut.export.torch_module.declare import neuron
+    from spikecut.models.data import load_dataset
 
     export = CallablePackage(_export)
 
@@ -62,6 +67,7 @@ __version__ = "0.1.0"
 
 _NAMES = {
     "spikecut.deploy.backends.base": ("Backend",),
+    "spikecut.deploy.backends.progress": ("Progress",),
     "spikecut.deploy.backends.run": ("run",),
     "spikecut.deploy.bundle": ("Bundle", "load", "open_bundle"),
     "spikecut.deploy.cost.band": ("Band",),
@@ -69,10 +75,13 @@ _NAMES = {
     "spikecut.deploy.cutoff.base": ("CutoffPolicy", "LabelledScores"),
     "spikecut.deploy.cutoff.calibration.calibrate": ("Calibration", "calibrate"),
     "spikecut.deploy.cutoff.calibration.oct": ("OptimalCutoff", "optimal_cutoff_timestep"),
+    "spikecut.deploy.pipeline.calibrate": ("CalibratedBundle",),
     "spikecut.deploy.pipeline.convert": ("Conversion", "convert"),
-    "spikecut.deploy.pipeline.public": ("sweep", "verify"),
+    "spikecut.deploy.pipeline.public": ("calibrate_bundle", "pretrained_names", "run_dataset", "sweep", "verify"),
     "spikecut.deploy.pipeline.reporting.write": ("report",),
+    "spikecut.deploy.pipeline.run": ("Run",),
     "spikecut.deploy.pipeline.stream": ("Verdict", "stream"),
+    "spikecut.deploy.placement.hardware": ("hardware_names", "load_hardware"),
     "spikecut.deploy.run_trace": ("RunTrace",),
     "spikecut.deploy.sweep.sweep": ("Sweep",),
     "spikecut.deploy.verify.compare": ("Verification",),
@@ -96,6 +105,7 @@ _NAMES = {
     "spikecut.export.network.layers": ("IntegerLayer", "IntegerNetwork"),
     "spikecut.export.network.neurons": ("IntegerNeuron",),
     "spikecut.export.torch_module.declare": ("neuron",),
+    "spikecut.models.data": ("load_dataset",),
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
@@ -105,6 +115,7 @@ __all__ = [
     "Band",
     "Bundle",
     "BundleError",
+    "CalibratedBundle",
     "Calibration",
     "CapabilityError",
     "CheckpointError",
@@ -122,8 +133,10 @@ __all__ = [
     "Interrupted",
     "LabelledScores",
     "OptimalCutoff",
+    "Progress",
     "RangeError",
     "Refusal",
+    "Run",
     "RunTrace",
     "SpikecutError",
     "Sweep",
@@ -132,16 +145,22 @@ __all__ = [
     "Verification",
     "__version__",
     "calibrate",
+    "calibrate_bundle",
     "convert",
     "encode",
     "estimate",
     "export",
+    "hardware_names",
     "load",
+    "load_dataset",
+    "load_hardware",
     "neuron",
     "open_bundle",
     "optimal_cutoff_timestep",
+    "pretrained_names",
     "report",
     "run",
+    "run_dataset",
     "stream",
     "sweep",
     "verify",

@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.backends.progress import Progress, silent
 from spikecut.deploy.bundle import Bundle, open_bundle
-from spikecut.deploy.cutoff.base import IntArray
+from spikecut.deploy.cutoff.base import CutoffPolicy, IntArray
 from spikecut.deploy.cutoff.calibration.calibrate import Calibration, calibrate, check_arguments
-from spikecut.deploy.pipeline.progress import Progress, silent
 from spikecut.deploy.pipeline.samples import check_labels, data_hash, split_notes
 from spikecut.deploy.pipeline.targets import check_bundle_target, is_shared
 from spikecut.errors import InputError
@@ -24,14 +24,14 @@ class CalibrationOptions:
 
     Attributes
     ----------
-    policy: "topk", "confidence", "entropy", "spikecp", "fixed", or a policy of another package.
+    policy: "topk", "confidence", "entropy", "spikecp", "fixed", a policy of another package, or its class.
     epsilon: tolerated share, in [0, 1); each policy says of what.
     delta: probability that the guarantee fails; None for no guarantee.
     minimum_count: samples that a threshold must rest on.
     seed: divides the samples for a guarantee.
     """
 
-    policy: str = "topk"
+    policy: str | type[CutoffPolicy] = "topk"
     epsilon: float = 0.01
     delta: float | None = None
     minimum_count: int = 20
@@ -80,7 +80,7 @@ def calibrate_bundle(
     """
     check_calibrates(path, target)
     bundle = open_bundle(path)
-    check_arguments(**asdict(options))
+    check_arguments(**vars(options))
     data = load_dataset(dataset, frames=bundle.network.horizon)
     calibration = _calibration(bundle, data.calibration, options, progress)
     if target is not None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.backends.progress import Progress, silent
 from spikecut.deploy.bundle import Bundle, open_bundle
 from spikecut.deploy.pipeline.export import Import, export_imported
-from spikecut.deploy.pipeline.progress import Progress, silent
 from spikecut.deploy.pipeline.targets import check_bundle_target
 from spikecut.deploy.run.summary import write_summary
 from spikecut.errors import InputError

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from spikecut.deploy.backends.base import backend_named
+from spikecut.deploy.backends.progress import Progress, silent
 from spikecut.deploy.bundle import open_bundle
 from spikecut.deploy.pipeline.calibrate import CalibrationOptions, calibrate_split
 from spikecut.deploy.pipeline.export import export_to_bundle
-from spikecut.deploy.pipeline.progress import Progress, silent
 from spikecut.deploy.pipeline.public import verify
 from spikecut.deploy.pipeline.run import RunOptions, RunTarget, RunTask, run_bundle
 from spikecut.deploy.run.folder import RUN

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import spikecut
-from spikecut.deploy.pipeline.progress import Progress, silent
+from spikecut.deploy.backends.progress import Progress, silent
 from spikecut.deploy.pipeline.targets import PREFIX, cache_folder, is_pretrained
 from spikecut.errors import InputError
 from spikecut.files import reason, sha256

@@ -1,15 +1,20 @@
-"""Public functions that take files: what `spikecut export`, `verify` and `sweep` do, for a program."""
+"""Public functions that take files: what the commands of `spikecut` do, for a program."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, overload
 
 from spikecut.deploy.backends.base import backend_named
+from spikecut.deploy.backends.progress import Progress, before_first, silent
 from spikecut.deploy.bundle import Bundle, open_bundle
 from spikecut.deploy.cost.summary import chosen_hardware
 from spikecut.deploy.cutoff.base import LabelledScores
-from spikecut.deploy.pipeline.pretrained import checkpoint_of
-from spikecut.deploy.pipeline.progress import Progress, before_first, silent
+from spikecut.deploy.pipeline.calibrate import CalibratedBundle, CalibrationOptions, CopyTarget, check_calibrates
+from spikecut.deploy.pipeline.calibrate import calibrate_bundle as calibrate_at
+from spikecut.deploy.pipeline.pretrained import bundle_of, checkpoint_of
+from spikecut.deploy.pipeline.run import Run, RunOptions, RunTarget
+from spikecut.deploy.pipeline.run import run_dataset as run_bundle_on
 from spikecut.deploy.pipeline.sweep import SweepOptions, run_sweep
 from spikecut.deploy.sweep.sweep import EPSILONS, POLICIES, Sweep
 from spikecut.deploy.sweep.sweep import sweep as sweep_scores
@@ -20,6 +25,7 @@ from spikecut.export.manifest import BUNDLE
 from spikecut.extras import needs_training
 from spikecut.folders import check_folder
 from spikecut.models.data import load_dataset
+from spikecut.models.pretrained import ready_names
 
 if TYPE_CHECKING:  # torch is imported where a network is exported
     from torch import nn
@@ -34,6 +40,7 @@ def export(
     recipe: Mapping[str, Any] | None = None,
     sample: object = None,
     overwrite: bool = False,
+    progress: Progress = silent,
     **options: Any,
 ) -> Bundle:
     """Fold and quantise a trained network to Loihi's integers, and write its bundle.
@@ -51,6 +58,7 @@ def export(
     sample: of a module, an input as it takes it, [N, *shape], [T, N, *shape] or [N, T, *shape], which tells whether it
         takes one frame or all timesteps; None: as the data set's samples are, [N, *shape].
     overwrite: replace an earlier bundle in `out`.
+    progress: opens a bar of one step; by default nothing is shown.
     options: of a module timesteps, T, and of the importer, named as on the command line: horizon, encoding, strict,
         framework, dt, reset, reset_order, spikes, slayer.
 
@@ -66,20 +74,23 @@ def export(
         from spikecut.deploy.pipeline.export import Import, export_file, export_module, export_to_bundle
         from spikecut.models.network import SpikingNetwork
 
-    if isinstance(network, str | Path):
-        if recipe is not None or sample is not None:
-            raise InputError(f"{network}: a file holds its recipe: leave out `recipe` and `sample`")
-        chosen = {"dataset": dataset, **options} if dataset is not None else options
-        export_file(checkpoint_of(Path(network)), folder, chosen, overwrite)
-    elif recipe is None and isinstance(network, SpikingNetwork):
-        raise InputError("a network in memory needs `recipe`: how it was trained, as `train` returns it")
-    elif recipe is None:
-        export_module(network, folder, Import(dataset=dataset, **_of_module(options)), sample)
-    elif options:
-        raise InputError(f"{', '.join(sorted(options))}: of files; a network in memory has its `recipe`")
-    else:
-        export_to_bundle(cast(SpikingNetwork, network), recipe, folder, dataset)
-    return open_bundle(folder)
+    with progress(f"export to {folder}", 1) as advance:
+        if isinstance(network, str | Path):
+            if recipe is not None or sample is not None:
+                raise InputError(f"{network}: a file holds its recipe: leave out `recipe` and `sample`")
+            chosen = {"dataset": dataset, **options} if dataset is not None else options
+            export_file(checkpoint_of(Path(network)), folder, chosen, overwrite)
+        elif recipe is None and isinstance(network, SpikingNetwork):
+            raise InputError("a network in memory needs `recipe`: how it was trained, as `train` returns it")
+        elif recipe is None:
+            export_module(network, folder, Import(dataset=dataset, **_of_module(options)), sample)
+        elif options:
+            raise InputError(f"{', '.join(sorted(options))}: of files; a network in memory has its `recipe`")
+        else:
+            export_to_bundle(cast(SpikingNetwork, network), recipe, folder, dataset)
+        bundle = open_bundle(folder)
+        advance(1)
+    return bundle
 
 
 def _of_module(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,7 +112,7 @@ def verify(
     bundle: from `open_bundle`, or its folder.
     samples: how many golden samples; None takes all.
     backend: runs besides the batched engine: "lava" with Lava's own models, or "batched" for that engine alone.
-    progress: opens a bar, see spikecut.deploy.pipeline.progress.
+    progress: opens a bar; by default nothing is shown.
 
     Raises
     ------
@@ -123,6 +134,7 @@ def sweep(
     policies: Sequence[str] = POLICIES,
     epsilons: Sequence[float] = EPSILONS,
     hardware: Sequence[str] | None = None,
+    progress: Progress = ...,
 ) -> Sweep: ...
 
 
@@ -145,6 +157,7 @@ def sweep(
     epsilons: Sequence[float] = EPSILONS,
     hardware: Sequence[str] | None = None,
     depth: int | None = None,
+    progress: Progress = silent,
 ) -> Sweep:
     """Every cutoff policy over ε: fitted on held-out samples, measured on others.
 
@@ -158,6 +171,7 @@ def sweep(
     hardware: of a bundle, files by name or path on which latency and energy are estimated; None takes all that come
         with spikecut. For scores there are no estimates.
     depth: of scores, the pipeline depth P in hardware steps.
+    progress: of a bundle, opens a bar; by default nothing is shown.
 
     Raises
     ------
@@ -173,4 +187,78 @@ def sweep(
     bundle = source if isinstance(source, Bundle) else open_bundle(source)
     splits = load_dataset(data, frames=bundle.network.horizon)
     options = SweepOptions(policies, epsilons, hardware)
-    return run_sweep(bundle, splits.calibration, splits.test, options, chosen_hardware(hardware))
+    return run_sweep(bundle, splits.calibration, splits.test, options, chosen_hardware(hardware), progress)
+
+
+def run_dataset(
+    bundle: str | Path,
+    dataset: str,
+    out: str | Path | None = None,
+    *,
+    cutoff: bool = True,
+    samples: int | None = None,
+    overwrite: bool = False,
+    progress: Progress = silent,
+    **options: Any,
+) -> Run:
+    """Run the test split of a data set on a bundle, as `spikecut run` does, and estimate what each sample takes.
+
+    Parameters
+    ----------
+    bundle: its folder, or zoo:NAME. dataset: a name or the path of a file.
+    out: folder for rows, summary and figures; None writes none.
+    cutoff: halt as the bundle is calibrated, or run all T timesteps. samples: how many, the first ones; None takes all.
+    overwrite: replace an earlier run in `out`. progress: opens a bar; by default nothing is shown.
+    options: backend ("lava"), mode, lava_models, hardware (names or paths, in a tuple), also_full, hypothetical.
+
+    Raises
+    ------
+    InputError: an unknown option, or an `out` that may not be written. BundleError: no sound bundle, or one that is not
+        calibrated. DataError: no such data. CapabilityError: the backend lacks something that the network needs.
+        BackendError: it failed.
+    """
+    known = [each.name for each in fields(RunOptions)]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise InputError(f"{', '.join(unknown)}: run_dataset takes {', '.join(known)}")
+    target = None if out is None else RunTarget(Path(out), overwrite)
+    path = bundle_of(Path(bundle), progress).path
+    return run_bundle_on(path, dataset, RunOptions(**options), cutoff, samples, target, progress)
+
+
+def calibrate_bundle(
+    bundle: str | Path,
+    dataset: str,
+    out: str | Path | None = None,
+    *,
+    overwrite: bool = False,
+    progress: Progress = silent,
+    **options: Any,
+) -> CalibratedBundle:
+    """Calibrate a bundle on the calibration split of a data set, as `spikecut calibrate` does, and write cutoff.json.
+
+    Parameters
+    ----------
+    bundle: its folder, or zoo:NAME, which needs `out`. dataset: a name or the path of a file.
+    out: folder for a copy, which alone gets the calibration; None writes it into the bundle.
+    overwrite: replace an earlier bundle in `out`. progress: opens a bar; by default nothing is shown.
+    options: policy, epsilon, delta, minimum_count and seed, as of `calibrate`.
+
+    Raises
+    ------
+    InputError: an unknown option, what `calibrate` raises, or a bundle or `out` that may not be written.
+    BundleError: no sound bundle. DataError: no such data.
+    """
+    known = [each.name for each in fields(CalibrationOptions)]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise InputError(f"{', '.join(unknown)}: calibrate_bundle takes {', '.join(known)}")
+    target = None if out is None else CopyTarget(Path(out), overwrite)
+    check_calibrates(Path(bundle), target)
+    path = bundle_of(Path(bundle), progress).path
+    return calibrate_at(path, dataset, CalibrationOptions(**options), target, progress)
+
+
+def pretrained_names() -> tuple[str, ...]:
+    """The networks that come with spikecut: each NAME is a bundle zoo:NAME, exported when it is first used."""
+    return tuple(ready_names())

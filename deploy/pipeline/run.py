@@ -18,12 +18,12 @@ from spikecut.deploy.backends.base import (
     check_options,
     check_run,
 )
+from spikecut.deploy.backends.progress import Progress, before_first, silent
 from spikecut.deploy.bundle import Bundle, open_bundle
 from spikecut.deploy.cost.columns import Columns
 from spikecut.deploy.cost.estimate import as_chip
 from spikecut.deploy.cost.summary import Compared, GatheredCosts, RunCosts, chosen_hardware
 from spikecut.deploy.cutoff.base import CutoffPolicy, policy_from_dict
-from spikecut.deploy.pipeline.progress import Progress, before_first, silent
 from spikecut.deploy.pipeline.samples import AnySplit, check_labels, data_hash, first_samples, samples_to_run
 from spikecut.deploy.placement.hardware import Hardware, file_stems
 from spikecut.deploy.run.chunks import Chunk, Gathered, Passes, Shares, chunks_of, run_chunks
@@ -361,7 +361,7 @@ def _summary(task: RunTask, prepared: _Prepared, gathered: Gathered, costs: RunC
 
 def _figures(task: RunTask, counts: RunCounts, costs: RunCosts, hardware: Mapping[str, Hardware]) -> dict[str, bytes]:
     from spikecut.deploy.report.mesh_plot import mesh_figure
-    from spikecut.deploy.report.plots import accuracy_figure, exit_histogram, png, spike_raster
+    from spikecut.deploy.report.plots import accuracy_figure, exit_histogram, png
 
     network, (sample, halt, interval) = task.bundle.network, counts.typical()
     figures = {"exits": exit_histogram(counts)}
@@ -370,7 +370,7 @@ def _figures(task: RunTask, counts: RunCounts, costs: RunCosts, hardware: Mappin
     inputs = encode(task.split.x[sample : sample + 1], network)
     streams = task.options.mode == "streaming"
     shown = sample_with_messages(network, inputs, halt, interval if streams else None)
-    figures["raster"] = spike_raster(shown, 0, network.input.labels)
+    figures["raster"] = shown.plot_raster()
     stems = file_stems(list(hardware))
     for name, ran in costs.attributions.items():
         chip = as_chip(hardware[name])

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from spikecut.deploy.backends.progress import Progress, silent
 from spikecut.deploy.bundle import Bundle, open_bundle
 from spikecut.deploy.cost.summary import chosen_hardware
 from spikecut.deploy.cutoff.base import LabelledScores, exit_timesteps
 from spikecut.deploy.pipeline.calibrate import scores_of_split
-from spikecut.deploy.pipeline.progress import Progress, silent
 from spikecut.deploy.pipeline.samples import check_labels, first_samples, split_notes
 from spikecut.deploy.placement.hardware import Hardware
 from spikecut.deploy.run.summary import installed_versions, jsonable

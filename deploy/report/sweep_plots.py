@@ -6,7 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from spikecut.deploy.placement.hardware import file_stems
-from spikecut.deploy.report.plots import BLUE, GREY, ORANGE, SKY, VERMILION
+from spikecut.deploy.raster import BLUE, VERMILION
+from spikecut.deploy.report.plots import GREY, ORANGE, SKY
 from spikecut.deploy.sweep.sweep import MEASURES, Sweep, SweepPoint
 from spikecut.errors import InputError
 

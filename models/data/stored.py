@@ -34,6 +34,8 @@ from spikecut.models.data.own import (
 
 Read = Callable[[int, int], npt.NDArray[Any]]
 SKIP_BYTES = 2**24
+SPARSE = 8
+"""Of so many neighbours at least one must be wanted, else samples are read one by one."""
 
 
 class _File:
@@ -145,7 +147,7 @@ class _Member:
 class StoredSamples:
     """The x of a split, float32 [N, *shape], or uint8 [N, T, *shape] where it holds events; slices of it are arrays.
 
-    positions: int64 [N], increasing, which of the file's samples these are; None for all.
+    positions: int64 [N], which of the file's samples these are; None for all.
     """
 
     def __init__(self, file: _File, key: str, events: bool, positions: IntArray | None = None) -> None:
@@ -164,8 +166,7 @@ class StoredSamples:
         if self.positions is None or first == stop:
             values = self.file.read(self.key, first, stop)
         else:
-            chosen = self.positions[first:stop]
-            values = self.file.read(self.key, int(chosen[0]), int(chosen[-1]) + 1)[chosen - chosen[0]]
+            values = self._read_chosen(self.positions[first:stop])
         with np.errstate(over="ignore"):  # beyond float32 becomes infinite, which is refused
             samples = values.astype(self.dtype, copy=False)
         try:
@@ -174,8 +175,17 @@ class StoredSamples:
             raise DataError(f"{self.file.path}: {exc}") from exc
         return samples
 
+    def _read_chosen(self, chosen: IntArray) -> npt.NDArray[Any]:
+        """Samples at these positions of the file: in one piece where they lie close together, else one by one."""
+        low, high = int(chosen.min()), int(chosen.max()) + 1
+        if high - low <= SPARSE * len(chosen):
+            return self.file.read(self.key, low, high)[chosen - low]
+        order = np.argsort(chosen, kind="stable")
+        rows = [self.file.read(self.key, position, position + 1) for position in chosen[order].tolist()]
+        return np.concatenate(rows)[np.argsort(order)]
+
     def take(self, positions: IntArray) -> "StoredSamples":
-        """The samples at these positions, which increase."""
+        """The samples at these positions, in whatever order."""
         chosen = positions if self.positions is None else self.positions[positions]
         return StoredSamples(self.file, self.key, self.dtype == np.uint8, chosen)
 
@@ -196,7 +206,7 @@ class StoredSplit:
         return len(self.y)
 
     def take(self, positions: IntArray) -> "StoredSplit":
-        """The samples at these positions, which increase."""
+        """The samples at these positions, in whatever order."""
         return StoredSplit(self.x.take(positions), self.y[positions], self.index[positions])
 
 

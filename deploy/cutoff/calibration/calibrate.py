@@ -141,10 +141,12 @@ class Calibration:
 
 
 def check_arguments(
-    policy: str, epsilon: float, minimum_count: int, delta: float | None, seed: int
+    policy: str | type[CutoffPolicy], epsilon: float, minimum_count: int, delta: float | None, seed: int
 ) -> type[CutoffPolicy]:
     """The class of the policy; InputError for an argument of `calibrate` that is out of range."""
-    fitter = policy_class(policy)
+    fitter = policy_class(policy) if isinstance(policy, str) else policy
+    if not isinstance(fitter, type) or not issubclass(fitter, CutoffPolicy):
+        raise InputError(f"policy {policy!r}: expected a name, or a subclass of spikecut.CutoffPolicy with `fit`")
     if not is_integer(minimum_count) or minimum_count < 1:
         raise InputError(f"minimum_count {minimum_count!r}: expected an integer ≥ 1")
     allowed_wrong(epsilon, 0)
@@ -156,7 +158,7 @@ def check_arguments(
 def calibrate(
     scores: npt.ArrayLike | ScoredRun,
     labels: npt.ArrayLike,
-    policy: str = "topk",
+    policy: str | type[CutoffPolicy] = "topk",
     epsilon: float = 0.01,
     minimum_count: int = 20,
     delta: float | None = None,
@@ -169,7 +171,8 @@ def calibrate(
     scores: a RunTrace to the horizon; or integers [T, N, classes], what each timestep of such a run adds: there a
         halted run does not show, the zeros beyond an exit may as well be a silent output.
     labels: integers [N]. minimum_count: n_min ≥ 1.
-    policy: "topk", "confidence", "entropy", "spikecp", "fixed", or a policy of another package with a `fit`.
+    policy: "topk", "confidence", "entropy", "spikecp", "fixed", a policy of another package, or a class of one's own,
+        derived from CutoffPolicy, with a `fit`.
     epsilon: tolerated share, in [0, 1): of wrong cuts (topk: per timestep), of sets missing the right class (spikecp),
         or of samples that only the full horizon gets right (fixed, and any policy with `delta`). Taken as the decimal
         that it prints as: 0.01 is exactly 1/100, and the test of the ratio is exact in integers.

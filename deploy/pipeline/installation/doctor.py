@@ -6,9 +6,9 @@ from importlib.util import find_spec
 from typing import Literal
 
 from spikecut import lava_repairs
+from spikecut.deploy.backends.progress import Progress, silent
 from spikecut.deploy.pipeline.installation.lava import COMMAND, installed_version
 from spikecut.deploy.pipeline.installation.trials import Finding, State, attempt_all
-from spikecut.deploy.pipeline.progress import Progress, silent
 from spikecut.errors import InputError
 from spikecut.extras import TRAIN, TRAINING
 from spikecut.lava_repairs import Repair

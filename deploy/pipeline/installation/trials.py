@@ -17,7 +17,7 @@ from typing import Literal
 
 import numpy as np
 
-from spikecut.deploy.pipeline.progress import Progress, silent
+from spikecut.deploy.backends.progress import Progress, silent
 from spikecut.errors import BackendError, SpikecutError
 from spikecut.export.network.arrays import Integers
 from spikecut.export.network.input_spec import InputSpec

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 import spikecut
+from spikecut.deploy.backends.progress import Progress, silent
 from spikecut.deploy.bundle import Bundle, open_bundle
 from spikecut.deploy.cost.band import Figure
-from spikecut.deploy.pipeline.progress import Progress, silent
 from spikecut.deploy.pipeline.reporting.options import DEFAULTS, ReportOptions
 from spikecut.deploy.pipeline.reporting.points import mean, own_point, points_of, share
 from spikecut.deploy.pipeline.reporting.replay import Replay, meshes, played, replay

@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.backends.memory import samples_at_once
+from spikecut.deploy.backends.progress import Progress, silent
 from spikecut.deploy.cost.attribution import attribute
 from spikecut.deploy.cost.halted import halted
 from spikecut.deploy.cutoff.topk import TopK
-from spikecut.deploy.pipeline.progress import Progress, silent
 from spikecut.deploy.pipeline.reporting.sources import Source
 from spikecut.deploy.placement.hardware import Chip, Hardware
 from spikecut.deploy.placement.mesh import mesh_cells

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spikecut.deploy.pipeline.progress import Progress, silent
+from spikecut.deploy.backends.progress import Progress, silent
 from spikecut.deploy.pipeline.reporting.options import DEFAULTS, ReportOptions
 from spikecut.deploy.pipeline.targets import check_file
 from spikecut.deploy.report.html.contents import GENERATOR, KINDS, Report

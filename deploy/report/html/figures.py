@@ -12,7 +12,7 @@ from spikecut.deploy.report.html.charts import (
 )
 from spikecut.deploy.report.html.contents import Report, RunReport
 from spikecut.deploy.report.html.render import paper_pdf, paper_svg
-from spikecut.deploy.report.plots import spike_raster, vector
+from spikecut.deploy.report.plots import vector
 
 COLUMN = 420
 """Width of a chart in pixels of 1/72 inch, its labels apart."""
@@ -42,7 +42,7 @@ def _drawn(chart: Chart, kind: str) -> bytes:
 def _raster(run: RunReport, kind: str) -> bytes:
     if run.played is None:
         return b""
-    return vector(spike_raster(run.played.trace, 0, run.classes), kind)
+    return vector(run.played.trace.plot_raster(0, run.classes), kind)
 
 
 def _file(name: str, kind: str) -> str:

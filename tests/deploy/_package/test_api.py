@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def python(*lines):
 
 
 def test_the_documents_list_exactly_the_public_names(entries):
-    listed = [name for name in entries if name not in ("Functions", "Types", "Errors")]
+    listed = [name for name in entries if name not in ("Functions", "Commands", "Progress bars", "Types", "Errors")]
     assert sorted(listed) == sorted(spikecut.__all__)
     assert dir(spikecut) == sorted(spikecut.__all__)
 
@@ -43,7 +44,7 @@ def test_every_name_resolves_and_is_documented(name, entries):
     if inspect.isclass(value):
         return
     documented = re.match(rf"`{name}\((.*?)\)`", entries[name], re.DOTALL)
-    written = [part.split("=")[0].strip(" *") for part in documented[1].split(",") if part.strip() != "*"]
+    written = [part.split("=")[0].strip(" *") for part in documented[1].split(",") if part.strip() not in ("", "*")]
     assert written == list(inspect.signature(value).parameters)
 
 
@@ -135,6 +136,126 @@ def test_a_network_in_memory_needs_its_recipe(repository, tmp_path):
         spikecut.export(golden / "lif.safetensors", tmp_path / "out", recipe=recipe)
     bundle = spikecut.export(network, tmp_path / "out", recipe=recipe, dataset=str(golden / "samples.npz"))
     assert bundle.network_hash == spikecut.open_bundle(golden / "bundle").network_hash
+
+
+@pytest.fixture(scope="module")
+def golden(repository):
+    """A bundle, its samples' file, and its test split, encoded."""
+    folder = repository / "tests" / "golden" / "format_1"
+    bundle = spikecut.open_bundle(folder / "bundle")
+    return bundle, folder / "samples.npz", spikecut.encode(folder / "samples.npz", bundle)
+
+
+def test_encode_takes_a_split_of_a_file(golden):
+    bundle, path, inputs = golden
+    samples = np.load(path)
+    np.testing.assert_array_equal(inputs, spikecut.encode(samples["x_test"], bundle))
+    calibration = spikecut.encode(str(path), bundle, "calibration")
+    np.testing.assert_array_equal(calibration, spikecut.encode(samples["x_calibration"], bundle))
+    assert spikecut.load_dataset(str(path)).test.y.tolist() == samples["y_test"].tolist()
+    with pytest.raises(spikecut.DataError, match="split 'tests': expected one of train, calibration, test"):
+        spikecut.encode(path, bundle, "tests")
+
+
+class Third(spikecut.CutoffPolicy):
+    """Exits at the third timestep."""
+
+    name = "third"
+    horizon = 4
+
+    def step(self, totals, t, state):
+        return np.full(len(totals), t >= 3), state
+
+    def to_dict(self):
+        return {"policy": self.name}
+
+    @classmethod
+    def from_dict(cls, data):
+        return cls()
+
+    @classmethod
+    def fit(cls, data, epsilons, minimum_count):
+        return [cls() for _ in epsilons]
+
+
+class Alike:
+    """No subclass, but with all members."""
+
+    name, horizon, to_dict = "alike", 4, Third.to_dict
+    init, step = spikecut.CutoffPolicy.init, Third.step
+    check_horizon, step_each = spikecut.CutoffPolicy.check_horizon, spikecut.CutoffPolicy.step_each
+
+
+def test_run_takes_a_policy_by_name_class_object_or_calibration(golden):
+    bundle, _, inputs = golden
+    full = spikecut.run(bundle, inputs)
+    calibrated = spikecut.run(bundle.network, inputs, policy=bundle.policy)
+    for same in ("topk", type(bundle.policy)):
+        np.testing.assert_array_equal(spikecut.run(bundle, inputs, policy=same).timesteps, calibrated.timesteps)
+    labels = np.zeros(full.samples, dtype=int)
+    for policy in (Third, Third(), Alike, Alike(), spikecut.calibrate(full, labels, policy=Third)):
+        assert set(spikecut.run(bundle, inputs, policy=policy).timesteps.tolist()) == {3}
+    for policy, message in (
+        ("tokp", "'tokp'"),
+        ("fixed", r"no default for timestep: policy=spikecut.calibrate\(scores, labels, policy='fixed'\)"),
+        (spikecut.CutoffPolicy, "lacks name"),
+        (3, "type int lacks name, horizon, check_horizon, init, step, step_each, to_dict: derive it from spikecut.Cut"),
+    ):
+        with pytest.raises(spikecut.InputError, match=message):
+            spikecut.run(bundle, inputs, policy=policy)
+    with pytest.raises(spikecut.InputError, match=r"expected a name, or a subclass of spikecut\.CutoffPolicy"):
+        spikecut.calibrate(full, labels, policy=Alike)
+
+
+def test_a_trace_as_a_table_and_as_a_picture(golden, monkeypatch):
+    bundle, path, inputs = golden
+    labels = np.load(path)["y_test"]
+    trace = spikecut.run(bundle, inputs, policy=bundle.policy, record="all")
+    found = trace.columns(labels)
+    assert found["correct"].mean() == trace.accuracy(labels)
+    assert (found["messages"] == sum(layer.spikes.sum(axis=1) for layer in trace.events)).all()
+    assert [each for each in found if each.startswith("total")] == ["total_0", "total_1", "total_2"]
+    assert {len(column) for column in found.values()} == {trace.samples}
+    assert len(trace.plot_raster(2).axes) == 3
+    with pytest.raises(spikecut.InputError, match="record='all'"):
+        spikecut.run(bundle, inputs, record="events").plot_raster()
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(spikecut.InputError, match="needs pandas, which is not installed: pip install pandas"):
+        trace.to_dataframe()
+    with pytest.raises(spikecut.InputError, match="record='events'"):
+        spikecut.estimate(spikecut.run(bundle, inputs), "loihi2")
+
+
+def test_what_advances_tells_it(golden, tmp_path, repository):
+    bundle, path, inputs = golden
+    told = {}
+
+    @contextmanager
+    def progress(what, total, before=""):
+        done = told.setdefault(what, [0, total])
+
+        def advance(samples):
+            done[0] += samples
+
+        yield advance
+
+    spikecut.run(bundle, inputs, progress=progress)
+    spikecut.verify(bundle, samples=3, backend="batched", progress=progress)
+    chosen = {"policies": ("fixed",), "epsilons": (0.1,), "hardware": ["loihi1"]}
+    spikecut.sweep(bundle, str(path), progress=progress, **chosen)
+    checkpoint = repository / "tests" / "golden" / "format_1" / "lif.safetensors"
+    spikecut.export(checkpoint, tmp_path / "out", dataset=str(path), progress=progress)
+    done = spikecut.calibrate_bundle(tmp_path / "out", str(path), epsilon=0.1, minimum_count=5, progress=progress)
+    run = spikecut.run_dataset(
+        done.bundle.path, str(path), tmp_path / "run", backend="batched", hardware=("loihi1",), progress=progress
+    )
+    assert run.summary.samples == 24 and (tmp_path / "run" / "samples.parquet").is_file()
+    assert len(told) >= 6 and all(done % total == 0 < done for done, total in told.values())
+    for function in (spikecut.run_dataset, spikecut.calibrate_bundle):
+        with pytest.raises(spikecut.InputError, match=f"colour: {function.__name__} takes"):
+            function(done.bundle.path, str(path), colour=1)
+    assert "digits-tet" in spikecut.pretrained_names()
+    assert spikecut.load_hardware(spikecut.hardware_names()[0]).name == spikecut.hardware_names()[0]
 
 
 def test_a_sweep_of_a_bundle_and_of_its_scores_are_the_same(repository):

@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from rich.console import Console
 
+from spikecut.deploy import raster
 from spikecut.deploy.cutoff import TopK, apply_policy
 from spikecut.deploy.cutoff.base import CutoffPolicy
 from spikecut.deploy.cutoff.calibration.intervals import share_interval
-from spikecut.deploy.report import plots
-from spikecut.deploy.report.plots import accuracy_figure, exit_histogram, save, spike_raster
+from spikecut.deploy.report.plots import accuracy_figure, exit_histogram, save
 from spikecut.deploy.report.tables import demo_table, quantity, quartiles, ratio, sparkline
 from spikecut.deploy.run.summary import summarise
 from spikecut.deploy.run_counts import RunCounts
@@ -119,16 +119,16 @@ def test_exit_histogram_adds_up() -> None:
 def test_spike_raster_shows_every_layer_and_the_verdict() -> None:
     sample = int(CUT.timesteps.argmin())
     assert CUT.timesteps[sample] < HORIZON
-    figure = spike_raster(CUT, sample, ("ant", "bee", "cat"))
+    figure = CUT.plot_raster(sample, ("ant", "bee", "cat"))
     source, output = figure.axes
     image = np.asarray(output.images[0].get_array())
-    raster = CUT.events[1].raster
-    assert raster is not None
-    sent = raster[sample, : CUT.hardware_steps[sample]].T != 0
+    messages = CUT.events[1].raster
+    assert messages is not None
+    sent = messages[sample, : CUT.hardware_steps[sample]].T != 0
     assert image.shape[:2] == sent.shape
     assert ((image < 1).any(axis=2) == sent).all()
-    assert np.asarray(source.images[0].get_array()).shape == (plots.RASTER_ROWS, CUT.hardware_steps[sample], 3)
-    verdict = [line for line in output.lines if line.get_color() == plots.VERMILION]
+    assert np.asarray(source.images[0].get_array()).shape == (raster.RASTER_ROWS, CUT.hardware_steps[sample], 3)
+    verdict = [line for line in output.lines if line.get_color() == raster.VERMILION]
     assert [xs(line)[0] for line in verdict] == [CUT.timesteps[sample] + CUT.depth + 0.5]
     assert output.get_xlim() == (0.5, HORIZON + 1 + 0.5)
     assert [label.get_text() for label in output.get_yticklabels()] == ["ant", "bee", "cat"]
@@ -138,27 +138,27 @@ def test_spike_raster_shows_every_layer_and_the_verdict() -> None:
 
 
 def test_spike_raster_of_a_sample_that_was_never_cut() -> None:
-    figure = spike_raster(FULL, 0)
+    figure = FULL.plot_raster(0)
     assert "never cut" in texts(figure)
-    assert not any(line.get_color() == plots.VERMILION for axes in figure.axes for line in axes.lines)
+    assert not any(line.get_color() == raster.VERMILION for axes in figure.axes for line in axes.lines)
     assert not any(axes.patches for axes in figure.axes)
 
 
 def test_negative_messages_have_a_colour_of_their_own() -> None:
-    image = plots._shade(np.array([[4.0, -4.0, 0.0]]))
-    assert image[0].tolist() == pytest.approx(np.array([to_rgb(plots.BLUE), to_rgb(plots.VERMILION), (1, 1, 1)]))
+    image = raster._shade(np.array([[4.0, -4.0, 0.0]]))
+    assert image[0].tolist() == pytest.approx(np.array([to_rgb(raster.BLUE), to_rgb(raster.VERMILION), (1, 1, 1)]))
 
 
 def test_spike_raster_refuses_what_it_cannot_draw() -> None:
     with pytest.raises(InputError, match="0 to 7"):
-        spike_raster(CUT, SAMPLES)
+        CUT.plot_raster(SAMPLES)
     with pytest.raises(InputError, match="record='all'"):
-        spike_raster(run(None, rasters=False), 0)
+        run(None, rasters=False).plot_raster(0)
 
 
 def test_save_is_repeatable_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = save(spike_raster(CUT, 0), tmp_path / "a.png")
-    second = save(spike_raster(CUT, 0), tmp_path / "b.png")
+    first = save(CUT.plot_raster(0), tmp_path / "a.png")
+    second = save(CUT.plot_raster(0), tmp_path / "b.png")
     assert first.read_bytes() == second.read_bytes()
     assert first.read_bytes().startswith(b"\x89PNG")
     assert b"Matplotlib" not in first.read_bytes()

@@ -49,6 +49,9 @@ def test_slices_are_those_of_the_whole(tmp_path: Path, name: str) -> None:
     same(found.everything, load_samples(path))
     few = found.everything.take(np.arange(4, 9))
     np.testing.assert_array_equal(few.x[1:3], X[5:7].astype(np.float32))
+    back = found.everything.take(np.array([59, 2, 30]))
+    np.testing.assert_array_equal(back.x[:], X[[59, 2, 30]].astype(np.float32))
+    assert back.y.tolist() == Y[[59, 2, 30]].tolist()
     assert few.x[9:12].shape == (0, 2, 3, 3)
     parts = write(tmp_path / f"parts_{name}", **THREE)
     assert open_own(parts).everything is None
