@@ -144,8 +144,8 @@ def check_arguments(
     policy: str | type[CutoffPolicy], epsilon: float, minimum_count: int, delta: float | None, seed: int
 ) -> type[CutoffPolicy]:
     """The class of the policy; InputError for an argument of `calibrate` that is out of range."""
-    fitter = policy_class(policy) if isinstance(policy, str) else policy
-    if not isinstance(fitter, type) or not issubclass(fitter, CutoffPolicy):
+    fitter = policy if isinstance(policy, type) else policy_class(policy)
+    if not issubclass(fitter, CutoffPolicy):
         raise InputError(f"policy {policy!r}: expected a name, or a subclass of spikecut.CutoffPolicy with `fit`")
     if not is_integer(minimum_count) or minimum_count < 1:
         raise InputError(f"minimum_count {minimum_count!r}: expected an integer ≥ 1")
