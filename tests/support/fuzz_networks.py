@@ -64,8 +64,9 @@ def fuzz_cases(draw, largest=400, samples=4, wide=None):
             layer = _firing(replace(layer, neuron=neuron), *probe, draw(st.sampled_from([0.02, 0.1, 0.3, 0.5])))
             layer = replace(layer, neuron=_late(layer.neuron, draw(st.integers(0, 2)) == 0))
             if draw(st.integers(0, 9)) == 0:
-                extreme = draw(st.sampled_from([0, TOP_THRESHOLD]))
-                layer = replace(layer, neuron=replace(layer.neuron, threshold=extreme))
+                layer = replace(
+                    layer, neuron=replace(layer.neuron, threshold=draw(st.sampled_from([0, TOP_THRESHOLD])))
+                )
         layers.append(layer)
         frames = propagate_layer(layer, frames, NeuronState.at_rest(layer, samples), around)
         points.append((layer.name, frames))
