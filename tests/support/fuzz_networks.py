@@ -14,6 +14,7 @@ from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 from spikecut.export.network.neurons import IntegerNeuron
 
 TOP_THRESHOLD = 2**17 - 1
+EXTREMES = st.sampled_from([0, TOP_THRESHOLD])
 STATE_TOP = 2**23 - 1
 DELAYED_SYNAPSES = 4000
 PROBED_STEPS = 12
@@ -64,9 +65,7 @@ def fuzz_cases(draw, largest=400, samples=4, wide=None):
             layer = _firing(replace(layer, neuron=neuron), *probe, draw(st.sampled_from([0.02, 0.1, 0.3, 0.5])))
             layer = replace(layer, neuron=_late(layer.neuron, draw(st.integers(0, 2)) == 0))
             if draw(st.integers(0, 9)) == 0:
-                layer = replace(
-                    layer, neuron=replace(layer.neuron, threshold=draw(st.sampled_from([0, TOP_THRESHOLD])))
-                )
+                layer = replace(layer, neuron=replace(layer.neuron, threshold=draw(EXTREMES)))
         layers.append(layer)
         frames = propagate_layer(layer, frames, NeuronState.at_rest(layer, samples), around)
         points.append((layer.name, frames))
