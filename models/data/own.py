@@ -158,7 +158,9 @@ def hdf5_members(path: Path, file: h5py.File, keys: tuple[str, ...]) -> dict[str
         if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
             raise DataError(f"{path}: {key} is not a data set stored in this file")
         _check_dtype(path, key, dataset.dtype)
-        largest = max(math.prod(dataset.shape), math.prod(dataset.chunks or ()))  # a chunk is unpacked whole
+        chunk = math.prod(dataset.chunks) if dataset.chunks else 0  # is unpacked whole
+        check_memory(path, chunk * dataset.dtype.itemsize)
+        largest = max(math.prod(dataset.shape), chunk)
         check_stored(f"{path}: {key}", largest * dataset.dtype.itemsize, dataset.id.get_storage_size())
         present[key] = dataset
     return present

@@ -3,10 +3,11 @@
 What is stored in Fortran's order cannot be read so, and is held in memory in the type in which it is stored.
 """
 
+import math
 import weakref
 import zipfile
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -18,6 +19,7 @@ import numpy.typing as npt
 from spikecut.errors import DataError
 from spikecut.files import check_regular, open_regular
 from spikecut.models.data.dataset import IntArray, SampleArray, check_labels, check_samples, check_shape
+from spikecut.models.data.memory import check_memory
 from spikecut.models.data.own import (
     FOREIGN,
     KEYS,
@@ -36,6 +38,8 @@ Read = Callable[[int, int], npt.NDArray[Any]]
 SKIP_BYTES = 2**24
 SPARSE = 8
 """Of so many neighbours at least one must be wanted, else samples are read one by one."""
+MADE_BYTES = 16
+"""What is made of a number that was read: of a label an int64 and its position, of a sample at most as much."""
 
 
 class _File:
@@ -44,6 +48,7 @@ class _File:
     def __init__(self, path: Path) -> None:
         self.path, self.stack = path, ExitStack()
         self.arrays: dict[str, tuple[tuple[int, ...], np.dtype[Any], Read]] = {}
+        self.members: dict[str, _Member] = {}
         weakref.finalize(self, self.stack.close)
         check_regular(path, DataError)
         self.state = self._state()
@@ -77,19 +82,35 @@ class _File:
         for key, info in npz_members(self.path, archive, KEYS).items():
             with archive.open(info) as member:
                 shape, fortran, dtype = npz_header(self.path, key, member)
-                begin = member.tell()
-                content = np.frombuffer(member.read(), dtype) if fortran and len(shape) > 1 else None
+                begin, content = member.tell(), None
+                if fortran and len(shape) > 1:
+                    check_memory(self.path, info.file_size)
+                    content = np.frombuffer(member.read(), dtype)
             if content is None:
-                self.arrays[key] = shape, dtype, _Member(archive, info, begin, shape[1:], dtype).read
+                rows = self.members[key] = _Member(archive, info, begin, shape[1:], dtype)
+                self.arrays[key] = shape, dtype, rows.read
             else:
                 self.arrays[key] = shape, dtype, _Whole(content.reshape(shape, order="F")).read
 
     def read(self, key: str, first: int, stop: int) -> npt.NDArray[Any]:
-        """Samples of one array; DataError if the file has changed or is damaged."""
-        try:
+        """Samples of one array; DataError if the file has changed or is damaged, or they do not fit into the memory."""
+        shape, dtype, read = self.arrays[key]
+        check_memory(self.path, (stop - first) * math.prod(shape[1:]) * (dtype.itemsize + MADE_BYTES))
+        with self._damage_told():
             if self._state() != self.state:
                 raise DataError(f"{self.path}: changed while its samples were read: run again")
-            return self.arrays[key][2](first, stop)
+            return read(first, stop)
+
+    def finish(self, key: str) -> None:
+        """No more is needed of an array; an archive's is read on all the same, once, to find damage anywhere in it."""
+        if key in self.members:
+            with self._damage_told():
+                self.members[key].finish()
+
+    @contextmanager
+    def _damage_told(self) -> Iterator[None]:
+        try:
+            yield
         except FOREIGN as exc:
             raise DataError(f"{self.path}: truncated or damaged ({type(exc).__name__})") from exc
 
@@ -108,7 +129,7 @@ class _Whole:
 class _Member:
     """An array in an archive, packed or not, that is read from its begin on, and again from there to go back.
 
-    It is never sought in: so its checksum is compared each time that its end is reached.
+    It is never sought in: so its checksum is compared each time that its end is reached. whole: whether it was.
     """
 
     def __init__(
@@ -123,18 +144,33 @@ class _Member:
         self.row = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         self.stream: IO[bytes] | None = None
         self.place = 0
+        self.whole = False
 
     def read(self, first: int, stop: int) -> npt.NDArray[Any]:
         """Rows from `first` to `stop`."""
         start = self.begin + first * self.row
-        if self.stream is None or start < self.place:
-            if self.stream is not None:
-                self.stream.close()
-            self.stream, self.place = self.archive.open(self.info), 0
-        while self.place < start:
-            self._take(self.stream, min(SKIP_BYTES, start - self.place))
-        content = self._take(self.stream, (stop - first) * self.row)
+        with self._at(start) as stream:
+            content = self._take(stream, (stop - first) * self.row)
         return np.frombuffer(content, self.dtype).reshape(stop - first, *self.shape)
+
+    def finish(self) -> None:
+        """Read on to the end, for the checksum, unless that was reached before."""
+        if not self.whole:
+            with self._at(self.info.file_size):
+                pass
+
+    @contextmanager
+    def _at(self, start: int) -> Iterator[IO[bytes]]:
+        """The stream at this place; after a failure it is opened anew, for nobody knows then where it is."""
+        stream, self.stream = self.stream, None
+        if stream is None or start < self.place:
+            if stream is not None:
+                stream.close()
+            stream, self.place = self.archive.open(self.info), 0
+        while self.place < start:
+            self._take(stream, min(SKIP_BYTES, start - self.place))
+        yield stream
+        self.stream, self.whole = stream, self.whole or self.place == self.info.file_size
 
     def _take(self, stream: IO[bytes], size: int) -> bytes:
         content = stream.read(size)
@@ -167,6 +203,8 @@ class StoredSamples:
             values = self.file.read(self.key, first, stop)
         else:
             values = self._read_chosen(self.positions[first:stop])
+        if stop == len(self):
+            self.file.finish(self.key)
         with np.errstate(over="ignore"):  # beyond float32 becomes infinite, which is refused
             samples = values.astype(self.dtype, copy=False)
         try:

@@ -94,3 +94,38 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path, suffix: str) -> None:
     damaged.write_bytes(b"nothing")
     with pytest.raises(DataError, match="truncated or not a"):
         open_own(damaged)
+
+
+def test_damage_behind_the_last_sample_that_is_needed_is_found(tmp_path: Path) -> None:
+    x = np.arange(40000, dtype=np.float32).reshape(10000, 4)
+    path = write(tmp_path / "plain.npz", x=x, y=np.arange(10000) % 4)
+    content = bytearray(path.read_bytes())
+    content[content.index(x.tobytes()) + 16 * 6000] ^= 1
+    path.write_bytes(content)
+    everything = open_own(path).everything
+    assert everything is not None
+    few = everything.take(np.arange(100))
+    np.testing.assert_array_equal(few.x[:50], x[:50])
+    with pytest.raises(DataError, match=r"damaged \(BadZipFile\)"):
+        few.x[50:]
+    np.testing.assert_array_equal(few.x[7:9], x[7:9])  # not from where the failure left off
+    with pytest.raises(DataError, match=r"damaged \(BadZipFile\)"):
+        few.x[50:]
+
+
+@pytest.mark.parametrize(
+    ("name", "arrays"),
+    [
+        ("fortran.npz", {"x": np.asfortranarray(np.zeros((10, 2000))), "y": np.arange(10) % 2}),
+        ("labels.npz", {"x": np.zeros((8000, 1)), "y": np.zeros(8000, np.int8)}),
+        ("labels.h5", {"x": np.zeros((8000, 1)), "y": np.zeros(8000, np.int8)}),
+        ("sample.npz", {"x": np.zeros((10, 8000), np.uint8), "y": np.arange(10) % 2}),
+    ],
+)
+def test_what_the_memory_cannot_hold_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, arrays: dict[str, Any]
+) -> None:
+    path = write(tmp_path / f"packed_{name}", **arrays)
+    monkeypatch.setattr("spikecut.memory.available_bytes", lambda: 100_000)
+    with pytest.raises(DataError, match="GiB are available: give fewer samples"):
+        open_own(path).test.x[:1]
