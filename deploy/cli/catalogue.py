@@ -1,6 +1,8 @@
 """The verbs of what there is to choose from: hardware files and pretrained checkpoints."""
 
+import re
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,7 +12,7 @@ from rich.padding import Padding
 from spikecut.deploy.cli.options import Json, verb
 from spikecut.deploy.cli.output import Result, report, say_next, typed
 from spikecut.deploy.cli.parameters.choices import KINDS, named, one_of
-from spikecut.errors import InputError
+from spikecut.errors import HardwareConfigError, InputError
 
 WHERE = {
     "backends": "--backend",
@@ -31,17 +33,64 @@ class HardwareOptions:
 
     name: Annotated[
         str | None,
-        typer.Argument(help="A hardware file by name or path; default: all names.", **named("hardware", "[HARDWARE]")),
+        typer.Argument(
+            help="A hardware file by name or path; default: all names. Or `new NAME`, which writes NAME.yaml to be "
+            "filled in, or `check FILE`, which says what it lacks.",
+            **named("hardware", "[HARDWARE]"),
+        ),
     ] = None
+    target: Annotated[str | None, typer.Argument(help="NAME of `new`, FILE of `check`.", metavar="[NAME|FILE]")] = None
     as_json: Json = False
 
 
 @verb
 def hardware(options: HardwareOptions) -> None:
-    """List the hardware files, or explain one: every number with its source."""
+    """List the hardware files, or explain one: every number with its source. `new NAME`, `check FILE`: your own."""
+    if options.name in ("new", "check"):
+        if options.target is None:
+            raise InputError(f"hardware {options.name}: say {'its name' if options.name == 'new' else 'which file'}")
+        (_new_hardware if options.name == "new" else _check_hardware)(options.target, options.as_json)
+        return
+    if options.target is not None:
+        raise InputError(f"hardware {options.name} {options.target}: one hardware file, or `new NAME`, or `check FILE`")
     report(describe_hardware(options.name), options.as_json)
     if not options.as_json:
         say_next(typed("inspect", "BUNDLE", *(("--hardware", options.name) if options.name else ())))
+
+
+def _new_hardware(name: str, as_json: bool) -> None:
+    """Write a hardware file to be filled in, in the working folder."""
+    from spikecut.deploy.placement.hardware_template import hardware_template
+
+    name = name.removesuffix(".yaml")
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+        raise InputError(f"hardware new {name!r}: expected a name of letters, digits, - and _")
+    path = Path(f"{name}.yaml")
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(hardware_template(name))
+    except FileExistsError as exc:
+        raise InputError(f"{path} exists: choose another name, or remove it") from exc
+    except OSError as exc:
+        raise InputError(f"cannot write {path}: {exc.strerror}: choose another folder") from exc
+    following = typed("hardware", "check", str(path))
+    report(Result([f"written to {path}: every number in it is open"], {"file": str(path)}, next=following), as_json)
+
+
+def _check_hardware(file: str, as_json: bool) -> None:
+    """Say what a hardware file lacks; HardwareConfigError where it cannot be read."""
+    from spikecut.deploy.placement.hardware_template import check_hardware
+
+    found = check_hardware(file)
+    if found.problems:
+        *first, last = (f"{file}: {problem}" for problem in found.problems)
+        for line in first:
+            typer.echo(line, err=True)
+        raise HardwareConfigError(last)
+    shown = [f"{file} can be used"]
+    shown += [f"unknown, never counted as 0: {', '.join(found.unknown)}"] if found.unknown else []
+    shown += [f"without a source of its own: {', '.join(found.unsourced)}"] if found.unsourced else []
+    report(Result([*shown], asdict(found), next=typed("inspect", "BUNDLE", "--hardware", file)), as_json)
 
 
 def describe_hardware(name: str | None = None) -> Result:

@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from spikecut.deploy.placement.hardware import Chip, Hardware
+import numpy as np
+
+from spikecut.deploy.placement.hardware import Arithmetic, Chip, Hardware
 from spikecut.deploy.placement.place import Placement, place, placement_summary
 from spikecut.errors import CapabilityError, Refusal
 from spikecut.export.network.layers import IntegerNetwork
+from spikecut.fixed_point import DECAY_UNITY
 
 
 def check_capabilities(network: IntegerNetwork, hardware: Hardware) -> tuple[Refusal, ...]:
@@ -29,7 +32,27 @@ def check_capabilities(network: IntegerNetwork, hardware: Hardware) -> tuple[Ref
             missing.append("initial state (u starts at another value than 0)")
     if any(layer.neuron.gain is not None for layer in network.layers) and not can.programmable_neuron:
         missing.append("programmable neurons (a gain per timestep, as TEBN has)")
+    missing += _arithmetic(network, hardware.arithmetic)
     return tuple(Refusal(hardware.name, feature) for feature in missing)
+
+
+def _arithmetic(network: IntegerNetwork, can: Arithmetic) -> list[str]:
+    """What a network counts and such neurons and weights cannot."""
+    missing, neurons = [], [layer.neuron for layer in network.layers]
+    if not can.exponential_leak and any(each.decay_v != 0 or each.decay_u != DECAY_UNITY for each in neurons):
+        missing.append("an exponential leak (current or membrane decay by a fraction)")
+    weights = [layer.weight for layer in network.layers]
+    weights += [layer.recurrent for layer in network.layers if layer.recurrent is not None]
+    weights += [layer.skip.weight for layer in network.layers if layer.skip is not None]
+    if not can.negative_membrane:
+        biases = [each.bias_mantissa for each in neurons]
+        if any(values.min(initial=0) < 0 for values in (*weights, *biases)):
+            missing.append("negative membranes (weights or biases below 0)")
+    if can.weight_bits is not None:
+        widest = max(int(np.abs(each // max(int(np.gcd.reduce(each, axis=None)), 1)).max()) for each in weights)
+        if widest >= 2 ** (can.weight_bits - 1):
+            missing.append(f"weights of {widest.bit_length() + 1} bits (it has {can.weight_bits})")
+    return missing
 
 
 def missing_features(refusals: Sequence[Refusal]) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from spikecut.errors import HardwareConfigError
 from spikecut.files import read_bytes
@@ -96,6 +97,21 @@ class Capabilities(Strict):
     soft_reset: bool
     initial_state: bool
     programmable_neuron: bool
+
+
+class Arithmetic(Strict):
+    """What the chip's neurons and weights can count; all that a file does not say is as on Loihi.
+
+    Attributes
+    ----------
+    exponential_leak: whether current and membrane may decay by a fraction a step.
+    negative_membrane: whether a membrane may fall below 0.
+    weight_bits: bits of a weight with its sign, up to a common power of two of a layer; None for 9.
+    """
+
+    exponential_leak: bool = True
+    negative_membrane: bool = True
+    weight_bits: Annotated[int, Field(ge=2)] | None = None
 
 
 class Steps(Quantity):
@@ -235,6 +251,7 @@ class Chip(Hardware):
     kind: Literal["chip"]
     timing: Literal["sum", "maximum"] = "sum"
     capabilities: Capabilities
+    arithmetic: Arithmetic = Arithmetic()
     limits: Limits
     costs: Costs
     barrier: Barrier
@@ -316,6 +333,18 @@ def load_hardware(name_or_path: str | Path) -> Hardware:
     return _parse(text, f"{text}.yaml", (files(PACKAGE) / f"{text}.yaml").read_bytes())
 
 
+def hardware_problems(path: str | Path) -> tuple[str, ...]:
+    """Everything that keeps a hardware file from being read, a line each with key and remedy; empty where it can be."""
+    try:
+        load_hardware(Path(path))
+    except HardwareConfigError as error:
+        if isinstance(error.__cause__, ValidationError):
+            found = error.__cause__.errors(include_url=False, include_context=False, include_input=False)
+            return tuple(dict.fromkeys(_said(problem) for problem in found))
+        return (str(error),)
+    return ()
+
+
 def _parse(name: str, file: str, raw: bytes) -> Hardware:
     try:
         data = yaml.load(raw.decode("utf-8"), Loader=_Loader)
@@ -340,6 +369,12 @@ def _first_problem(error: ValidationError) -> str:
     """The first problem, unknown keys before all others: a misspelt key is also a missing one."""
     problems = error.errors(include_url=False, include_context=False, include_input=False)
     problem = min(problems, key=lambda item: item["type"] != "extra_forbidden")
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return _said(problem) + more
+
+
+def _said(problem: ErrorDetails) -> str:
+    """One problem: its key and what to do."""
     place = ".".join(str(part) for part in problem["loc"] if part != "[key]")
     kind = problem["type"]
     if kind == "extra_forbidden":
@@ -352,5 +387,4 @@ def _first_problem(error: ValidationError) -> str:
         text = problem["msg"].removeprefix("Value error, ")
         if kind in ("float_type", "finite_number", "greater_than_equal", "literal_error", "bool_type"):
             text += ": correct it" + (", or null where it is unknown" if kind != "bool_type" else "")
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{place}: {text}{more}"
+    return f"{place}: {text}"

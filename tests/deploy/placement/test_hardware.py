@@ -122,7 +122,15 @@ def refusal(tmp_path: Path, data: object) -> str:
 
 
 def test_names() -> None:
-    assert hardware_names() == ("horowitz45nm", "loihi1", "loihi1_davies2018", "loihi2", "loihi2_2026a")
+    assert hardware_names() == (
+        "darwin3",
+        "horowitz45nm",
+        "loihi1",
+        "loihi1_davies2018",
+        "loihi2",
+        "loihi2_2026a",
+        "odin",
+    )
     assert list(default_hardware()) == ["horowitz45nm", "loihi1", "loihi1_davies2018", "loihi2"]
     assert "superseded" in load_hardware("loihi2_2026a").title
 
@@ -197,7 +205,7 @@ def test_a_file_that_says_evidence_is_still_read(tmp_path: Path) -> None:
 
 def test_unknown_name_lists_the_names() -> None:
     with pytest.raises(
-        HardwareConfigError, match="'loihi3' is unknown: choose horowitz45nm, loihi1, loihi1_davies2018"
+        HardwareConfigError, match="'loihi3' is unknown: choose darwin3, horowitz45nm, loihi1, loihi1_davies2018"
     ):
         load_hardware("loihi3")
 
