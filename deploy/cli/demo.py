@@ -37,6 +37,9 @@ def demo(options: DemoOptions) -> None:
 
     chosen = pipeline.DemoOptions(options.seed, options.backend, bars=console.is_terminal)
     summaries = pipeline.run_demo(options.out, chosen, tell, progress_bar)
-    where = f"Everything is in {options.out}: per network the checkpoint, the bundle and the run with its figures."
+    where = (
+        f"Everything is in {options.out}: per network the checkpoint, the bundle and the run with its figures, and "
+        "both runs in report.html, for a browser."
+    )
     after = typed("inspect", options.out / "lif" / "bundle")
     report(Result([demo_table(summaries), where], summaries, next=after), options.as_json)

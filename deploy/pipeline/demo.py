@@ -13,6 +13,7 @@ from spikecut.deploy.bundle import open_bundle
 from spikecut.deploy.pipeline.calibrate import CalibrationOptions, calibrate_split
 from spikecut.deploy.pipeline.export import export_to_bundle
 from spikecut.deploy.pipeline.public import verify
+from spikecut.deploy.pipeline.reporting.write import check_report_target, write_report
 from spikecut.deploy.pipeline.run import RunOptions, RunTarget, RunTask, run_bundle
 from spikecut.deploy.run.folder import RUN
 from spikecut.deploy.run.journal import JOURNAL
@@ -29,6 +30,7 @@ from spikecut.models.training.trainer import Session
 
 HARDWARE = ("loihi1", "loihi2")
 MARK = "demo.json"
+REPORT = "report.html"
 CHECKPOINT = "checkpoint.safetensors"
 FOLDERS = {"bundle": BUNDLE.entries, "run": RUN.entries, "run.partial": JOURNAL}
 ENTRIES = (CHECKPOINT, *FOLDERS, *(f"{folder}/{name}" for folder, names in FOLDERS.items() for name in names))
@@ -80,7 +82,20 @@ def run_demo(
     with only_writer(out, "demo"):
         prepare(out)
         data = load_dataset("digits")
-        return [_Steps(recipe, data, options, how, tell, progress).run(out / recipe.name) for recipe in RECIPES]
+        done = [_Steps(recipe, data, options, how, tell, progress).run(out / recipe.name) for recipe in RECIPES]
+        _report(out, tell)
+        return done
+
+
+def _report(out: Path, tell: Tell) -> None:
+    """Both runs on one page; a line that says why not, where its packages are not installed."""
+    try:
+        done = write_report([out / recipe.name / "run" for recipe in RECIPES], out / REPORT, overwrite=True)
+    except InputError as error:
+        tell(f"no report: {error}")
+        return
+    for line in (str(done), *done.notes):
+        tell(line)
 
 
 def prepare(out: Path) -> None:
@@ -90,11 +105,13 @@ def prepare(out: Path) -> None:
     if out.is_dir() and any(out.iterdir()):
         if not (out / MARK).is_file():
             raise InputError(f"{out} is not empty and holds no earlier demo: choose another --out")
+        check_report_target(out / REPORT, overwrite=True)
         earlier = [out / recipe.name for recipe in RECIPES if (out / recipe.name).is_dir()]
         for folder in earlier:
             check_entries(folder, ENTRIES, "demo")
         for folder in earlier:
             shutil.rmtree(folder)
+        (out / REPORT).unlink(missing_ok=True)
     write_summary(out / MARK, {"networks": [recipe.name for recipe in RECIPES]})
 
 

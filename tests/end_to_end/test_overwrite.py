@@ -98,6 +98,10 @@ def test_a_demo_removes_an_earlier_demo_and_nothing_else(command, commands, own_
     (demo / "lif" / "run.partial").mkdir()
     (demo / "lif" / "run.partial" / "cut-00000000.h5").write_bytes(b"")
     check_entries(demo / "lif", ENTRIES, "demo")
+    (demo / "report.html").write_text("mine")
+    code, _, err = command("demo", "--out", demo, "--backend", "batched")
+    assert code == 2 and "report.html is no report that spikecut wrote" in err
+    (demo / "report.html").write_text('<meta name="generator" content="spikecut report">')
     (demo / "lif" / "run" / "notes.txt").write_text("mine")
     before = files(demo)
     code, _, err = command("demo", "--out", demo, "--backend", "batched")

@@ -108,13 +108,18 @@ def write_report(
     from spikecut.deploy.pipeline.reporting.gather import gather
     from spikecut.deploy.report.html.page import page
 
-    check_file(out, "report", overwrite, _is_report)
+    check_report_target(out, overwrite)
     found = gather(folders, options, progress)
     try:
         write_bytes(out, page(found))
     except OSError as error:
         raise InputError(f"cannot write {out}: {reason(error)}; choose another --out") from error
     return Reported(out.resolve(), found, notes=found.notes)
+
+
+def check_report_target(out: Path, overwrite: bool) -> None:
+    """Raise InputError unless a report may be written to this file."""
+    check_file(out, "report", overwrite, _is_report)
 
 
 def _is_report(path: Path) -> bool:
