@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -70,7 +71,7 @@ def test_the_python_example_runs(repository, workshop, tmp_path, monkeypatch, ca
     assert 0.5 < accuracy <= 1 and low < energy < high
 
 
-@pytest.mark.parametrize("picture", ["raster", "accuracy"])
+@pytest.mark.parametrize("picture", ["raster", "accuracy", "report"])
 def test_the_pictures_are_there(repository, picture):
     assert f"docs/images/{picture}.png" in (repository / "README.md").read_text(encoding="utf-8")
     assert (repository / "docs" / "images" / f"{picture}.png").is_file()
@@ -105,11 +106,11 @@ def commands(repository):
 
 
 def test_every_block_of_commands_is_run(repository):
-    assert [len(block) for block in commands(repository)] == [5, 3, 3, 1, 1]
+    assert [len(block) for block in commands(repository)] == [6, 3, 3, 1, 1, 1]
 
 
 @pytest.fixture
-def own_files(repository, digits, tmp_path, monkeypatch):
+def own_files(repository, digits, workshop, tmp_path, monkeypatch):
     """A folder with what the README's commands call mine, theirs, state, blocks and cnn."""
     parts = {"train": 200, "calibration": 120, "test": 8}
     splits = {name: getattr(digits, name) for name in parts}
@@ -119,6 +120,9 @@ def own_files(repository, digits, tmp_path, monkeypatch):
         **{f"y_{name}": splits[name].y[:number] for name, number in parts.items()},
     )
     shutil.copy(repository / "tests" / "golden" / "nir" / "snntorch.nir", tmp_path / "theirs.nir")
+    shutil.copy(workshop / "lif" / "network.net", tmp_path / "theirs.net")
+    with h5py.File(tmp_path / "theirs.net", "a") as file:
+        del file["spikecut"]  # what lava-dl writes alone
     torch.manual_seed(0)
     _slayer_files(tmp_path)
     layers = torch.nn.Sequential(
@@ -139,7 +143,7 @@ def _slayer_files(folder):
     (folder / "blocks.yaml").write_text(yaml.safe_dump(BLOCKS))
 
 
-@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize("number", range(6))
 def test_the_commands_run(repository, own_files, command, number):
     for line in commands(repository)[number]:
         program, *arguments = shlex.split(line)

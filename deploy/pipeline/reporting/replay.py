@@ -114,11 +114,13 @@ def played(run: StoredRun, source: Source, asked: Sequence[int] = ()) -> Played:
     index = run.samples["index"].to_numpy()
     chosen = _positions(index, asked) if asked else chosen_samples(run)
     network, timesteps = source.bundle.network, run.samples["timesteps"].to_numpy()[chosen]
-    part = source.split.take(chosen)
-    whole = run_batched(network, encode(part.x[: len(chosen)], network), record="all")
+    order = np.argsort(chosen)  # a file is read in its order
+    part = source.split.take(chosen[order])
+    back = np.argsort(order)
+    whole = run_batched(network, encode(part.x[: len(chosen)][back], network), record="all")
     policy = source.policy
     thresholds = tuple(policy.thresholds) if isinstance(policy, TopK) else ()
-    labels = np.asarray(part.y, dtype=np.int64)
+    labels = np.asarray(part.y[back], dtype=np.int64)
     return Played(halted(whole, timesteps), labels, index[chosen], thresholds)
 
 
