@@ -117,6 +117,7 @@ def test_a_net_of_lava_dl_equals_lava(command, foreign, tmp_path):
     assert code == 0 and "every integer is equal" in out
 
 
+@pytest.mark.lava
 def test_input_neurons_are_exported_for_the_batched_engine(command, tmp_path):
     network = random_network(2, dense_only=True)
     given = replace(network.input, encoding="direct", bits=8)
