@@ -76,8 +76,14 @@ def test_a_run_is_known_for_one_and_comes_out_the_same(golden, command):
     for name in ("exits", "accuracy", "raster", "mesh_loihi2"):
         (golden / "run" / "figures" / f"{name}.png").write_bytes(b"")
     assert command(*again, "--overwrite")[0] == 0
-    # The costs too: a hardware file that is corrected changes these columns, and then this test compares the others.
-    assert rows(golden / "run") == before
+
+    # The costs too, but those of hardware files that were corrected since: Loihi 2, and Loihi 1's least static power.
+    def kept(found):
+        corrected = ("loihi2_", "loihi1_energy_j_low", "loihi1_static")
+        return [{name: cell for name, cell in row.items() if not name.startswith(corrected)} for row in found]
+
+    assert kept(rows(golden / "run")) == kept(before)
+    assert any(name.startswith("loihi1_latency") for name in kept(before)[0])
     assert {row["timesteps"] for row in before} > {4}
 
 
