@@ -106,9 +106,8 @@ class _Gathering:
         if source is None or again is None:
             return replace(basis, layers=layers, missing=self.missing)
         hardware = {cost.name: self.hardware[cost.name] for cost in basis.chips if cost.name in self.hardware}
-        points, why = points_of(again, source, hardware)
-        if why:
-            self.missing["other values of ε"] = why
+        points, lacking = points_of(self.run, again, source, hardware)
+        self.missing.update(lacking)
         return replace(
             basis,
             layers=layers,

@@ -178,3 +178,15 @@ def test_runs_of_one_network_have_names_of_their_own(run_folders):
     report = gather([run_folders["lif"], run_folders["lif"]])
     names = [run.name for run in report.runs]
     assert len(set(names)) == 2 and all(name.startswith("tet (") for name in names)
+
+
+def test_costs_of_another_hardware_file_are_not_mixed_with_those_of_the_run(own_run):
+    folder = own_run()
+    table = pq.read_table(folder / "samples.parquet")
+    place = table.column_names.index("loihi2_energy_j")
+    other = pa.array(2 * table["loihi2_energy_j"].to_numpy(), pa.float64())
+    pq.write_table(table.set_column(place, "loihi2_energy_j", other), folder / "samples.parquet")
+    run = gather([folder]).runs[0]
+    assert list(run.missing) == ["costs of other ways to stop on loihi2"] and "run again" in str(run.missing)
+    stops = [point for point in run.points if point.kind == "stop"]
+    assert all("loihi1" in point.energy_j and "loihi2" not in point.energy_j for point in stops)
