@@ -30,9 +30,10 @@ PER_LAYER = {
     "twin_biases": np.int32,
     "twin_gains": np.int16,
     "twin_skip_weights": np.int32,
+    "twin_recurrent_weights": np.int32,
 }
 WHOLE = ("images", "labels", "inputs", "float_scores", "twin_scores")
-OPTIONAL = {"twin_gains", "twin_skip_weights"}
+OPTIONAL = {"twin_gains", "twin_skip_weights", "twin_recurrent_weights"}
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Golden:
     twin_weights, twin_biases: per layer, what the twin itself rounded to: weights int64 (O, ...), times 64, and biases
         int64 (O,), in v's units. A changed weight shows here even where no golden sample feels it.
     twin_gains: per layer that has any, int64 [T], in 4096ths.
-    twin_skip_weights: the weights of skips alike.
+    twin_skip_weights, twin_recurrent_weights: the weights of skips, and of what comes back, alike.
     """
 
     images: npt.NDArray[np.float64]
@@ -62,6 +63,7 @@ class Golden:
     twin_biases: dict[str, IntArray]
     twin_gains: dict[str, IntArray] = field(default_factory=dict)
     twin_skip_weights: dict[str, IntArray] = field(default_factory=dict)
+    twin_recurrent_weights: dict[str, IntArray] = field(default_factory=dict)
 
     __repr__ = brief
 
@@ -121,6 +123,7 @@ def make_golden(
         twin_biases={stage.name: integers(_bias(stage)) for stage in stages},
         twin_gains=twin.gains,
         twin_skip_weights={name: integers(weight) for name, weight in twin.skip_weights().items()},
+        twin_recurrent_weights={name: integers(weight) for name, weight in twin.recurrent_weights().items()},
     )
 
 

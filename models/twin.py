@@ -237,6 +237,15 @@ class QuantisedTwin(nn.Module):
                 found[stage.name] = torch.eye(outputs).double() * one if dense else one.expand(outputs, 1, 1, 1)
         return found
 
+    def recurrent_weights(self) -> dict[str, Tensor]:
+        """Integer weights · 64, (O, O), of the stages whose own spikes come back, by name."""
+        neurons = {stage.name: stage.neuron for stage in self.network.layers()}
+        return {
+            name: neuron.recurrent
+            for name, neuron in neurons.items()
+            if isinstance(neuron, IntegerCurrentBased) and neuron.recurrent is not None
+        }
+
     @property
     def gains(self) -> dict[str, IntArray]:
         """The gains per timestep of the stages that have any, name → int64 [T], in 4096ths."""

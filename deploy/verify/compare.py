@@ -165,7 +165,7 @@ class _Comparison:
 
 
 def _compare_parameters(network: IntegerNetwork, golden: Golden, compared: _Comparison) -> None:
-    """The network's own weights, biases and gains against those that the twin rounded to."""
+    """The network's own weights, of recurrence and skips, too, its biases and gains against those of the twin."""
     for layer in network.layers:
         parameters = [
             ("weights", golden.twin_weights, layer.weight << ALIGNMENT_SHIFT),
@@ -173,6 +173,9 @@ def _compare_parameters(network: IntegerNetwork, golden: Golden, compared: _Comp
         ]
         if layer.skip is not None:
             parameters.append(("skip weights", golden.twin_skip_weights, layer.skip.weight << ALIGNMENT_SHIFT))
+        if layer.recurrent is not None:
+            back = layer.recurrent << ALIGNMENT_SHIFT
+            parameters.append(("recurrent weights", golden.twin_recurrent_weights, back))
         if layer.neuron.gain is not None or layer.name in golden.twin_gains:
             gain = layer.neuron.gain or (GAIN_UNITY,) * network.horizon
             parameters.append(("gains", golden.twin_gains, np.array(gain)))

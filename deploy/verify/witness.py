@@ -41,6 +41,9 @@ def integer_golden(network: IntegerNetwork, images: Floats, labels: IntArray) ->
         twin_skip_weights={
             layer.name: layer.skip.weight << ALIGNMENT_SHIFT for layer in layers if layer.skip is not None
         },
+        twin_recurrent_weights={
+            layer.name: layer.recurrent << ALIGNMENT_SHIFT for layer in layers if layer.recurrent is not None
+        },
     )
 
 

@@ -90,6 +90,11 @@ def slayer_golden(network: "SlayerNetwork", spec: InputSpec, horizon: int, image
             stage.name: _in_own_shape(stage, stage.quantised_weight()) << ALIGNMENT_SHIFT for stage in stages
         },
         twin_biases={stage.name: _hooked_bias(stage) for stage in stages},
+        twin_recurrent_weights={
+            stage.name: _in_own_shape(stage, weight) << ALIGNMENT_SHIFT
+            for stage, weight in ((stage, stage.quantised_recurrent_weight()) for stage in stages)
+            if weight is not None
+        },
     )
 
 

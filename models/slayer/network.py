@@ -54,6 +54,11 @@ def slayer_library() -> ModuleType:
     return library
 
 
+def _hooked(synapse: Any) -> npt.NDArray[np.int64]:
+    weight: npt.NDArray[np.int64] = synapse.pre_hook_fx(synapse.weight.detach(), descale=True).long().numpy()
+    return weight
+
+
 class SlayerStage(Stage):
     """A block of slayer (cuba Dense, Conv or Recurrent) in spikecut's layout: time first, one frame a step.
 
@@ -83,9 +88,11 @@ class SlayerStage(Stage):
 
     def quantised_weight(self) -> npt.NDArray[np.int64]:
         """The weights as slayer's own hook rounds them, in integer units, of the synapse's shape."""
-        synapse: Any = self.synapse
-        weight: npt.NDArray[np.int64] = synapse.pre_hook_fx(synapse.weight.detach(), descale=True).long().numpy()
-        return weight
+        return _hooked(self.synapse)
+
+    def quantised_recurrent_weight(self) -> npt.NDArray[np.int64] | None:
+        """The same of a recurrent block's second synapse; None of others."""
+        return _hooked(self.block.recurrent_synapse) if hasattr(self.block, "recurrent_synapse") else None
 
     def delays(self) -> Tensor | None:
         """Whole steps by which each output is late, int64 [outputs]; None where none is."""

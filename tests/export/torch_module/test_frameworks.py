@@ -1,5 +1,7 @@
 """Modules of every framework as they are: the float network fires where they do, the integers where the twin does."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import snntorch
@@ -106,6 +108,18 @@ def test_the_integers_are_those_of_the_twin(framework, name, images, tmp_path):
     recipe = bundle.manifest.recipe["module"]
     assert recipe["compared"]["ties"] == 0 and recipe["compared"]["samples"] == 64
     assert bundle.manifest.agreement.same_prediction >= 40
+
+
+def test_a_recurrent_weight_that_has_changed_is_found_whether_samples_feel_it_or_not(images, tmp_path):
+    bundle = exported("snntorch", "recurrent", images, tmp_path / "bundle")
+    layers = list(bundle.network.layers)
+    depth = next(index for index, layer in enumerate(layers) if layer.recurrent is not None)
+    changed = layers[depth].recurrent.copy()
+    changed[0, 0] += 2 if changed[0, 0] < 0 else -2
+    layers[depth] = replace(layers[depth], recurrent=changed)
+    network = replace(bundle.network, layers=tuple(layers))
+    found = spikecut.verify(replace(bundle, network=network), backend="batched")
+    assert not found.passed and found.difference.layer == f"{layers[depth].name} recurrent weights"
 
 
 @pytest.mark.lava

@@ -15,7 +15,7 @@ from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.errors import CheckpointError, InputError, RangeError, SpikecutError, UnsupportedError
 from spikecut.export.importers.slayer import slayer_golden, slayer_integers
 from spikecut.export.network.input_spec import InputSpec
-from spikecut.models.slayer.network import slayer_library
+from spikecut.models.slayer.network import SlayerStage, slayer_library
 from spikecut.models.slayer.spec import parse_spec, read_spec
 from spikecut.models.slayer.state_dict import load_slayer
 from spikecut.models.torch_files import read_tensors
@@ -107,6 +107,12 @@ def spikes_after_comparison(network):
     spec = InputSpec((2, 6, 5), "events")
     integer, _ = slayer_integers(imported, spec, STEPS, "network", None)
     network.eval()
+    stages = [stage for stage in imported.chain() if isinstance(stage, SlayerStage)]
+    for layer, stage in zip(integer.layers, stages, strict=True):
+        back = stage.quantised_recurrent_weight()
+        assert (back is None) == (layer.recurrent is None)
+        if back is not None:
+            np.testing.assert_array_equal(back.reshape(layer.recurrent.shape), layer.recurrent)
     late = sum(getattr(block, "delay_shift", False) for block in network.blocks)
     for part in network.modules():
         if hasattr(part, "voltage_state"):
