@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from spikecut.deploy.backends.base import (
     BACKENDS,
@@ -21,7 +23,7 @@ from spikecut.deploy.cutoff.stream import NOTHING, StreamDecisions, StreamSettin
 from spikecut.errors import DataError, InputError
 from spikecut.export.network.arrays import Integers
 from spikecut.export.network.layers import IntegerNetwork
-from spikecut.models.data.event_files import Binning, EventFile, binned, count_frames, read_event_file
+from spikecut.models.data.event_files import LARGEST_TIME, Binning, EventFile, binned, count_frames, read_event_file
 from spikecut.models.data.events import NAMES
 from spikecut.text import brief
 
@@ -43,7 +45,7 @@ class StreamOptions:
     frame_us: microseconds of a frame; None cuts the whole file into T frames.
     merge: merge × merge pixels become one; None: as the data set that the network was trained on, else 1.
 
-    Raises InputError for a number below 1.
+    Raises InputError for a number below 1, or absurdly large.
     """
 
     backend: str = "batched"
@@ -55,8 +57,8 @@ class StreamOptions:
 
     def __post_init__(self) -> None:
         for name in ("frame_us", "merge"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise InputError(f"{name} {value}: expected at least 1")
+            if (value := getattr(self, name)) is not None and not 1 <= value <= LARGEST_TIME:
+                raise InputError(f"{name} {value}: expected 1 to {LARGEST_TIME}")
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,7 @@ def _opened(
 def _pieces(path: Path, found: EventFile, how: Binning) -> tuple[Iterator[Integers], int, float | None]:
     """The frames piece by piece, how many there are, and how long each is in microseconds, None where no file says."""
     if found.events is not None:
+        _check_sensor(path, found.events, found.camera, how.shape)
         _, total = count_frames(path, found.events, how)
         span = int(found.events["t"][-1] - found.events["t"][0]) + 1
         return binned(path, found.events, how, PIECE), total, how.frame_us or span / total
@@ -181,6 +184,17 @@ def _pieces(path: Path, found: EventFile, how: Binning) -> tuple[Iterator[Intege
         raise DataError(f"{path}: frames of shape {() if frames is None else frames.shape[1:]}, expected {how.shape}")
     pieces = (frames[first : first + PIECE].astype(np.int32) for first in range(0, len(frames), PIECE))
     return pieces, len(frames), None
+
+
+def _check_sensor(path: Path, events: npt.NDArray[Any], camera: bool, shape: tuple[int, ...]) -> None:
+    """DataError where y and p are missing, or would be dropped."""
+    if len(shape) == 3 and not camera:
+        raise DataError(f"{path}: holds t and x alone, the network takes frames of {shape}: give y and p, too")
+    if len(shape) == 1 and (events["y"].any() or np.ptp(events["p"])):
+        raise DataError(
+            f"{path}: events of a camera, with y or both polarities, but the network takes {shape[0]} channels: give t "
+            "and x, the number of the channel"
+        )
 
 
 def _verdicts(

@@ -42,11 +42,13 @@ class EventFile:
     ----------
     events: structured array in the order of time, int64 each: t in µs, x, y, and p, 1 where the pixel grew brighter;
         None where the file holds frames.
+    camera: whether the file gives y and p, which are 0 otherwise.
     frames: uint8 [F, *shape], events counted in frames; None where it holds events.
     """
 
     events: npt.NDArray[Any] | None
     frames: npt.NDArray[np.uint8] | None
+    camera: bool = True
 
     __repr__ = brief
 
@@ -67,7 +69,7 @@ def read_event_file(path: Path) -> EventFile:
         raise DataError(f"{path}: expected events in a .npz, .bs2 or .aedat (3.1); {ELSEWHERE}")
     arrays = read_arrays(path, EVENT_KEYS)
     if "t" in arrays:
-        return EventFile(_sorted(path, _of_arrays(path, arrays)), None)
+        return EventFile(_sorted(path, _of_arrays(path, arrays)), None, camera="y" in arrays)
     samples = load_samples(path)
     if not samples.events:
         raise DataError(f"{path}: holds images, no events: expected t, x, y and p, or uint8 x [N, T, …]")
@@ -158,6 +160,8 @@ def count_frames(path: Path, events: npt.NDArray[Any], how: Binning) -> tuple[np
     since = events["t"] - events["t"][0]
     span = int(since[-1]) + 1
     if how.frame_us is None:
+        if span * how.frames >= 2**63:
+            raise DataError(f"{path}: {span:,} µs are too long to be cut into {how.frames:,} frames: give --frame-us")
         return since * how.frames // span, how.frames
     total = -(-span // how.frame_us)
     if total > MAXIMUM_FRAMES:

@@ -16,6 +16,7 @@ from spikecut.deploy.pipeline.calibrate import CalibrationOptions, calibrate_spl
 from spikecut.deploy.pipeline.export import export_to_bundle
 from spikecut.deploy.pipeline.stream import StreamOptions, Verdict, _opened, stream
 from spikecut.errors import DataError, InputError
+from spikecut.export.network.arrays import size
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.models.data import load_dataset
 
@@ -106,7 +107,7 @@ def test_a_whole_file_is_cut_as_in_training(network, file):
 
 
 def test_what_cannot_be_streamed_is_refused(network, file, tmp_path):
-    for wrong in ({"frame_us": 0}, {"merge": 0}):
+    for wrong in ({"frame_us": 0}, {"merge": 0}, {"frame_us": 10**30}, {"merge": 10**30}):
         with pytest.raises(InputError):
             StreamOptions(**wrong)
     with pytest.raises(InputError, match="'loihi2' plays no streams: expected one of batched, lava"):
@@ -119,6 +120,13 @@ def test_what_cannot_be_streamed_is_refused(network, file, tmp_path):
     np.savez(tmp_path / "a.npz", x=np.zeros((2, 8, 5), np.uint8), y=np.array([0, 1]))
     with pytest.raises(DataError, match=r"frames of shape \(5,\)"):
         _opened(network, POLICY, tmp_path / "a.npz", StreamOptions(), "")
+    np.savez(tmp_path / "channels.npz", t=np.arange(3), x=np.zeros(3, int))
+    with pytest.raises(DataError, match="holds t and x alone"):
+        _opened(network, POLICY, tmp_path / "channels.npz", StreamOptions(), "")
+    line = random_network(8, horizon=8, dense_only=True)
+    line = replace(line, input=InputSpec((size(line.input_shape),), "events", bits=4))
+    with pytest.raises(DataError, match="events of a camera"):
+        _opened(line, POLICY, file[0], StreamOptions(), "")
     with pytest.raises(InputError, match="window 9"):
         _opened(network, POLICY, file[0], StreamOptions(window=9), "")
 

@@ -8,7 +8,7 @@ import pytest
 
 from spikecut.errors import DataError
 from spikecut.models.data import event_files
-from spikecut.models.data.event_files import Binning, binned, read_event_file
+from spikecut.models.data.event_files import Binning, binned, count_frames, read_event_file
 from spikecut.models.data.events import bin_events
 from spikecut.models.data.recordings import EVENT
 
@@ -138,3 +138,13 @@ def test_what_does_not_fit_the_sensor_or_the_memory_is_refused(monkeypatch):
     monkeypatch.setattr(event_files, "MAXIMUM_FRAMES", 100)
     with pytest.raises(DataError, match="frames of 1 µs, at most 100: take longer ones"):
         next(binned(Path("a"), drawn(), Binning(SHAPE, 10, 1), 4))
+
+
+def test_times_too_long_to_be_cut_exactly_are_refused(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, t=[0, 2**46 - 1], x=[0, 3])
+    found = read_event_file(path)
+    with pytest.raises(DataError, match="too long to be cut into 131,072 frames"):
+        count_frames(path, found.events, Binning((4,), 2**17))
+    frame, total = count_frames(path, found.events, Binning((4,), 2**16))
+    assert (frame.tolist(), total, found.camera) == ([0, 2**16 - 1], 2**16, False)
