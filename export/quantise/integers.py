@@ -242,7 +242,7 @@ def _with_bits(layer: FloatLayer, bits: int, netx: bool, factor: float) -> tuple
     integer = IntegerLayer(
         name=layer.name,
         kind=layer.kind,
-        weight=round_weight(layer.weight, scale),
+        weight=_kept(layer.weight, scale, "its own weights", "the others"),
         neuron=neuron,
         input_shape=layer.input_shape,
         output_shape=layer.output_shape,
@@ -250,20 +250,25 @@ def _with_bits(layer: FloatLayer, bits: int, netx: bool, factor: float) -> tuple
         padding=layer.padding,
         dilation=layer.dilation,
         groups=layer.groups,
-        recurrent=None if layer.recurrent is None else round_weight(layer.recurrent, scale),
+        recurrent=None if layer.recurrent is None else _kept(layer.recurrent, scale, "the recurrent weights"),
         skip=None if layer.skip is None else _integer_skip(layer.skip, scale),
     )
     return integer, StagePlan(scale=scale, bias_exponent=exponent, input_factor=factor)
 
 
+def _kept(weight: Array, scale: float, what: str, beside: str = "its own") -> IntArray:
+    """Rounded weights; RangeError where those of a layer's other synapse, whose scale they share, leave nothing."""
+    rounded = round_weight(weight, scale)
+    if weight.any() and not rounded.any():
+        raise RangeError(f"{what} are too small beside {beside}: all round to 0, and are lost")
+    return rounded
+
+
 def _integer_skip(skip: FloatSkip, scale: float) -> Skip:
-    weight = round_weight(skip.weight, scale)
-    if skip.weight.any() and not weight.any():
-        raise RangeError(f"the weights of its {skip.name} are too small beside its own: all round to 0, and are lost")
     return Skip(
         skip.source,
         skip.kind,
-        weight,
+        _kept(skip.weight, scale, f"the weights of its {skip.name}"),
         skip.input_shape,
         skip.output_shape,
         skip.stride,

@@ -25,7 +25,7 @@ class LayerReport:
     ----------
     scale: integer weight units per float unit.
     weight_bits: bits of the weight's mantissa, sign included; weights are mantissa · 2.
-    weight_error_max, weight_error_rms: rounding error of the weights.
+    weight_error_max, weight_error_rms: rounding error of the weights, those of the layer's own spikes among them.
     threshold_error, bias_error_max: rounding error of threshold and biases.
     decay_error_u, decay_error_v: rounding error of the decays, fractions per timestep.
     gain_error_max: rounding error of the gains per timestep, in parts of the largest, which is in the weights. Besides,
@@ -60,7 +60,11 @@ def layer_report(
     before: FloatLayer, neuron: FloatNeuron, after: IntegerLayer, plan: StagePlan, ranges: Ranges, evidence: Evidence
 ) -> LayerReport:
     """What became of a layer. before: folded. neuron: the unfolded layer's. ranges, evidence: of its headroom."""
-    error = after.weight / plan.scale - before.weight
+    error = (after.weight / plan.scale - before.weight).reshape(-1)
+    bits = weight_bits(after.weight)
+    if before.recurrent is not None and after.recurrent is not None:
+        error = np.append(error, after.recurrent / plan.scale - before.recurrent)
+        bits = max(bits, weight_bits(after.recurrent))
     spiking = after.neuron.reset != "none"
     bias = after.neuron.bias / plan.scale / WEIGHT_UNIT
     if after.neuron.u_init is not None:  # of a bias that enters the current, see export/network/neurons.py
@@ -69,7 +73,7 @@ def layer_report(
     return LayerReport(
         name=after.name,
         scale=plan.scale,
-        weight_bits=weight_bits(after.weight),
+        weight_bits=bits,
         weight_error_max=float(np.abs(error).max()),
         weight_error_rms=float(np.sqrt(np.mean(error**2))),
         threshold_error=abs(after.neuron.threshold / plan.scale - before.neuron.threshold) if spiking else 0.0,

@@ -146,6 +146,14 @@ def test_refusals():
         quantise(replace(network, layers=(replace(first, weight=np.zeros_like(first.weight), batch_norm=None), last)))
     with pytest.raises(RangeError, match="bias"):
         quantise(replace(network, layers=(replace(first, bias=first.bias + 1e6), last)))
+    back = np.eye(len(first.weight))
+    first = replace(first, batch_norm=None)
+    for share, lost in ((1e-4, "the recurrent weights"), (1e4, "its own weights")):
+        unequal = replace(first, weight=first.weight / np.abs(first.weight).max(), recurrent=share * back)
+        with pytest.raises(RangeError, match=f"layer {first.name}: {lost} are too small beside"):
+            quantise(replace(network, layers=(unequal, last)))
+    exact = replace(first, weight=np.ones_like(first.weight), recurrent=0.01 * back)  # 254, and 2.54 that becomes 2
+    assert quantise(replace(network, layers=(exact, last))).report[0].weight_error_max == pytest.approx(0.54 / 254)
     assert decay_12bit(0.5, "x") == 2048 and decay_12bit(1.0, "x") == 4096
 
 
