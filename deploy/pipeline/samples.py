@@ -110,8 +110,12 @@ def first_samples(split: AnySplit, samples: int | None) -> AnySplit: ...
 
 
 def first_samples(split: AnySplit, samples: int | None) -> AnySplit:
-    """The first samples of a split; all of them for None."""
-    return split if samples is None else split.take(np.arange(len(split.y))[:samples])
+    """The first samples of a split; all of them for None. InputError for fewer than one."""
+    if samples is None:
+        return split
+    if samples < 1:
+        raise InputError(f"samples {samples}: expected at least 1")
+    return split.take(np.arange(len(split.y))[:samples])
 
 
 def split_notes(data: Dataset) -> tuple[str, ...]:

@@ -1,8 +1,11 @@
-"""Which data sets a network has seen, by the recipe of its training."""
+"""Which data sets a network has seen, by the recipe of its training; and which samples of a split are run."""
 
+import numpy as np
 import pytest
 
-from spikecut.deploy.pipeline.samples import trained_on
+from spikecut.deploy.pipeline.samples import first_samples, trained_on
+from spikecut.errors import InputError
+from spikecut.models.data import Split
 
 
 @pytest.mark.parametrize(
@@ -17,3 +20,11 @@ from spikecut.deploy.pipeline.samples import trained_on
 )
 def test_a_training_has_seen_what_the_earlier_ones_have(recipe, seen):
     assert trained_on(recipe) == seen
+
+
+def test_the_first_samples_are_at_least_one():
+    split = Split(np.ones((3, 2), dtype=np.float32), np.arange(3), np.arange(3))
+    assert first_samples(split, 2).index.tolist() == [0, 1] and first_samples(split, None) is split
+    for few in (0, -1):
+        with pytest.raises(InputError, match=f"samples {few}: expected at least 1"):
+            first_samples(split, few)
