@@ -10,7 +10,7 @@ from spikecut.deploy.placement.hardware import Arithmetic, Chip, Hardware
 from spikecut.deploy.placement.place import Placement, place, placement_summary
 from spikecut.errors import CapabilityError, Refusal
 from spikecut.export.network.layers import IntegerNetwork
-from spikecut.fixed_point import DECAY_UNITY
+from spikecut.fixed_point import ALIGNMENT_SHIFT, DECAY_UNITY
 
 
 def check_capabilities(network: IntegerNetwork, hardware: Hardware) -> tuple[Refusal, ...]:
@@ -25,6 +25,8 @@ def check_capabilities(network: IntegerNetwork, hardware: Hardware) -> tuple[Ref
         missing.append("graded spikes (the readout sends its membrane)")
     if any(layer.neuron.reset == "subtract" for layer in network.layers) and not can.soft_reset:
         missing.append("soft reset")
+    elif any(layer.neuron.reset_amount is not None for layer in network.layers) and not can.programmable_neuron:
+        missing.append("programmable neurons (a soft reset by another amount than the threshold)")
     if not can.initial_state:
         if any(layer.neuron.v_init != 0 for layer in network.layers):
             missing.append("initial state (v starts at another value than 0)")
@@ -46,8 +48,11 @@ def _arithmetic(network: IntegerNetwork, can: Arithmetic) -> list[str]:
     weights += [layer.skip.weight for layer in network.layers if layer.skip is not None]
     if not can.negative_membrane:
         biases = [each.bias_mantissa for each in neurons]
+        beyond = any((each.reset_amount or 0) > each.threshold << ALIGNMENT_SHIFT for each in neurons)
         if any(values.min(initial=0) < 0 for values in (*weights, *biases)):
             missing.append("negative membranes (weights or biases below 0)")
+        elif beyond:
+            missing.append("negative membranes (a soft reset by more than the threshold)")
     if can.weight_bits is not None:
         widest = max(int(np.abs(each // max(int(np.gcd.reduce(each, axis=None)), 1)).max()) for each in weights)
         if widest >= 2 ** (can.weight_bits - 1):

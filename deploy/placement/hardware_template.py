@@ -19,7 +19,7 @@ COMMENTS = {
     "graded_spikes": "messages carry integers: graded input, a readout that sends its membrane",
     "soft_reset": "a spike subtracts the threshold instead of setting 0",
     "initial_state": "a membrane may start at another value than 0",
-    "programmable_neuron": "a gain per timestep, as TEBN has",
+    "programmable_neuron": "a gain per timestep, as TEBN has, or a soft reset by another amount than the threshold",
     "cores_per_chip": "must be known, as the next three: cores cannot be laid out without",
     "neurons_per_core": "a limit that is null is not checked, and every estimate says so",
     "input_axons_per_core": "distinct senders whose messages a core takes",

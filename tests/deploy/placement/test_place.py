@@ -157,6 +157,17 @@ def test_capabilities() -> None:
         assert check_capabilities(network, loihi("loihi2")) == ()
         assert check_capabilities(network, load_hardware("horowitz45nm")) == ()
     assert len(check_capabilities(all_missing, loihi())) == 4
+    another = chain(dense("a", (2,), 2, reset="subtract", reset_amount=10**6))
+    assert [each.feature for each in check_capabilities(another, loihi())] == ["soft reset"]
+    chip = loihi()
+    able = chip.capabilities.model_copy(update={"soft_reset": True})
+    floor = chip.arithmetic.model_copy(update={"negative_membrane": False})
+    simple = chip.model_copy(update={"capabilities": able, "arithmetic": floor})
+    assert check_capabilities(soft, simple) == ()
+    assert [each.feature for each in check_capabilities(another, simple)] == [
+        "programmable neurons (a soft reset by another amount than the threshold)",
+        "negative membranes (a soft reset by more than the threshold)",
+    ]
 
 
 def synapses(layer: IntegerLayer) -> list[tuple[int, int, int]]:
