@@ -33,6 +33,7 @@ from spikecut.export.manifest import Manifest
 from spikecut.export.network.arrays import Shape
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import IntegerNetwork
+from spikecut.export.network.neurons import IntegerNeuron
 from spikecut.export.nir.write import holds_integers, write_nir
 from spikecut.export.quantise.headroom import Ranges
 from spikecut.export.write_bundle import ExportSettings, export_network, recipe_horizon, write_integers
@@ -338,11 +339,15 @@ def export_nir(bundle: Path, out: Path, overwrite: bool) -> NirWritten:
     network = open_bundle(bundle).network
     write_nir(network, out)
     layers = network.layers
-    beyond = [Refusal(layer.name, "soft reset") for layer in layers if layer.neuron.reset == "subtract"]
+    beyond = [Refusal(layer.name, _soft(layer.neuron)) for layer in layers if layer.neuron.reset == "subtract"]
     beyond += [Refusal(layer.name, f"v(0) = {layer.neuron.v_init}") for layer in layers if layer.neuron.v_init]
     beyond += [Refusal(layer.name, "u(0) that is not 0") for layer in layers if layer.neuron.u_init is not None]
     beyond += [Refusal(layer.name, "delays") for layer in layers if layer.delay is not None]
     return NirWritten(out, tuple(beyond))
+
+
+def _soft(neuron: IntegerNeuron) -> str:
+    return "soft reset" if neuron.reset_amount is None else "soft reset by another amount than the threshold"
 
 
 def _is_ours(path: Path) -> bool:

@@ -26,7 +26,8 @@ else:
     import tomli as tomllib
 
 OWN, SHARED = "spikecut.toml", "pyproject.toml"
-MAXIMUM_FILE = 2**18
+MAXIMUM_FILE = {OWN: 2**16, SHARED: 2**18}
+"""Bytes; a key of as many dots keeps tomllib busy for seconds."""
 PER_COMMAND_LINE = {"out", "overwrite", "resume", "weights", "start", "dry_run"}
 """Fields that no file sets: where results go, what is replaced, which program or checkpoint is run."""
 FILES = (".npz", ".h5", ".hdf5", ".yaml", ".yml")
@@ -66,7 +67,7 @@ def find_defaults(folder: Path) -> tuple[Path, dict[str, Any]] | None:
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(read_text(path, InputError, MAXIMUM_FILE))
+        return tomllib.loads(read_text(path, InputError, MAXIMUM_FILE[path.name]))
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: no TOML ({error}): correct it, or remove it") from error
 

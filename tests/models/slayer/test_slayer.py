@@ -21,7 +21,10 @@ from spikecut.models.slayer.state_dict import load_slayer
 from spikecut.models.torch_files import read_tensors
 
 STEPS = 12
-pytestmark = pytest.mark.filterwarnings("ignore:`?torch.nn.utils.weight_norm`? is deprecated")
+pytestmark = [
+    pytest.mark.lava,  # the fixture `slayer` imports lava-dl
+    pytest.mark.filterwarnings("ignore:`?torch.nn.utils.weight_norm`? is deprecated"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -55,7 +55,7 @@ WRONG = {
     "run = 3": "run: expected a table, [run], of its options",
     "[run": "no TOML (",
     "\0": "no TOML (",
-    "#" * (MAXIMUM_FILE + 1): "spikecut.toml",
+    "#" * (MAXIMUM_FILE["spikecut.toml"] + 1): "spikecut.toml",
 }
 
 
