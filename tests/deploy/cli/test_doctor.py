@@ -35,7 +35,7 @@ def versions(monkeypatch):
 @pytest.mark.slow
 def test_what_is_installed_works(command):
     code, out, error = command("doctor")
-    assert (code, error) == (0, ""), out
+    assert (code, error) == (0, "next: spikecut demo\n"), out
     assert "what is installed works" in out and "missing" not in out and "fails" not in out
 
 

@@ -1,1 +1,0 @@
-"""Published measurements on silicon, and what spikecut estimates for the same work."""
