@@ -7,7 +7,7 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.errors import DataError
+from spikecut.errors import DataError, InputError
 from spikecut.export.network.arrays import size
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import IntegerNetwork
@@ -52,7 +52,9 @@ def encode(images: npt.ArrayLike | str | Path, target: IntegerNetwork | HasNetwo
     DataError: a shape does not fit, or a value lies outside the range that the network's InputSpec declares.
     InputError: the messages do not fit into the memory.
     """
-    network = target if isinstance(target, IntegerNetwork) else target.network
+    network = target if isinstance(target, IntegerNetwork) else getattr(target, "network", None)
+    if not isinstance(network, IntegerNetwork):
+        raise InputError(f"target: a {type(target).__name__}; expected a bundle, or what spikecut.load gives")
     values: object = images
     if isinstance(images, str | Path):
         if split not in get_args(Part):

@@ -1,5 +1,9 @@
 """Run samples on a backend chosen by its name."""
 
+from pathlib import Path
+
+import numpy as np
+
 from spikecut.deploy.backends.base import (
     RECORDS,
     LavaModels,
@@ -10,16 +14,17 @@ from spikecut.deploy.backends.base import (
     check_run,
 )
 from spikecut.deploy.backends.progress import Progress, before_first, silent
-from spikecut.deploy.bundle import Bundle
+from spikecut.deploy.bundle import Bundle, open_bundle
+from spikecut.deploy.cutoff.base import CutoffPolicy
 from spikecut.deploy.cutoff.choice import PolicyChoice, chosen_policy
 from spikecut.deploy.run_trace import Mode, RunTrace, joined
-from spikecut.errors import InputError
+from spikecut.errors import DataError, InputError
 from spikecut.export.network.arrays import Integers
 from spikecut.export.network.layers import IntegerNetwork
 
 
 def run(  # noqa: PLR0913 (one more than seven, all but two of them with defaults that nearly everybody keeps)
-    network: IntegerNetwork | Bundle,
+    network: IntegerNetwork | Bundle | str | Path,
     inputs: Integers,
     backend: str = "batched",
     policy: PolicyChoice | None = None,
@@ -32,7 +37,7 @@ def run(  # noqa: PLR0913 (one more than seven, all but two of them with default
 
     Parameters
     ----------
-    network: from `spikecut.load`, or a bundle.
+    network: from `spikecut.load`, or a bundle or its folder.
     inputs: integers [T, N, *network.input_shape] from `spikecut.encode`.
     backend: "batched", "lava" (Lava's CPU simulator), or one that another package brings; all give the same integers.
     policy: ends a sample's run early; None runs all T timesteps. An object, of a class of one's own too; what
@@ -55,11 +60,22 @@ def run(  # noqa: PLR0913 (one more than seven, all but two of them with default
     check_options(chosen, mode, lava_models)
     if record not in chosen.capabilities.records:
         raise InputError(f"record {record!r}: {chosen.name} records {', '.join(chosen.capabilities.records)} only")
-    calibrated = network.policy if isinstance(network, Bundle) else None
-    net = network.network if isinstance(network, Bundle) else network
+    net, calibrated = _opened(network)
+    if not isinstance(inputs, np.ndarray):
+        raise DataError(f"inputs: a {type(inputs).__name__}; expected the array that spikecut.encode gives")
     halting = chosen_policy(policy, calibrated)
     check_run(chosen, net)
     samples = inputs.shape[1] if inputs.ndim > 1 else 0
     with progress(f"{net.name} on {backend}", samples, before_first(chosen)) as advance:
         settings = RunSettings(halting, record, mode, lava_models, progress=advance)
         return joined(list(chosen.run(net, inputs, settings)))
+
+
+def _opened(network: IntegerNetwork | Bundle | str | Path) -> tuple[IntegerNetwork, CutoffPolicy | None]:
+    """The network, and its calibrated policy if it is that of a bundle."""
+    if isinstance(network, IntegerNetwork):
+        return network, None
+    bundle = open_bundle(network) if isinstance(network, str | Path) else network
+    if not isinstance(bundle, Bundle):
+        raise InputError(f"network: a {type(bundle).__name__}; expected a bundle, or what spikecut.load gives")
+    return bundle.network, bundle.policy

@@ -193,7 +193,7 @@ class ReportCommandOptions:
 
 @verb
 def report_(options: ReportCommandOptions) -> None:
-    """Write one offline HTML page on a run, or on several side by side; needs pip install 'spikecut[report]'."""
+    """Write one offline HTML page on a run, or on several side by side; needs spikecut's extra, report."""
     from spikecut.deploy.pipeline.reporting.options import ReportOptions
     from spikecut.deploy.pipeline.reporting.write import write_report
 

@@ -138,6 +138,8 @@ def estimate(
     InputError: the trace holds no events, or events that contradict each other; a placement of another network.
     CapabilityError: the hardware lacks a feature, or the network does not fit on its cores.
     """
+    if not isinstance(trace, RunTrace):
+        raise InputError(f"trace: a {type(trace).__name__}; expected what spikecut.run gives")
     check_events(trace)
     costs = costs_of(trace.network, hardware, hypothetical, placement)
     costs.add(trace)

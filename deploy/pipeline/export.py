@@ -1,6 +1,7 @@
 """Export: a network, trained here or read by an importer, and samples → its bundle; and a bundle → a NIR file."""
 
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -196,7 +197,11 @@ def export_program(source: Path, weights: Path | None, out: Path, how: Import, o
     """
     dropped = check_bundle_target(out, overwrite)
     told = {"source": str(source), "weights": weights and str(weights), "out": str(out), "how": asdict(how)}
-    code = "from spikecut.deploy.pipeline.export import run_program; run_program()"
+    # Ctrl-C reaches this process and the other one. While that one still imports it ends without a word.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+        "from spikecut.deploy.pipeline.export import run_program; run_program()"
+    )
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"
         done = subprocess.run(
@@ -224,12 +229,15 @@ def run_program() -> None:
     """What the other process does: the order comes by its input, the answer goes into the file that it is told."""
     from spikecut.export.torch_module.program import Program  # torch
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     told = json.loads(sys.stdin.read())
     try:
         weights = told["weights"] and Path(told["weights"])
         module, sample = Program.named(Path(told["source"])).built(weights)
         done = export_module(module, Path(told["out"]), Import(**told["how"]), sample)
         said: dict[str, Any] = {"notes": done.notes}
+    except KeyboardInterrupt:
+        sys.exit(130)  # the process that was asked says so
     except SpikecutError as error:
         said = {"error": [type(error).__name__, str(error)]}
     except Exception as error:  # what runs here is the user's code as well

@@ -306,3 +306,26 @@ def test_the_types_of_calls_reach_the_user(repository, tmp_path):
     assert 'Revealed type is "bool"' in found or 'Revealed type is "builtins.bool"' in found
     assert "def (path" in found
     assert found.count("error:") == 1 and 'has incompatible type "int"' in found
+
+
+@pytest.mark.parametrize(
+    ("called", "told"),
+    [
+        (lambda bundle: spikecut.run(bundle, [[1]]), "inputs: a list; expected the array"),
+        (lambda bundle: spikecut.run(3, np.zeros((1, 1))), "network: a int; expected a bundle"),
+        (lambda bundle: spikecut.encode(np.zeros((1, 1, 4, 4)), str(bundle.path)), "target: a str; expected a bundle"),
+        (lambda bundle: spikecut.estimate("run", "loihi2"), "trace: a str; expected what spikecut.run gives"),
+    ],
+)
+def test_what_is_no_bundle_network_or_trace_is_named(repository, called, told):
+    bundle = spikecut.open_bundle(repository / "tests" / "golden" / "format_1" / "bundle")
+    with pytest.raises(spikecut.SpikecutError, match=told):
+        called(bundle)
+
+
+def test_a_bundle_is_run_by_its_folder(repository):
+    golden = repository / "tests" / "golden" / "format_1"
+    bundle = spikecut.open_bundle(golden / "bundle")
+    inputs = spikecut.encode(np.load(golden / "samples.npz")["x_test"][:3], bundle)
+    by_folder = spikecut.run(golden / "bundle", inputs, policy="topk")
+    assert (by_folder.scores == spikecut.run(bundle, inputs, policy=bundle.policy).scores).all()
