@@ -9,7 +9,6 @@ from pathlib import Path
 
 from silicon import loihi1, loihi2
 from silicon.rows import in_band, table
-
 from spikecut.deploy.placement.hardware import Chip, load_hardware
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "validation.md"
