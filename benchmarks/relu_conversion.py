@@ -20,7 +20,7 @@ from torch.nn import functional
 from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.bundle import open_bundle
 from spikecut.deploy.pipeline.calibrate import CalibrationOptions, calibrate_split
-from spikecut.deploy.pipeline.convert import convert_command
+from spikecut.deploy.pipeline.convert import ConversionOptions, convert_files
 from spikecut.export.encode import encode
 from spikecut.export.importers.relu import read_relu
 from spikecut.models.data import FOLDER_VARIABLE, Split, load_dataset
@@ -112,9 +112,8 @@ def table(folder: Path, data: Path) -> None:
     print("|---|---|---|---|---|---|---|")
     for timesteps in HORIZONS:
         out = folder / f"bundle{timesteps}"
-        convert_command(
-            folder / "cnn.safetensors", folder / "cnn.json", out, "fashion-mnist", timesteps, overwrite=True
-        )
+        how = ConversionOptions("fashion-mnist", timesteps)
+        convert_files(folder / "cnn.safetensors", folder / "cnn.json", out, how, overwrite=True)
         bundle = open_bundle(out)
         calibrate_split(bundle, dataset.calibration, "fashion-mnist", CalibrationOptions(epsilon=EPSILON))
         inputs = encode(dataset.test.x, bundle.network)
