@@ -199,7 +199,8 @@ def export_program(source: Path, weights: Path | None, out: Path, how: Import, o
     told = {"source": str(source), "weights": weights and str(weights), "out": str(out), "how": asdict(how)}
     # Ctrl-C reaches this process and the other one. While that one still imports it ends without a word.
     code = (
-        "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+        "from signal import SIG_DFL, SIG_IGN, SIGINT, getsignal, signal; "
+        "getsignal(SIGINT) == SIG_IGN or signal(SIGINT, SIG_DFL); "
         "from spikecut.deploy.pipeline.export import run_program; run_program()"
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -229,7 +230,8 @@ def run_program() -> None:
     """What the other process does: the order comes by its input, the answer goes into the file that it is told."""
     from spikecut.export.torch_module.program import Program  # torch
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # ignored, where the command was told to ignore it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     told = json.loads(sys.stdin.read())
     try:
         weights = told["weights"] and Path(told["weights"])
