@@ -16,7 +16,7 @@ from spikecut.export.netx.limits import beyond_netx
 from spikecut.export.netx.read import read_netx
 from spikecut.files import reason, sha256, write_json
 from spikecut.folders import earlier_of
-from spikecut.text import brief
+from spikecut.text import brief, told
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,14 @@ class Bundle:
     Attributes
     ----------
     path: its folder. manifest: manifest.json. network: network.net as integers.
+    notes: where it has just been exported, remarks for the user: what is approximated or was assumed, and how samples
+        were split.
     """
 
     path: Path
     manifest: Manifest
     network: IntegerNetwork
+    notes: tuple[str, ...] = ()
 
     __repr__ = brief
 
@@ -43,7 +46,7 @@ class Bundle:
             f"bundle {self.path}: {network.name}, {len(network.layers)} layers, loaded by {loader}\n"
             f"{network.input}; {network.classes} classes, horizon T = {network.horizon}, readout {network.readout}\n"
             f"golden samples: {agreement.samples}, float and integers agree on {agreement.same_prediction}\n"
-            f"{policy if policy is not None else 'not calibrated'}"
+            f"{policy if policy is not None else 'not calibrated'}{told(self.notes)}"
         )
 
     @property

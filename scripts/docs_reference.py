@@ -4,6 +4,7 @@ reference/python.md has every public name with its docstring, reference/cli.md e
 decisions/index.md the list of the decision records.
 """
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 import spikecut
+from spikecut.deploy.cli.parameters.choices import KINDS
 
 PYTHON = """# Python, from the docstrings
 
@@ -22,6 +24,8 @@ COMMANDS = """# Command line
 Made by typer from the help of every command.
 
 """
+NAMED = {"BACKEND": "backends", "POLICY": "policies"}
+"""Metavars in whose place the commands' own --help shows the names."""
 ANOTHER_HOME = {"export": "deploy.pipeline.public.export"}
 """`spikecut.export` is a package, too: where the function is."""
 
@@ -49,6 +53,8 @@ def commands() -> str:
     """The commands with their options, in Markdown."""
     made = [sys.executable, "-m", "typer", "spikecut.deploy.cli.main", "utils", "docs", "--name", "spikecut"]
     text = subprocess.run(made, check=True, capture_output=True, text=True, encoding="utf-8").stdout
+    for metavar, kind in NAMED.items():  # typer's own pages do not ask the command for its help
+        text = re.sub(rf"\b{metavar}\b(?=`)", "|".join(KINDS[kind]()), text)
     return text.partition("\n")[2].replace("<", "&lt;")
 
 

@@ -30,16 +30,22 @@ if TYPE_CHECKING:
     from spikecut.deploy.cutoff.calibration.oct import OptimalCutoff, optimal_cutoff_timestep
     from spikecut.deploy.pipeline.calibrate import CalibratedBundle
     from spikecut.deploy.pipeline.convert import Conversion, convert
+    from spikecut.deploy.pipeline.demo import demo
+    from spikecut.deploy.pipeline.installation.doctor import Diagnosis, doctor
+    from spikecut.deploy.pipeline.installation.lava import LavaInstallation, install_lava
     from spikecut.deploy.pipeline.public import calibrate_bundle, pretrained_names, run_dataset, sweep, verify
     from spikecut.deploy.pipeline.public import export as _export
-    from spikecut.deploy.pipeline.reporting.write import report
-    from spikecut.deploy.pipeline.run import Run
+    from spikecut.deploy.pipeline.reporting.write import Reported, report
+    from spikecut.deploy.pipeline.run import resume_run
     from spikecut.deploy.pipeline.stream import Verdict, stream
-    from spikecut.deploy.placement.hardware import hardware_names, load_hardware
+    from spikecut.deploy.pipeline.train import Checkpoint, train
+    from spikecut.deploy.placement.hardware import Hardware, hardware_names, load_hardware
+    from spikecut.deploy.run.finished import Run
     from spikecut.deploy.run_trace import RunTrace
     from spikecut.deploy.sweep.sweep import Sweep
     from spikecut.deploy.verify.compare import Verification
     from spikecut.errors import (
+        ApproximationWarning,
         BackendError,
         BundleError,
         CapabilityError,
@@ -59,7 +65,7 @@ if TYPE_CHECKING:
     from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
     from spikecut.export.network.neurons import IntegerNeuron
     from spikecut.export.torch_module.declare import neuron
-    from spikecut.models.data import load_dataset
+    from spikecut.models.data import Dataset, load_dataset
 
     export = CallablePackage(_export)
 
@@ -77,15 +83,21 @@ _NAMES = {
     "spikecut.deploy.cutoff.calibration.oct": ("OptimalCutoff", "optimal_cutoff_timestep"),
     "spikecut.deploy.pipeline.calibrate": ("CalibratedBundle",),
     "spikecut.deploy.pipeline.convert": ("Conversion", "convert"),
+    "spikecut.deploy.pipeline.demo": ("demo",),
+    "spikecut.deploy.pipeline.installation.doctor": ("Diagnosis", "doctor"),
+    "spikecut.deploy.pipeline.installation.lava": ("LavaInstallation", "install_lava"),
     "spikecut.deploy.pipeline.public": ("calibrate_bundle", "pretrained_names", "run_dataset", "sweep", "verify"),
-    "spikecut.deploy.pipeline.reporting.write": ("report",),
-    "spikecut.deploy.pipeline.run": ("Run",),
+    "spikecut.deploy.pipeline.reporting.write": ("Reported", "report"),
+    "spikecut.deploy.pipeline.run": ("resume_run",),
     "spikecut.deploy.pipeline.stream": ("Verdict", "stream"),
-    "spikecut.deploy.placement.hardware": ("hardware_names", "load_hardware"),
+    "spikecut.deploy.pipeline.train": ("Checkpoint", "train"),
+    "spikecut.deploy.placement.hardware": ("Hardware", "hardware_names", "load_hardware"),
+    "spikecut.deploy.run.finished": ("Run",),
     "spikecut.deploy.run_trace": ("RunTrace",),
     "spikecut.deploy.sweep.sweep": ("Sweep",),
     "spikecut.deploy.verify.compare": ("Verification",),
     "spikecut.errors": (
+        "ApproximationWarning",
         "BackendError",
         "BundleError",
         "CapabilityError",
@@ -105,11 +117,12 @@ _NAMES = {
     "spikecut.export.network.layers": ("IntegerLayer", "IntegerNetwork"),
     "spikecut.export.network.neurons": ("IntegerNeuron",),
     "spikecut.export.torch_module.declare": ("neuron",),
-    "spikecut.models.data": ("load_dataset",),
+    "spikecut.models.data": ("Dataset", "load_dataset"),
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
 __all__ = [
+    "ApproximationWarning",
     "Backend",
     "BackendError",
     "Band",
@@ -118,12 +131,16 @@ __all__ = [
     "CalibratedBundle",
     "Calibration",
     "CapabilityError",
+    "Checkpoint",
     "CheckpointError",
     "Conversion",
     "CostEstimate",
     "CutoffPolicy",
     "DataError",
+    "Dataset",
+    "Diagnosis",
     "ExportError",
+    "Hardware",
     "HardwareConfigError",
     "InputError",
     "InputSpec",
@@ -132,10 +149,12 @@ __all__ = [
     "IntegerNeuron",
     "Interrupted",
     "LabelledScores",
+    "LavaInstallation",
     "OptimalCutoff",
     "Progress",
     "RangeError",
     "Refusal",
+    "Reported",
     "Run",
     "RunTrace",
     "SpikecutError",
@@ -147,10 +166,13 @@ __all__ = [
     "calibrate",
     "calibrate_bundle",
     "convert",
+    "demo",
+    "doctor",
     "encode",
     "estimate",
     "export",
     "hardware_names",
+    "install_lava",
     "load",
     "load_dataset",
     "load_hardware",
@@ -159,10 +181,12 @@ __all__ = [
     "optimal_cutoff_timestep",
     "pretrained_names",
     "report",
+    "resume_run",
     "run",
     "run_dataset",
     "stream",
     "sweep",
+    "train",
     "verify",
 ]
 

@@ -12,6 +12,8 @@ SpikecutError                 base; the command line prints one line and exits w
 ├── CapabilityError           this hardware lacks a feature that the network needs
 ├── BackendError              the simulator failed while running
 └── Interrupted               Ctrl-C or SIGTERM, where finished results were kept
+
+ApproximationWarning          a warning: the integers do something otherwise than the network that was exported
 """
 
 from dataclasses import dataclass
@@ -85,3 +87,7 @@ class Interrupted(SpikecutError):
     """Ctrl-C or SIGTERM ended a run whose finished results were kept."""
 
     exit_code = 130
+
+
+class ApproximationWarning(UserWarning):
+    """What was exported is not exactly what the integers do; the bundle's notes say what differs."""

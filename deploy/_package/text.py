@@ -8,6 +8,10 @@ import numpy as np
 
 LONGEST_REPR = 60
 """Characters of a list in a `__repr__`; a longer one is counted."""
+LONGEST_LINE = 160
+"""Characters of a remark in a `__str__`; a longer one is cut."""
+MOST_NOTES = 4
+"""Remarks in a `__str__`; more are counted."""
 LONGEST_LIST = 8
 """Values of a list that are shown; of a longer one the first four and the last."""
 
@@ -40,6 +44,13 @@ def _kind(values: Sequence[Any]) -> str:
     """What the values of a list are."""
     kinds = {type(value).__name__ for value in values}
     return kinds.pop() if len(kinds) == 1 else "entries"
+
+
+def told(notes: Sequence[str]) -> str:
+    """Remarks as the last lines of a `__str__`, each after a line break; "" for none."""
+    shown = [note if len(note) <= LONGEST_LINE else f"{note[: LONGEST_LINE - 1]}…" for note in notes[:MOST_NOTES]]
+    more = [f"{len(notes) - MOST_NOTES} more in .notes"] if len(notes) > MOST_NOTES else []
+    return "".join(f"\nnote: {line}" for line in (*shown, *more))
 
 
 def columns(rows: Iterable[Sequence[object]], right: frozenset[int] = frozenset()) -> str:

@@ -25,6 +25,17 @@ WHERE = {
     "importers": "what export and inspect read",
 }
 """Of every kind, where it is given, and which command tells more."""
+AFTER = {
+    "backends": ("run", "BUNDLE", "--dataset", "DATASET", "--backend", "BACKEND"),
+    "policies": ("calibrate", "BUNDLE", "--dataset", "DATASET", "--policy", "POLICY"),
+    "hardware": ("hardware", "HARDWARE"),
+    "networks": ("inspect", "zoo:NAME"),
+    "datasets": ("train", "--dataset", "DATASET", "--out", "net.safetensors"),
+    "presets": ("train", "--preset", "PRESET", "--out", "net.safetensors"),
+    "architectures": ("train", "--arch", "ARCHITECTURE", "--out", "net.safetensors"),
+    "importers": ("inspect", "FILE"),
+}
+"""Of every kind, the command that takes a name of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +100,7 @@ def _check_hardware(file: str, as_json: bool) -> None:
         raise HardwareConfigError(last)
     shown = [f"{file} can be used"]
     shown += [f"unknown, never counted as 0: {', '.join(found.unknown)}"] if found.unknown else []
+    shown += [f"still open, never counted as 0: {', '.join(found.still_open)}"] if found.still_open else []
     shown += [f"without a source of its own: {', '.join(found.unsourced)}"] if found.unsourced else []
     report(Result([*shown], asdict(found), next=typed("inspect", "BUNDLE", "--hardware", file)), as_json)
 
@@ -121,7 +133,8 @@ def list_(options: ListOptions) -> None:
         raise InputError(f"list {options.kind!r}: expected one of {', '.join(KINDS)}")
     if options.kind is not None:
         names = list(KINDS[options.kind]())
-        report(Result(["\n".join(names)], {options.kind: names}), options.as_json)
+        after = typed(*AFTER[options.kind])
+        report(Result(["\n".join(names)], {options.kind: names}, next=after), options.as_json)
         return
     found = {kind: _names(kind) for kind in KINDS}
     shown: list[RenderableType] = []

@@ -125,9 +125,9 @@ def sweep(options: SweepOptions) -> None:
 
 
 def _calibration(bundle: Path, dataset: str, best: "SweepPoint | None") -> str:
-    """The command that calibrates a bundle as a sweep's best policy was; "" where none keeps the accuracy."""
+    """The command that calibrates a bundle as a sweep's best policy was; a full run where none keeps the accuracy."""
     if best is None:
-        return ""
+        return typed("run", as_typed(bundle), "--dataset", dataset, "--no-cutoff")
     from spikecut.deploy.pipeline.targets import is_shared
 
     copy = ("--out", "calibrated") if is_shared(bundle) else ()

@@ -27,7 +27,7 @@ def demo(options: DemoOptions) -> None:
     from spikecut.deploy.pipeline.installation.doctor import check_demo
 
     check_demo(options.backend)  # before torch is imported
-    from spikecut.deploy.pipeline import demo as pipeline
+    from spikecut.deploy.pipeline.demo import demo
     from spikecut.deploy.report.tables import demo_table
 
     console = stderr() if options.as_json else stdout()
@@ -35,8 +35,15 @@ def demo(options: DemoOptions) -> None:
     def tell(line: str) -> None:
         console.print(line, markup=False, highlight=False)
 
-    chosen = pipeline.DemoOptions(options.seed, options.backend, bars=console.is_terminal)
-    summaries = pipeline.run_demo(options.out, chosen, tell, progress_bar)
+    runs = demo(
+        options.out,
+        seed=options.seed,
+        backend=options.backend,
+        bars=console.is_terminal,
+        tell=tell,
+        progress=progress_bar,
+    )
+    summaries = [run.summary.data() for run in runs]
     where = (
         f"Everything is in {options.out}: per network the checkpoint, the bundle and the run with its figures, and "
         "both runs in report.html, for a browser."

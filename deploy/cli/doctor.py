@@ -1,14 +1,12 @@
 """The verbs about the installation: its version, what there is, and Lava on Pythons that it was not made for."""
 
-import shlex
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from spikecut.deploy.cli.options import Json, verb
-from spikecut.deploy.cli.output import Result, progress_bar, report, typed
+from spikecut.deploy.cli.output import Result, progress_bar, report, say_next, typed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,10 +19,10 @@ class DoctorOptions:
 @verb
 def doctor(options: DoctorOptions) -> None:
     """Say what is installed and try it, and how to get what is missing; exit 1 if something installed does not work."""
-    from spikecut.deploy.pipeline.installation.doctor import diagnose
+    from spikecut.deploy.pipeline.installation.doctor import doctor
     from spikecut.deploy.report.doctor_tables import doctor_tables
 
-    found = asdict(diagnose(progress_bar))
+    found = asdict(doctor(progress=progress_bar))
     after = "" if found["faults"] else typed("demo")
     report(Result(doctor_tables(found), found, next=after), options.as_json)
     if found["faults"]:
@@ -41,23 +39,11 @@ class InstallLavaOptions:
 @verb
 def install_lava(options: InstallLavaOptions) -> None:
     """Install Lava's last releases for this Python, and what they need, by pip or uv; what is there stays as it is."""
-    from spikecut.deploy.pipeline.installation.lava import install_lava, plan
+    from spikecut.deploy.pipeline.installation.lava import install_lava
 
-    if options.dry_run:
-        todo = plan(Path())
-        for name, text in todo.files.items():
-            typer.echo(f"# {name}\n{text}")
-        for command in todo.commands:
-            typer.echo(shlex.join(command))
-        if todo.commands:
-            return
-        installed: tuple[str, ...] = ()
-    else:
-        installed = install_lava()
-    if installed:
-        typer.echo(f"installed: {', '.join(installed)}; next, spikecut doctor tries it")
-    else:
-        typer.echo("Lava and what it needs are installed already; spikecut doctor tries them")
+    done = install_lava(dry_run=options.dry_run)
+    typer.echo(str(done))
+    say_next(typed("install-lava" if options.dry_run and done.commands else "doctor"))
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,10 @@ def inspect(options: InspectOptions) -> None:
         else:
             cost = inspect_cost(found.network, found.bundle, options.hardware, options.hypothetical)
             network = _network(found, found.network)
-            after = "" if found.bundle is None else typed("verify", as_typed(options.target))
+            after = typed("verify", as_typed(options.target))
+            if found.bundle is None:
+                horizon = () if options.horizon is None else ("--horizon", options.horizon)
+                after = typed("export", options.target, *horizon, "--dataset", "DATASET", "--out", "bundle")
             result = Result([*network.shown, *cost.shown], {**network.data, **cost.data}, next=after)
         refused = isinstance(found.network, ImportedNetwork) and found.network.refusal is not None
         report(replace(result, next="") if refused else result, options.as_json)

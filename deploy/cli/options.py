@@ -94,6 +94,8 @@ def verb(function: Callable[[Options], None]) -> Callable[[Options], None]:
 
     def command(context: typer.Context, **given: Any) -> None:
         _say_defaults(context, given)
+        _typed_options.clear()
+        _typed_options.extend(key for key in given if _from_command_line(context, key))
         with waiting(f"spikecut {name}: loading …") if name in SLOW_TO_LOAD else nullcontext():
             function(model(**given))
 
@@ -107,12 +109,28 @@ def verb(function: Callable[[Options], None]) -> Callable[[Options], None]:
     return function
 
 
+_typed_options: list[str] = []
+
+
+def typed_options() -> tuple[str, ...]:
+    """Names of the options and arguments that stand on the command line, whatever their values."""
+    return tuple(_typed_options)
+
+
+def _from_command_line(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 MODELS: dict[str, type] = {}
 """The options of every command."""
 WITHOUT_DEFAULTS = ("doctor", "hardware", "install-lava", "list", "version", "zoo")
 """Commands that take nothing from a file."""
-SLOW_TO_LOAD = ("calibrate", "convert", "demo", "export", "run", "stream", "sweep", "verify")
-"""Commands that load the engine, torch or Lava before they have anything to show, and draw no bars but spikecut's."""
+SLOW_TO_LOAD = (
+    *("calibrate", "convert", "demo", "export", "inspect"),
+    *("report", "run", "stream", "sweep", "train", "verify"),
+)
+"""Commands that load the engine, torch or Lava before they have anything to show."""
 
 
 def take_defaults(context: typer.Context, words: Iterable[str]) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import TextIOWrapper
+from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -196,9 +198,21 @@ def report(result: Result, as_json: bool) -> None:
 
 
 def typed(*words: object) -> str:
-    """A command of spikecut as a shell takes it; words in capitals and … are the user's to fill in."""
-    texts = map(str, words)
+    """A command of spikecut as a shell takes it; words in capitals and … are the user's to fill in.
+
+    Nothing may be there yet of the name after --out: another one takes its place.
+    """
+    texts = [free(str(word)) if before == "--out" else str(word) for before, word in pairwise(("", *words))]
     return " ".join(["spikecut", *(text if text == "…" else shlex.quote(text) for text in texts)])
+
+
+def free(name: str) -> str:
+    """A file or folder that is not there yet: report.html, or report-2.html."""
+    path, number = Path(name), 1
+    while os.path.lexists(path):
+        number += 1
+        path = Path(name).with_stem(f"{Path(name).stem}-{number}")
+    return str(path)
 
 
 def say_next(command: str) -> None:

@@ -17,6 +17,7 @@ from spikecut.deploy.cli.options import (
     RunBundle,
     Samples,
     as_typed,
+    typed_options,
     verb,
 )
 from spikecut.deploy.cli.output import Result, progress_bar, report, typed
@@ -25,7 +26,7 @@ from spikecut.errors import InputError
 
 if TYPE_CHECKING:
     from spikecut.deploy.backends.base import LavaModels
-    from spikecut.deploy.pipeline.run import Run
+    from spikecut.deploy.run.finished import Run
     from spikecut.deploy.run_trace import Mode
     from spikecut.deploy.verify.compare import Verification
 
@@ -116,6 +117,10 @@ class RunCommandOptions:
     as_json: Json = False
 
 
+WITH_RESUME = ("resume", "data", "detail", "as_json")
+"""Options of `spikecut run` that a run that is resumed does not keep itself."""
+
+
 @verb
 def run(options: RunCommandOptions) -> None:
     """Run the test split, halted by the cutoff; estimate latency and energy per sample."""
@@ -126,11 +131,12 @@ def _run(given: RunCommandOptions) -> "Run":
     from spikecut.deploy.pipeline.run import RunOptions, RunTarget, resume_run, run_dataset
 
     if given.resume is not None:
-        if given.bundle is not None or given.dataset is not None or given.out is not None:
-            raise InputError(
-                "--resume RUN keeps the options of that run: give neither a bundle nor --dataset nor --out"
-            )
-        return resume_run(given.resume, progress_bar)
+        idle = [name for name in typed_options() if name not in WITH_RESUME]
+        if idle:
+            said = {"bundle": "BUNDLE", "cutoff": "--cutoff or --no-cutoff"}
+            leave = ", ".join(said.get(name, f"--{name.replace('_', '-')}") for name in idle)
+            raise InputError(f"--resume RUN keeps the options of that run: leave out {leave}")
+        return resume_run(given.resume, progress=progress_bar)
     if given.bundle is None or given.dataset is None:
         raise InputError("run needs a BUNDLE and --dataset, or --resume RUN")
     options = RunOptions(
@@ -201,7 +207,6 @@ def report_(options: ReportCommandOptions) -> None:
     done = write_report(options.runs, options.out, options.figures, chosen, options.overwrite, progress_bar)
     size = f", {done.path.stat().st_size / 1e6:.2f} MB; open it in a browser" if done.path.is_file() else ""
     lines = [f"{done}{size}", *(f"  {name}" for name in done.files)]
-    after = ""
-    if options.figures is None:
-        after = typed("report", *options.runs, "--figures", "pdf", "--out", "figures")
+    other = ("--figures", "pdf", "--out", "figures") if options.figures is None else ("--out", "report.html")
+    after = typed("report", *options.runs, *other)
     report(Result(lines, done.to_dict(), done.notes, after), options.as_json)

@@ -73,8 +73,9 @@ def stream(options: StreamCommandOptions) -> None:
         print(json.dumps(_summary(opened, seen), sort_keys=True))
         return
     console.print(_in_words(_summary(opened, seen)))
-    if options.confirmations == 1 and seen:
-        say_next(typed("stream", as_typed(options.bundle), options.events, "--confirmations", 3))
+    again = options.confirmations == 1 and bool(seen)
+    more = ("stream", as_typed(options.bundle), options.events, "--confirmations", 3)
+    say_next(typed(*more) if again else typed("inspect", as_typed(options.bundle)))
 
 
 def _lines(opened: "EventStream", seen: "list[Verdict]", as_json: bool) -> Iterator[str]:

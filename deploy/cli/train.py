@@ -127,23 +127,28 @@ class TrainOptions:
 @verb
 def train(options: TrainOptions) -> None:
     """Train a network and write its checkpoint."""
-    from spikecut.deploy.pipeline.train import Training, train_checkpoint
+    from spikecut.deploy.pipeline.train import train
     from spikecut.deploy.report.network_tables import accuracy_table
-    from spikecut.models.training.trainer import Session
 
     changes = {name: value for name in CHANGES if (value := getattr(options, name)) is not None}
-    what = Training(options.dataset, options.method, options.preset, changes, options.data, options.start, options.seed)
-    session = Session(
+    done = train(
+        options.out,
+        preset=options.preset,
+        method=options.method,
+        dataset=options.dataset,
+        start=options.start,
+        seed=options.seed,
+        folder=options.data,
         resume=options.resume,
         patience=options.patience,
-        logs=tuple(options.log or ()),  # type: ignore[arg-type]  # Session checks them
+        logs=tuple(options.log or ()),
         accelerator=options.accelerator,
         precision=options.precision,
         devices=options.devices,
         threads=options.threads,
-        progress=stderr().is_terminal,
+        bars=stderr().is_terminal,
+        **changes,
     )
-    done = train_checkpoint(options.out, what, session)
     for note in done.notes:
         say(note)
     name, note = done.dataset

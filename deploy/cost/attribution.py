@@ -18,8 +18,9 @@ from spikecut.deploy.cost.pricing import EDGES, EVENTS, LINK_AXES, Pricer, barri
 from spikecut.deploy.cost.sample_costs import static_energy_pj
 from spikecut.deploy.cost.sums import ExactSum, step_sums
 from spikecut.deploy.cost.traffic import Counts, check_events, link_loads
-from spikecut.deploy.placement.hardware import Edge, Hardware
+from spikecut.deploy.placement.hardware import Hardware
 from spikecut.deploy.placement.place import Placement
+from spikecut.deploy.placement.quantities import Edge
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import InputError
 from spikecut.export.network.arrays import IntArray

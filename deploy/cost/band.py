@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.placement.hardware import Edge
+from spikecut.deploy.placement.quantities import Edge
 from spikecut.text import brief
 
 FloatArray = npt.NDArray[np.float64]
@@ -28,6 +28,14 @@ class Figure:
     def __str__(self) -> str:
         """One line."""
         return f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g})"
+
+
+def in_words(figure: Figure, unit: str, lower_bound: bool = False) -> str:
+    """A figure in millionths of its unit; `lower_bound`: terms are missing from it."""
+    if np.isnan(figure.value):
+        return "unknown"
+    edges = "no band" if np.isnan(figure.low) else f"{1e6 * figure.low:.3g} to {1e6 * figure.high:.3g}"
+    return f"{'≥ ' * lower_bound}{1e6 * figure.value:.3g} µ{unit} ({edges})"
 
 
 @dataclass(frozen=True)
@@ -61,11 +69,7 @@ class Band:
 
     def in_words(self, unit: str, lower_bound: bool = False) -> str:
         """The mean in millionths of a unit; `lower_bound`: terms are missing from it."""
-        mean = self.mean
-        if np.isnan(mean.value):
-            return "unknown"
-        edges = "no band" if np.isnan(mean.low) else f"{1e6 * mean.low:.3g} to {1e6 * mean.high:.3g}"
-        return f"{'≥ ' * lower_bound}{1e6 * mean.value:.3g} µ{unit} ({edges})"
+        return in_words(self.mean, unit, lower_bound)
 
 
 class StoredBand(Band):

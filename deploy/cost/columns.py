@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.deploy.cost.band import BAND, Band, StoredBand
-from spikecut.deploy.placement.hardware import Edge
+from spikecut.deploy.placement.quantities import Edge
 
 FloatArray = npt.NDArray[np.float64]
 SPOOL_BYTES = 2**23

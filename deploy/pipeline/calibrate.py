@@ -16,6 +16,7 @@ from spikecut.export.encode import encode
 from spikecut.export.manifest import BUNDLE, CUTOFF
 from spikecut.folders import replacing_folder
 from spikecut.models.data import Split, load_dataset
+from spikecut.text import brief, told
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,13 @@ class CalibratedBundle:
     bundle: Bundle
     calibration: Calibration
     notes: tuple[str, ...] = ()
+
+    __repr__ = brief
+
+    def __str__(self) -> str:
+        """The bundle's folder, and how the calibration came out."""
+        own = [note for note in self.notes if note not in self.calibration.notes]  # which tells its own itself
+        return f"bundle {self.bundle.path}: calibrated\n{self.calibration}{told(own)}"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from spikecut.export.encode import encode
 from spikecut.export.importers.base import ImportedNetwork, PartReport
 from spikecut.export.importers.relu_files import TIMESTEPS, ReluImporter
 from spikecut.models.data import MAXIMUM_HORIZON
-from spikecut.text import brief, percent
+from spikecut.text import brief, percent, told
 
 if TYPE_CHECKING:  # torch is imported where a network is converted
     from torch import nn
@@ -98,7 +98,7 @@ class Conversion:
         network = self.bundle.network
         return (
             f"{network.name}: {len(self.layers)} layers of a ReLU network became {len(network.layers)} spiking ones in "
-            f"{self.bundle.path}\n{self.loss}"
+            f"{self.bundle.path}\n{self.loss}{told(self.notes)}"
         )
 
     def data(self) -> dict[str, Any]:

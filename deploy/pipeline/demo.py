@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from spikecut.deploy.backends.base import backend_named
 from spikecut.deploy.backends.progress import Progress, silent
@@ -15,6 +14,7 @@ from spikecut.deploy.pipeline.export import export_to_bundle
 from spikecut.deploy.pipeline.public import verify
 from spikecut.deploy.pipeline.reporting.write import check_report_target, write_report
 from spikecut.deploy.pipeline.run import RunOptions, RunTarget, RunTask, run_bundle
+from spikecut.deploy.run.finished import Run
 from spikecut.deploy.run.folder import RUN
 from spikecut.deploy.run.journal import JOURNAL
 from spikecut.deploy.run.summary import write_summary
@@ -58,32 +58,38 @@ class VerificationError(SpikecutError):
     exit_code = 1
 
 
-@dataclass(frozen=True)
-class DemoOptions:
-    """seed: of training and spikes. backend: its name. bars: draw torch's own bar while training."""
+def demo(
+    out: str | Path,
+    *,
+    seed: int = 0,
+    backend: str = "lava",
+    bars: bool = False,
+    tell: Tell = lambda line: None,
+    progress: Progress = silent,
+) -> tuple[Run, ...]:
+    """Train, export, verify, calibrate and run two networks on handwritten digits, as `spikecut demo` does.
 
-    seed: int = 0
-    backend: str = "lava"
-    bars: bool = False
+    Leaves in `out` a folder for each network, with checkpoint, bundle and run, and a report on both runs.
 
-
-def run_demo(
-    out: Path, options: DemoOptions = DemoOptions(), tell: Tell = lambda line: None, progress: Progress = silent
-) -> list[dict[str, Any]]:
-    """Train, export, verify, calibrate and run both networks; leaves one folder each in `out`. Returns the summaries.
+    Parameters
+    ----------
+    out: the folder; an earlier demo there is replaced. seed: of training and spikes. backend: what runs the networks.
+    bars: show Lightning's own bar while training. tell: takes a line on each step, as soon as there is one.
+    progress: opens a bar of each step; by default nothing is shown.
 
     Raises
     ------
     InputError: `out` holds something else, or there is no such backend. BackendError: it cannot run here.
-        VerificationError: the engines disagree.
+        SpikecutError with exit code 1: the engines disagree.
     """
-    how = RunOptions(options.backend, hardware=HARDWARE, also_full=True)
-    backend_named(options.backend).require()
-    with only_writer(out, "demo"):
-        prepare(out)
-        data = load_dataset("digits")
-        done = [_Steps(recipe, data, options, how, tell, progress).run(out / recipe.name) for recipe in RECIPES]
-        _report(out, tell)
+    folder = Path(out)
+    how = RunOptions(backend, hardware=HARDWARE, also_full=True)
+    backend_named(backend).require()
+    with only_writer(folder, "demo"):
+        prepare(folder)
+        steps = _Steps(load_dataset("digits"), how, tell, progress, seed, bars)
+        done = tuple(steps.run(recipe, folder / recipe.name) for recipe in RECIPES)
+        _report(folder, tell)
         return done
 
 
@@ -117,25 +123,25 @@ def prepare(out: Path) -> None:
 
 @dataclass(frozen=True)
 class _Steps:
-    """The way of one network."""
+    """The way of each network."""
 
-    recipe: Recipe
     data: Dataset
-    options: DemoOptions
     how: RunOptions
     tell: Tell
     progress: Progress
+    seed: int
+    bars: bool
 
-    def run(self, folder: Path) -> dict[str, Any]:
-        """Take all steps, and return the run's summary."""
-        recipe, data, backend, began = self.recipe, self.data, self.options.backend, time.perf_counter()
+    def run(self, recipe: Recipe, folder: Path) -> Run:
+        """Take all steps."""
+        data, backend, began = self.data, self.how.backend, time.perf_counter()
 
         def say(text: str) -> None:
             self.tell(f"[{time.perf_counter() - began:5.1f} s] {recipe.name}: {text}")
 
         say(f"training ({recipe.method})")
-        session = Session(progress=self.options.bars)
-        trained = train(recipe.method, data, seed=self.options.seed, session=session)
+        session = Session(progress=self.bars)
+        trained = train(recipe.method, data, seed=self.seed, session=session)
         folder.mkdir(parents=True, exist_ok=True)
         save_checkpoint(folder / CHECKPOINT, trained.network, trained.recipe)
         say(f"exporting; the float network is right on {100 * float(trained.accuracy[-1]):.1f} % of the test split")
@@ -152,9 +158,10 @@ class _Steps:
         calibration = calibrate_split(bundle, data.calibration, data.name, chosen, self.progress)
         say(f"running {len(data.test.y)} test samples on {backend}, with the cutoff and to the horizon")
         cutoff = bundle.calibrated().to_dict()
-        config = {"demo": recipe.name, "seed": self.options.seed, "epsilon": recipe.epsilon, "cutoff": cutoff}
+        config = {"demo": recipe.name, "seed": self.seed, "epsilon": recipe.epsilon, "cutoff": cutoff}
         task = RunTask(bundle, data.test, data.name, calibration.policy, self.how, config)
-        summary = run_bundle(task, RunTarget(folder / "run"), self.progress).summary
+        done = run_bundle(task, RunTarget(folder / "run"), self.progress)
+        summary = done.summary
         if summary.accuracy_cutoff is not None:
             say(f"done, {100 * summary.accuracy_cutoff:.1f} % right in {summary.mean_timesteps:.2f} timesteps")
-        return summary.data()
+        return done

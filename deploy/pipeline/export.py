@@ -66,6 +66,19 @@ class Exported:
     notes: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
 
+    @property
+    def approximated(self) -> tuple[str, ...]:
+        """The parts of what was read that the integers do not equal, a line each."""
+        parts = () if self.imported is None else self.imported.report
+        return tuple(f"{part.name} ({part.kind}): {part.detail}" for part in parts if part.exactness == "approximate")
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """All that a user should know of it, a line each, in the words of a program."""
+        approximated = (f"approximated: {line}" for line in self.approximated)
+        assumed = (line.replace("no --encoding given", "no encoding given") for line in self.assumed)
+        return (*approximated, *self.notes, *self.dropped, *assumed)
+
 
 @dataclass(frozen=True)
 class Import:

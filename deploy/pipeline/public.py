@@ -1,7 +1,8 @@
 """Public functions that take files: what the commands of `spikecut` do, for a program."""
 
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, overload
 
@@ -13,14 +14,15 @@ from spikecut.deploy.cutoff.base import LabelledScores
 from spikecut.deploy.pipeline.calibrate import CalibratedBundle, CalibrationOptions, CopyTarget, check_calibrates
 from spikecut.deploy.pipeline.calibrate import calibrate_bundle as calibrate_at
 from spikecut.deploy.pipeline.pretrained import bundle_of, checkpoint_of
-from spikecut.deploy.pipeline.run import Run, RunOptions, RunTarget
+from spikecut.deploy.pipeline.run import RunOptions, RunTarget
 from spikecut.deploy.pipeline.run import run_dataset as run_bundle_on
 from spikecut.deploy.pipeline.sweep import SweepOptions, run_sweep
+from spikecut.deploy.run.finished import Run
 from spikecut.deploy.sweep.sweep import EPSILONS, POLICIES, Sweep
 from spikecut.deploy.sweep.sweep import sweep as sweep_scores
 from spikecut.deploy.verify.compare import Verification
 from spikecut.deploy.verify.compare import verify as verify_bundle
-from spikecut.errors import InputError
+from spikecut.errors import ApproximationWarning, InputError
 from spikecut.export.manifest import BUNDLE
 from spikecut.extras import needs_training
 from spikecut.folders import check_folder
@@ -30,8 +32,11 @@ from spikecut.models.pretrained import ready_names
 if TYPE_CHECKING:  # torch is imported where a network is exported
     from torch import nn
 
+MOST_PARTS = 3
+"""Approximated parts that a warning names."""
 
-# Four lines over 50: every argument and every error of the public call is told.
+
+# Over 50 lines, most of them docstring: every argument and every error of the public call is told.
 def export(
     network: "str | Path | nn.Module",
     out: str | Path,
@@ -43,7 +48,10 @@ def export(
     progress: Progress = silent,
     **options: Any,
 ) -> Bundle:
-    """Fold and quantise a trained network to Loihi's integers, and write its bundle.
+    """Fold and quantise a trained network to Loihi's integers, and write its bundle, whose `notes` tell what to know.
+
+    They name what is approximated, for which there is an ApproximationWarning as well; what was assumed of the input,
+    such as the bits that it is rounded to; and how one set of samples was split.
 
     A torch module is taken as it is, with neurons of a framework or declared by `spikecut.neuron`; its spikes are
     compared with those of what was read, neuron by neuron and step by step, before anything is quantised.
@@ -71,26 +79,36 @@ def export(
     folder = Path(out)
     check_folder(folder, BUNDLE, overwrite)
     with needs_training():
-        from spikecut.deploy.pipeline.export import Import, export_file, export_module, export_to_bundle
+        from spikecut.deploy.pipeline.export import Exported, Import, export_file, export_module, export_to_bundle
         from spikecut.models.network import SpikingNetwork
 
+    done: Exported
     with progress(f"export to {folder}", 1) as advance:
         if isinstance(network, str | Path):
             if recipe is not None or sample is not None:
                 raise InputError(f"{network}: a file holds its recipe: leave out `recipe` and `sample`")
             chosen = {"dataset": dataset, **options} if dataset is not None else options
-            export_file(checkpoint_of(Path(network)), folder, chosen, overwrite)
+            done = export_file(checkpoint_of(Path(network)), folder, chosen, overwrite)
         elif recipe is None and isinstance(network, SpikingNetwork):
             raise InputError("a network in memory needs `recipe`: how it was trained, as `train` returns it")
         elif recipe is None:
-            export_module(network, folder, Import(dataset=dataset, **_of_module(options)), sample)
+            done = export_module(network, folder, Import(dataset=dataset, **_of_module(options)), sample)
         elif options:
             raise InputError(f"{', '.join(sorted(options))}: of files; a network in memory has its `recipe`")
         else:
-            export_to_bundle(cast(SpikingNetwork, network), recipe, folder, dataset)
+            done = export_to_bundle(cast(SpikingNetwork, network), recipe, folder, dataset)
         bundle = open_bundle(folder)
         advance(1)
-    return bundle
+    if done.approximated:
+        # 3: the package that is called like this function stands between.
+        warnings.warn(_approximations(folder, done.approximated), ApproximationWarning, stacklevel=3)
+    return replace(bundle, notes=done.remarks)
+
+
+def _approximations(folder: Path, parts: Sequence[str]) -> str:
+    """Parts that the integers do not equal, in a line."""
+    shown = "; ".join(parts[:MOST_PARTS]) + (f"; and {len(parts) - MOST_PARTS} more" if len(parts) > MOST_PARTS else "")
+    return f"{folder}: the integers do otherwise: {shown} (.notes of the bundle names all; strict=True refuses them)"
 
 
 def _of_module(options: Mapping[str, Any]) -> dict[str, Any]:

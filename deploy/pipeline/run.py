@@ -24,9 +24,18 @@ from spikecut.deploy.cost.columns import Columns
 from spikecut.deploy.cost.estimate import as_chip
 from spikecut.deploy.cost.summary import Compared, GatheredCosts, RunCosts, chosen_hardware
 from spikecut.deploy.cutoff.base import CutoffPolicy, policy_from_dict
-from spikecut.deploy.pipeline.samples import AnySplit, check_labels, data_hash, first_samples, samples_to_run
+from spikecut.deploy.pipeline.samples import (
+    AnySplit,
+    check_labels,
+    data_hash,
+    file_config,
+    first_samples,
+    samples_to_run,
+    stored_dataset,
+)
 from spikecut.deploy.placement.hardware import Hardware, file_stems
 from spikecut.deploy.run.chunks import Chunk, Gathered, Passes, Shares, chunks_of, run_chunks
+from spikecut.deploy.run.finished import Run
 from spikecut.deploy.run.folder import RUN, writing_run
 from spikecut.deploy.run.journal import Journal, RunRequest, partial_folder, read_request
 from spikecut.deploy.run.neurobench import NeuroBenchCounts
@@ -37,10 +46,8 @@ from spikecut.deploy.run_trace import Mode, RunTrace, joined
 from spikecut.errors import InputError, Interrupted, SpikecutError
 from spikecut.export.encode import encode
 from spikecut.export.network.arrays import Integers
-from spikecut.export.network.layers import IntegerNetwork
 from spikecut.folders import check_folder
 from spikecut.locks import only_writer
-from spikecut.text import brief
 
 
 @dataclass(frozen=True)
@@ -107,20 +114,6 @@ class RunTarget:
     resume: bool = False
 
 
-@dataclass(frozen=True)
-class Run:
-    """A finished run: its network, its costs and its summary; what it knows of every sample is in its folder."""
-
-    network: IntegerNetwork
-    hardware: dict[str, Hardware]
-    costs: RunCosts
-    summary: RunSummary
-    folder: Path | None
-    notes: tuple[str, ...] = ()
-
-    __repr__ = brief
-
-
 class _Prepared(NamedTuple):
     """What a run needs beside its task."""
 
@@ -148,18 +141,24 @@ def run_dataset(
         check_folder(target.folder, RUN, target.overwrite)
     check_run(backend_named(options.backend), bundle.network)
     found = samples_to_run(bundle, dataset)
-    config: dict[str, Any] = {"split": found.note} if found.note else {}
+    config: dict[str, Any] = file_config(dataset) | ({"split": found.note} if found.note else {})
     if calibrated is not None:
         config["cutoff"] = calibrated.to_dict()
     task = RunTask(bundle, first_samples(found.split, samples), dataset, policy, options, config)
     return run_bundle(task, target, progress, notes=found.notes)
 
 
-def resume_run(folder: Path, progress: Progress = silent) -> Run:
-    """Finish an interrupted run, from the samples that it kept.
+def resume_run(run: str | Path, *, progress: Progress = silent) -> Run:
+    """Finish an interrupted run from the samples that it kept, as `spikecut run --resume` does.
 
-    Raises InputError if there is none, or if its bundle or its data have changed since.
+    run: its folder, as it was given to `run_dataset`; all options are those of that run. progress: opens a bar; by
+    default nothing is shown.
+
+    Raises
+    ------
+    InputError: there is none, or its bundle or its data have changed since. BackendError: it failed again.
     """
+    folder = Path(run)
     request = read_request(folder)
     try:
         options = RunOptions(**request.options)
@@ -169,7 +168,7 @@ def resume_run(folder: Path, progress: Progress = silent) -> Run:
     policy = None if request.policy is None else policy_from_dict(request.policy)
     check_folder(folder, RUN, request.overwrite)
     check_run(backend_named(options.backend), bundle.network)
-    found = samples_to_run(bundle, request.dataset)
+    found = samples_to_run(bundle, stored_dataset(request.dataset, request.config))
     split = first_samples(found.split, request.samples)
     task = RunTask(bundle, split, request.dataset, policy, options, request.config)
     target = RunTarget(folder, request.overwrite, resume=True)

@@ -40,6 +40,17 @@ class ChosenSamples:
         return (self.note,) if self.note else ()
 
 
+def file_config(dataset: str) -> dict[str, str]:
+    """What the config of a run keeps of a data set besides its name: where its file is, from whatever folder."""
+    return {"data_file": str(Path(dataset).expanduser().resolve())} if Path(dataset).suffix in SUFFIXES else {}
+
+
+def stored_dataset(dataset: str, config: Mapping[str, Any]) -> str:
+    """The data set of a run by its name, or the path of its file: as `file_config` kept it, else as it was typed."""
+    kept = config.get("data_file")
+    return kept if isinstance(kept, str) and Path(kept).is_file() else dataset
+
+
 def samples_to_run(bundle: Bundle, dataset: str) -> ChosenSamples:
     """The test of a data set; of a file with x and y alone, that the bundle has not seen, all samples.
 

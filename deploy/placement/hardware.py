@@ -4,90 +4,23 @@ A file describes either a chip (`kind: chip`, see Chip) or a bare list of arithm
 OperationProfile). Units stand in the keys: energy_pJ, time_ns, static_mW_per_chip. null means unknown, never 0.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
+from spikecut.deploy.placement.quantities import LEAF, Count, Quantity, Steps, Strict, Text, parameters
 from spikecut.errors import HardwareConfigError
 from spikecut.files import read_bytes
-
-Provenance = Literal["simulated", "fitted", "scaled", "inherited", "bound"]
-Edge = Literal["low", "value", "high"]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Text = Annotated[str, Field(min_length=1)]
+from spikecut.text import listed
 
 SIZE_LIMIT = 256 * 1024
 PACKAGE = "spikecut.hardware_configs"
-LEAF = "{value, low, high, source, provenance}"
-
-
-class Strict(BaseModel):
-    """Base of every part: immutable, no unknown keys, no conversion of types."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Quantity(Strict):
-    """One number with its band, its source and its provenance: how it was found.
-
-    Attributes
-    ----------
-    value: best figure, in the unit of the key; None is unknown.
-    low, high: edges of the band; None is an unknown edge.
-    source: where the number comes from and how its band was derived; for an unknown number, why it is unknown.
-    provenance: simulated | fitted | scaled | inherited | bound; None exactly where the value is unknown.
-    """
-
-    value: NonNegative | None
-    low: NonNegative | None
-    high: NonNegative | None
-    source: Text
-    # Files of earlier versions say "evidence".
-    provenance: Provenance | None = Field(validation_alias=AliasChoices("provenance", "evidence"))
-
-    def at(self, edge: Edge) -> float:
-        """The figure at this edge: NaN for an unknown edge of a known number, 0 for an unknown number.
-
-        Whoever sums the 0 must name the number as unknown, see cost.py.
-        """
-        if self.value is None:
-            return 0.0
-        figure: float | None = getattr(self, edge)
-        return float("nan") if figure is None else figure
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "Quantity":
-        if self.value is None:
-            if self.low is not None or self.high is not None or self.provenance is not None:
-                raise ValueError("the value is null: low, high and provenance must be null too")
-            return self
-        if self.provenance is None:
-            raise ValueError("provenance is null: give simulated, fitted, scaled, inherited or bound")
-        if self.low is not None and self.low > self.value:
-            raise ValueError(f"low {self.low} exceeds the value {self.value}: swap or correct them")
-        if self.high is not None and self.high < self.value:
-            raise ValueError(f"high {self.high} is below the value {self.value}: swap or correct them")
-        return self
-
-
-class Count(Quantity):
-    """A quantity that counts things: whole and at least 1, or unknown."""
-
-    @property
-    def limit(self) -> int | None:
-        """The value as an int; None where it is unknown and so cannot be checked."""
-        return None if self.value is None else int(self.value)
-
-    @model_validator(mode="after")
-    def _whole(self) -> "Count":
-        if self.value is not None and (self.value < 1 or self.value != int(self.value)):
-            raise ValueError(f"value {self.value}: expected a whole number of at least 1")
-        return self
 
 
 class Capabilities(Strict):
@@ -114,25 +47,6 @@ class Arithmetic(Strict):
     weight_bits: Annotated[int, Field(ge=2)] | None = None
 
 
-class Steps(Quantity):
-    """A number of hardware steps: whole, or unknown, with its edges."""
-
-    @property
-    def edges(self) -> tuple[int, int, int] | None:
-        """low, value and high; an unknown edge is the value. None where the value is unknown."""
-        if self.value is None:
-            return None
-        found = [self.value if edge is None else edge for edge in (self.low, self.value, self.high)]
-        return int(found[0]), int(found[1]), int(found[2])
-
-    @model_validator(mode="after")
-    def _whole(self) -> "Steps":
-        given = [edge for edge in (self.low, self.value, self.high) if edge is not None]
-        if any(edge < 0 or edge != int(edge) for edge in given):
-            raise ValueError(f"{given}: expected whole numbers of steps")
-        return self
-
-
 LARGEST_MESH = 2**16
 
 
@@ -152,9 +66,10 @@ class Limits(Strict):
     @model_validator(mode="after")
     def _mesh(self) -> "Limits":
         names = ("cores_per_chip", "cores_per_tile", "mesh_columns", "mesh_rows")
-        for name in names:
-            if getattr(self, name).value is None:
-                raise ValueError(f"{name} is null: cores cannot be laid out without it, give a number")
+        unknown = [name for name in names if getattr(self, name).value is None]
+        if unknown:
+            which = f"{unknown[0]} is" if len(unknown) == 1 else f"{', '.join(unknown)} are"
+            raise ValueError(f"{which} null: cores cannot be laid out without, give numbers")
         cores, per_tile, columns, rows = (int(getattr(self, name).value) for name in names)
         if columns * rows > LARGEST_MESH:
             raise ValueError(f"{columns} x {rows} tiles: at most {LARGEST_MESH} can be laid out")
@@ -238,6 +153,23 @@ class Hardware(Strict):
     title: Text
     by_default: bool = True
 
+    def __repr__(self) -> str:
+        """One line; `print` tells more."""
+        return f"{type(self).__name__}(name={self.name!r}, {len(parameters(self))} numbers)"
+
+    def __str__(self) -> str:
+        """What it is, how its numbers were found, and which are unknown; a file has a source for each."""
+        found = parameters(self)
+        known = Counter(quantity.provenance for quantity in found.values() if quantity.provenance is not None)
+        told = ", ".join(f"{count} {provenance}" for provenance, count in sorted(known.items())) or "none known"
+        unknown = [name for name, quantity in found.items() if quantity.value is None]
+        lines = [f"hardware {self.name}: {self.title}", *self._features(), f"{len(found)} numbers: {told}"]
+        return "\n".join([*lines, *([f"unknown, never counted as 0: {listed(unknown)}"] if unknown else [])])
+
+    def _features(self) -> tuple[str, ...]:
+        """What is special to a kind of file, for `__str__`."""
+        return ()
+
 
 class Chip(Hardware):
     """A many-core chip: capabilities, limits and the cost of every event.
@@ -259,6 +191,12 @@ class Chip(Hardware):
     static_mW_per_chip: Quantity
     reset: SampleReset
     monitor: Monitor
+
+    def _features(self) -> tuple[str, ...]:
+        limits = self.limits
+        can = [key.replace("_", " ") for key, has in self.capabilities if has] or ["hard reset, binary spikes"]
+        tiles = f"{limits.mesh_columns.limit} × {limits.mesh_rows.limit} tiles"
+        return (f"{limits.cores_per_chip.limit} cores on {tiles}; {', '.join(can)}; step: {self.timing} of its times",)
 
 
 class OperationEnergy(Strict):
@@ -334,14 +272,17 @@ def load_hardware(name_or_path: str | Path) -> Hardware:
 
 
 def hardware_problems(path: str | Path) -> tuple[str, ...]:
-    """Everything that keeps a hardware file from being read, a line each with key and remedy; empty where it can be."""
+    """Everything that keeps a hardware file from being read, a line each with key and remedy; empty where it can be.
+
+    The lines do not name the file.
+    """
     try:
         load_hardware(Path(path))
     except HardwareConfigError as error:
         if isinstance(error.__cause__, ValidationError):
             found = error.__cause__.errors(include_url=False, include_context=False, include_input=False)
             return tuple(dict.fromkeys(_said(problem) for problem in found))
-        return (str(error),)
+        return (str(error).removeprefix(f"{Path(path)}: "),)
     return ()
 
 

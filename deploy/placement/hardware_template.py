@@ -11,7 +11,7 @@ from spikecut.deploy.placement.hardware import (
     hardware_problems,
     load_hardware,
 )
-from spikecut.deploy.placement.overview import parameters
+from spikecut.deploy.placement.quantities import parameters
 
 UNWRITTEN = "nobody has said yet"
 """The source of a number that the template leaves open."""
@@ -55,13 +55,15 @@ class HardwareCheck:
 
     Attributes
     ----------
-    problems: what keeps it from being read, a line each. unknown: keys of the numbers that are null.
-    unsourced: keys whose source still is that of the template. Both empty where the file cannot be read.
+    problems: what keeps it from being read, a line each. The others are empty then, and hold no key twice:
+    unknown: numbers that are null, with a source that says why. still_open: those that are null, as in the template.
+    unsourced: numbers that are given, but whose source still is that of the template.
     """
 
     problems: tuple[str, ...]
-    unknown: tuple[str, ...]
-    unsourced: tuple[str, ...]
+    unknown: tuple[str, ...] = ()
+    still_open: tuple[str, ...] = ()
+    unsourced: tuple[str, ...] = ()
 
 
 def hardware_template(name: str) -> str:
@@ -87,11 +89,17 @@ def check_hardware(path: str | Path) -> HardwareCheck:
     """What a hardware file lacks."""
     problems = hardware_problems(path)
     if problems:
-        return HardwareCheck(problems, (), ())
+        return HardwareCheck(problems)
     found = parameters(load_hardware(Path(path)))
-    unknown = tuple(key for key, quantity in found.items() if quantity.value is None)
-    unsourced = tuple(key for key, quantity in found.items() if quantity.source == UNWRITTEN)
-    return HardwareCheck((), unknown, unsourced)
+
+    def keys(known: bool, written: bool) -> tuple[str, ...]:
+        return tuple(
+            key
+            for key, quantity in found.items()
+            if (quantity.value is not None, quantity.source != UNWRITTEN) == (known, written)
+        )
+
+    return HardwareCheck((), keys(False, True), keys(False, False), keys(True, False))
 
 
 def _open() -> str:

@@ -3,10 +3,9 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from pydantic import BaseModel
-
-from spikecut.deploy.placement.hardware import Chip, Hardware, OperationProfile, Quantity
+from spikecut.deploy.placement.hardware import Chip, Hardware, OperationProfile
 from spikecut.deploy.placement.partition import LIMITED
+from spikecut.deploy.placement.quantities import parameters
 
 
 @dataclass(frozen=True)
@@ -31,19 +30,6 @@ class HardwareOverview:
         counts = Counter(quantity.provenance for quantity in found.values() if quantity.provenance is not None)
         unknown = tuple(name for name, quantity in found.items() if quantity.value is None)
         return cls(hardware.title, _runs(hardware), dict(sorted(counts.items())), unknown)
-
-
-def parameters(part: object, prefix: str = "") -> dict[str, Quantity]:
-    """Every quantity of a hardware file, or of a part of one, by the keys that lead to it: "costs.spike.energy_pJ"."""
-    if isinstance(part, Quantity):
-        return {prefix: part}
-    if not isinstance(part, BaseModel | dict):
-        return {}
-    entries = part.items() if isinstance(part, dict) else iter(part)
-    found: dict[str, Quantity] = {}
-    for key, inner in entries:
-        found |= parameters(inner, f"{prefix}.{key}" if prefix else str(key))
-    return found
 
 
 def _runs(hardware: Hardware) -> str:

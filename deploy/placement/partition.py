@@ -12,7 +12,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.placement.hardware import Chip, Count, Limits
+from spikecut.deploy.placement.hardware import Chip, Limits
+from spikecut.deploy.placement.quantities import Count
 from spikecut.errors import CapabilityError
 from spikecut.export.network.arrays import IntArray, size
 from spikecut.export.network.connectivity import gather_index

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from spikecut.deploy.placement.hardware import Hardware
-from spikecut.deploy.placement.overview import HardwareOverview, parameters
+from spikecut.deploy.placement.overview import HardwareOverview
+from spikecut.deploy.placement.quantities import parameters
 from spikecut.deploy.report.tables import UNKNOWN
 from spikecut.deploy.report.wide_table import WideTable
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.errors import DataError
-from spikecut.text import brief
+from spikecut.text import brief, listed, sides, told
 
 FloatArray = npt.NDArray[np.float32]
 SampleArray = npt.NDArray[Any]
@@ -99,6 +99,15 @@ class Dataset:
     split: str = ""
 
     __repr__ = brief
+
+    def __str__(self) -> str:
+        """Shape, classes, the number of samples in each part, and remarks."""
+        what = "one sample" if self.frames is None else f"one of {self.frames} frames of events"
+        parts = ", ".join(f"{name} {len(getattr(self, name)):,}" for name in ("train", "calibration", "test"))
+        return (
+            f"data set {self.name}: {what} {sides(self.shape)}, {len(self.labels)} classes: {listed(self.labels)}\n"
+            f"samples: {parts}{told([line for line in (self.note, self.split) if line])}"
+        )
 
     def __post_init__(self) -> None:
         for part in (self.calibration, self.test):

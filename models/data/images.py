@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from torchvision.datasets import ImageFolder
 
 from spikecut.errors import DataError
 from spikecut.files import open_regular
@@ -22,6 +21,8 @@ def read_class_folders(folder: Path, size: tuple[int, int]) -> tuple[Bytes, IntA
 
     size: (H, W) that every image must have. DataError for an empty class, or a file that is no such image.
     """
+    from torchvision.datasets import ImageFolder  # torch: events are read without it
+
     try:
         listing = ImageFolder(str(folder))
     except (FileNotFoundError, OSError) as exc:

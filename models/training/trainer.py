@@ -15,7 +15,7 @@ import lightning.pytorch as lightning
 import torch
 import torch.nn.functional as functional
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks import EarlyStopping, LambdaCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
@@ -60,6 +60,7 @@ class Session:
     threads: of torch. On networks as small as the digits' a second one gains little, and on a busy machine two that
         wait for each other at every operation are ten times slower than one.
     progress: show a progress bar.
+    after_epoch: called after every epoch, where one device trains.
     """
 
     state: Path | None = None
@@ -72,6 +73,7 @@ class Session:
     devices: int = 1
     threads: int = 1
     progress: bool = False
+    after_epoch: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
         for log in self.logs:
@@ -287,6 +289,8 @@ def _callbacks(session: Session) -> list[Any]:
         callbacks.append(KeepState(session.state))
     if session.patience is not None:
         callbacks.append(EarlyStopping("loss", patience=session.patience, check_on_train_epoch_end=True))
+    if (told := session.after_epoch) is not None and session.devices == 1:
+        callbacks.append(LambdaCallback(on_train_epoch_end=lambda *trained: told()))
     return callbacks
 
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from spikecut.deploy.cost.band import Figure
-from spikecut.deploy.placement.hardware import Chip, Edge
+from spikecut.deploy.placement.hardware import Chip
+from spikecut.deploy.placement.quantities import Edge
 
 EDGES: tuple[Edge, ...] = ("value", "low", "high")
 

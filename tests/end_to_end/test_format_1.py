@@ -32,7 +32,7 @@ def rows(run):
 @pytest.mark.parametrize("bundle", BUNDLES.values())
 def test_a_bundle_opens_and_verifies(golden, command, bundle):
     code, out, err = command("verify", bundle, "--backend", "batched")
-    assert code == 0 and err == f"next: spikecut run {bundle} --dataset DATASET --out run\n"
+    assert code == 0 and err == f"next: spikecut run {bundle} --dataset DATASET --out run-2\n"
     assert "every integer is equal" in " ".join(out.split())
 
 

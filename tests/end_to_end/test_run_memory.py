@@ -19,7 +19,8 @@ from spikecut.deploy.cost.summary import GatheredCosts, RunCosts
 from spikecut.deploy.cutoff.fixed import FixedTimestep
 from spikecut.deploy.pipeline.run import RunOptions, RunTarget, RunTask, run_bundle, run_traces
 from spikecut.deploy.pipeline.samples import first_samples
-from spikecut.deploy.placement.hardware import Steps, load_hardware
+from spikecut.deploy.placement.hardware import load_hardware
+from spikecut.deploy.placement.quantities import Steps
 from spikecut.deploy.run import chunks, replay
 from spikecut.deploy.run.journal import Journal, RunRequest
 from spikecut.deploy.run.neurobench import NeuroBenchCounts, neurobench_metrics

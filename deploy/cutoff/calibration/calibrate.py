@@ -24,7 +24,7 @@ from spikecut.deploy.cutoff.calibration.intervals import LEVEL, clopper_pearson,
 from spikecut.deploy.cutoff.calibration.oct import Distance, optimal_cutoff
 from spikecut.deploy.cutoff.threshold import allowed_wrong
 from spikecut.errors import InputError
-from spikecut.text import brief, percent
+from spikecut.text import brief, percent, told
 
 Interval = tuple[float, float]
 
@@ -104,6 +104,7 @@ class Calibration:
             f"calibrated at ε = {self.epsilon:g} on {self.samples} samples: {percent(self.accuracy_cutoff)} right in "
             f"{self.mean_timesteps:.2f} timesteps on average, {percent(self.accuracy_full)} at T = {len(self.steps)}\n"
             f"{percent(self.lost)} (95 %: {low} to {high}) are right at T and wrong at the exit\n{promise}"
+            f"{told(self.notes)}"
         )
 
     def interval(self, share: float) -> Interval:

@@ -12,6 +12,7 @@ from spikecut.deploy.pipeline.installation.trials import Finding, State, attempt
 from spikecut.errors import InputError
 from spikecut.extras import TRAIN, TRAINING
 from spikecut.lava_repairs import Repair
+from spikecut.text import brief
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,25 @@ class Diagnosis:
     repairs: tuple[Repair, ...]
     faults: tuple[str, ...]
 
+    __repr__ = brief
 
-def diagnose(progress: Progress = silent) -> Diagnosis:
-    """Look at the running Python and what is installed for it, and try whatever is there, in processes of its own."""
+    def __str__(self) -> str:
+        """The system, and a line for each part."""
+        lines = [f"Python {self.python} on {self.system}: {'something fails' if self.faults else 'nothing fails'}"]
+        for check in self.checks:
+            said = f"  {check.name}: {check.state}"
+            if check.state != "works":
+                said += f", {check.said}{f': {check.remedy}' if check.remedy else ''}"
+            lines.append(said)
+        return "\n".join(lines)
+
+
+def doctor(*, progress: Progress = silent) -> Diagnosis:
+    """Look at the running Python and what is installed for it, and try whatever is there, as `spikecut doctor` does.
+
+    Every trial is a process of its own. progress: opens a bar; by default nothing is shown. What is missing or fails is
+    in what is returned, with the command that helps; nothing is raised for it.
+    """
     packages = {
         name: Package(name, installed_version(name), part.purpose, part.remedy)
         for part in PARTS.values()

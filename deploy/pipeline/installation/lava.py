@@ -5,17 +5,19 @@ Lava imports is asked for only where it is missing, beside the versions that are
 """
 
 import importlib
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
 from spikecut import lava_repairs
 from spikecut.errors import InputError
+from spikecut.text import brief
 
 COMMAND = "spikecut install-lava"
 WHEELS = {
@@ -37,19 +39,32 @@ REQUIREMENTS, CONSTRAINTS = "requirements.txt", "constraints.txt"
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is to be done, in a folder that holds `files`.
+class LavaInstallation:
+    """What is to be done, in a folder that holds `files`, and what was done.
 
     Attributes
     ----------
     missing: of what Lava imports. wheels: those of Lava that are missing, changed, or of another release.
     files: what the commands name, by name. commands: none where everything is there.
+    installed: name and version of each package that was missing; empty before, and where nothing was missing.
     """
 
     missing: tuple[str, ...]
     wheels: tuple[str, ...]
     files: dict[str, str]
     commands: tuple[tuple[str, ...], ...]
+    installed: tuple[str, ...] = ()
+
+    __repr__ = brief
+
+    def __str__(self) -> str:
+        """What was installed, or else the commands with the content of their files."""
+        if self.installed:
+            return f"installed: {', '.join(self.installed)}"
+        if not self.commands:
+            return "Lava and what it needs are installed already"
+        files = (f"# {name}\n{text}" for name, text in self.files.items())
+        return "\n".join([*files, *map(shlex.join, self.commands)])
 
 
 def installed_version(package: str) -> str | None:
@@ -60,7 +75,7 @@ def installed_version(package: str) -> str | None:
         return None
 
 
-def plan(folder: Path) -> Plan:
+def plan(folder: Path) -> LavaInstallation:
     """What install_lava would do; folder: where the files of the commands are.
 
     Raises InputError if something is missing, and there is neither pip nor uv.
@@ -76,7 +91,7 @@ def plan(folder: Path) -> Plan:
         releases = lava_repairs.RELEASES
         files[REQUIREMENTS] = "".join(f"{name}=={releases[name]} --hash=sha256:{WHEELS[name]}\n" for name in wheels)
         commands.append(_wheel_command(folder / REQUIREMENTS, wheels))
-    return Plan(missing, wheels, files, tuple(commands))
+    return LavaInstallation(missing, wheels, files, tuple(commands))
 
 
 def _wanted_wheels() -> tuple[str, ...]:
@@ -113,11 +128,15 @@ def _wheel_command(requirements: Path, wheels: tuple[str, ...]) -> tuple[str, ..
     )
 
 
-def install_lava() -> tuple[str, ...]:
-    """Install lava-nc 0.10.0, lava-dl 0.6.0 and what they import: name and version of each that was missing.
+def install_lava(*, dry_run: bool = False) -> LavaInstallation:
+    """Install lava-nc 0.10.0, lava-dl 0.6.0 and what they import, by pip or uv, as `spikecut install-lava` does.
 
-    Empty where everything was there. Raises InputError if pip or uv fails, or neither is there.
+    What is installed stays as it is. dry_run: tell what would be done, and do nothing.
+
+    Raises InputError if pip or uv fails, or neither is there.
     """
+    if dry_run:
+        return plan(Path())
     with tempfile.TemporaryDirectory(prefix="spikecut-lava-") as name:
         todo = plan(Path(name))
         for file, text in todo.files.items():
@@ -132,4 +151,4 @@ def install_lava() -> tuple[str, ...]:
                     "commands"
                 )
     importlib.invalidate_caches()
-    return tuple(f"{name} {installed_version(name)}" for name in (*todo.wheels, *todo.missing))
+    return replace(todo, installed=tuple(f"{name} {installed_version(name)}" for name in (*todo.wheels, *todo.missing)))

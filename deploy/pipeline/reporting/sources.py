@@ -6,7 +6,14 @@ from pathlib import Path
 
 from spikecut.deploy.bundle import Bundle, open_bundle
 from spikecut.deploy.cutoff.base import CutoffPolicy, policy_from_dict
-from spikecut.deploy.pipeline.samples import AnySplit, check_labels, data_hash, first_samples, samples_to_run
+from spikecut.deploy.pipeline.samples import (
+    AnySplit,
+    check_labels,
+    data_hash,
+    first_samples,
+    samples_to_run,
+    stored_dataset,
+)
 from spikecut.deploy.run.stored import StoredRun
 from spikecut.errors import BundleError, InputError, SpikecutError
 from spikecut.models.data import SUFFIXES, load_dataset
@@ -79,6 +86,7 @@ def samples_of_run(run: StoredRun, bundle: Bundle) -> Source:
     dataset = config.get("dataset")
     if not isinstance(dataset, str):
         raise InputError("the run does not say which data set it ran")
+    dataset = stored_dataset(dataset, config)
     policy = None if config.get("policy") is None else policy_from_dict(config["policy"])
     split = first_samples(samples_to_run(bundle, dataset).split, summary.samples)
     if data_hash(split) != summary.hashes.get("data"):

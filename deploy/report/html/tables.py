@@ -6,7 +6,7 @@ from math import isnan
 
 from spikecut.deploy.cost.band import Figure
 from spikecut.deploy.placement.hardware import Hardware
-from spikecut.deploy.placement.overview import parameters
+from spikecut.deploy.placement.quantities import parameters
 from spikecut.deploy.report.html.contents import HardwareCost, Mesh, Played, RunReport
 from spikecut.deploy.report.html.units import band_text, mean_text, percent, share_text
 from spikecut.deploy.report.tables import SAVINGS, UNKNOWN, quantity

@@ -1,6 +1,7 @@
 """A backend of another package, found by its entry point, runs and verifies as those of spikecut do."""
 
 import json
+import shutil
 import sys
 import textwrap
 
@@ -152,7 +153,13 @@ def test_one_that_fails_is_resumed_where_it_was(installed, bundle, command, tmp_
     given = ["run", bundle.path, "--dataset", "digits", "--samples", 5, "--no-cutoff", "--hardware", "loihi1"]
     code, _, err = command(*given, "--backend", "tired", "--out", out)
     assert code == 2 and f"tired; 3 of 5 samples are kept: spikecut run --resume {out}" in err
-    assert command("run", "--resume", out)[0] == 0
+    code, _, err = command("run", "--resume", out, "--samples", 2, "--no-cutoff", "--hardware", "loihi1", "--overwrite")
+    told = "leave out --hardware, --cutoff or --no-cutoff, --samples, --overwrite"
+    assert (code, err) == (2, f"spikecut: --resume RUN keeps the options of that run: {told}\n")
+    copy = shutil.copytree(tmp_path / "run.partial", tmp_path / "again.partial")
+    assert command("run", "--resume", out, "--detail", "--json")[0] == 0
+    ended = spikecut.resume_run(copy.with_name("again"))
+    assert ended.summary.samples == 5 and ended.folder == copy.with_name("again")
     assert command(*given, "--backend", "batched", "--out", tmp_path / "whole")[0] == 0
     ours, theirs = (pq.read_table(folder / "samples.parquet") for folder in (out, tmp_path / "whole"))
     assert ours.equals(theirs)

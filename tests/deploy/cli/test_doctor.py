@@ -93,7 +93,7 @@ def test_everything_fits_into_eighty_columns(monkeypatch, tried, versions):
     monkeypatch.setattr(lava_repairs, "needed", lambda: lava_repairs.REPAIRS)
     versions["nir"] = None
     tried["batched"] = Finding("works", "compiled kernels are kept in /home/somebody" + 20 * "/folder")
-    found = doctor.diagnose()
+    found = doctor.doctor()
     shown = StringIO()
     console = Console(file=shown, width=80)
     for part in doctor_tables(asdict(found)):

@@ -8,7 +8,10 @@ def test_a_new_file_is_written_and_checked(command, tmp_path, monkeypatch):
     code, _, err = command("hardware", "new", "my_chip")
     assert code == 2 and "exists" in err
     code, _, err = command("hardware", "check", "my_chip.yaml")
-    assert code == 2 and "cores_per_chip is null" in err
+    assert code == 2 and "cores_per_chip, cores_per_tile, mesh_columns, mesh_rows are null" in err
+    assert err.count("my_chip.yaml") == 1
+    code, _, err = command("hardware", "check", "none.yaml")
+    assert (code, err) == (2, "spikecut: none.yaml: no such file\n")
     code, _, err = command("hardware", "new", "../elsewhere")
     assert code == 2 and "a name of letters" in err
     code, _, err = command("hardware", "new")

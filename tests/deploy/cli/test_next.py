@@ -9,6 +9,16 @@ def test_a_command_is_written_as_a_shell_takes_it():
     assert typed("run", "my bundle", "--dataset", "…", "$x") == "spikecut run 'my bundle' --dataset … '$x'"
 
 
+def test_what_is_there_already_is_not_named_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = "spikecut report run --out"
+    assert typed("report", "run", "--out", "report.html") == f"{said} report.html"
+    (tmp_path / "report.html").touch()
+    assert typed("report", "run", "--out", "report.html") == f"{said} report-2.html"
+    (tmp_path / "report-2.html").mkdir()
+    assert typed("report", "run", "--out", "report.html") == f"{said} report-3.html"
+
+
 @pytest.mark.parametrize(
     ("asked", "after"),
     [

@@ -25,9 +25,10 @@ from spikecut.deploy.cost.summary import RunCosts, chosen_hardware
 from spikecut.deploy.cost.traffic import message_rates
 from spikecut.deploy.cutoff.fixed import FixedTimestep
 from spikecut.deploy.placement.capabilities import Fit
-from spikecut.deploy.placement.hardware import Chip, Steps, default_hardware, hardware_names, load_hardware
+from spikecut.deploy.placement.hardware import Chip, default_hardware, hardware_names, load_hardware
 from spikecut.deploy.placement.mesh import busy_at_rates_ns, mesh_cells, mesh_text
 from spikecut.deploy.placement.place import place
+from spikecut.deploy.placement.quantities import Steps
 from spikecut.deploy.report.cost_tables import attribution_table, cost_tables, cutoff_table, run_costs_shown
 from spikecut.deploy.report.mesh_plot import mesh_figure
 from spikecut.deploy.report.placement_tables import placements_shown

@@ -15,7 +15,8 @@ from spikecut.deploy.cost.halted import estimate_halted, halted
 from spikecut.deploy.cost.streaming import stream
 from spikecut.deploy.cost.summary import RunCosts, attribution_summary
 from spikecut.deploy.cutoff.fixed import FixedTimestep
-from spikecut.deploy.placement.hardware import Chip, Steps, file_stems, load_hardware
+from spikecut.deploy.placement.hardware import Chip, file_stems, load_hardware
+from spikecut.deploy.placement.quantities import Steps
 from spikecut.deploy.report.cost_tables import attribution_table, cutoff_table
 from spikecut.deploy.sweep.costs import exit_costs
 from spikecut.errors import HardwareConfigError, InputError

@@ -6,9 +6,13 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+import torch
 from full_disk import files_of_at_most
 
-import spikecut.deploy.pipeline.train  # noqa: F401 (before another user may not read it)
+import spikecut
+import spikecut.deploy.pipeline.train  # before another user may not read it
+from spikecut.models.checkpoint import load_checkpoint
 
 TRAIN = ("train", "--method", "ce", "--epochs", 1, "--train-samples", 64, "--out")
 
@@ -45,3 +49,26 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(command, tmp_path):
     assert code == 2 and "File too large" in err, err
     assert (out, err.count("\n")) == ("", 1), err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_function_trains_and_tells_every_epoch(tmp_path, command):
+    told = []
+
+    @contextmanager
+    def progress(what, total, before=""):
+        told.append((what, total))
+        yield told.append
+
+    quick = {"method": "ce", "epochs": 2, "train_samples": 64, "timesteps": 2}
+    done = spikecut.train(tmp_path / "net.safetensors", progress=progress, **quick)
+    assert told == [("training (ce)", 2), 1, 1, 0] and (tmp_path / "net.safetensors.summary.json").is_file()
+    assert str(done).startswith(f"checkpoint {tmp_path / 'net.safetensors'}: ce on digits, ")
+    flags = [word for key, value in quick.items() for word in (f"--{key.replace('_', '-')}", value)]
+    assert command("train", *flags, "--out", tmp_path / "same.safetensors")[0] == 0
+    first, second = (load_checkpoint(tmp_path / f"{name}.safetensors") for name in ("net", "same"))
+    assert first[1] == second[1] == done.recipe
+    assert all(torch.equal(a, b) for a, b in zip(first[0].parameters(), second[0].parameters(), strict=True))
+    with pytest.raises(spikecut.InputError, match="colour: train takes folder, arch, epochs"):
+        spikecut.train(tmp_path / "net.safetensors", colour=1)
+    with pytest.raises(spikecut.InputError, match="no state to resume from"):
+        spikecut.train(tmp_path / "net.safetensors", resume=True)

@@ -9,11 +9,11 @@ from spikecut.deploy.placement.hardware import (
     Chip,
     Hardware,
     OperationProfile,
-    Quantity,
     default_hardware,
     hardware_names,
     load_hardware,
 )
+from spikecut.deploy.placement.quantities import Quantity
 from spikecut.errors import HardwareConfigError
 
 U = None

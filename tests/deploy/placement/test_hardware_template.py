@@ -40,14 +40,27 @@ def test_the_template_has_every_key_of_a_hardware_file() -> None:
 def test_a_template_that_is_filled_in_can_be_used(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(hardware_template("mine"))
-    assert "cores_per_chip is null" in check_hardware(path).problems[0]
+    (problem,) = check_hardware(path).problems
+    assert "cores_per_chip, cores_per_tile, mesh_columns, mesh_rows are null" in problem
     data = yaml.safe_load(path.read_text())
     for key, count in MESH.items():
         data["limits"][key] = {"value": count, "low": count, "high": count, "source": "a", "provenance": "bound"}
     path.write_text(yaml.safe_dump(data))
     found = check_hardware(path)
-    assert found.problems == () and "costs.spike.energy_pJ" in found.unknown and "limits.mesh_rows" not in found.unknown
-    assert set(found.unsourced) == set(found.unknown) and UNWRITTEN in path.read_text()
+    assert (
+        found.problems == ()
+        and "costs.spike.energy_pJ" in found.still_open
+        and "costs.spike.time_ns" in found.still_open
+    )
+    assert (found.unknown, found.unsourced) == ((), ()) and UNWRITTEN in path.read_text()
+    data["costs"]["spike"] = {
+        "energy_pJ": {"value": None, "low": None, "high": None, "source": "never measured", "provenance": None},
+        "time_ns": {"value": 1.0, "low": 1.0, "high": 1.0, "source": UNWRITTEN, "provenance": "bound"},
+    }
+    path.write_text(yaml.safe_dump(data))
+    found = check_hardware(path)
+    assert (found.unknown, found.unsourced) == (("costs.spike.energy_pJ",), ("costs.spike.time_ns",))
+    assert not {*found.unknown, *found.unsourced} & {*found.still_open}
     loaded = load_hardware(path)
     assert isinstance(loaded, Chip) and place(network(), loaded).cores == 1
 

@@ -75,3 +75,18 @@ def test_damaged_recordings_are_refused(folder, name, content, message):
         (folder / name).write_bytes(content)
     with pytest.raises(DataError, match=message):
         load_dataset("n-mnist", folder=folder, frames=5)
+
+
+def test_times_that_begin_at_0_again_are_counted_on(tmp_path):
+    """23 bits hold 8.388608 s; events of one moment may come out of order, also where that moment is the end."""
+    times = [8_000_000, 8_388_607, 8_388_610, 8_388_606, 8_388_611, 13_000_000, 12_999_990, 16_000_000, 17_000_000]
+    written(tmp_path / "1.bs2", [(t % 2**23, 1, 2, 1) for t in times])
+    assert read_events(tmp_path / "1.bs2")["t"].tolist() == times
+
+
+def test_times_that_go_back_otherwise_are_refused(tmp_path):
+    written(tmp_path / "1.bs2", [(t, 1, 2, 1) for t in (10, 5_000_000, 2_000_000)])
+    with pytest.raises(
+        DataError, match="back from 5,000,000 to 2,000,000 µs at event 3: events out of order, or a pause"
+    ):
+        read_events(tmp_path / "1.bs2")

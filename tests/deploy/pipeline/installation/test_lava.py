@@ -56,8 +56,9 @@ def test_what_is_there_keeps_its_version(machine, tmp_path):
 def test_where_everything_is_there_nothing_is_done(machine, command):
     machine.versions.update(lava_repairs.RELEASES)
     done = command("install-lava")
-    assert done == (0, "Lava and what it needs are installed already; spikecut doctor tries them\n", "")
+    assert done == (0, "Lava and what it needs are installed already\n", "next: spikecut doctor\n")
     assert command("install-lava", "--dry-run") == done
+    assert installation.install_lava().installed == ()
 
 
 def test_another_release_is_replaced(machine, tmp_path):
@@ -103,13 +104,14 @@ def test_the_end_names_what_was_installed_and_what_is_next(machine, command, mon
         return installation.subprocess.CompletedProcess(words, 0)
 
     monkeypatch.setattr(installation.subprocess, "run", pip)
-    code, out, _ = command("install-lava")
-    assert code == 0 and out == "installed: lava-nc 0.10.0, lava-dl 0.6.0; next, spikecut doctor tries it\n"
+    code, out, beside = command("install-lava")
+    assert code == 0 and out == "installed: lava-nc 0.10.0, lava-dl 0.6.0\n" and beside == "next: spikecut doctor\n"
 
 
 def test_the_commands_are_shown_first(machine, command):
-    code, out, _ = command("install-lava", "--dry-run")
-    assert code == 0
+    code, out, beside = command("install-lava", "--dry-run")
+    assert code == 0 and out == f"{installation.install_lava(dry_run=True)}\n"
+    assert beside == "next: spikecut install-lava\n"
     assert "lava-nc==0.10.0 --hash=sha256:" in out and "--no-deps --ignore-requires-python --require-hashes" in out
 
 

@@ -136,6 +136,24 @@ def test_what_is_no_run_is_refused_in_one_line(own_run, edit, said):
         gather([folder])
 
 
+def test_data_of_a_relative_path_are_found_from_another_folder(repository, tmp_path, monkeypatch):
+    golden = repository / "tests" / "golden" / "format_1"
+    monkeypatch.chdir(golden)
+    how = {"backend": "batched", "hardware": ("loihi1",)}
+    run = spikecut.run_dataset("bundle", "samples.npz", tmp_path / "run", **how)
+    monkeypatch.chdir(tmp_path)
+    assert gather([run.folder]).notes == () and run.summary.config["dataset"] == "samples.npz"
+    shutil.copytree(golden / "bundle", tmp_path / "bundle")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    for kept in (None, str(tmp_path / "gone.npz")):  # a run of an earlier version, and data that have moved
+        summary["config"]["data_file"] = kept
+        (tmp_path / "run" / "summary.json").write_text(json.dumps(summary))
+        assert "samples.npz: no such file" in " ".join(gather([run.folder]).notes)
+        shutil.copy(golden / "samples.npz", tmp_path)
+        assert gather([run.folder]).notes == ()
+        (tmp_path / "samples.npz").unlink()
+
+
 def test_a_folder_that_is_none_or_holds_no_run(tmp_path):
     for folder, said in ((tmp_path / "none", "no such folder of a run"), (tmp_path, "holds no summary.json")):
         with pytest.raises(InputError, match=said):
