@@ -5,6 +5,8 @@ PYTHON ?= $(shell for python in python3 /usr/bin/python3 /usr/local/bin/python3 
 BOOTSTRAP = $(or $(PYTHON),$(error no Python 3.8 or newer found: set PYTHON=/path/to/python3)) scripts/bootstrap.py
 BIN := .venv/bin
 WORKERS ?= 2
+# A worker takes a file at a time, in the order of tests/support/order.py.
+SHARED = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 # Python keeps what it has compiled, whatever the surroundings say: the tests start hundreds of processes, which would
 # compile torch and Lava anew, and Lava executes the files beside a Process again for every graph.
 unexport PYTHONDONTWRITEBYTECODE
@@ -22,16 +24,16 @@ demo: setup ## train, export, verify, run with early exit and report on the embe
 	$(BIN)/spikecut demo $(ARGS)
 
 check: lint types ## the quick tier: lint, types, and the tests that need neither Lava nor patience
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not lava and not slow" $(ARGS)
+	$(BIN)/pytest $(SHARED) -m "not lava and not slow" $(ARGS)
 
 test: lint types docs ## everything that the continuous integration checks
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/pytest $(SHARED) $(ARGS)
 
 # Another Python's environment: the quick tier, and everything of the backends and of verify that runs on Lava.
 on-python-%:
 	@$(BOOTSTRAP) build $*
-	.venvs/$*/bin/pytest -n $(WORKERS) --dist loadfile -m "not lava and not slow" $(ARGS)
-	.venvs/$*/bin/pytest -n $(WORKERS) --dist loadfile -m lava tests/deploy/backends tests/deploy/verify $(ARGS)
+	.venvs/$*/bin/pytest $(SHARED) -m "not lava and not slow" $(ARGS)
+	.venvs/$*/bin/pytest $(SHARED) -m lava tests/deploy/backends tests/deploy/verify $(ARGS)
 
 test-oldest: ## the quick tier, and Lava's core tests, on the oldest Python that is found
 	@found=$$($(BOOTSTRAP) versions) && $(MAKE) --no-print-directory on-python-$${found##* }
@@ -41,10 +43,10 @@ matrix: ## the same on every Python that is found
 		for version in $$found; do $(MAKE) --no-print-directory on-python-$$version || exit 1; done
 
 coverage: setup ## branch coverage of the whole suite, which must not fall below the floor in pyproject.toml
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term $(ARGS)
+	$(BIN)/pytest $(SHARED) --cov --cov-report=term $(ARGS)
 
 quick-coverage: setup ## branch coverage of the quick tier, which has no floor
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not lava and not slow" --cov --cov-report=term --cov-fail-under=0 $(ARGS)
+	$(BIN)/pytest $(SHARED) -m "not lava and not slow" --cov --cov-report=term --cov-fail-under=0 $(ARGS)
 
 soak: setup ## 10,000 halted samples through one Lava graph, two networks, both ways: about six minutes
 	$(BIN)/python benchmarks/soak.py $(ARGS)

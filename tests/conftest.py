@@ -14,6 +14,7 @@ import held_run
 import offline
 from hypothesis import settings
 from left_behind import GUARD_S, group
+from order import longest_first
 from tiers import marks_of
 
 from spikecut.deploy.backends.lava.blocks import require_lava
@@ -48,10 +49,11 @@ def pytest_addoption(parser):
 
 @pytest.hookimpl(tryfirst=True)  # before pytest chooses by mark
 def pytest_collection_modifyitems(items):
-    """Mark what needs Lava, and what is slow: `make check` leaves both out."""
+    """Mark what needs Lava, and what is slow: `make check` leaves both out. What takes longest comes first."""
     for item in items:
         for mark in sorted(marks_of(item)):
             item.add_marker(mark)
+    longest_first(items, Path(__file__).parent)
 
 
 class _NoLava:

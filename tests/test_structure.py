@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from order import LONGEST
 
 CODE = ("deploy", "export", "models", "hardware_configs", "scripts", "benchmarks")
 LONGEST_MODULE = 400
@@ -48,6 +49,11 @@ def test_folders_are_small(repository, modules):
     modules = [path for path in modules if not path.is_relative_to(repository / "tests") and path.stem != "__init__"]
     counts = Counter(path.parent for path in modules)
     assert {folder: count for folder, count in counts.items() if count > MOST_MODULES} == {}
+
+
+def test_files_that_come_first_are_there(repository):
+    assert [file for file in LONGEST if not (repository / "tests" / file).is_file()] == []
+    assert len(set(LONGEST)) == len(LONGEST)
 
 
 def test_tests_lie_where_the_code_lies(repository):
