@@ -3,6 +3,8 @@
 import re
 import shlex
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from spikecut.models.data import load_dataset
@@ -41,3 +43,23 @@ def test_a_file_of_ones_own(page):
     exec(compile(block, "data.md", "exec"), {})
     dataset = load_dataset("mine.npz")
     assert [len(part) for part in (dataset.train, dataset.calibration, dataset.test)] == [180, 60, 60]
+
+
+def test_shards_give_the_rows_of_one_run(page, command, workshop, tmp_path, capsys):
+    """The guide's two machines, one after the other, against one run of all samples."""
+    text = page("several_machines.md")
+    cut, join = python(text)
+    (tmp_path / "bundle").symlink_to(workshop / "qcfs")
+    space = {}
+    exec(compile(cut, "several_machines.md", "exec"), space)
+    lines = re.findall(r"^    spikecut .*", text, re.MULTILINE)
+    assert len(lines) == space["SHARDS"]
+    for line in (*lines, "spikecut run bundle --dataset digits --backend batched --out whole"):
+        code, _, err = command(*shlex.split(line)[1:])
+        assert code == 0, f"{line}: {err}"
+    capsys.readouterr()
+    exec(compile(join, "several_machines.md", "exec"), space)
+    own = ["index", "wall_time_s"]
+    whole = pq.read_table("whole/samples.parquet").drop_columns(own)
+    assert len(whole) > 300 and space["rows"].drop_columns(own).equals(whole)
+    assert float(capsys.readouterr().out.split()[1]) == np.mean(whole["correct"])

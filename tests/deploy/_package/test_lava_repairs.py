@@ -91,7 +91,9 @@ def test_one_finder_repairs_what_is_needed_and_puts_off_the_rest(monkeypatch, re
     monkeypatch.delitem(sys.modules, REPAIRS[-1].module, raising=False)
     lava_repairs.install()
     lava_repairs.install()
-    assert sys.meta_path[1:] == before and sys.meta_path[0].repairs == (*repairs, *DEFERRALS)
+    finder = sys.meta_path[0]
+    assert isinstance(finder, lava_repairs._Finder) and finder.repairs == (*repairs, *DEFERRALS)
+    assert sys.meta_path[1:] == before
 
 
 @pytest.mark.lava
@@ -129,7 +131,9 @@ def test_a_changed_file_is_refused(module):
 
 
 def test_a_changed_file_of_which_only_an_import_is_put_off_stays_as_it_is(module, monkeypatch):
-    monkeypatch.setattr(lava_repairs, "DEFERRALS", sys.meta_path[0].repairs)
+    finder = sys.meta_path[0]
+    assert isinstance(finder, lava_repairs._Finder)
+    monkeypatch.setattr(lava_repairs, "DEFERRALS", finder.repairs)
     module.write_text("VALUE = 'as released'  # by somebody\n")
     assert importlib.import_module(module.stem).VALUE == "as released"
 
