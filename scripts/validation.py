@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 from silicon import loihi1, loihi2
+from silicon.congestion import congestion_table
+from silicon.core_counts import core_table, hops_table
 from silicon.rows import in_band, table
 from spikecut.deploy.placement.hardware import Chip, load_hardware
 
@@ -26,6 +28,7 @@ def document() -> str:
     tables = {use: table(part) for use, part in parts.items()}
     apart = in_band([row for row in rows if not row.what.startswith("two LIF neurons")])
     good, said = in_band(rows), "; ".join(wide) or "none"
+    tables |= {"cores": core_table(second), "hops": hops_table(second), "congestion": congestion_table()}
     return TEXT.read_text(encoding="utf-8").format(good=good, apart=apart, wide=said, **tables)
 
 

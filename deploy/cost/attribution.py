@@ -13,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.deploy.cost.band import NANO, PICO
+from spikecut.deploy.cost.bounds import Bound, BoundSums
 from spikecut.deploy.cost.estimate import as_chip, placed
 from spikecut.deploy.cost.pricing import EDGES, EVENTS, LINK_AXES, Pricer, barrier_ns, provenance, unknown_names
 from spikecut.deploy.cost.sample_costs import static_energy_pj
 from spikecut.deploy.cost.sums import ExactSum, step_sums
 from spikecut.deploy.cost.traffic import Counts, check_events, link_loads
+from spikecut.deploy.placement.cores import Placement
 from spikecut.deploy.placement.hardware import Hardware
-from spikecut.deploy.placement.place import Placement
 from spikecut.deploy.placement.quantities import Edge
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import InputError
@@ -82,6 +83,7 @@ class Attribution:
     critical: hardware steps in which a core of each layer, or a link full of its messages, held all others up, at the
         best figures, int64 [layers].
     by_link, by_barrier: hardware steps that a link and that the barrier bounded, where both are at work with the cores.
+    bounds: what goes on at once in a step, how often each bounded it, and where.
     path: the critical path, where it was kept.
     unknown_time, unknown_energy: terms that nobody has published and that are therefore in no figure here.
     provenance_time, provenance_energy: the provenance of the known terms.
@@ -98,6 +100,7 @@ class Attribution:
     critical: IntArray
     by_link: int
     by_barrier: int
+    bounds: tuple[Bound, ...]
     path: CriticalPath | None
     busy_ns: tuple[FloatArray, ...]
     unknown_time: tuple[str, ...]
@@ -188,6 +191,13 @@ def attribution(sums: "AttributionSums") -> Attribution:
         critical=sums.critical,
         by_link=sums.by_link,
         by_barrier=sums.by_barrier["value"],
+        bounds=sums.bounds.bounds(
+            sums.steps,
+            int(sums.critical.sum()) - sums.by_link,
+            sums.by_link,
+            sums.by_barrier["value"],
+            barrier_ns(chip.barrier, cores.tiles, "value") / NANO,
+        ),
         path=None if sums.paths is None else _path(sums.paths),
         busy_ns=tuple(busy.value() / ran for busy in sums.busy_ns),
         unknown_time=unknown_names(terms.time),
@@ -289,6 +299,7 @@ class AttributionSums:
         self.phases = np.zeros((layers, len(PHASES), len(EVENTS)))  # events
         self.busy_ns = [ExactSum((len(placed.cores),)) for placed in pricer.placement.layers]
         self.fill_ns = ExactSum()
+        self.bounds = BoundSums(pricer, self.longest)
         self.critical = np.zeros(layers, dtype=np.int64)
         self.paths: list[CriticalPath] | None = [] if keep_path else None
         self.samples = self.steps = self.by_link = 0
@@ -323,6 +334,8 @@ class AttributionSums:
                 slowest.raise_to(total, side, index, receiving)
             if edge == "value":
                 self.busy_ns[index].add(step_sums(np.where(ran[..., None], busy, 0.0), self.longest))
+        if edge == "value":
+            self.bounds.add(ran, (slowest.time, slowest.layer, slowest.core), link_loads(counts))
         by_link = _bound_by_links(self.pricer, edge, slowest, counts)
         held = np.zeros(ran.shape, dtype=bool)
         if self.pricer.links is not None:

@@ -29,8 +29,9 @@ from spikecut.deploy.cost.sample_costs import PartCosts, SampleCosts, unknown_ba
 from spikecut.deploy.cost.traffic import check_events
 from spikecut.deploy.cutoff.base import ExitReason
 from spikecut.deploy.placement.capabilities import check_capabilities, missing_features
+from spikecut.deploy.placement.cores import Placement
 from spikecut.deploy.placement.hardware import Chip, Hardware, OperationProfile, load_hardware
-from spikecut.deploy.placement.place import Placement, place
+from spikecut.deploy.placement.place import place
 from spikecut.deploy.placement.quantities import Edge, Quantity
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import CapabilityError, HardwareConfigError, InputError

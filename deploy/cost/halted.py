@@ -12,8 +12,8 @@ import numpy as np
 from spikecut.deploy.cost.band import joined_band
 from spikecut.deploy.cost.estimate import CostEstimate, estimate
 from spikecut.deploy.cutoff.base import ExitReason
+from spikecut.deploy.placement.cores import Placement
 from spikecut.deploy.placement.hardware import Chip, Hardware
-from spikecut.deploy.placement.place import Placement
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import InputError
 from spikecut.export.network.arrays import IntArray

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.deploy.cost.traffic import Messages, Route, Spread
-from spikecut.deploy.placement.place import Core
+from spikecut.deploy.placement.cores import Core
 
 FloatArray = npt.NDArray[np.float64]
 

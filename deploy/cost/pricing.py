@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from spikecut.deploy.cost.links import MeshLinks
 from spikecut.deploy.cost.traffic import Counts, Messages, Route, relayed, routes_of
+from spikecut.deploy.placement.cores import Placement
 from spikecut.deploy.placement.hardware import Barrier, Chip
-from spikecut.deploy.placement.place import Placement
 from spikecut.deploy.placement.quantities import Edge, Quantity
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.export.network.layers import IntegerNetwork

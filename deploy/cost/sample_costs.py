@@ -12,8 +12,8 @@ from spikecut.deploy.cost.columns import Columns
 from spikecut.deploy.cost.pricing import EDGES, Pricer
 from spikecut.deploy.cost.sums import step_sums
 from spikecut.deploy.cost.traffic import Counts, link_loads
+from spikecut.deploy.placement.cores import Placement
 from spikecut.deploy.placement.hardware import Chip
-from spikecut.deploy.placement.place import Placement
 from spikecut.deploy.placement.quantities import Edge
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.export.network.layers import IntegerNetwork

@@ -11,8 +11,8 @@ from spikecut.deploy.cost.estimate import CostEstimate
 from spikecut.deploy.cost.halted import delays_of
 from spikecut.deploy.cost.pricing import EDGES
 from spikecut.deploy.cost.streaming import StreamEstimate, stream
+from spikecut.deploy.placement.cores import Placement
 from spikecut.deploy.placement.hardware import Chip
-from spikecut.deploy.placement.place import Placement
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import InputError
 from spikecut.export.network.arrays import IntArray

@@ -15,8 +15,8 @@ from spikecut.deploy.cost.pricing import EDGES, EVENTS, Pricer
 from spikecut.deploy.cost.sample_costs import static_energy_pj
 from spikecut.deploy.cost.sums import ExactSum
 from spikecut.deploy.cost.traffic import Counts
+from spikecut.deploy.placement.cores import Placement
 from spikecut.deploy.placement.hardware import Chip
-from spikecut.deploy.placement.place import Placement
 from spikecut.deploy.placement.quantities import Edge
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import InputError

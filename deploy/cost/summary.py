@@ -23,8 +23,9 @@ from spikecut.deploy.cost.sample_costs import PartCosts
 from spikecut.deploy.cost.savings import RunSteps, Savings, savings
 from spikecut.deploy.cost.streaming import Stream
 from spikecut.deploy.cost.traffic import check_events
+from spikecut.deploy.placement.cores import placement_summary
 from spikecut.deploy.placement.hardware import Hardware, default_hardware, load_hardware
-from spikecut.deploy.placement.place import FloatArray, placement_summary
+from spikecut.deploy.placement.partition import FloatArray
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import CapabilityError, Refusal
 from spikecut.export.network.arrays import IntArray
@@ -280,6 +281,10 @@ def attribution_summary(attribution: Attribution) -> dict[str, Any]:
         "energy_j": _shares_data(attribution, attribution.energy_j),
         "critical_share_of_steps": _critical(attribution),
         "bounded_share_of_steps": _bounded(attribution),
+        "bounds": [
+            {"name": bound.name, "steps": bound.steps, "where": bound.where, "mean_s": _known(bound.mean_s)}
+            for bound in attribution.bounds
+        ],
         "unknown_time": list(attribution.unknown_time),
         "unknown_energy": list(attribution.unknown_energy),
         "provenance_time": list(attribution.provenance_time),

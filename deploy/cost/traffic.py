@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from spikecut.deploy.placement.cores import LayerPlacement, Placement
+from spikecut.deploy.placement.fan_out import fan_out_per_core, recurrent_fan_out_per_core
 from spikecut.deploy.placement.partition import synapse_format
-from spikecut.deploy.placement.place import LayerPlacement, Placement, fan_out_per_core, recurrent_fan_out_per_core
 from spikecut.deploy.run_trace import LayerEvents, RunTrace
 from spikecut.errors import InputError
 from spikecut.export.network.arrays import IntArray

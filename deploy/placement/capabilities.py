@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from spikecut.deploy.placement.cores import Placement, placement_summary
 from spikecut.deploy.placement.hardware import Arithmetic, Chip, Hardware
-from spikecut.deploy.placement.place import Placement, place, placement_summary
+from spikecut.deploy.placement.place import place
 from spikecut.errors import CapabilityError, Refusal
 from spikecut.export.network.layers import IntegerNetwork
 from spikecut.fixed_point import ALIGNMENT_SHIFT, DECAY_UNITY
@@ -65,6 +66,20 @@ def missing_features(refusals: Sequence[Refusal]) -> str:
     return f"cannot run here: {', '.join(refusal.feature for refusal in refusals)}"
 
 
+REMEDIES = {
+    "graded spikes (the input": "an input of spikes",
+    "graded spikes (the readout": "a readout that counts spikes",
+    "soft reset": "neurons that reset to 0",
+    "initial state": "neurons that start at 0",
+    "programmable neurons (a soft": "a soft reset by the threshold",
+    "programmable neurons (a gain": "neurons without a gain per timestep",
+    "an exponential leak": "neurons without a leak",
+    "negative membranes": "weights and biases of at least 0",
+    "weights of": "weights of fewer bits",
+}
+"""What a network would need instead, by how the feature that a chip lacks begins."""
+
+
 @dataclass(frozen=True)
 class Fit:
     """Whether and how a network fits one hardware.
@@ -73,10 +88,12 @@ class Fit:
     ----------
     placement: the one with the fewest cores, or why there is none.
     missing: what the network needs and the hardware lacks, see `check_capabilities`.
+    room: how much of the chip the placement takes, in words.
     """
 
     placement: Placement | Refusal
     missing: tuple[Refusal, ...] = ()
+    room: str = ""
 
     @classmethod
     def of(cls, network: IntegerNetwork, hardware: Hardware) -> "Fit":
@@ -84,18 +101,46 @@ class Fit:
         if not isinstance(hardware, Chip):
             return cls(Refusal(hardware.name, "operations only, no cores"))
         try:
-            return cls(place(network, hardware), check_capabilities(network, hardware))
+            found = place(network, hardware)
         except CapabilityError as error:
             return cls(Refusal(hardware.name, str(error)))
+        return cls(found, check_capabilities(network, hardware), _room(found, hardware))
 
     @property
     def note(self) -> str:
-        """ "fits", or what stands against it."""
+        """In one line: that it fits and how tightly, or what stands against it and what would help."""
         if isinstance(self.placement, Refusal):
             return self.placement.feature
-        return missing_features(self.missing) if self.missing else "fits"
+        if not self.missing:
+            return self.room
+        starts = [next((key for key in REMEDIES if each.feature.startswith(key)), "") for each in self.missing]
+        instead = ", ".join(dict.fromkeys(REMEDIES[key] for key in starts if key))
+        would = f"; it would with {instead}" if instead else ""
+        return missing_features(self.missing) + would
 
     def to_dict(self) -> dict[str, Any]:
         """The fit as JSON data."""
         placed = {} if isinstance(self.placement, Refusal) else placement_summary(self.placement)
         return {**placed, "note": self.note}
+
+
+def _room(found: Placement, chip: Chip) -> str:
+    """Cores of how many, the fullest layer, and on several chips what brings it onto one."""
+    shares = [
+        (count / limit, layer.name, name.removesuffix("_per_core").replace("_", " "))
+        for layer in found.layers
+        for name, count in layer.taken
+        if (limit := getattr(chip.limits, name).limit) is not None
+    ]
+    share, layer, limit = max(shares, default=(0.0, "", ""))
+    full = f"; fullest: {layer}, {share:.0%} of a core's {limit}" if layer else ""
+    cores = int(chip.limits.cores_per_chip.value or 1)
+    if found.chips == 1:
+        return f"fits: {found.cores} of {cores} cores{full}"
+    largest = max(found.layers, key=lambda each: len(each.cores))
+    most = max(((count / getattr(chip.limits, name).limit, name) for name, count in largest.taken), default=(0.0, ""))
+    bound = most[1].removesuffix("_per_core").replace("_", " ")
+    return (
+        f"fits on {found.chips} chips: {found.cores} cores of {cores} a chip; {largest.name} takes "
+        f"{len(largest.cores)}, by its {bound}: one chip holds about {cores / found.cores:.0%} of this network"
+    )

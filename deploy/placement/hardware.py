@@ -51,7 +51,10 @@ LARGEST_MESH = 2**16
 
 
 class Limits(Strict):
-    """What fits on a chip and on each of its cores. The first four must be known."""
+    """What fits on a chip and on each of its cores. The first four must be known.
+
+    memory_words_per_core: words of 64 bits of all memories of a core together, where the chip takes them from one pool.
+    """
 
     cores_per_chip: Count
     cores_per_tile: Count
@@ -62,6 +65,7 @@ class Limits(Strict):
     output_axons_per_core: Count
     synaptic_words_per_core: Count
     words_per_axon: Count
+    memory_words_per_core: Count | None = None
 
     @model_validator(mode="after")
     def _mesh(self) -> "Limits":
@@ -176,11 +180,16 @@ class Chip(Hardware):
 
     Attributes
     ----------
+    partition: how layers are cut into cores, see docs/cost_model.md. "runs": neighbouring neurons, every synapse of its
+        own; "patches": as Loihi 2's compiler, a convolution's weights stored once a core.
+    layout: where the cores sit on the mesh. "order": that of the layers; "traffic": where messages have few hops.
     timing: how a step's time follows from the times of its events, see docs/cost_model.md. "sum": the slowest core's
         events one after the other, then the barrier. "maximum": everything at once, the slowest of its bounds.
     """
 
     kind: Literal["chip"]
+    partition: Literal["runs", "patches"] = "runs"
+    layout: Literal["order", "traffic"] = "order"
     timing: Literal["sum", "maximum"] = "sum"
     capabilities: Capabilities
     arithmetic: Arithmetic = Arithmetic()

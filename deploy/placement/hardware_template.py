@@ -25,6 +25,7 @@ COMMENTS = {
     "input_axons_per_core": "distinct senders whose messages a core takes",
     "output_axons_per_core": "destination cores, summed over a core's neurons",
     "synaptic_words_per_core": "words of 64 bits for weights of 8 bits",
+    "memory_words_per_core": "words of 64 bits of all memories of a core together, where they share one pool",
     "neuron_access": "reading a neuron's state, every neuron, every step",
     "neuron_update": "changing it, every neuron, every step",
     "spike": "a neuron fires",
@@ -44,6 +45,10 @@ HEAD = """# A hardware file of spikecut; docs/cost_model.md says what each numbe
 # unchanged), bound (a limit). A number that nobody knows is null in all but its source, and never counts as 0.
 kind: chip
 title: "{name}"
+# runs: a core holds neighbouring neurons and every synapse. patches: it stores a convolution's weights once.
+partition: runs
+# order: cores sit on the mesh in the order of the layers. traffic: where their messages have few hops.
+layout: order
 # sum: a core's events one after the other, then the barrier. maximum: all at once, the slowest bounds the step.
 timing: sum
 """

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
+from spikecut.deploy.placement.cores import Placement
+from spikecut.deploy.placement.fan_out import core_times_ns
 from spikecut.deploy.placement.hardware import Chip
-from spikecut.deploy.placement.partition import mean_load, worst_load
-from spikecut.deploy.placement.place import FloatArray, Placement, Rates, fan_out_per_core
+from spikecut.deploy.placement.partition import FloatArray, mean_load, worst_load
+from spikecut.deploy.placement.place import Rates
 from spikecut.export.network.connectivity import skip_paths
-from spikecut.export.network.geometry import Synapse
-from spikecut.export.network.layers import IntegerNetwork, passes_input
+from spikecut.export.network.layers import IntegerNetwork
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 IDLE = "·"
@@ -44,17 +43,7 @@ def busy_at_rates_ns(
             if rates is None
             else mean_load(layer, chip, rates[index], rates[index + 1], skip_rates)
         )
-        units = len(load.neurons)
-        core = placed.core_of_neuron[:units]
-        cores = len(placed.cores)
-        receiving: FloatArray = np.bincount(core, load.synapses, cores).astype(np.float64)
-        if layer.kind == "dense":
-            receiving = receiving + (np.bincount(core, load.axons, cores) if passes_input(layer) else load.axons.sum())
-        else:
-            parts: list[Synapse] = [layer] if layer.skip is None else [layer, layer.skip]
-            pixels = [fan_out_per_core(p, placed).reshape(p.input_shape[0], -1, cores).any(axis=0) for p in parts]
-            receiving = receiving + load.axons @ np.concatenate(pixels)
-        found.append(np.maximum(np.bincount(core, load.neurons + load.sent * load.message_ns, cores), receiving))
+        found.append(core_times_ns(layer, load, placed))
     return tuple(found)
 
 

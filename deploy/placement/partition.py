@@ -213,6 +213,14 @@ class Partitioner:
                 return f"{worst} {name.replace('_', ' ')}, the limit is {count.limit}"
         return None
 
+    def taken(self, ends: list[int]) -> tuple[tuple[str, int], ...]:
+        """By limit, what the fullest core of a cut takes of it; unknown limits are left out."""
+        own = len(ends) if self.layer.recurrent is not None else 0
+        runs = zip([0, *ends[:-1]], ends, strict=True)
+        needs = [self.needs(start, stop, own) for start, stop in runs]
+        known = [name for name, count in self.limits.items() if count.limit is not None]
+        return tuple((name, max(int(need[name][-1]) for need in needs)) for name in known)
+
     def _distinct(self) -> IntArray:
         """One unit of each kind: by number of sources and destination cores."""
         real = (self.axons.sources < self.axons.behind.size).sum(axis=1)
@@ -334,11 +342,17 @@ def _convolved(synapse: Synapse, arriving: FloatArray) -> tuple[FloatArray, Floa
     return operations, pixels.sum(axis=0)
 
 
-def nonzero_per_tap(layer: Synapse) -> IntArray:
-    """Non-zero weights of a convolution by input channel and tap, int64 [channels, taps]."""
+def nonzero_per_tap(layer: Synapse, channels: IntArray | None = None) -> IntArray:
+    """Non-zero weights of a convolution by input channel and tap, int64 [channels, taps].
+
+    channels: count those onto these output channels alone.
+    """
     per_group = layer.weight.shape[1]
-    nonzero = (layer.weight != 0).reshape(layer.groups, -1, per_group, size(layer.weight.shape[2:]))
-    counted: IntArray = nonzero.sum(axis=1, dtype=np.int64).reshape(layer.input_shape[0], -1)
+    nonzero = layer.weight != 0
+    if channels is not None:
+        nonzero = nonzero & np.isin(np.arange(len(nonzero)), channels)[:, None, None, None]
+    grouped = nonzero.reshape(layer.groups, -1, per_group, size(layer.weight.shape[2:]))
+    counted: IntArray = grouped.sum(axis=1, dtype=np.int64).reshape(layer.input_shape[0], -1)
     return counted
 
 

@@ -1,133 +1,49 @@
 """Which neurons sit on which core.
 
-Layers are cut into runs of neurons: a convolution along space in row-major order (all channels of a position stay
-together), a dense layer by neuron ranges, a recurrent one too, whose own neurons are input axons of all its cores. A
-layer takes the smallest number of cores that keeps every limit, cut so that the busiest of them is as light as can be
-(see partition.py). No two layers share a core; cores are filled in layer order, tile after tile along the rows of the
-mesh, chip after chip. The source sits off the chip: its axons count as input axons of the first layer, it has no core.
+Layers are cut into cores as the hardware file's `partition` says. In runs: a convolution along space in row-major order
+(all channels of a position stay together), a dense layer by neuron ranges, a recurrent one too, whose own neurons are
+input axons of all its cores; a layer takes the smallest number of cores that keeps every limit, cut so that the busiest
+of them is as light as can be (see partition.py). In patches: as Loihi 2's compiler does (see patches.py). No two layers
+share a core; they sit in layer order, or as their messages ask (`layout`, see mesh_layout.py). The source sits off the
+chip: its axons count as input axons of the first layer, it has no core.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from spikecut.deploy.placement.cores import Core, LayerPlacement, Placement
 from spikecut.deploy.placement.hardware import Chip, Hardware, Limits
+from spikecut.deploy.placement.mesh_layout import in_order, laid_out, traffic
 from spikecut.deploy.placement.partition import (
     BISECTIONS,
-    LIMITED,
     TOLERANCE,
+    FloatArray,
     Load,
     Partitioner,
     channels_of,
     mean_load,
-    nonzero_per_tap,
     units_of,
     worst_load,
 )
+from spikecut.deploy.placement.patches import POOLED, Patches
 from spikecut.errors import CapabilityError, InputError
 from spikecut.export.network.arrays import IntArray, size
 from spikecut.export.network.connectivity import gather_index, skip_paths
 from spikecut.export.network.geometry import Synapse
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 from spikecut.fixed_point import DELAY_MAXIMUM
-from spikecut.text import brief
 
-__all__ = [
-    "LIMITED",
-    "Core",
-    "LayerPlacement",
-    "Placement",
-    "fan_out_per_core",
-    "place",
-    "placement_summary",
-    "recurrent_fan_out_per_core",
-]
-
-FloatArray = npt.NDArray[np.float64]
 Rates = Sequence[FloatArray]
 
 
 @dataclass(frozen=True)
-class Core:
-    """One core: its chip, its tile and the tile's column x and row y; chips stand side by side along x."""
+class Share:
+    """A layer cut into cores. groups: flat neuron indices per core; taken: by limit, what the fullest core takes."""
 
-    index: int
-    chip: int
-    tile: int
-    x: int
-    y: int
-
-
-@dataclass(frozen=True)
-class LayerPlacement:
-    """The cores of one layer.
-
-    Attributes
-    ----------
-    name: the layer's name.
-    groups: per core the indices of its neurons in torch's flat order, int64, read-only; every neuron once.
-    cores: the cores, in the order of `groups`.
-    """
-
-    name: str
     groups: tuple[IntArray, ...]
-    cores: tuple[Core, ...]
-
-    __repr__ = brief
-
-    @property
-    def core_of_neuron(self) -> IntArray:
-        """Position in `cores` of each neuron's core, int64 [neurons]."""
-        result = np.empty(sum(group.size for group in self.groups), dtype=np.int64)
-        for position, group in enumerate(self.groups):
-            result[group] = position
-        return result
-
-    @property
-    def neurons(self) -> IntArray:
-        """Neurons per core, int64 [cores]."""
-        return np.array([group.size for group in self.groups], dtype=np.int64)
-
-
-@dataclass(frozen=True)
-class Placement:
-    """A network on cores.
-
-    Attributes
-    ----------
-    hardware: name of the hardware file.
-    layers: one entry per layer of the network, in its order.
-    chips: number of chips in use.
-    tiles: number of tiles in use on the fullest chip.
-    unchecked: limits that the hardware file does not know, which were therefore not checked.
-    """
-
-    hardware: str
-    layers: tuple[LayerPlacement, ...]
-    chips: int
-    tiles: int
-    unchecked: tuple[str, ...]
-
-    __repr__ = brief
-
-    @property
-    def cores(self) -> int:
-        """Number of cores in use."""
-        return sum(len(layer.cores) for layer in self.layers)
-
-
-def placement_summary(placement: Placement) -> dict[str, Any]:
-    """A placement as JSON data."""
-    return {
-        "cores": placement.cores,
-        "tiles": placement.tiles,
-        "chips": placement.chips,
-        "layers": {layer.name: [int(count) for count in layer.neurons] for layer in placement.layers},
-        "unchecked_limits": list(placement.unchecked),
-    }
+    taken: tuple[tuple[str, int], ...]
 
 
 def place(
@@ -135,9 +51,10 @@ def place(
 ) -> Placement:
     """Cut every layer into cores that keep the limits, and lay the cores out.
 
-    Limits per core: neurons, distinct input axons, synaptic words Σ over axons of ceil(n_post · bits / 64) with 8 bits
-    a weight and 6 more a delay, words of one axon, and output axons Σ over neurons of destination cores. Synapses are
-    counted by geometry, zero weights included. A skip's are synapses with a delay, its source's neurons more axons.
+    Limits per core, in runs: neurons, distinct input axons, synaptic words Σ over axons of ceil(n_post · bits / 64)
+    with 8 bits a weight and 6 more a delay, words of one axon, and output axons Σ over neurons of destination cores; in
+    patches see patches.py. Synapses are counted by geometry, zero weights included. A skip's are synapses with a delay,
+    its source's neurons more axons.
 
     Parameters
     ----------
@@ -163,18 +80,58 @@ def place(
             )
     loads = _loads(network, hardware, rates)
     bound = np.inf if cores is None else _lightest_bound(network, hardware, loads, cores)
-    cuts = _cut_all(network, hardware.limits, loads, bound)
+    shares = cut(network, hardware, loads, bound)
+    count = sum(len(share.groups) for share in shares)
+    placed = _seated(network, shares, in_order(count, hardware.limits))
+    if hardware.layout == "traffic" and count > int(hardware.limits.cores_per_tile.value or 1):
+        placed = _seated(network, shares, laid_out(traffic(network, placed, rates), hardware.limits))
+    seats = [core for layer in placed for core in layer.cores]
+    fullest = max(len({core.tile for core in seats if core.chip == chip}) for chip in {core.chip for core in seats})
+    chips = 1 + max(core.chip for core in seats)
+    return Placement(hardware.name, tuple(placed), chips, fullest, _unchecked(hardware))
+
+
+def _seated(network: IntegerNetwork, shares: Sequence[Share], cores: Sequence[Core]) -> list[LayerPlacement]:
+    """The layers on these cores, one after the other."""
+    placed, first = [], 0
+    for layer, share in zip(network.layers, shares, strict=True):
+        end = first + len(share.groups)
+        placed.append(LayerPlacement(layer.name, share.groups, tuple(cores[first:end]), share.taken))
+        first = end
+    return placed
+
+
+def _unchecked(chip: Chip) -> tuple[str, ...]:
+    """Limits that the hardware file names and does not know."""
+    counts = ((name, getattr(chip.limits, name)) for name in POOLED)
+    return tuple(name for name, count in counts if count is not None and count.value is None)
+
+
+def cut(network: IntegerNetwork, chip: Chip, loads: list[Load], bound: float = np.inf) -> list[Share]:
+    """Every layer in its cores, none of which takes longer than `bound` ns at these loads, as `place` has them.
+
+    Raises CapabilityError where no cut keeps the limits.
+    """
+    if chip.partition == "patches":
+        patches = [_patches(network, chip.limits, loads, index) for index in range(len(network.layers))]
+        found = []
+        for each in patches:
+            best = each.fewest(bound)
+            if best is None:
+                raise CapabilityError(f"layer {each.layer.name} does not fit: {each.problem()}")
+            taken = tuple((name, best.needs[name]) for name in each.limits)
+            found.append(Share(each.groups(best), taken))
+        return found
+    cuts = _cut_all(network, chip.limits, loads, bound)
     if cuts is None:
-        raise CapabilityError(f"{network.name} does not fit on {hardware.name}: make its layers smaller")
-    placed: list[LayerPlacement] = []
-    first = 0
-    for layer, ends in zip(network.layers, cuts, strict=True):
-        found = tuple(_core(first + offset, hardware.limits) for offset in range(len(ends)))
-        placed.append(LayerPlacement(layer.name, _groups(layer, ends), found))
-        first += len(ends)
-    unchecked = tuple(name for name in LIMITED if getattr(hardware.limits, name).value is None)
-    tiles = 1 + max(core.tile for layer in placed for core in layer.cores)
-    return Placement(hardware.name, tuple(placed), 1 + placed[-1].cores[-1].chip, tiles, unchecked)
+        raise CapabilityError(f"{network.name} does not fit on {chip.name}: make its layers smaller")
+    return [Share(_groups(each.layer, ends), each.taken(ends)) for each, ends in cuts]
+
+
+def _patches(network: IntegerNetwork, limits: Limits, loads: list[Load], index: int) -> Patches:
+    following: list[Synapse] = list(network.layers[index + 1 : index + 2])
+    following += [path.skip for path in skip_paths(network).values() if path.source == index + 1]
+    return Patches(network.layers[index], limits, following, loads[index])
 
 
 def _loads(network: IntegerNetwork, chip: Chip, rates: Rates | None) -> list[Load]:
@@ -190,12 +147,12 @@ def _loads(network: IntegerNetwork, chip: Chip, rates: Rates | None) -> list[Loa
 
 def _cut_all(
     network: IntegerNetwork, limits: Limits, loads: list[Load], bound: float, balance: bool = True
-) -> list[list[int]] | None:
+) -> list[tuple[Partitioner, list[int]]] | None:
     """Per layer the ends of its runs, back to front, since a layer's output axons depend on the cores of the next.
 
     None where no cut keeps the bound; CapabilityError where none keeps the limits.
     """
-    cuts: list[list[int]] = []
+    cuts: list[tuple[Partitioner, list[int]]] = []
     destinations = np.zeros(units_of(network.layers[-1]), dtype=np.int64)  # of a neuron at each unit
     for index in range(len(network.layers) - 1, -1, -1):
         partitioner = Partitioner(network.layers[index], limits, destinations, loads[index])
@@ -206,13 +163,13 @@ def _cut_all(
             return None
         if balance:
             ends = partitioner.balanced(len(ends))
-        cuts.insert(0, ends)
+        cuts.insert(0, (partitioner, ends))
         if index:
             sender = network.layers[index - 1]
             destinations = _destinations(sender, network.layers[index], ends)
             for path in skip_paths(network).values():
                 if path.source == index:
-                    destinations = destinations + _destinations(sender, path.skip, cuts[path.target - 1 - index])
+                    destinations = destinations + _destinations(sender, path.skip, cuts[path.target - 1 - index][1])
     return cuts
 
 
@@ -228,58 +185,43 @@ def _check_fits(partitioner: Partitioner) -> None:
 
 def _lightest_bound(network: IntegerNetwork, chip: Chip, loads: list[Load], cores: int) -> float:
     """The lowest bound on a core's mean time, in ns, that so many cores can keep; CapabilityError if none."""
-    fewest = _cut_all(network, chip.limits, loads, np.inf, balance=False) or []
-    count = sum(map(len, fewest))
-    if count > cores:
+    patches = None
+    if chip.partition == "patches":
+        patches = [_patches(network, chip.limits, loads, index) for index in range(len(network.layers))]
+    count = _cores_within(network, chip, loads, np.inf, patches)
+    if count is None or count > cores:
         raise CapabilityError(f"{network.name} needs {count} cores of {chip.name}, {cores} were given: give it more")
     low, high = 0.0, 1.0
-    while not _keeps(network, chip, loads, high, cores):
+    while not _keeps(_cores_within(network, chip, loads, high, patches), cores):
         low, high = high, 2 * high
     for _ in range(BISECTIONS):
         if high - low <= TOLERANCE * high:
             break
         middle = (low + high) / 2
-        if _keeps(network, chip, loads, middle, cores):
+        if _keeps(_cores_within(network, chip, loads, middle, patches), cores):
             high = middle
         else:
             low = middle
     return high
 
 
-def _keeps(network: IntegerNetwork, chip: Chip, loads: list[Load], bound: float, cores: int) -> bool:
-    """Whether so many cores can keep the bound."""
-    cuts = _cut_all(network, chip.limits, loads, bound, balance=False)
-    return cuts is not None and sum(map(len, cuts)) <= cores
+def _keeps(count: int | None, cores: int) -> bool:
+    return count is not None and count <= cores
 
 
-def fan_out_per_core(layer: Synapse, placed: LayerPlacement) -> IntArray:
-    """Synapses with a non-zero weight from each input neuron onto each core, int64 [input neurons, cores].
-
-    layer: a layer, without its skip, or the skip of the layer that is placed.
-    """
-    cores = len(placed.cores)
-    if layer.kind == "dense":
-        return _matrix_per_core(layer.weight, placed)
-    part = placed.core_of_neuron[: units_of(layer)]  # a position's first channel stands for all of them
-    per_tap = nonzero_per_tap(layer)
-    index = gather_index(layer)
-    result = np.zeros((size(layer.input_shape[1:]) + 1, cores, layer.input_shape[0]), dtype=np.int64)
-    for tap in range(index.shape[1]):
-        np.add.at(result, (index[:, tap], part), per_tap[:, tap])
-    return np.ascontiguousarray(result[:-1].transpose(2, 0, 1)).reshape(-1, cores)
-
-
-def recurrent_fan_out_per_core(layer: IntegerLayer, placed: LayerPlacement) -> IntArray:
-    """Recurrent synapses with a non-zero weight from each neuron of a layer onto its cores, int64 [neurons, cores]."""
-    if layer.recurrent is None:
-        return np.zeros((size(layer.output_shape), len(placed.cores)), dtype=np.int64)
-    return _matrix_per_core(layer.recurrent, placed)
-
-
-def _matrix_per_core(weight: IntArray, placed: LayerPlacement) -> IntArray:
-    columns = [np.count_nonzero(weight[group], axis=0) for group in placed.groups]
-    dense: IntArray = np.stack(columns, axis=1).astype(np.int64)
-    return dense
+def _cores_within(
+    network: IntegerNetwork, chip: Chip, loads: list[Load], bound: float, patches: list[Patches] | None
+) -> int | None:
+    """The fewest cores that keep the bound; None where none do, CapabilityError where none keep the limits."""
+    if patches is None:
+        runs = _cut_all(network, chip.limits, loads, bound, balance=False)
+        return None if runs is None else sum(len(ends) for _, ends in runs)
+    found = [each.fewest(bound) for each in patches]
+    for each, best in zip(patches, found, strict=True):
+        if best is None and bound == np.inf:
+            raise CapabilityError(f"layer {each.layer.name} does not fit: {each.problem()}")
+    cores = [best.cores for best in found if best is not None]
+    return sum(cores) if len(cores) == len(found) else None
 
 
 def _groups(layer: IntegerLayer, ends: list[int]) -> tuple[IntArray, ...]:
@@ -306,14 +248,3 @@ def _destinations(sender: IntegerLayer, receiver: Synapse, ends: list[int]) -> I
     reached[index, core[:, None]] = True
     per_pixel: IntArray = reached[:-1].sum(axis=1, dtype=np.int64)
     return per_pixel
-
-
-def _core(index: int, limits: Limits) -> Core:
-    """The index-th core: four a tile (or as the limits say), tiles along the rows of the mesh, chip after chip."""
-    per_chip, per_tile, columns = (
-        int(count.value or 1) for count in (limits.cores_per_chip, limits.cores_per_tile, limits.mesh_columns)
-    )
-    chip, local = divmod(index, per_chip)
-    tile = local // per_tile
-    y, x = divmod(tile, columns)
-    return Core(index, chip, tile, chip * columns + x, y)

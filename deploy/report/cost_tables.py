@@ -30,7 +30,7 @@ def run_costs_shown(costs: RunCosts, detail: bool = True) -> list[RenderableType
     """
     shown: list[RenderableType] = [*cost_tables(costs.estimates)]
     for name, ran in costs.attributions.items() if detail else ():
-        shown += [attribution_table(ran, "time"), attribution_table(ran, "energy")]
+        shown += [bounds_table(ran), attribution_table(ran, "time"), attribution_table(ran, "energy")]
         if name in costs.cutoffs:
             shown.append(cutoff_table(costs.cutoffs[name], name))
     return shown if costs.saved is None else [*shown, *costs.saved.notes]
@@ -114,6 +114,21 @@ def attribution_table(attribution: Attribution, measure: str) -> WideTable:
     whole = Figure(total, shares.total("low"), shares.total("high"))
     at_least = "≥ " if unknown and not np.isnan(total) else ""
     table.add_row("total", at_least + figure(whole, unit))
+    return table
+
+
+def bounds_table(attribution: Attribution) -> WideTable:
+    """What bounds the steps of the run: busiest core, busiest link, barrier."""
+    table = WideTable(
+        "",
+        "bounds",
+        "mean a step",
+        "most often",
+        title=f"\n{attribution.hardware}: what the steps wait for (estimated)",
+    )
+    for bound in attribution.bounds:
+        steps = f"{bound.steps:.1%} of steps"
+        table.add_row(bound.name, steps, quantity(_known(bound.mean_s), "s"), bound.where)
     return table
 
 

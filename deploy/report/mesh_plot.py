@@ -8,9 +8,10 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from spikecut.deploy.placement.cores import Placement
 from spikecut.deploy.placement.hardware import Chip
 from spikecut.deploy.placement.mesh import mesh_cells
-from spikecut.deploy.placement.place import FloatArray, Placement
+from spikecut.deploy.placement.partition import FloatArray
 
 COLOURS = LinearSegmentedColormap.from_list("load", ["#F0F6FA", "#56B4E9", "#0072B2"])
 DARK = 0.55

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from rich.console import RenderableType
 
 from spikecut.deploy.placement.capabilities import Fit
+from spikecut.deploy.placement.cores import Placement
 from spikecut.deploy.placement.hardware import Chip, Hardware
 from spikecut.deploy.placement.mesh import busy_at_rates_ns, mesh_text
-from spikecut.deploy.placement.place import Placement
 from spikecut.deploy.report.wide_table import WideTable
 from spikecut.export.network.layers import IntegerNetwork
 

@@ -57,10 +57,18 @@ class _Shares(_Stored):
         return self.value, self.low, self.high
 
 
+class _Bound(_Stored):
+    name: str
+    steps: float
+    where: str = ""
+    mean_s: float | None = None
+
+
 class _Attribution(_Stored):
     time_s: _Shares = _Shares()
     energy_j: _Shares = _Shares()
     critical_share_of_steps: dict[str, float] = {}
+    bounds: tuple[_Bound, ...] = ()
 
 
 class _Placement(_Stored):
@@ -127,6 +135,10 @@ def _cost(name: str, found: _OnHardware) -> HardwareCost:
         shared_time_s=found.attribution.time_s.beside,
         shared_energy_j=found.attribution.energy_j.beside,
         critical=found.attribution.critical_share_of_steps,
+        bounds=tuple(
+            (each.name, each.steps, UNKNOWN if each.mean_s is None else each.mean_s, each.where)
+            for each in found.attribution.bounds
+        ),
         unknown={key: measure.unknown_terms for key, measure in measures.items()},
         provenance={key: measure.provenance for key, measure in measures.items()},
         assumptions=found.assumptions,

@@ -77,6 +77,7 @@ class HardwareCost:
     refusal: why not; "" where it runs. latency_s, energy_j: with their bands; NaN where unknown.
     shared_time_s, shared_energy_j: what belongs to no layer: barrier, static power and the like.
     critical: layer → share of the hardware steps in which it held all others up.
+    bounds: what the steps wait for: its name, the share of steps that it bounded, its mean time a step, and where.
     unknown: measure → terms that nobody has published: its figure is then a lower bound.
     provenance: measure → how its known terms were found. assumptions, hypothetical: in words.
     placement: cores, tiles and chips in words.
@@ -90,6 +91,7 @@ class HardwareCost:
     shared_time_s: Mapping[str, Figure] = field(default_factory=dict)
     shared_energy_j: Mapping[str, Figure] = field(default_factory=dict)
     critical: Mapping[str, float] = field(default_factory=dict)
+    bounds: tuple[tuple[str, float, float, str], ...] = ()
     unknown: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     provenance: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     assumptions: tuple[str, ...] = ()

@@ -27,6 +27,7 @@ from spikecut.deploy.report.html.player import packed
 from spikecut.deploy.report.html.render import page_svg
 from spikecut.deploy.report.html.tables import (
     PageTable,
+    bounds_table,
     compare_table,
     costs_table,
     exits_table,
@@ -87,6 +88,7 @@ class RunView:
     verdict: tuple[str, ...]
     verification: PageTable | None
     meshes: tuple[tuple[Drawn, PageTable], ...]
+    bounds: PageTable
     costs: PageTable
     provenance: PageTable
 
@@ -202,6 +204,7 @@ def _view(prefix: str, run: RunReport, budget: int) -> RunView:
         verdict=() if run.verification is None else tuple(str(run.verification).splitlines()),
         verification=None if run.verification is None else verification_table(run.name, run.verification),
         meshes=tuple(_meshes(prefix, run)),
+        bounds=bounds_table(run),
         costs=costs_table(run),
         provenance=provenance_table(run.name, run.provenance),
     )

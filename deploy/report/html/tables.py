@@ -127,6 +127,24 @@ def costs_table(run: RunReport) -> PageTable:
     return PageTable(f"Costs of {run.name}", columns, tuple(rows), note=note + "; ".join(said))
 
 
+def bounds_table(run: RunReport) -> PageTable:
+    """What the hardware steps wait for, chip by chip: the busiest core, the busiest link of the mesh, the barrier."""
+    rows = tuple(
+        (
+            Cell(cost.name),
+            Cell(name),
+            _number(steps, percent(steps)),
+            _number(None if isnan(mean) else mean, UNKNOWN if isnan(mean) else quantity(mean, "s")),
+            Cell(where),
+        )
+        for cost in run.chips
+        for name, steps, mean, where in cost.bounds
+    )
+    columns = ("hardware", "what goes on at once", "bounds", "mean a step", "most often")
+    note = "Share of the hardware steps that each of them bounded, at the best figures. Estimated."
+    return PageTable(f"What the steps of {run.name} wait for", columns, rows, note=note)
+
+
 def exits_table(run: RunReport) -> PageTable:
     """At every timestep how many samples exit, and how many of them are wrong."""
     rows, seen = [], 0

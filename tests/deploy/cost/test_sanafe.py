@@ -15,9 +15,10 @@ import pytest
 
 from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.cost.estimate import estimate
+from spikecut.deploy.placement.cores import Placement
 from spikecut.deploy.placement.hardware import Chip, load_hardware
 from spikecut.deploy.placement.partition import synapse_format
-from spikecut.deploy.placement.place import Placement, place
+from spikecut.deploy.placement.place import place
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork

@@ -9,15 +9,12 @@ from hypothesis import strategies as st
 from networks import with_skip
 
 from spikecut.deploy.placement.capabilities import check_capabilities
+from spikecut.deploy.placement.cores import Placement
+from spikecut.deploy.placement.fan_out import fan_out_per_core, recurrent_fan_out_per_core
 from spikecut.deploy.placement.hardware import Chip, load_hardware
 from spikecut.deploy.placement.mesh import busy_at_rates_ns
-from spikecut.deploy.placement.place import (
-    LIMITED,
-    Placement,
-    fan_out_per_core,
-    place,
-    recurrent_fan_out_per_core,
-)
+from spikecut.deploy.placement.patches import POOLED
+from spikecut.deploy.placement.place import place
 from spikecut.errors import CapabilityError, InputError, Refusal
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
@@ -283,9 +280,10 @@ def test_every_core_keeps_the_limits_and_one_core_fewer_does_not(network: Intege
 
 @pytest.mark.slow
 @settings(max_examples=40, deadline=None)
-@given(network=small_networks(), neurons=st.integers(4, 20))
-def test_fan_out_per_core_counts_the_synapses(network: IntegerNetwork, neurons: int) -> None:
-    placement = place(network, loihi(neurons_per_core=neurons))
+@given(network=small_networks(), neurons=st.integers(4, 20), name=st.sampled_from(["loihi1", "loihi2"]))
+def test_fan_out_per_core_counts_the_synapses(network: IntegerNetwork, neurons: int, name: str) -> None:
+    """Also where channels of a position sit on several cores, as on Loihi 2."""
+    placement = place(network, loihi(name, neurons_per_core=neurons))
     for layer, placed in zip(network.layers, placement.layers, strict=True):
         want = np.zeros((int(np.prod(layer.input_shape)), len(placed.cores)), dtype=np.int64)
         for source, target, weight in synapses(layer):
@@ -299,7 +297,7 @@ def test_fan_out_per_core_counts_the_synapses(network: IntegerNetwork, neurons: 
 
 
 def test_limits_are_those_of_the_schema() -> None:
-    assert set(LIMITED) | {"cores_per_chip", "cores_per_tile", "mesh_columns", "mesh_rows"} == set(dict(loihi().limits))
+    assert set(POOLED) | {"cores_per_chip", "cores_per_tile", "mesh_columns", "mesh_rows"} == set(dict(loihi().limits))
 
 
 # Recurrent layers, delays, and the balance of the cores.
