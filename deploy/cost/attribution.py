@@ -13,11 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.deploy.cost.band import NANO, PICO
-from spikecut.deploy.cost.bounds import Bound, BoundSums
 from spikecut.deploy.cost.estimate import as_chip, placed
 from spikecut.deploy.cost.pricing import EDGES, EVENTS, LINK_AXES, Pricer, barrier_ns, provenance, unknown_names
 from spikecut.deploy.cost.sample_costs import static_energy_pj
-from spikecut.deploy.cost.sums import ExactSum, step_sums
+from spikecut.deploy.cost.sums import Bound, BoundSums, ExactSum, step_sums
 from spikecut.deploy.cost.traffic import Counts, check_events, link_loads
 from spikecut.deploy.placement.cores import Placement
 from spikecut.deploy.placement.hardware import Hardware
@@ -191,13 +190,7 @@ def attribution(sums: "AttributionSums") -> Attribution:
         critical=sums.critical,
         by_link=sums.by_link,
         by_barrier=sums.by_barrier["value"],
-        bounds=sums.bounds.bounds(
-            sums.steps,
-            int(sums.critical.sum()) - sums.by_link,
-            sums.by_link,
-            sums.by_barrier["value"],
-            barrier_ns(chip.barrier, cores.tiles, "value") / NANO,
-        ),
+        bounds=sums.bounded(),
         path=None if sums.paths is None else _path(sums.paths),
         busy_ns=tuple(busy.value() / ran for busy in sums.busy_ns),
         unknown_time=unknown_names(terms.time),
@@ -308,6 +301,12 @@ class AttributionSums:
     def waited(self, edge: Edge) -> float:
         """In what share of the steps the barrier took time of its own."""
         return 1.0 if self.pricer.links is None else self.by_barrier[edge] / max(self.steps, 1)
+
+    def bounded(self) -> tuple[Bound, ...]:
+        """What the steps waited for."""
+        counts = (int(self.critical.sum()) - self.by_link, self.by_link, self.by_barrier["value"])
+        floor = barrier_ns(self.pricer.chip.barrier, self.pricer.placement.tiles, "value")
+        return self.bounds.bounds(self.steps, *counts, floor / NANO)
 
     def layers_ns(self, edge: Edge) -> FloatArray:
         """Nanoseconds on the critical path, [layers, EVENTS]."""
