@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from spikecut.deploy.pipeline.stream import Verdict, stream
     from spikecut.deploy.pipeline.train import Checkpoint, train
     from spikecut.deploy.placement.hardware import Hardware, hardware_names, load_hardware
+    from spikecut.deploy.placement.hardware_template import HardwareCheck, check_hardware, hardware_template
     from spikecut.deploy.run.finished import Run
     from spikecut.deploy.run_trace import RunTrace
     from spikecut.deploy.sweep.sweep import Sweep
@@ -92,6 +93,7 @@ _NAMES = {
     "spikecut.deploy.pipeline.stream": ("Verdict", "stream"),
     "spikecut.deploy.pipeline.train": ("Checkpoint", "train"),
     "spikecut.deploy.placement.hardware": ("Hardware", "hardware_names", "load_hardware"),
+    "spikecut.deploy.placement.hardware_template": ("HardwareCheck", "check_hardware", "hardware_template"),
     "spikecut.deploy.run.finished": ("Run",),
     "spikecut.deploy.run_trace": ("RunTrace",),
     "spikecut.deploy.sweep.sweep": ("Sweep",),
@@ -141,6 +143,7 @@ __all__ = [
     "Diagnosis",
     "ExportError",
     "Hardware",
+    "HardwareCheck",
     "HardwareConfigError",
     "InputError",
     "InputSpec",
@@ -165,6 +168,7 @@ __all__ = [
     "__version__",
     "calibrate",
     "calibrate_bundle",
+    "check_hardware",
     "convert",
     "demo",
     "doctor",
@@ -172,6 +176,7 @@ __all__ = [
     "estimate",
     "export",
     "hardware_names",
+    "hardware_template",
     "install_lava",
     "load",
     "load_dataset",

@@ -12,6 +12,7 @@ from spikecut.deploy.placement.hardware import (
     load_hardware,
 )
 from spikecut.deploy.placement.quantities import parameters
+from spikecut.text import brief, listed, told
 
 UNWRITTEN = "nobody has said yet"
 """The source of a number that the template leaves open."""
@@ -70,9 +71,22 @@ class HardwareCheck:
     still_open: tuple[str, ...] = ()
     unsourced: tuple[str, ...] = ()
 
+    __repr__ = brief
+
+    def __str__(self) -> str:
+        """Whether it can be used, and what is not known."""
+        if self.problems:
+            return f"cannot be used{told(self.problems)}"
+        lacks = {
+            "unknown, never counted as 0": self.unknown,
+            "still open, never counted as 0": self.still_open,
+            "without a source of its own": self.unsourced,
+        }
+        return "\n".join(("can be used", *(f"{what}: {listed(keys)}" for what, keys in lacks.items() if keys)))
+
 
 def hardware_template(name: str) -> str:
-    """The text of a hardware file in which every number is open."""
+    """The text of a hardware file in which every number is open, with a comment at every part: YAML, to be filled in."""
     lines = [HEAD.format(name=name), "capabilities:"]
     lines += [f"  {key}: false{_comment(key)}" for key in Capabilities.model_fields]
     lines += ["", "limits:", *(f"  {key}: {_open()}{_comment(key)}" for key in Limits.model_fields)]
@@ -91,7 +105,7 @@ def hardware_template(name: str) -> str:
 
 
 def check_hardware(path: str | Path) -> HardwareCheck:
-    """What a hardware file lacks."""
+    """What a hardware file lacks; path: of the file. A number that is null counts as unknown, never as 0."""
     problems = hardware_problems(path)
     if problems:
         return HardwareCheck(problems)

@@ -1,6 +1,7 @@
 """print() and repr() of everything public: a few lines, never the numbers of an array."""
 
 import inspect
+import re
 import typing
 from types import SimpleNamespace
 
@@ -40,6 +41,7 @@ def made(repository, tmp_path_factory):
         *(bundle, noted, bundle.network, bundle.network.layers[0], bundle.network.layers[0].neuron),
         *(bundle.network.input, full, run, bundle.policy, calibrated, calibrated.calibration),
         *(sc.load_hardware(name) for name in sc.hardware_names()),
+        *(sc.check_hardware(path) for path in (samples, *hardware_files(repository, out))),
         *(sc.load_dataset("digits"), sc.load_dataset("emulated-digits"), sc.LabelledScores.of(full, labels)),
         *(sc.optimal_cutoff_timestep(full.scores, labels), estimate := sc.estimate(full, "loihi2"), estimate.latency_s),
         *(sc.verify(bundle, samples=3, backend="batched"), sc.Refusal("layer", "soft reset", "take another")),
@@ -52,6 +54,15 @@ def made(repository, tmp_path_factory):
         sc.Reported(out / "report.html", SimpleNamespace(runs=[SimpleNamespace(name="lif")]), 40 * ("figure.svg",)),
     ]
     return {name: [each for each in every if isinstance(each, getattr(sc, name))] for name in TYPES}
+
+
+def hardware_files(repository, folder):
+    """The template, which cannot be used, and one of ours without numbers, which can."""
+    template, emptied = folder / "open.yaml", folder / "emptied.yaml"
+    template.write_text(sc.hardware_template("open"))
+    text = (repository / "hardware_configs" / "loihi1.yaml").read_text()
+    emptied.write_text(re.sub(r"(energy_pJ|time_ns): \{[^}]*\}", r'\1: {value: null, source: "not known"}', text))
+    return template, emptied
 
 
 @pytest.mark.parametrize("name", TYPES)
