@@ -86,7 +86,7 @@ class HardwareCheck:
 
 
 def hardware_template(name: str) -> str:
-    """The text of a hardware file in which every number is open, with a comment at every part: YAML, to be filled in."""
+    """A hardware file in which every number is open, with a comment at every part: YAML, to be filled in."""
     lines = [HEAD.format(name=name), "capabilities:"]
     lines += [f"  {key}: false{_comment(key)}" for key in Capabilities.model_fields]
     lines += ["", "limits:", *(f"  {key}: {_open()}{_comment(key)}" for key in Limits.model_fields)]
