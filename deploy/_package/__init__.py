@@ -37,12 +37,14 @@ if TYPE_CHECKING:
     from spikecut.deploy.pipeline.public import export as _export
     from spikecut.deploy.pipeline.reporting.write import Reported, report
     from spikecut.deploy.pipeline.run import resume_run
+    from spikecut.deploy.pipeline.sanafe import SanafeExport, compare_sanafe, export_sanafe
     from spikecut.deploy.pipeline.stream import Verdict, stream
     from spikecut.deploy.pipeline.train import Checkpoint, train
     from spikecut.deploy.placement.hardware import Hardware, hardware_names, load_hardware
     from spikecut.deploy.placement.hardware_template import HardwareCheck, check_hardware, hardware_template
     from spikecut.deploy.run.finished import Run
     from spikecut.deploy.run_trace import RunTrace
+    from spikecut.deploy.sanafe.answers import SanafeComparison
     from spikecut.deploy.sweep.sweep import Sweep
     from spikecut.deploy.verify.compare import Verification
     from spikecut.errors import (
@@ -90,12 +92,14 @@ _NAMES = {
     "spikecut.deploy.pipeline.public": ("calibrate_bundle", "pretrained_names", "run_dataset", "sweep", "verify"),
     "spikecut.deploy.pipeline.reporting.write": ("Reported", "report"),
     "spikecut.deploy.pipeline.run": ("resume_run",),
+    "spikecut.deploy.pipeline.sanafe": ("SanafeExport", "compare_sanafe", "export_sanafe"),
     "spikecut.deploy.pipeline.stream": ("Verdict", "stream"),
     "spikecut.deploy.pipeline.train": ("Checkpoint", "train"),
     "spikecut.deploy.placement.hardware": ("Hardware", "hardware_names", "load_hardware"),
     "spikecut.deploy.placement.hardware_template": ("HardwareCheck", "check_hardware", "hardware_template"),
     "spikecut.deploy.run.finished": ("Run",),
     "spikecut.deploy.run_trace": ("RunTrace",),
+    "spikecut.deploy.sanafe.answers": ("SanafeComparison",),
     "spikecut.deploy.sweep.sweep": ("Sweep",),
     "spikecut.deploy.verify.compare": ("Verification",),
     "spikecut.errors": (
@@ -160,6 +164,8 @@ __all__ = [
     "Reported",
     "Run",
     "RunTrace",
+    "SanafeComparison",
+    "SanafeExport",
     "SpikecutError",
     "Sweep",
     "UnsupportedError",
@@ -169,12 +175,14 @@ __all__ = [
     "calibrate",
     "calibrate_bundle",
     "check_hardware",
+    "compare_sanafe",
     "convert",
     "demo",
     "doctor",
     "encode",
     "estimate",
     "export",
+    "export_sanafe",
     "hardware_names",
     "hardware_template",
     "install_lava",

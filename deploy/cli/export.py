@@ -1,6 +1,6 @@
 """The command export."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,11 +15,12 @@ from spikecut.deploy.cli.options import (
     Overwrite,
     Reset,
     ResetOrder,
+    Samples,
     Spikes,
     given,
     verb,
 )
-from spikecut.deploy.cli.output import Result, report, say, typed
+from spikecut.deploy.cli.output import Result, progress_bar, report, say, typed
 from spikecut.deploy.cli.parameters.choices import named, one_of
 from spikecut.errors import InputError
 
@@ -44,13 +45,27 @@ class ExportOptions:
     weights: Annotated[
         Path | None, typer.Option(help="FILE.py:FUNCTION: the module's state dict, .safetensors or of torch.save.")
     ] = None
-    out: Annotated[Path, typer.Option(help="Folder of the bundle; with --to nir a .nir file.")]
+    out: Annotated[Path, typer.Option(help="Folder of the bundle; with --to nir a .nir file, with sanafe a folder.")]
     dataset: Annotated[
         str | None,
-        typer.Option(help="Samples of the golden witness; by default the recipe's.", **named("datasets", "NAME|PATH")),
+        typer.Option(
+            help="Samples of the golden witness; by default the recipe's. With --to sanafe the input.",
+            **named("datasets", "NAME|PATH"),
+        ),
     ] = None
     data: Data = None
-    to: Annotated[str | None, typer.Option(help="Write a bundle as a NIR file.", **one_of("nir"))] = None
+    samples: Samples = None
+    to: Annotated[
+        str | None,
+        typer.Option(help="Write a bundle as a NIR file, or for the simulator SANA-FE.", **one_of("nir", "sanafe")),
+    ] = None
+    hardware: Annotated[
+        str | None,
+        typer.Option(
+            help="SANA-FE: whose cores and costs become its architecture; default: loihi1.",
+            **named("hardware", "HARDWARE|PATH"),
+        ),
+    ] = None
     horizon: Annotated[
         int | None,
         typer.Option(min=1, max=MOST_TIMESTEPS, help="NIR, .net, --slayer, FILE.py: timesteps per sample, T."),
@@ -76,13 +91,55 @@ class ExportOptions:
 def export(options: ExportOptions) -> None:
     """Fold and quantise a checkpoint, or another tool's NIR file, to Loihi's integers, and write the bundle."""
     chosen = given(options, IMPORT)
+    if options.to not in (None, "nir", "sanafe"):
+        raise InputError(f"--to {options.to!r}: expected nir or sanafe")
+    if options.to == "sanafe":
+        report(_for_sanafe(options, chosen), options.as_json)
+        return
+    idle = given(options, ("samples", "hardware"))
+    if idle:
+        from spikecut.export.importers.base import flags
+
+        raise InputError(f"{flags(idle)}: of --to sanafe alone; leave out")
     report(_as_bundle(options, chosen) if options.to is None else _as_nir(options, chosen), options.as_json)
+
+
+def _for_sanafe(options: ExportOptions, chosen: dict[str, Any]) -> Result:
+    """A bundle, placed on a chip, and samples as files of SANA-FE."""
+    from spikecut.deploy.pipeline.pretrained import bundle_of
+    from spikecut.deploy.pipeline.sanafe import export_sanafe
+    from spikecut.export.importers.base import flags
+
+    dataset = chosen.pop("dataset", None)
+    if chosen:
+        raise InputError(f"{flags(chosen)}: --to sanafe writes a bundle as it is; leave out")
+    if dataset is None:
+        raise InputError("--to sanafe: the files hold the input's spikes: give --dataset")
+    bundle = bundle_of(options.source, progress_bar)
+    done = export_sanafe(
+        bundle.path,
+        dataset,
+        options.out,
+        hardware=options.hardware or "loihi1",
+        samples=options.samples or 1,
+        overwrite=options.overwrite,
+    )
+    for note in (*bundle.notes, *done.notes):
+        say(note)
+    first = done.totals[0]
+    lines = [
+        f"{done.folder}: written for SANA-FE, {len(done.totals)} samples of {done.steps} steps on {done.hardware}",
+        f"sample 0 should give {first.spikes:,} spikes, {first.messages:,} messages, {first.hops:,} hops, "
+        f"{first.synops:,} synaptic operations, {1e6 * first.time_s:.4g} µs and {1e6 * first.energy_j:.4g} µJ",
+        *done.differs,
+        f"run: {done.command}",
+    ]
+    data = {"folder": str(done.folder), "hardware": done.hardware, "steps": done.steps, "differs": list(done.differs)}
+    return Result(lines, {**data, "totals": [asdict(total) for total in done.totals], "command": done.command})
 
 
 def _as_nir(options: ExportOptions, chosen: dict[str, Any]) -> Result:
     """A bundle's integers as NIR."""
-    if options.to != "nir":
-        raise InputError(f"--to {options.to!r}: expected nir")
     from spikecut.deploy.pipeline.export import export_nir
     from spikecut.export.importers.base import flags
 

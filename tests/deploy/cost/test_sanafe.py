@@ -2,7 +2,6 @@
 
 import hashlib
 import importlib.util
-import itertools
 import json
 import os
 import subprocess
@@ -12,19 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sanafe_networks import CASES, crowded, network_of, spikes_into
 
 from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.cost.estimate import estimate
 from spikecut.deploy.placement.cores import Placement
-from spikecut.deploy.placement.hardware import Chip, load_hardware
+from spikecut.deploy.placement.hardware import Chip
 from spikecut.deploy.placement.partition import synapse_format
 from spikecut.deploy.placement.place import place
 from spikecut.deploy.run_trace import RunTrace
-from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
-from spikecut.export.network.neurons import IntegerNeuron
 
-STEPS = 60
 RELATIVE = 1e-9
 REPLAY = Path(__file__).resolve().parents[2] / "support" / "sanafe_replay.py"
 PYTHON = os.environ.get("SPIKECUT_SANAFE_PYTHON", sys.executable)
@@ -32,66 +29,9 @@ PYTHON = os.environ.get("SPIKECUT_SANAFE_PYTHON", sys.executable)
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "sanafe.json"
 
 
-def crowded(neurons: int) -> Chip:
-    """Fitted Loihi 1 with small cores on a mesh that is not square."""
-    chip = load_hardware("loihi1")
-    assert isinstance(chip, Chip)
-    limits = {"neurons_per_core": neurons, "mesh_columns": 4, "mesh_rows": 3, "cores_per_tile": 2, "cores_per_chip": 24}
-    changed = {name: getattr(chip.limits, name).model_copy(update={"value": value}) for name, value in limits.items()}
-    return chip.model_copy(update={"limits": chip.limits.model_copy(update=changed)})
-
-
-def neuron(random: np.random.Generator, count: int, threshold: int) -> IntegerNeuron:
-    return IntegerNeuron(threshold, random.integers(0, 20, count), decay_u=4096, decay_v=1000)
-
-
-def dense_network(random: np.random.Generator, recurrent: bool = False) -> IntegerNetwork:
-    sizes = [20, 64, 48, 10]
-    layers = []
-    for number, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
-        weight = 2 * random.integers(-6, 9, (outputs, inputs))
-        if number == 1:  # one layer in the dense format, the others in the sparse one
-            weight[weight == 0] = 2
-        own = 2 * random.integers(-4, 4, (outputs, outputs)) if recurrent and number == 1 else None
-        layers.append(
-            IntegerLayer(
-                f"dense{number}", "dense", weight, neuron(random, outputs, 60), (inputs,), (outputs,), recurrent=own
-            )
-        )
-    return IntegerNetwork(tuple(layers), InputSpec((20,), "events"), "count", horizon=STEPS - 3)
-
-
-def conv_network(random: np.random.Generator) -> IntegerNetwork:
-    first = IntegerLayer(
-        "conv0",
-        "conv",
-        2 * random.integers(-6, 9, (4, 2, 3, 3)),
-        neuron(random, 4, 60),
-        (2, 8, 7),
-        (4, 8, 7),
-        padding=(1, 1),
-    )
-    second = IntegerLayer(
-        "conv1",
-        "conv",
-        2 * random.integers(-6, 9, (6, 2, 3, 2)),
-        neuron(random, 6, 60),
-        (4, 8, 7),
-        (6, 4, 4),
-        stride=(2, 2),
-        padding=(1, 1),
-        groups=2,
-    )
-    third = IntegerLayer(
-        "dense", "dense", 2 * random.integers(-6, 9, (10, 96)), neuron(random, 10, 60), (6, 4, 4), (10,)
-    )
-    return IntegerNetwork((first, second, third), InputSpec((2, 8, 7), "events"), "count", horizon=STEPS - 3)
-
-
 def spikes_of(network: IntegerNetwork, random: np.random.Generator) -> RunTrace:
     """A real run whose source is then silenced: SANA-FE has no source off the chip."""
-    inputs = (random.random((network.horizon, 1, *network.input_shape)) < 0.3).astype(np.int32)
-    trace = run_batched(network, inputs, record="all")
+    trace = run_batched(network, spikes_into(network, random), record="all")
     source, first = trace.events[0], trace.events[1]
     silent = replace(source, spikes=source.spikes * 0, raster=source.raster * 0)
     return replace(trace, events=(silent, replace(first, synops=first.synops * 0), *trace.events[2:]))
@@ -145,12 +85,12 @@ def asked(trace: RunTrace, chip: Chip, placement: Placement) -> dict:
     }
 
 
-CASES = pytest.mark.parametrize(("kind", "neurons"), [("dense", 24), ("conv", 40), ("recurrent", 20)])
+EACH = pytest.mark.parametrize(("kind", "neurons"), CASES)
 
 
 def placed_run(kind: str, neurons: int) -> tuple[RunTrace, Chip, Placement]:
     random = np.random.default_rng(7)
-    network = conv_network(random) if kind == "conv" else dense_network(random, kind == "recurrent")
+    network = network_of(kind, random)
     chip = crowded(neurons)
     trace = spikes_of(network, random)
     placement = place(network, chip)
@@ -163,7 +103,7 @@ def digest(request: str) -> str:
     return hashlib.sha256(request.encode()).hexdigest()
 
 
-@CASES
+@EACH
 @pytest.mark.sanafe
 @pytest.mark.skipif(
     "SPIKECUT_SANAFE_PYTHON" not in os.environ and importlib.util.find_spec("sanafe") is None,
@@ -188,7 +128,7 @@ def test_equals_sanafe(kind: str, neurons: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@CASES
+@EACH
 def test_equals_what_sanafe_said(kind: str, neurons: int) -> None:
     """SANA-FE 2.2.9's recorded answers to the very same requests."""
     trace, chip, placement = placed_run(kind, neurons)
