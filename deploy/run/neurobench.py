@@ -8,15 +8,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spikecut.deploy.backends.kernels.reference import NeuronState, propagate_layer
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import InputError
-from spikecut.export.network.arrays import IntArray, size
+from spikecut.export.network.arrays import IntArray, Integers, Shape, size
 from spikecut.export.network.connectivity import fan_out, gather_index, recurrent_fan_out, skip_paths
 from spikecut.export.network.geometry import Synapse
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+from spikecut.fixed_point import DECAY_UNITY
 
+NO_SPIKES = "this trace holds no spikes: run again with record='all'"
 WEIGHT_BYTES = 1
 STATE_BYTES = 3
+RESET_OPERATIONS = {
+    ("Leaky", "subtract"): 4,
+    ("Leaky", "zero"): 4,
+    ("Synaptic", "subtract"): 6,
+    ("Synaptic", "zero"): 8,
+}
+"""Operations of a membrane's update in neurobench 2.3.0, by kind of neuron, without and with a current, and reset."""
+MOST_OPERATIONS = 2 * 10**9
+"""Synapses by geometry × steps × samples up to which a run also counts membrane updates: seconds in plain numpy."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +41,11 @@ class NeuroBenchMetrics:
     connection_sparsity: share of weights that are zero, recurrent ones included, 0 to 1, not rounded.
     activation_sparsity: share of neurons × steps × samples without a message, all layers that fire; None where none.
     dense, effective_macs, effective_acs: synaptic operations per sample over all layers and steps that ran.
+    parameters: weights, biases and delays, the numbers that `footprint` stores apart from the state.
+    sparsity_by_layer: activation sparsity of each layer that fires; None where no step ran.
+    neuron_dense: operations of all neurons that fire in all steps, per sample, by RESET_OPERATIONS.
+    membrane_updates: how often the membrane of such a neuron differed from that after the step before, per sample; in
+        its first step always. neuron_effective: the operations of these. None where they were not counted.
     """
 
     footprint: int
@@ -37,17 +54,29 @@ class NeuroBenchMetrics:
     dense: float
     effective_macs: float
     effective_acs: float
+    parameters: int
+    sparsity_by_layer: dict[str, float | None]
+    neuron_dense: float
+    membrane_updates: float | None
+    neuron_effective: float | None
 
     def to_dict(self) -> dict[str, object]:
         """The metrics under the keys that neurobench gives them."""
         return {
             "Footprint": self.footprint,
+            "ParameterCount": self.parameters,
             "ConnectionSparsity": self.connection_sparsity,
             "ActivationSparsity": self.activation_sparsity,
+            "ActivationSparsityByLayer": self.sparsity_by_layer,
             "SynapticOperations": {
                 "Effective_MACs": self.effective_macs,
                 "Effective_ACs": self.effective_acs,
                 "Dense": self.dense,
+            },
+            "MembraneUpdates": self.membrane_updates,
+            "NeuronOperations": {
+                "Effective Neuron Ops": self.neuron_effective,
+                "Neuron Dense Ops": self.neuron_dense,
             },
         }
 
@@ -67,11 +96,16 @@ def neurobench_metrics(trace: RunTrace) -> NeuroBenchMetrics:
 
 
 class NeuroBenchCounts:
-    """What the metrics are made of, gathered from parts of a run."""
+    """What the metrics are made of, gathered from parts of a run.
 
-    def __init__(self, network: IntegerNetwork) -> None:
-        self.network = network
-        self.samples = self.steps = self.spikes = self.macs = self.acs = 0
+    most: operations up to which membrane updates are counted, see MOST_OPERATIONS; None for any number.
+    """
+
+    def __init__(self, network: IntegerNetwork, most: int | None = None) -> None:
+        self.network, self.most = network, most
+        self.samples = self.steps = self.macs = self.acs = 0
+        self.spikes = [0] * len(network.layers)
+        self.updates: list[int] | None = [0] * len(network.layers)
 
     def add(self, part: RunTrace) -> None:
         """Take some samples with their messages; InputError if the part holds none."""
@@ -85,9 +119,10 @@ class NeuroBenchCounts:
             if depth + 1 in paths:
                 path = paths[depth + 1]
                 self._count(int(sent[path.source] @ fan_out(path.skip)), path.source == 0)
-        self.spikes += sum(int(each.sum()) for each, fires in zip(sent[1:], self._firing(), strict=True) if fires)
+        self.spikes = [total + int(each.sum()) for total, each in zip(self.spikes, sent[1:], strict=True)]
         self.steps += int(part.timesteps.sum())
         self.samples += part.samples
+        self._count_updates(part)
 
     def _count(self, effective: int, from_input: bool) -> None:
         if from_input and self.network.input.bits > 0:
@@ -95,32 +130,93 @@ class NeuroBenchCounts:
         else:
             self.acs += effective
 
-    def _firing(self) -> list[bool]:
-        return [layer.neuron.reset != "none" for layer in self.network.layers]
+    def _count_updates(self, part: RunTrace) -> None:
+        """Membrane updates, unless they would take too long."""
+        network = self.network
+        if self.most is not None and self.steps * sum(map(dense_operations, _synapses(network))) > self.most:
+            self.updates = None
+        if self.updates is None:
+            return
+        paths = skip_paths(network)
+        for number, layer in enumerate(network.layers):
+            path = paths.get(number + 1)
+            skipped = None if path is None else _frames(part, path.source, path.skip.input_shape)
+            if layer.neuron.reset != "none":
+                counter = _Updates(layer, part)
+                propagate_layer(layer, _frames(part, number, layer.input_shape), counter.state, skipped, counter.seen)
+                self.updates[number] += counter.found
+
+    def _firing(self) -> list[int]:
+        """Positions of the layers that fire."""
+        return [number for number, layer in enumerate(self.network.layers) if layer.neuron.reset != "none"]
 
     def metrics(self) -> NeuroBenchMetrics:
         """The metrics, once all samples have been added."""
-        network = self.network
-        synapses: list[Synapse] = [*network.layers, *(path.skip for path in skip_paths(network).values())]
-        neurons = sum(
-            size(layer.output_shape) for layer, fires in zip(network.layers, self._firing(), strict=True) if fires
-        )
-        slots = self.steps * neurons
+        network, firing = self.network, self._firing()
+        slots = {number: self.steps * size(network.layers[number].output_shape) for number in firing}
+        prices = {number: _operations(network.layers[number]) for number in firing}
+        every, spikes = sum(slots.values()), sum(self.spikes[number] for number in firing)
+        updates = None if self.updates is None else [self.updates[number] for number in firing]
+        effective = None if updates is None else sum(n * prices[i] for n, i in zip(updates, firing, strict=True))
         return NeuroBenchMetrics(
             footprint=footprint(network),
             connection_sparsity=connection_sparsity(network),
-            activation_sparsity=(slots - self.spikes) / slots if slots else None,
-            dense=self.steps * sum(dense_operations(each) for each in synapses) / self.samples,
+            activation_sparsity=(every - spikes) / every if every else None,
+            dense=self.steps * sum(map(dense_operations, _synapses(network))) / self.samples,
             effective_macs=self.macs / self.samples,
             effective_acs=self.acs / self.samples,
+            parameters=parameter_count(network),
+            sparsity_by_layer={
+                network.layers[i].name: (slots[i] - self.spikes[i]) / slots[i] if slots[i] else None for i in firing
+            },
+            neuron_dense=sum(slots[i] * prices[i] for i in firing) / self.samples,
+            membrane_updates=None if updates is None else sum(updates) / self.samples,
+            neuron_effective=None if effective is None else effective / self.samples,
         )
+
+
+class _Updates:
+    """Counts the membrane updates of a layer while it is played again.
+
+    state: of its neurons. found: updates in the steps that each sample's decision used.
+    """
+
+    def __init__(self, layer: IntegerLayer, part: RunTrace) -> None:
+        self.timesteps, self.found = part.timesteps, 0
+        self.state = NeuronState.at_rest(layer, part.samples)
+        self.before = self.state.v
+
+    def seen(self, state: NeuronState) -> None:
+        """Take the state after a step."""
+        changed = np.ones(state.v.shape, dtype=np.bool_) if state.steps == 1 else state.v != self.before
+        self.found += int(np.count_nonzero(changed[self.timesteps >= state.steps]))
+        self.before = state.v
+
+
+def _frames(trace: RunTrace, depth: int, shape: Shape) -> Integers:
+    """What a layer behind this one is sent in algorithmic time, int [steps, N, *shape]."""
+    raster = trace.events[depth].raster
+    if raster is None:
+        raise InputError(NO_SPIKES)
+    steps = raster[:, depth : depth + int(trace.timesteps.max())]
+    return steps.swapaxes(0, 1).reshape(steps.shape[1], trace.samples, *shape)
+
+
+def _operations(layer: IntegerLayer) -> int:
+    """Operations of a membrane's update, as neurobench counts them."""
+    neuron = layer.neuron
+    return RESET_OPERATIONS["Leaky" if neuron.decay_u == DECAY_UNITY else "Synaptic", neuron.reset]
+
+
+def _synapses(network: IntegerNetwork) -> list[Synapse]:
+    return [*network.layers, *(path.skip for path in skip_paths(network).values())]
 
 
 def _sent(trace: RunTrace, depth: int, timesteps: IntArray) -> IntArray:
     """How often each neuron of a layer sent in its first algorithmic steps, over all samples, int64 [neurons]."""
     raster = trace.events[depth].raster if trace.events else None
     if raster is None:
-        raise InputError("this trace holds no spikes: run again with record='all'")
+        raise InputError(NO_SPIKES)
     step = np.arange(raster.shape[1])
     used = (step >= depth) & (step < depth + timesteps[:, None])
     return np.asarray(np.count_nonzero(raster[used], axis=0), dtype=np.int64)
@@ -142,6 +238,13 @@ def connection_sparsity(network: IntegerNetwork) -> float:
     matrices = [matrix for layer in network.layers for matrix in (layer.weight, layer.recurrent) if matrix is not None]
     matrices += [path.skip.weight for path in skip_paths(network).values()]
     return 1 - sum(int(np.count_nonzero(matrix)) for matrix in matrices) / sum(matrix.size for matrix in matrices)
+
+
+def parameter_count(network: IntegerNetwork) -> int:
+    """Weights, biases and delays, each once."""
+    state = 2 * STATE_BYTES * sum(size(layer.output_shape) for layer in network.layers)
+    biases = sum(layer.neuron.bias_mantissa.size for layer in network.layers)  # of 2 bytes each, all others of 1
+    return footprint(network) - state - biases
 
 
 def footprint(network: IntegerNetwork) -> int:

@@ -1,4 +1,6 @@
-"""The plain network on which NeuroBench's metrics are compared: integers, hard reset, no leak, no bias."""
+"""The networks on which NeuroBench's metrics are compared: integers, no bias, three kinds of neurons and of input."""
+
+from dataclasses import replace
 
 import numpy as np
 
@@ -9,10 +11,34 @@ from spikecut.export.network.neurons import IntegerNeuron
 THRESHOLD = 60
 STEPS = 7
 SAMPLES = 5
+NEURONS = {
+    "plain": IntegerNeuron(THRESHOLD, np.zeros(1, dtype=np.int64)),
+    "leaky": IntegerNeuron(THRESHOLD, np.zeros(1, dtype=np.int64), decay_v=600, reset="subtract"),
+    "synaptic": IntegerNeuron(3 * THRESHOLD, np.zeros(1, dtype=np.int64), decay_u=2500, decay_v=900),
+}
+
+
+def networks() -> dict[str, IntegerNetwork]:
+    """Two convolutions and two dense layers, a fifth of the weights zero, no bias; the last with graded input."""
+    plain = plain_network()
+    events, direct = plain.input, InputSpec(plain.input_shape, "direct", bits=3)
+    return {
+        name: replace(
+            plain,
+            layers=tuple(replace(layer, neuron=_like(neuron, layer)) for layer in plain.layers),
+            input=direct if name == "synaptic" else events,
+            name=name,
+        )
+        for name, neuron in NEURONS.items()
+    }
+
+
+def _like(neuron: IntegerNeuron, layer: IntegerLayer) -> IntegerNeuron:
+    return replace(neuron, bias_mantissa=np.zeros_like(layer.neuron.bias_mantissa))
 
 
 def plain_network() -> IntegerNetwork:
-    """Two convolutions and two dense layers, a fifth of the weights zero, biases all zero."""
+    """The first of them."""
     random = np.random.default_rng(11)
 
     def weights(*shape: int) -> np.ndarray:
@@ -40,6 +66,8 @@ def plain_network() -> IntegerNetwork:
     return IntegerNetwork(layers, InputSpec((2, 8, 6), "events"), "count", horizon=STEPS, name="plain")
 
 
-def plain_inputs() -> np.ndarray:
-    """Spikes int32 [T, N, 2, 8, 6]."""
-    return (np.random.default_rng(12).random((STEPS, SAMPLES, 2, 8, 6)) < 0.15).astype(np.int32)
+def inputs_of(network: IntegerNetwork) -> np.ndarray:
+    """Messages int32 [T, N, 2, 8, 6]: spikes, or values up to 7 where the input is graded."""
+    random = np.random.default_rng(12)
+    spikes = (random.random((STEPS, SAMPLES, 2, 8, 6)) < 0.15).astype(np.int32)
+    return spikes * random.integers(1, 8, spikes.shape).astype(np.int32) if network.input.bits else spikes

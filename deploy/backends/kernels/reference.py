@@ -3,7 +3,7 @@
 Products run in float64, where sums of integers below 2^53 are exact; everything else is int64.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,11 +47,17 @@ def _walk(network: IntegerNetwork, inputs: Integers) -> Iterator[tuple[Integers,
 
 
 def propagate_layer(
-    layer: IntegerLayer, frames: Integers, state: "NeuronState", skipped: Integers | None = None
+    layer: IntegerLayer,
+    frames: Integers,
+    state: "NeuronState",
+    skipped: Integers | None = None,
+    seen: Callable[["NeuronState"], None] = lambda _: None,
 ) -> Integers:
     """Messages [T, N, *output_shape] of a layer whose neurons are in `state`, for frames [T, N, *input_shape].
 
-    skipped: what its skip takes, [T, N, *shape]. InputError if it is missing, or there is no skip for it.
+    skipped: what its skip takes, [T, N, *shape]. seen: is shown the state after every step.
+
+    InputError if what the skip takes is missing, or there is no skip for it.
     """
     if (layer.skip is None) != (skipped is None):
         raise InputError(f"layer {layer.name}: the messages of its skip's source are needed, and of nothing else")
@@ -63,6 +69,7 @@ def propagate_layer(
         if layer.skip is not None and skipped is not None:
             current = current + synapse(layer.skip, skipped[t])
         output[t] = state.step(layer, current)
+        seen(state)
     return output
 
 

@@ -7,26 +7,37 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from networks import random_inputs, random_network
-from neurobench_network import plain_inputs, plain_network
+from neurobench_network import NEURONS, inputs_of, networks
 
 from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.cutoff.fixed import FixedTimestep
-from spikecut.deploy.run.neurobench import connection_sparsity, neurobench_metrics
+from spikecut.deploy.run.neurobench import NeuroBenchCounts, connection_sparsity, neurobench_metrics
 from spikecut.errors import InputError
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "neurobench.json"
 
 
-def test_equals_the_neurobench_package() -> None:
-    golden = json.loads(GOLDEN.read_text())
-    trace = run_batched(plain_network(), plain_inputs(), record="all")
-    assert int(trace.events[-1].raster[:, 4:].sum()) == golden["spikes"]  # both ran the same network
+@pytest.mark.parametrize("name", NEURONS)
+def test_equals_the_neurobench_package(name: str) -> None:
+    golden, network = json.loads(GOLDEN.read_text())[name], networks()[name]
+    trace = run_batched(network, inputs_of(network), record="all")
+    assert int(trace.events[-1].raster[:, 4:].sum()) == golden.pop("spikes")  # both ran the same network
     ours = neurobench_metrics(trace).to_dict()
-    assert ours["Footprint"] == golden["Footprint"]
-    assert round(ours["ConnectionSparsity"], 4) == golden["ConnectionSparsity"]  # theirs is rounded
-    assert ours["ActivationSparsity"] == pytest.approx(golden["ActivationSparsity"], rel=1e-15)
-    assert ours["SynapticOperations"] == golden["SynapticOperations"]
-    assert set(ours) == {"Footprint", "ConnectionSparsity", "ActivationSparsity", "SynapticOperations"}
+    assert round(ours.pop("ConnectionSparsity"), 4) == golden.pop("ConnectionSparsity")  # theirs is rounded
+    by_layer = ours.pop("ActivationSparsityByLayer")
+    assert isinstance(by_layer, dict) and list(by_layer) == [layer.name for layer in network.layers]
+    assert list(by_layer.values()) == pytest.approx(golden.pop("ActivationSparsityByLayer"), rel=1e-15)
+    assert ours.pop("ActivationSparsity") == pytest.approx(golden.pop("ActivationSparsity"), rel=1e-15)
+    assert ours == golden and ours["MembraneUpdates"] > 0
+
+
+def test_a_run_that_takes_long_does_not_count_membranes() -> None:
+    trace = run_batched(networks()["plain"], inputs_of(networks()["plain"]), record="all")
+    counts = NeuroBenchCounts(trace.network, most=1000)
+    counts.add(trace)
+    short, full = counts.metrics(), neurobench_metrics(trace)
+    assert short.membrane_updates is None and short.neuron_effective is None
+    assert replace(full, membrane_updates=None, neuron_effective=None) == short
 
 
 def by_hand(trace) -> tuple[int, int, int]:
