@@ -13,6 +13,7 @@ from spikecut.deploy.cli.options import (
     Hardware,
     Hypothetical,
     Json,
+    Monitor,
     Overwrite,
     Samples,
     as_typed,
@@ -94,6 +95,7 @@ class SweepOptions:
     ] = None
     epsilon: Annotated[list[float] | None, typer.Option(help="An ε; may be repeated; default: 50 values.")] = None
     hardware: Hardware = None
+    monitor: Monitor = None
     hypothetical: Hypothetical = False
     samples: Samples = None
     overwrite: Overwrite = False
@@ -114,6 +116,7 @@ def sweep(options: SweepOptions) -> None:
         hardware=options.hardware,
         hypothetical=options.hypothetical,
         samples=options.samples,
+        monitor=options.monitor,
     )
     done = pipeline.sweep_bundle(
         options.bundle, options.dataset, chosen, options.out, options.overwrite, progress=progress_bar

@@ -53,7 +53,7 @@ PANELS = {
         "window",
         "confirmations",
     ),
-    "Hardware": ("hardware", "hypothetical"),
+    "Hardware": ("hardware", "monitor", "hypothetical"),
     "Import": (
         *("weights", "to", "horizon", "dt", "framework", "reset_order", "spikes", "encoding", "strict", "slayer"),
         *("spec", "percentile"),
@@ -217,6 +217,13 @@ Samples = Annotated[int | None, typer.Option(min=1, help="Take only the first N 
 Hardware = Annotated[
     list[str] | None,
     typer.Option(help="`spikecut list hardware`; may be repeated; default: all.", **named("hardware", "HARDWARE|PATH")),
+]
+Monitor = Annotated[
+    str | None,
+    typer.Option(
+        help="Where the monitor runs that is charged; default: none, and a break-even is given.",
+        **one_of("on_chip", "embedded", "host"),
+    ),
 ]
 Hypothetical = Annotated[bool, typer.Option("--hypothetical", help="Estimate even for hardware that lacks a feature.")]
 Data = Annotated[

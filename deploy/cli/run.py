@@ -13,6 +13,7 @@ from spikecut.deploy.cli.options import (
     Hardware,
     Hypothetical,
     Json,
+    Monitor,
     Overwrite,
     RunBundle,
     Samples,
@@ -109,6 +110,7 @@ class RunCommandOptions:
     hardware: Hardware = None
     cutoff: Annotated[bool, typer.Option("--cutoff/--no-cutoff", help="Halt early, or run all T timesteps.")] = True
     also_full: Annotated[bool, typer.Option("--also-full", help="Run the full horizon too, and compare.")] = False
+    monitor: Monitor = None
     hypothetical: Hypothetical = False
     samples: Samples = None
     detail: Annotated[bool, typer.Option("--detail", help="Show all tables, also of time and energy by layer.")] = False
@@ -146,6 +148,7 @@ def _run(given: RunCommandOptions) -> "Run":
         None if given.hardware is None else tuple(given.hardware),
         given.also_full,
         given.hypothetical,
+        given.monitor,
     )
     target = None if given.out is None else RunTarget(given.out, given.overwrite)
     return run_dataset(given.bundle, given.dataset, options, given.cutoff, given.samples, target, progress_bar)
@@ -155,6 +158,7 @@ def run_shown(done: "Run", bundle: Path | None, detail: bool = False) -> Result:
     """A run in a few lines; detail: also as tables, where it was placed, and its costs by layer and event."""
     from spikecut.deploy.placement.capabilities import Fit
     from spikecut.deploy.report.cost_tables import run_costs_shown
+    from spikecut.deploy.report.monitor_lines import monitor_lines
     from spikecut.deploy.report.placement_tables import placements_shown
     from spikecut.deploy.report.run_ending import run_ending
     from spikecut.deploy.report.tables import demo_table
@@ -164,7 +168,7 @@ def run_shown(done: "Run", bundle: Path | None, detail: bool = False) -> Result:
     shown: list[RenderableType] = []
     if detail:
         shown += [demo_table([{**data, "hardware": {}}]), *placements_shown(network, done.hardware, fits)]
-        shown += [*run_costs_shown(done.costs), ""]
+        shown += [*run_costs_shown(done.costs), *monitor_lines(data["savings"]), ""]
     shown.append(run_ending(data, fits, str(done.folder or "")))
     dataset = str(data["config"]["dataset"])
     after = typed("sweep", as_typed(bundle), "--dataset", dataset) if bundle is not None else ""

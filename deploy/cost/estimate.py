@@ -261,7 +261,7 @@ class ChipCosts:
         chip = pricer.chip
         self.priced = self.bare = SampleCosts(network, pricer, columns)
         self.gatherers: list[Gatherer] = [self.priced]
-        monitor = (*dict(chip.monitor).values(), chip.reset.energy_pJ_per_sample)
+        monitor = (*chip.monitor.charged, chip.reset.energy_pJ_per_sample)
         if any(quantity.value is not None for quantity in monitor):
             bare = replace(pricer, chip=_without_monitor(chip))
             self.bare = SampleCosts(network, bare, columns)

@@ -9,10 +9,12 @@ import numpy as np
 from spikecut.deploy.cost.band import NANO, PICO, Band
 from spikecut.deploy.cost.estimate import CostEstimate
 from spikecut.deploy.cost.halted import delays_of
+from spikecut.deploy.cost.monitoring import BEYOND_NEURONS, Exits, MonitorPayoff, monitor_payoffs
 from spikecut.deploy.cost.pricing import EDGES
 from spikecut.deploy.cost.streaming import StreamEstimate, stream
 from spikecut.deploy.placement.cores import Placement
 from spikecut.deploy.placement.hardware import Chip
+from spikecut.deploy.placement.monitor import MonitorPlace
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import InputError
 from spikecut.export.network.arrays import IntArray
@@ -53,6 +55,8 @@ class Savings:
         than the full run without them, {"latency" | "energy": positions}; None where neither of the two is known.
     break_even: per hardware what a monitor may cost in each step of the early-exit run, {"time_ns" | "energy_pJ":
         number}, before the mean time (energy) saved is gone, had the full run no monitor.
+    monitors: per hardware and place that its file describes, whether the early exit pays for a monitor there, see
+        deploy/cost/monitoring.py.
     unknown_terms: per hardware the terms that both estimates lack: the ratios are those of the known parts.
     notes: what to keep in mind, for the reader of the ratios.
     """
@@ -63,10 +67,22 @@ class Savings:
     throughput: dict[str, dict[str, Ratio]] = field(default_factory=dict)
     costlier_samples: dict[str, dict[str, tuple[int, ...]] | None] = field(default_factory=dict)
     break_even: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    monitors: dict[str, dict[MonitorPlace, MonitorPayoff]] = field(default_factory=dict)
     unknown_terms: dict[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     __repr__ = brief
+
+    def without_neurons(self, policy: str) -> "Savings":
+        """The same, without monitors on neurons, which cannot run this policy."""
+        monitors: dict[str, dict[MonitorPlace, MonitorPayoff]] = {
+            name: {place: payoff for place, payoff in found.items() if place != "on_chip"}
+            for name, found in self.monitors.items()
+        }
+        if monitors == self.monitors:
+            return self
+        note = f"monitor on_chip: {policy} takes {BEYOND_NEURONS}; embedded or host"
+        return replace(self, monitors=monitors, notes=(*self.notes, note))
 
 
 @dataclass(frozen=True)
@@ -151,6 +167,7 @@ def savings(
         result.costlier_samples[name] = _costlier(full_cost, cut_cost)
         notes += _costlier_notes(name, result.costlier_samples[name])
         result.break_even[name] = {"time_ns": time_ns, "energy_pJ": energy_pj}
+        result.monitors[name] = monitor_payoffs(full_cost, cut_cost, Exits(cut.timesteps, horizon, depth))
         result.unknown_terms[name] = cut_cost.unknown_terms
         if cut_cost.hypothetical:
             notes.append(f"hypothetical: {name} lacks {', '.join(cut_cost.hypothetical)}")
@@ -207,7 +224,7 @@ def _costlier(full: CostEstimate, cut: CostEstimate) -> dict[str, tuple[int, ...
     chip = cut.source
     if not isinstance(chip, Chip):
         return None
-    if all(term.value is None for term in (*dict(chip.monitor).values(), chip.reset.energy_pJ_per_sample)):
+    if all(term.value is None for term in (*chip.monitor.charged, chip.reset.energy_pJ_per_sample)):
         return None
     pairs = {
         "latency": (cut.latency_s.value, full.bare_latency_s.value),

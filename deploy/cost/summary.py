@@ -1,7 +1,7 @@
 """What a run costs on every hardware: estimates, where they go by layer and event, and what the cutoff saved."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -23,8 +23,10 @@ from spikecut.deploy.cost.sample_costs import PartCosts
 from spikecut.deploy.cost.savings import RunSteps, Savings, savings
 from spikecut.deploy.cost.streaming import Stream
 from spikecut.deploy.cost.traffic import check_events
+from spikecut.deploy.cutoff.base import CutoffPolicy
 from spikecut.deploy.placement.cores import placement_summary
-from spikecut.deploy.placement.hardware import Hardware, default_hardware, load_hardware
+from spikecut.deploy.placement.hardware import Chip, Hardware, default_hardware, load_hardware
+from spikecut.deploy.placement.monitor import monitor_place
 from spikecut.deploy.placement.partition import FloatArray
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import CapabilityError, Refusal
@@ -36,9 +38,18 @@ Costs = ChipCosts | OperationCosts
 MEASURES = ("latency_s", "energy_j")
 
 
-def chosen_hardware(names: Sequence[str] | None) -> dict[str, Hardware]:
-    """The named hardware files; all that come with spikecut for None."""
-    return default_hardware() if names is None else {str(name): load_hardware(name) for name in names}
+def chosen_hardware(names: Sequence[str] | None, monitor: str | None = None) -> dict[str, Hardware]:
+    """The named hardware files; all that come with spikecut for None.
+
+    monitor: where the monitor runs that is charged, of PLACES; None charges what a file charges by itself.
+
+    Raises HardwareConfigError: an unknown file, or a chip without a monitor there. InputError: no such place.
+    """
+    found = default_hardware() if names is None else {str(name): load_hardware(name) for name in names}
+    if monitor is None:
+        return found
+    place = monitor_place(monitor)
+    return {name: item.watched(place) if isinstance(item, Chip) else item for name, item in found.items()}
 
 
 @dataclass(frozen=True)
@@ -74,6 +85,12 @@ class RunCosts:
         gathered = GatheredCosts(trace.network, hardware, compared, hypothetical, detail)
         gathered.add(trace, full)
         return gathered.result()
+
+    def decided_by(self, policy: type[CutoffPolicy]) -> "RunCosts":
+        """The same, with a monitor on neurons only where they can run this policy."""
+        if self.saved is None or policy.on_neurons:
+            return self
+        return replace(self, saved=self.saved.without_neurons(policy.name))
 
     def to_dict(self) -> dict[str, Any]:
         """As data for JSON: "estimated" by hardware, see `summary`, and "savings" where there is a full run."""

@@ -33,6 +33,8 @@ class CutoffPolicy(ABC):
     """
 
     name: ClassVar[str]
+    on_neurons: ClassVar[bool] = False
+    """Whether sums and comparisons alone decide, so that neurons of a chip can; others need a processor."""
 
     def __str__(self) -> str:
         """One line: the name, and what `to_dict` tells."""

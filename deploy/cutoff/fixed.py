@@ -24,6 +24,7 @@ class FixedTimestep(CutoffPolicy):
     """Cut every sample at `timestep` (1-based), whatever its scores; fits any run of at least so many timesteps."""
 
     name: ClassVar[str] = "fixed"
+    on_neurons: ClassVar[bool] = True
     timestep: int
 
     def __post_init__(self) -> None:

@@ -46,6 +46,7 @@ class SpikeCP(CutoffPolicy):
     """
 
     name: ClassVar[str] = "spikecp"
+    on_neurons: ClassVar[bool] = True
     thresholds: Thresholds
     set_size: int = 1
 

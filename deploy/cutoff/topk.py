@@ -40,6 +40,7 @@ class TopK(ThresholdPolicy):
     """
 
     name: ClassVar[str] = "topk"
+    on_neurons: ClassVar[bool] = True
     thresholds: Thresholds
 
     __repr__ = brief

@@ -227,7 +227,8 @@ def run_dataset(
     out: folder for rows, summary and figures; None writes none.
     cutoff: halt as the bundle is calibrated, or run all T timesteps. samples: how many, the first ones; None takes all.
     overwrite: replace an earlier run in `out`. progress: opens a bar; by default nothing is shown.
-    options: backend ("lava"), mode, lava_models, hardware (names or paths, in a tuple), also_full, hypothetical.
+    options: backend ("lava"), mode, lava_models, hardware (names or paths, in a tuple), also_full, hypothetical,
+        monitor ("on_chip", "embedded" or "host").
 
     Raises
     ------

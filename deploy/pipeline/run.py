@@ -22,6 +22,7 @@ from spikecut.deploy.backends.progress import Progress, before_first, silent
 from spikecut.deploy.bundle import Bundle, open_bundle
 from spikecut.deploy.cost.columns import Columns
 from spikecut.deploy.cost.estimate import as_chip
+from spikecut.deploy.cost.monitoring import check_monitor
 from spikecut.deploy.cost.summary import Compared, GatheredCosts, RunCosts, chosen_hardware
 from spikecut.deploy.cutoff.base import CutoffPolicy, policy_from_dict
 from spikecut.deploy.pipeline.samples import (
@@ -34,11 +35,12 @@ from spikecut.deploy.pipeline.samples import (
     stored_dataset,
 )
 from spikecut.deploy.placement.hardware import Hardware, file_stems
+from spikecut.deploy.placement.monitor import monitor_place
 from spikecut.deploy.run.chunks import Chunk, Gathered, Passes, Shares, chunks_of, run_chunks
 from spikecut.deploy.run.finished import Run
 from spikecut.deploy.run.folder import RUN, writing_run
 from spikecut.deploy.run.journal import Journal, RunRequest, partial_folder, read_request
-from spikecut.deploy.run.neurobench import NeuroBenchCounts
+from spikecut.deploy.run.neurobench import MOST_OPERATIONS, NeuroBenchCounts
 from spikecut.deploy.run.replay import sample_with_messages
 from spikecut.deploy.run.summary import Provenance, RunSummary, summarise
 from spikecut.deploy.run_counts import RunCounts
@@ -61,8 +63,10 @@ class RunOptions:
     lava_models: Lava's own arithmetic ("stock"), or the same integers faster ("fast", "fused").
     hardware: hardware files to estimate on; None for all that come with spikecut.
     also_full: run to the horizon too. hypothetical: estimate even where a feature is missing.
+    monitor: where the monitor runs that is charged, "on_chip", "embedded" or "host"; None: what a file charges itself.
 
-    Raises InputError for a backend, mode or models that nobody knows, or for a choice that the backend does not have.
+    Raises InputError for a backend, mode, models or monitor that nobody knows, or a choice that the backend does not
+    have.
     """
 
     backend: str = "lava"
@@ -71,8 +75,11 @@ class RunOptions:
     hardware: tuple[str, ...] | None = None
     also_full: bool = False
     hypothetical: bool = False
+    monitor: str | None = None
 
     def __post_init__(self) -> None:
+        if self.monitor is not None:
+            monitor_place(self.monitor)
         backend = backend_named(self.backend, "--backend")
         check_options(backend, self.mode, self.lava_models, ("--mode", "--lava-models"))
         if "events" not in backend.capabilities.records:
@@ -207,7 +214,7 @@ def _run(task: RunTask, target: RunTarget | None, progress: Progress, notes: tup
             task.split.index,
             GatheredCosts(network, prepared.hardware, compared, options.hypothetical, columns=columns),
             RunCounts(network),
-            NeuroBenchCounts(network),
+            NeuroBenchCounts(network, MOST_OPERATIONS),
         )
         chunks = _chunks(task, journal, progress)
         first = next(chunks)  # on Lava the whole run: only then is there something to write
@@ -215,6 +222,8 @@ def _run(task: RunTask, target: RunTarget | None, progress: Progress, notes: tup
             for chunk, advance in chain((first,), chunks):
                 gathered.add(chunk, advance, writer)
             costs = gathered.costs.result()
+            if policy is not None:
+                costs = costs.decided_by(type(policy))
             summary = _summary(task, prepared, gathered, costs)
             if writer is not None:
                 writer.finish(summary, _figures(task, gathered.counts, costs, prepared.hardware))
@@ -229,7 +238,8 @@ def _prepared(task: RunTask) -> _Prepared:
     network = task.bundle.network
     check_run(backend_named(task.options.backend), network)
     check_labels(network, task.split)
-    hardware = chosen_hardware(task.options.hardware)
+    hardware = chosen_hardware(task.options.hardware, task.options.monitor)
+    check_monitor(task.options.monitor, () if task.policy is None else (type(task.policy),))
     hashes = {"network": task.bundle.network_hash, "data": data_hash(task.split)}
     return _Prepared(hardware, hashes)
 
@@ -346,7 +356,15 @@ def _summary(task: RunTask, prepared: _Prepared, gathered: Gathered, costs: RunC
     policy = None if task.policy is None else task.policy.to_dict()
     spec = task.bundle.network.input
     where = str(task.bundle.path.resolve())
-    config = {"bundle": where, "dataset": task.dataset, "policy": policy, **task.options.choices, **task.config}
+    monitor = {} if task.options.monitor is None else {"monitor": task.options.monitor}
+    config = {
+        "bundle": where,
+        "dataset": task.dataset,
+        "policy": policy,
+        **task.options.choices,
+        **monitor,
+        **task.config,
+    }
     return summarise(
         gathered.counts,
         class_names=spec.labels,

@@ -7,8 +7,9 @@ from typing import Any
 
 from spikecut.deploy.backends.progress import Progress, silent
 from spikecut.deploy.bundle import Bundle, open_bundle
+from spikecut.deploy.cost.monitoring import check_monitor
 from spikecut.deploy.cost.summary import chosen_hardware
-from spikecut.deploy.cutoff.base import LabelledScores, exit_timesteps
+from spikecut.deploy.cutoff.base import LabelledScores, exit_timesteps, policy_class
 from spikecut.deploy.pipeline.calibrate import scores_of_split
 from spikecut.deploy.pipeline.samples import check_labels, first_samples, split_notes
 from spikecut.deploy.placement.hardware import Hardware
@@ -42,6 +43,7 @@ class SweepOptions:
     hardware: hardware files by name or path; None takes all that come with spikecut.
     hypothetical: estimate even for hardware that lacks a feature of the network.
     samples: take only so many of the test split; None takes all.
+    monitor: where the monitor runs that is charged, "on_chip", "embedded" or "host"; None: what a file charges itself.
     """
 
     policies: Sequence[str] = POLICIES
@@ -49,6 +51,7 @@ class SweepOptions:
     hardware: Sequence[str] | None = None
     hypothetical: bool = False
     samples: int | None = None
+    monitor: str | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,8 @@ def sweep_bundle(
 
 
 def _swept(bundle: Bundle, dataset: str, options: SweepOptions, progress: Progress) -> SweptBundle:
-    hardware = chosen_hardware(options.hardware)
+    hardware = chosen_hardware(options.hardware, options.monitor)
+    check_monitor(options.monitor, (policy_class(name) for name in options.policies))
     data = load_dataset(dataset, frames=bundle.network.horizon)
     test = first_samples(data.test, options.samples)
     result = run_sweep(bundle, data.calibration, test, options, hardware, progress)
@@ -104,6 +108,7 @@ def _swept(bundle: Bundle, dataset: str, options: SweepOptions, progress: Progre
             "conclusions": conclusions(result),
             "network": bundle.network.name,
             "dataset": dataset,
+            **({} if options.monitor is None else {"monitor": options.monitor}),
             "hashes": {"network": bundle.network_hash},
             "versions": installed_versions(),
         }

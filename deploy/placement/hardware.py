@@ -14,7 +14,8 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
-from spikecut.deploy.placement.quantities import LEAF, Count, Quantity, Steps, Strict, Text, parameters
+from spikecut.deploy.placement.monitor import Monitor, MonitorPlace
+from spikecut.deploy.placement.quantities import LEAF, Count, Quantity, Strict, Text, parameters
 from spikecut.errors import HardwareConfigError
 from spikecut.files import read_bytes
 from spikecut.text import listed
@@ -126,15 +127,6 @@ class Barrier(Strict):
         return dict(sorted(table.items()))
 
 
-class Monitor(Strict):
-    """What watching the output costs; delay_steps is d, the hardware steps from the decision to the halt."""
-
-    messages_per_step: Quantity
-    time_ns_per_step: Quantity
-    energy_pJ_per_step: Quantity
-    delay_steps: Steps
-
-
 class Management(Strict):
     """Time per step that embedded management takes (t_mgmt)."""
 
@@ -200,6 +192,13 @@ class Chip(Hardware):
     static_mW_per_chip: Quantity
     reset: SampleReset
     monitor: Monitor
+
+    def watched(self, place: MonitorPlace) -> "Chip":
+        """The same chip, charged for a monitor in this place; HardwareConfigError where its file has none there."""
+        if place not in self.monitor.places:
+            told = ", ".join(self.monitor.places) or "none"
+            raise HardwareConfigError(f"{self.name}: no monitor {place} in its file, which has {told}; add it there")
+        return self.model_copy(update={"monitor": self.monitor.at(place)})
 
     def _features(self) -> tuple[str, ...]:
         limits = self.limits

@@ -7,10 +7,10 @@ from spikecut.deploy.placement.hardware import (
     Capabilities,
     Costs,
     Limits,
-    Monitor,
     hardware_problems,
     load_hardware,
 )
+from spikecut.deploy.placement.monitor import CHARGED, PLACES
 from spikecut.deploy.placement.quantities import parameters
 from spikecut.text import brief, listed, told
 
@@ -99,8 +99,9 @@ def hardware_template(name: str) -> str:
     lines += ["", "management:  # embedded processors, between two steps", f"  time_ns_per_step: {_open()}"]
     lines += ["", f"static_mW_per_chip: {_open()}"]
     lines += ["", "reset:  # clearing the state between two samples", f"  energy_pJ_per_sample: {_open()}"]
-    lines += ["", "monitor:  # what watches the output for an early exit"]
-    lines += [f"  {key}: {_open()}" for key in Monitor.model_fields]
+    lines += ["", "monitor:  # what watches the output for an early exit; leave out the places that there are not"]
+    for place, words in PLACES.items():
+        lines += [f"  {place}:  # {words}", *(f"    {key}: {_open()}" for key in CHARGED)]
     return "\n".join(lines) + "\n"
 
 

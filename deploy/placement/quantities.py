@@ -101,7 +101,8 @@ def parameters(part: object, prefix: str = "") -> dict[str, Quantity]:
         return {prefix: part}
     if not isinstance(part, BaseModel | dict):
         return {}
-    entries = part.items() if isinstance(part, dict) else iter(part)
+    # What a file leaves to its default is no parameter of it.
+    entries = part.items() if isinstance(part, dict) else ((k, each) for k, each in part if k in part.model_fields_set)
     found: dict[str, Quantity] = {}
     for key, inner in entries:
         found |= parameters(inner, f"{prefix}.{key}" if prefix else str(key))

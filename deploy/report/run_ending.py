@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spikecut.deploy.placement.capabilities import Fit
+from spikecut.deploy.report.monitor_lines import monitors_in_short
 from spikecut.deploy.report.tables import UNKNOWN, accuracy_text, percent, policy_text, quantity, ratio
 from spikecut.errors import Refusal
 
@@ -15,7 +16,7 @@ MOST_HARDWARE = 5
 
 
 def run_ending(summary: Mapping[str, Any], fits: Mapping[str, Fit], folder: str = "") -> Table:
-    """A run in at most eleven lines, from its summary.
+    """A run in at most twelve lines, from its summary.
 
     fits: of every hardware, why the network cannot run there. folder: where the run was written, if it was.
     """
@@ -42,6 +43,9 @@ def _lines(summary: Mapping[str, Any], fits: Mapping[str, Fit], folder: str) -> 
         yield name, _hardware(hardware[name], fits.get(name))
     if len(hardware) > len(shown):
         yield "and others", f"{len(hardware) - len(shown)} more hardware files"
+    monitors = monitors_in_short(summary["savings"])
+    if monitors:
+        yield "cutoff by monitor", monitors
     yield "written to", f"{folder or 'no folder, give --out FOLDER'}; all tables: --detail"
 
 

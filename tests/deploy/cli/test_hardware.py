@@ -20,7 +20,7 @@ def test_a_new_file_is_written_and_checked(command, tmp_path, monkeypatch):
 
 def test_a_shipped_file_is_checked_and_still_explained_by_name(command, repository):
     code, out, _ = command("hardware", "check", repository / "hardware_configs" / "loihi2.yaml")
-    assert code == 0 and "can be used" in out and "monitor.delay_steps" in out
+    assert code == 0 and "can be used" in out and "monitor.host.energy_pJ_per_step" in out
     code, out, _ = command("hardware", "loihi2")
     assert code == 0 and "costs.spike.energy_pJ" in out
     code, _, err = command("hardware", "loihi2", "more")

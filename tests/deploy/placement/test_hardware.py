@@ -161,7 +161,7 @@ def test_every_number_is_the_published_one(name: str) -> None:
     assert (loaded.partition, loaded.layout) == (("patches", "traffic") if name == "loihi2" else ("runs", "order"))
     assert leaf(loaded.management.time_ns_per_step) == (0, 0, 0, "bound")
     assert leaf(loaded.reset.energy_pJ_per_sample) == UNKNOWN
-    assert all(leaf(quantity) == UNKNOWN for _, quantity in loaded.monitor)
+    assert all(leaf(quantity) == UNKNOWN for quantity in loaded.monitor.charged)
 
 
 def test_barrier_between_entries() -> None:
