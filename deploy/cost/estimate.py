@@ -23,10 +23,9 @@ import numpy.typing as npt
 
 from spikecut.deploy.cost.band import BAND, PICO, Band
 from spikecut.deploy.cost.columns import IN_MEMORY, Columns
-from spikecut.deploy.cost.operations import input_skip_operations, own_operations
 from spikecut.deploy.cost.pricing import Gatherer, Pricer, provenance, spaced, unknown_names
 from spikecut.deploy.cost.sample_costs import PartCosts, SampleCosts, unknown_band
-from spikecut.deploy.cost.traffic import check_events
+from spikecut.deploy.cost.traffic import check_events, input_skip_operations, own_operations
 from spikecut.deploy.cutoff.base import ExitReason
 from spikecut.deploy.placement.capabilities import check_capabilities, missing_features
 from spikecut.deploy.placement.cores import Placement

@@ -35,6 +35,7 @@ from spikecut.export.network.arrays import Integers
 from spikecut.export.network.layers import IntegerNetwork
 from spikecut.files import read_json, write_json
 from spikecut.folders import FolderKind, replacing_folder
+from spikecut.text import brief
 
 FORMAT = "spikecut sanafe 1"
 ARCHITECTURE, EXPECTED = "architecture.yaml", "expected.json"
@@ -65,6 +66,12 @@ class SanafeExport:
     totals: tuple[SanafeTotals, ...]
     differs: tuple[str, ...]
     notes: tuple[str, ...] = ()
+
+    __repr__ = brief
+
+    def __str__(self) -> str:
+        """What was written, and how SANA-FE runs it."""
+        return f"{self.folder}: {len(self.totals)} samples of {self.steps} steps on {self.hardware}; {self.command}"
 
     @property
     def command(self) -> str:

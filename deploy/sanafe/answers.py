@@ -14,6 +14,7 @@ from spikecut.deploy.sanafe.network import MappedNetwork
 from spikecut.errors import InputError
 from spikecut.export.network.arrays import Integers
 from spikecut.files import read_text
+from spikecut.text import brief
 
 SPIKES, PERFORMANCE, MESSAGES = "spikes.csv", "perf.csv", "messages.csv"
 """The names of SANA-FE's traces."""
@@ -62,6 +63,8 @@ class SanafeComparison:
     difference: str | None
     expected: SanafeTotals
     found: SanafeTotals | None
+
+    __repr__ = brief
 
     def __str__(self) -> str:
         """A line on the spikes, and one on the totals."""

@@ -24,6 +24,7 @@ def made(repository, tmp_path_factory):
     """An instance of every public type, by its name; of Hardware all files, and of Bundle one with many remarks."""
     from spikecut.deploy.pipeline.convert import ConversionLoss
     from spikecut.deploy.pipeline.installation.doctor import PARTS, Check, Package
+    from spikecut.deploy.sanafe.answers import SanafeTotals
     from spikecut.export.importers.base import PartReport
 
     folder = repository / "tests" / "golden" / "format_1"
@@ -51,6 +52,11 @@ def made(repository, tmp_path_factory):
         sc.Verdict(1, 2, 3, 4, 5, "five", 6, 7, True, None),
         sc.Diagnosis("3.13.0", "Linux", packages, checks, (), ("it fails",)),
         sc.LavaInstallation(("torch",), ("lava-nc",), {"requirements.txt": "lava-nc"}, (("pip", "install", "it"),)),
+        (sanafe := sc.SanafeExport(out, "loihi1", 60, 40 * (SanafeTotals(1, 2, 3, 4, 5e-6, 6e-6),), 9 * ("a line",))),
+        *(
+            sc.SanafeComparison(1, gone, sanafe.totals[0], sanafe.totals[1])
+            for gone in (None, "differ first in step 3")
+        ),
         sc.Reported(out / "report.html", SimpleNamespace(runs=[SimpleNamespace(name="lif")]), 40 * ("figure.svg",)),
     ]
     return {name: [each for each in every if isinstance(each, getattr(sc, name))] for name in TYPES}
