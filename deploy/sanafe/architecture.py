@@ -5,8 +5,8 @@ from itertools import groupby
 from typing import Any
 
 from spikecut.deploy.cost.pricing import barrier_ns
+from spikecut.deploy.placement.cores import Core, Placement
 from spikecut.deploy.placement.hardware import Chip, EventCost
-from spikecut.deploy.placement.place import Core, Placement
 
 UNIT_NEURONS = 1024
 """Neurons that a soma or dendrite unit of SANA-FE holds; a core with more has several units."""

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from spikecut.deploy.placement.cores import Placement
 from spikecut.deploy.placement.hardware import Chip
 from spikecut.deploy.placement.partition import synapse_format
-from spikecut.deploy.placement.place import Placement
 from spikecut.errors import Refusal
 from spikecut.export.network.arrays import IntArray
 from spikecut.export.network.connectivity import fan_out, recurrent_fan_out

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
+from spikecut.deploy.placement.cores import LayerPlacement, Placement
 from spikecut.deploy.placement.hardware import Chip
 from spikecut.deploy.placement.partition import synapse_format
-from spikecut.deploy.placement.place import LayerPlacement, Placement
 from spikecut.deploy.sanafe.architecture import UNIT_NEURONS, slot_number, tile_number
 from spikecut.deploy.sanafe.limits import potentials
 from spikecut.export.network.arrays import IntArray, Integers, size
