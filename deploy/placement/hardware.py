@@ -18,7 +18,6 @@ from spikecut.deploy.placement.monitor import Monitor, MonitorPlace
 from spikecut.deploy.placement.quantities import LEAF, Count, Quantity, Strict, Text, parameters
 from spikecut.errors import HardwareConfigError
 from spikecut.files import read_bytes
-from spikecut.text import listed
 
 SIZE_LIMIT = 256 * 1024
 PACKAGE = "spikecut.hardware_configs"
@@ -160,6 +159,8 @@ class Hardware(Strict):
         told = ", ".join(f"{count} {provenance}" for provenance, count in sorted(known.items())) or "none known"
         unknown = [name for name, quantity in found.items() if quantity.value is None]
         lines = [f"hardware {self.name}: {self.title}", *self._features(), f"{len(found)} numbers: {told}"]
+        from spikecut.text import listed  # numpy, which the command line's help can do without
+
         return "\n".join([*lines, *([f"unknown, never counted as 0: {listed(unknown)}"] if unknown else [])])
 
     def _features(self) -> tuple[str, ...]:
