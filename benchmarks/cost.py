@@ -57,7 +57,7 @@ def counts(network: IntegerNetwork, samples: int) -> RunTrace:
         spikes = random.binomial(size(shape), 0.1, (samples, STEPS))
         name = "input" if depth == 0 else network.layers[depth - 1].name
         events.append(LayerEvents(name, shape, spikes, arriving))
-        if depth < network.depth:
+        if depth < len(network.layers):
             arriving = np.rint(spikes * fan_out(network.layers[depth]).mean()).astype(np.int64)
     return RunTrace(
         scores=np.zeros((STEPS, samples, 10), dtype=np.int64),

@@ -210,7 +210,7 @@ class RunTrace:
         entries are 0.
         """
         result: dict[str, npt.NDArray[np.int32]] = {}
-        for depth, layer in enumerate(self.events):
+        for depth, layer in zip(self.network.depths, self.events, strict=False):
             if layer.raster is None:
                 raise InputError(NO_MESSAGES)
             steps = layer.raster[:, depth : depth + self.horizon].swapaxes(0, 1)

@@ -50,7 +50,7 @@ class Golden:
     twin_weights, twin_biases: per layer, what the twin itself rounded to: weights int64 (O, ...), times 64, and biases
         int64 (O,), in v's units. A changed weight shows here even where no golden sample feels it.
     twin_gains: per layer that has any, int64 [T], in 4096ths.
-    twin_skip_weights, twin_recurrent_weights: the weights of skips, and of what comes back, alike.
+    twin_skip_weights, twin_recurrent_weights: the weights of skips, see `joined`, and of what comes back, alike.
     """
 
     images: npt.NDArray[np.float64]
@@ -122,7 +122,7 @@ def make_golden(
         twin_weights={stage.name: integers(stage.synapse.weight.detach()) for stage in stages},
         twin_biases={stage.name: integers(_bias(stage)) for stage in stages},
         twin_gains=twin.gains,
-        twin_skip_weights={name: integers(weight) for name, weight in twin.skip_weights().items()},
+        twin_skip_weights={name: joined([integers(w) for w in each]) for name, each in twin.skip_weights().items()},
         twin_recurrent_weights={name: integers(weight) for name, weight in twin.recurrent_weights().items()},
     )
 
@@ -139,6 +139,11 @@ def integers(values: "torch.Tensor") -> IntArray:
     if not np.array_equal(array, integers):
         raise DataError("the fake-quantised twin gave a score that is not an integer; report this")
     return np.asarray(integers)
+
+
+def joined(weights: Sequence[IntArray]) -> IntArray:
+    """The weights of a layer's skips as one array: those of one skip as they are, of several one after the other."""
+    return weights[0] if len(weights) == 1 else np.concatenate([weight.ravel() for weight in weights])
 
 
 def golden_bytes(golden: Golden) -> bytes:

@@ -1,7 +1,7 @@
-"""A chain of spiking stages: pooling, synapse, normalisation, neuron."""
+"""A chain or graph of spiking stages: pooling, synapse, normalisation, neuron."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, cast
 
 import torch.nn.functional as functional
@@ -103,8 +103,47 @@ class ResidualStage(Stage):
         return self._fire(self._scaled(self._normalised(middle) + carried), responses)
 
 
+class JoiningStage(Stage):
+    """A layer that takes from any earlier layers: its neuron integrates norm(synapse(x)) + branch(x') + branch(x") + ….
+
+    Attributes
+    ----------
+    sources: names of the stages that x, x', x", … come from, "" for the network's input.
+    """
+
+    sources: tuple[str, ...]
+
+    def __init__(
+        self,
+        name: str,
+        synapse: Synapse,
+        norm: Norm,
+        neuron: nn.Module,
+        sources: Sequence[str],
+        branches: Sequence[Stage] = (),
+    ) -> None:
+        super().__init__(name, synapse, norm, neuron)
+        self.sources = tuple(sources)
+        self.joined = nn.ModuleList(branches)
+
+    def branches(self) -> list[Stage]:
+        """The stages without neuron (nn.Identity) beside the layer's own synapse, one for each further source."""
+        return [cast(Stage, branch) for branch in self.joined]
+
+    def forward(self, inputs: Tensor, responses: list[Tensor] | None = None) -> Tensor:
+        """InputError: what it takes is not one tensor."""
+        raise InputError(f"stage {self.name}: takes from {len(self.sources)} sources; call join")
+
+    def join(self, inputs: Sequence[Tensor], responses: list[Tensor] | None = None) -> Tensor:
+        """What its sources sent, [T, N, *] each → what it sends, [T, N, *]."""
+        currents = self._normalised(inputs[0])
+        for branch, messages in zip(self.branches(), inputs[1:], strict=True):
+            currents = currents + branch(messages)
+        return self._fire(self._scaled(currents), responses)
+
+
 class SpikingNetwork(nn.Module):
-    """Stages in a chain.
+    """Stages in a chain, each of which takes what the one before sends; a JoiningStage takes from any earlier ones.
 
     Attributes
     ----------
@@ -132,9 +171,9 @@ class SpikingNetwork(nn.Module):
         return (cast(Stage, stage) for stage in self.stages)
 
     def every_stage(self) -> Iterator[Stage]:
-        """The stages of the chain and, before each, those inside it (of a ResidualStage)."""
+        """The stages of the chain and, before each, those inside it (of a ResidualStage or a JoiningStage)."""
         for stage in self.chain():
-            yield from (inner for inner in stage.children() if isinstance(inner, Stage))
+            yield from (inner for inner in stage.modules() if isinstance(inner, Stage) and inner is not stage)
             yield stage
 
     def layers(self) -> Iterator[Stage]:
@@ -159,7 +198,12 @@ class SpikingNetwork(nn.Module):
                 f"frames of shape {tuple(inputs.shape)}: expected [T, N, {', '.join(map(str, self.input_shape))}]"
             )
         *hidden, output = self.chain()
+        sent = {"": inputs}
         for stage in hidden:
-            inputs = stage(inputs, responses)
-        scores: Tensor = output(inputs)
-        return scores
+            inputs = sent[stage.name] = self._step(stage, inputs, sent, responses)
+        return self._step(output, inputs, sent, None)
+
+    def _step(self, stage: Stage, before: Tensor, sent: dict[str, Tensor], responses: list[Tensor] | None) -> Tensor:
+        if isinstance(stage, JoiningStage):
+            return stage.join([sent[name] for name in stage.sources], responses)
+        return cast(Tensor, stage(before) if responses is None else stage(before, responses))

@@ -26,7 +26,7 @@ from spikecut.fixed_point import (
     round_weight,
 )
 from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm
-from spikecut.models.network import ResidualStage, SpikingNetwork, Stage
+from spikecut.models.network import JoiningStage, ResidualStage, SpikingNetwork, Stage
 from spikecut.models.neurons.current_based import CurrentBased
 from spikecut.models.neurons.integrate_fire import IntegrateFire, MembraneReadout
 from spikecut.models.neurons.leaky import LeakyIntegrateFire, Reset
@@ -42,17 +42,17 @@ class StagePlan:
     bias_exponent: 0 or more; the bias is mantissa · 2^bias_exponent.
     input_factor: float value of one integer unit of the stage's input: the amplitude of the spikes of the stage
         before, or the scale of the input encoding; positive.
-    skip_factor: the same of what a shortcut takes.
+    skip_factors: the same of what its shortcuts take; 1 for those that are not given.
     """
 
     scale: float
     bias_exponent: int
     input_factor: float
-    skip_factor: float = 1.0
+    skip_factors: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("scale", "input_factor", "skip_factor"):
-            value = getattr(self, name)
+        factors = [("skip_factors", value) for value in self.skip_factors]
+        for name, value in (("scale", self.scale), ("input_factor", self.input_factor), *factors):
             if not (math.isfinite(value) and value > 0):
                 raise InputError(f"stage plan: {name} {value}, expected a positive number")
         if self.bias_exponent < 0:
@@ -208,19 +208,21 @@ class QuantisedTwin(nn.Module):
 
     def record(self, frames: Tensor) -> dict[str, Tensor]:
         """What every stage sends, name → float64 integers [T, N, *shape]; the last entry equals forward's scores."""
-        sent = _integer_frames(frames)
-        recorded = {}
+        sent = given = _integer_frames(frames)
+        recorded: dict[str, Tensor] = {}
         with torch.no_grad():
             for stage in self.network.chain():
                 if isinstance(stage, ResidualStage):
                     middle = recorded[stage.first.name] = stage.first(sent)
                     sent = stage.join(sent, middle)
+                elif isinstance(stage, JoiningStage):
+                    sent = stage.join([recorded[name] if name else given for name in stage.sources])
                 else:
                     sent = stage(sent)
                 recorded[stage.name] = sent
         return recorded
 
-    def skip_weights(self) -> dict[str, Tensor]:
+    def skip_weights(self) -> dict[str, list[Tensor]]:
         """Integer weights · 64 of the shortcuts, by the name of the stage that they lead to.
 
         A shortcut that adds what entered the block: one weight per channel, (C, 1, 1, 1), or a diagonal (O, O).
@@ -228,13 +230,15 @@ class QuantisedTwin(nn.Module):
         found = {}
         for stage in self.network.chain():
             shortcut = stage.shortcut if isinstance(stage, ResidualStage) else None
-            if isinstance(shortcut, Stage):
-                found[stage.name] = shortcut.synapse.weight.detach()
+            if isinstance(stage, JoiningStage) and stage.sources[1:]:
+                found[stage.name] = [branch.synapse.weight.detach() for branch in stage.branches()]
+            elif isinstance(shortcut, Stage):
+                found[stage.name] = [shortcut.synapse.weight.detach()]
             elif isinstance(shortcut, Scaled):
                 one = torch.tensor(float(WEIGHT_UNIT * shortcut.weight), dtype=torch.float64)
                 outputs = len(stage.synapse.weight)
                 dense = isinstance(stage.synapse, nn.Linear)
-                found[stage.name] = torch.eye(outputs).double() * one if dense else one.expand(outputs, 1, 1, 1)
+                found[stage.name] = [torch.eye(outputs).double() * one if dense else one.expand(outputs, 1, 1, 1)]
         return found
 
     def recurrent_weights(self) -> dict[str, Tensor]:
@@ -285,13 +289,16 @@ def quantised_twin(network: SpikingNetwork, plans: Sequence[StagePlan]) -> Quant
 
 
 def _quantise(stage: Stage, plan: StagePlan) -> None:
-    if type(stage) not in (Stage, ResidualStage) or stage.pool > 1:
+    if type(stage) not in (Stage, ResidualStage, JoiningStage) or stage.pool > 1:
         raise UnsupportedError(f"stage {stage.name}: {type(stage).__name__} is unknown, or its pooling not folded yet")
     weight, bias = _folded(stage)
     scales = stage.norm.scale if isinstance(stage.norm, TemporalEffectiveBatchNorm) else None
     largest = 1.0 if scales is None else float(scales.abs().max())
     if isinstance(stage, ResidualStage):
         bias = bias + _quantise_shortcut(stage, plan, largest)
+    if isinstance(stage, JoiningStage):
+        for branch, factor in zip(stage.branches(), plan.skip_factors, strict=True):
+            bias = bias + _quantise_branch(branch, plan.scale, largest * factor)
     integer_weight = round_weight((weight * largest * plan.input_factor).numpy(), plan.scale)
     decay_u = stage.neuron.decay_u if isinstance(stage.neuron, CurrentBased) else 1.0
     rises = decay_u < 1 and bool(bias.any())
@@ -311,18 +318,23 @@ def _quantise(stage: Stage, plan: StagePlan) -> None:
 
 def _quantise_shortcut(stage: ResidualStage, plan: StagePlan, largest: float) -> Tensor:
     """Round the shortcut of a stage whose largest |p[t]| is `largest`; its bias, which is left to the stage."""
-    shortcut = stage.shortcut
+    shortcut, factor = stage.shortcut, (*plan.skip_factors, 1.0)[0]
     if not isinstance(shortcut, Stage):
         if shortcut is not None:
             raise UnsupportedError(f"stage {stage.name}: a shortcut of type {type(shortcut).__name__} is unknown")
-        stage.shortcut = Scaled(int(round_weight(plan.skip_factor * largest, plan.scale)))
+        stage.shortcut = Scaled(int(round_weight(factor * largest, plan.scale)))
         return stage.synapse.weight.new_zeros(len(stage.synapse.weight))
+    return _quantise_branch(shortcut, plan.scale, largest * factor)
+
+
+def _quantise_branch(shortcut: Stage, scale: float, factor: float) -> Tensor:
+    """Round the weights, times `factor`, of what leads around a stage; its bias, which is left to the stage."""
     if shortcut.pool > 1 or not isinstance(shortcut.neuron, nn.Identity):
         raise UnsupportedError(f"stage {shortcut.name}: a shortcut with a neuron, or with pooling not folded yet")
     if isinstance(shortcut.norm, TemporalEffectiveBatchNorm):
         raise UnsupportedError(f"stage {shortcut.name}: a shortcut with scales per timestep of its own")
     weight, bias = _folded(shortcut)
-    integers = round_weight((weight * largest * plan.skip_factor).numpy(), plan.scale)
+    integers = round_weight((weight * factor).numpy(), scale)
     shortcut.synapse.weight = nn.Parameter(torch.from_numpy(WEIGHT_UNIT * integers).double(), requires_grad=False)
     shortcut.synapse.bias = None
     shortcut.norm = nn.Identity()

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from spikecut.deploy.backends.base import Record
 from spikecut.deploy.run_trace import LayerEvents
 from spikecut.export.network.arrays import IntArray
-from spikecut.export.network.connectivity import fan_out, recurrent_fan_out, skip_paths
+from spikecut.export.network.connectivity import fan_out, recurrent_fan_out
 from spikecut.export.network.layers import IntegerNetwork
 
 
@@ -28,8 +28,8 @@ def layer_events(
     """Events per layer from rasters [N, H, elements] in hardware steps of each sample's own run, source first.
 
     The rasters are kept, and blanked where a sample did not run. An engine that counted spikes and synaptic operations
-    itself gives `counts` [N, H] instead. The operations of a skip belong to the step in which the relay gives the
-    messages on.
+    itself gives `counts` [N, H] instead. The operations that relayed messages cause belong to the step in which the
+    relay gives them on.
 
     A layer at depth l begins at hardware step l + 1 with the sample's first real input. What it still does for the
     sample before is not counted here, so that a sample's events do not depend on its predecessor.
@@ -46,33 +46,30 @@ def layer_events(
             for name, shape, (spikes, synops) in zip(names, shapes, counts, strict=True)
         )
     events: list[LayerEvents] = []
-    arriving = np.zeros(ran.shape, dtype=np.int64)
-    relayed = {depth: np.zeros(ran.shape, dtype=np.int64) for depth in range(len(names))}
-    for depth, (name, shape) in enumerate(zip(names, shapes, strict=True)):
-        raster = rasters[depth][:, :longest]
+    arriving = [np.zeros(ran.shape, dtype=np.int64) for _ in names]
+    for number, (name, shape) in enumerate(zip(names, shapes, strict=True)):
+        raster = rasters[number][:, :longest]
         raster[~ran] = 0
         sent = raster != 0
-        for path in skip_paths(network).values():
-            if path.source == depth and path.steps < longest:
-                reached = sent[:, : longest - path.steps] @ fan_out(path.skip)
-                relayed[path.target][:, path.steps :] = np.where(ran[:, path.steps :], reached, 0)
+        for path in (path for paths in network.paths for path in paths):
+            if path.source == number and path.steps < longest:
+                reached = sent[:, : longest - path.steps] @ fan_out(path.synapse)
+                arriving[path.target][:, path.steps :] += np.where(ran[:, path.steps :], reached, 0)
         events.append(
             LayerEvents(
                 name=name,
                 shape=shape,
                 spikes=sent.sum(axis=2, dtype=np.int64),
-                synops=arriving + _recurrent(network, depth, sent) + relayed[depth],
+                synops=arriving[number] + _recurrent(network, number, sent),
                 raster=raster if record == "all" else None,
             )
         )
-        if depth < network.depth:
-            arriving = sent @ fan_out(network.layers[depth])
     return tuple(events)
 
 
-def _recurrent(network: IntegerNetwork, depth: int, sent: npt.NDArray[np.bool_]) -> IntArray | int:
+def _recurrent(network: IntegerNetwork, number: int, sent: npt.NDArray[np.bool_]) -> IntArray | int:
     """Synaptic operations that a layer's own spikes cause in it."""
-    if depth == 0 or network.layers[depth - 1].recurrent is None:
+    if number == 0 or network.layers[number - 1].recurrent is None:
         return 0
-    operations: IntArray = sent @ recurrent_fan_out(network.layers[depth - 1])
+    operations: IntArray = sent @ recurrent_fan_out(network.layers[number - 1])
     return operations

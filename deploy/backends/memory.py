@@ -26,7 +26,7 @@ def samples_at_once(network: IntegerNetwork) -> int:
 
 def result_bytes(network: IntegerNetwork, record: Record) -> int:
     """Bytes of what is kept of one sample, its messages apart."""
-    counted = 0 if record == "output" else 32 * (network.depth + 1) * (network.horizon + network.depth)
+    counted = 0 if record == "output" else 32 * (len(network.layers) + 1) * (network.horizon + network.depth)
     return network.horizon * (16 * network.classes + 1) + counted
 
 

@@ -25,7 +25,7 @@ from spikecut.deploy.cost.band import BAND, PICO, Band
 from spikecut.deploy.cost.columns import IN_MEMORY, Columns
 from spikecut.deploy.cost.pricing import Gatherer, Pricer, provenance, spaced, unknown_names
 from spikecut.deploy.cost.sample_costs import PartCosts, SampleCosts, unknown_band
-from spikecut.deploy.cost.traffic import check_events, input_skip_operations, own_operations
+from spikecut.deploy.cost.traffic import check_events, later_input_operations, own_operations
 from spikecut.deploy.cutoff.base import ExitReason
 from spikecut.deploy.placement.capabilities import check_capabilities, missing_features
 from spikecut.deploy.placement.cores import Placement
@@ -35,7 +35,6 @@ from spikecut.deploy.placement.quantities import Edge, Quantity
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import CapabilityError, HardwareConfigError, InputError
 from spikecut.export.network.arrays import IntArray
-from spikecut.export.network.connectivity import skip_paths
 from spikecut.export.network.layers import IntegerNetwork
 from spikecut.text import brief
 
@@ -200,7 +199,7 @@ class OperationCosts:
     def add(self, part: RunTrace) -> PartCosts:
         """Take the next samples with their messages; what they would take."""
         own, assumption = own_operations(part)
-        skipped, more = input_skip_operations(part)
+        skipped, more = later_input_operations(part)
         graded = part.events[1].synops.sum(axis=1) - own + skipped
         binary = own + sum(events.synops.sum(axis=1) for events in part.events[2:]) - skipped
         self.graded.append(graded)
@@ -274,7 +273,7 @@ class ChipCosts:
         for chunk, counts in self.pricer.chunks(part):
             for gatherer in self.gatherers:
                 gatherer.add(part, chunk, counts)
-        said = (route.assumption(part.events, index) for index, route in enumerate(self.pricer.routes))
+        said = (route.assumption(part.events, number) for number, route in enumerate(self.pricer.routes, start=1))
         self.uneven = tuple(line for line in said if line)
         self.delays |= _delays(part)
         self.streaming = part.mode == "streaming"
@@ -332,7 +331,7 @@ class ChipCosts:
             beyond = placement.tiles > max(chip.barrier.time_ns_by_tiles)
             how = f"taken as that of {max(chip.barrier.time_ns_by_tiles)}" if beyond else "interpolated"
             lines.append(f"barrier for {placement.tiles} tiles {how}")
-        if skip_paths(self.network):
+        if any(path.steps for paths in self.network.paths for path in paths):
             lines.append("a skip waits as a delay of its synapses: no core, time or energy is charged for its relay")
         if self.streaming:
             lines.append("each sample of the stream is charged as if it ran alone")

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.deploy.cost.links import MeshLinks
-from spikecut.deploy.cost.traffic import Counts, Messages, Route, relayed, routes_of
+from spikecut.deploy.cost.traffic import Counts, Messages, Route, arriving, routes_of
 from spikecut.deploy.placement.cores import Placement
 from spikecut.deploy.placement.hardware import Barrier, Chip
 from spikecut.deploy.placement.quantities import Edge, Quantity
@@ -98,8 +98,10 @@ class Pricer:
             part = slice(start, min(start + chunk, trace.samples))
             messages = [Messages(events, part) for events in trace.events]
             counts = [
-                route.counts(messages[i], messages[i + 1], relayed(trace, part, route.skip_path))
-                for i, route in enumerate(self.routes)
+                route.counts(
+                    [arriving(trace, part, path) if path.steps else messages[path.source] for path in route.paths], here
+                )
+                for route, here in zip(self.routes, messages[1:], strict=True)
             ]
             if self.links is not None:
                 loads = [self.links.loads(i, sent) for i, sent in enumerate(messages[1:])]
@@ -181,7 +183,7 @@ class Pricer:
     def to_monitor(self, edge: Edge, route: Route) -> FloatArray:
         """Messages to the monitor per step and core: sent by the output layer, in proportion to its cores' neurons."""
         neurons = route.placed.neurons
-        messages = self.chip.monitor.messages_per_step.at(edge) if route.following is None else 0.0
+        messages = self.chip.monitor.messages_per_step.at(edge) if route.output else 0.0
         share: FloatArray = messages * neurons / neurons.sum()
         return share
 

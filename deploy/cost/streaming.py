@@ -85,26 +85,26 @@ class Stream:
         self._make_room(lay.steps)
         ran = np.ones((len(lay.intervals), self.longest), dtype=bool)
         for index, (route, count) in enumerate(zip(self.pricer.routes, counts, strict=True)):
-            own = count.own
+            own, sending, receipt = count.own, route.depth, route.depth - 1
             incoming = (
                 count if own is None else replace(count, axons=count.axons - own[0], synops=count.synops - own[1])
             )
             for edge in EDGES:
                 generating, receiving = self.pricer.slowest_ns(edge, route, incoming)
-                lay.raise_to(self.slowest[edge], generating, index + 1)
+                lay.raise_to(self.slowest[edge], generating, sending)
                 if own is None:
-                    lay.raise_to(self.slowest[edge], receiving, index)
+                    lay.raise_to(self.slowest[edge], receiving, receipt)
                 else:
                     # In a step of the stream meet what the layer before sends and what the layer itself sends.
                     added = replace(count, axons=own[0], synops=own[1])
-                    for arriving, depth in ((incoming, index), (added, index + 1)):
+                    for arriving, depth in ((incoming, receipt), (added, sending)):
                         for number, (receives, terms) in enumerate(self.pricer.bounds_ns(edge, route, arriving)):
                             if receives:
                                 self._meet(lay, (index, edge, number), sum(terms.values(), np.zeros(1)), depth)
             if count.links is not None:
-                lay.add_cores(self.loads, count.links, index + 1)
+                lay.add_cores(self.loads, count.links, sending)
             events = self.pricer.events(incoming, route, ran)
-            sent, received = lay.window(index + 1), lay.window(index)
+            sent, received = lay.window(sending), lay.window(receipt)
             self.counted[index] += np.where(RECEIVED, events[received].sum(axis=0), events[sent].sum(axis=0))
             if own is not None:
                 for name, caused in zip(("axon_in", "synapse"), own, strict=True):

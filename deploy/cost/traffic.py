@@ -1,6 +1,6 @@
 """Events per core: how the messages that a trace counted per layer spread over the cores of a placement."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,7 +15,9 @@ from spikecut.deploy.placement.partition import synapse_format
 from spikecut.deploy.run_trace import LayerEvents, RunTrace
 from spikecut.errors import InputError
 from spikecut.export.network.arrays import IntArray
-from spikecut.export.network.connectivity import Path, fan_out, recurrent_fan_out, skip_paths
+from spikecut.export.network.connectivity import fan_out, recurrent_fan_out
+from spikecut.export.network.geometry import Synapse
+from spikecut.export.network.graph import Path
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 from spikecut.export.network.skip import Skip
 
@@ -93,23 +95,32 @@ class Counts:
     links: FloatArray | None = None
 
 
+Direction = tuple[Synapse, LayerPlacement]
+"""By which synapse messages come in, and on which cores."""
+
+
 @dataclass(frozen=True)
 class Route:
-    """One layer on its cores: what comes in from the layer before (or the source), what goes out to the next.
+    """One layer on its cores: what comes in, from other layers or the source, and where its messages go.
 
-    skip_path: its skip, or None. branches: the skips that begin here, with the cores that they lead to.
+    paths: by its own synapse, and by its skips. outgoing: the synapses that take from it, on the cores of their layers.
+    depth: of the layer, in hardware steps. output: whether it is the last one.
     """
 
     layer: IntegerLayer
     placed: LayerPlacement
-    following: tuple[IntegerLayer, LayerPlacement] | None
-    skip_path: Path | None = None
-    branches: tuple[tuple[Skip, LayerPlacement], ...] = ()
+    paths: tuple[Path, ...]
+    outgoing: tuple[Direction, ...]
+    depth: int
+    output: bool
 
     @cached_property
-    def incoming(self) -> IntArray:
-        """Synapses of each input neuron on each core, int64 [input neurons, cores]."""
-        return fan_out_per_core(self.layer, self.placed)
+    def incoming(self) -> dict[str, IntArray]:
+        """By name of a path, synapses of each element of its source on each core, int64 [elements, cores]."""
+        names = ["", "skip ", *(f"skip {number} " for number in range(2, len(self.paths)))]
+        return {
+            name: fan_out_per_core(path.synapse, self.placed) for name, path in zip(names, self.paths, strict=False)
+        }
 
     @cached_property
     def own(self) -> IntArray | None:
@@ -119,8 +130,7 @@ class Route:
     @cached_property
     def targets(self) -> list[tuple[IntArray, LayerPlacement]]:
         """Where its messages go: synapses of each neuron on each core, int64 [neurons, cores], and these cores."""
-        reached = [] if self.following is None else [(fan_out_per_core(*self.following), self.following[1])]
-        reached += [(fan_out_per_core(*branch), branch[1]) for branch in self.branches]
+        reached = [(fan_out_per_core(*direction), direction[1]) for direction in self.outgoing]
         if self.own is not None:
             reached.append((self.own, self.placed))
         return reached
@@ -132,24 +142,19 @@ class Route:
 
     @cached_property
     def spreads(self) -> dict[str, Spread]:
-        """What spreads over the cores: axons and synops from the layer before, the rest from this one.
+        """What spreads over the cores: axons and synops from the layer's source, the rest from this one.
 
         A recurrent layer sends to its own cores too; "own axons" and "own synops" are what arrives there. "skip axons"
-        and "skip synops" are what its skip brings.
+        and "skip synops" are what its skip brings, "skip 2 axons" and "skip 2 synops" the second one, and so on.
         """
         core = self.placed.core_of_neuron
         here = np.zeros((core.size, len(self.placed.cores)), dtype=np.int64)
         here[np.arange(core.size), core] = 1
         goes_to = np.zeros((core.size, 1), dtype=np.int64)
         hops = np.zeros((core.size, 2), dtype=np.int64)
-        found = {
-            "fired": Spread(here),
-            "axons": Spread((self.incoming > 0).astype(np.int64)),
-            "synops": Spread(self.incoming),
-        }
-        if self.skip_path is not None:
-            relayed = fan_out_per_core(self.skip_path.skip, self.placed)
-            found["skip axons"], found["skip synops"] = Spread((relayed > 0).astype(np.int64)), Spread(relayed)
+        found = {"fired": Spread(here)}
+        for name, reached in self.incoming.items():
+            found[f"{name}axons"], found[f"{name}synops"] = Spread((reached > 0).astype(np.int64)), Spread(reached)
         if self.own is not None:
             found["own axons"], found["own synops"] = Spread((self.own > 0).astype(np.int64)), Spread(self.own)
         for synapses, target in self.targets:
@@ -160,22 +165,23 @@ class Route:
                 hops[:, axis] += (np.abs(source[:, None] - there) * (synapses > 0)).sum(axis=1)
         return {**found, "messages": Spread(here * goes_to), "hops": Spread(hops)}
 
-    def counts(self, before: Messages, here: Messages, relayed_messages: Messages | None = None) -> Counts:
+    def counts(self, given: Sequence[Messages], here: Messages) -> Counts:
         """Events per core; InputError if the recorded synaptic operations do not follow from the recorded messages.
 
-        relayed_messages: what its skip's relay gives on, see `relayed`.
+        given: what arrives by each of its paths, see `arriving`.
         """
         spreads, own = self.spreads, self._own_counts(here)
-        axons = spreads["axons"](before)
+        named = dict(zip(self.incoming, given, strict=True))
+        axons = spreads["axons"](given[0])
+        for name, each in list(named.items())[1:]:
+            axons = axons + spreads[f"{name}axons"](each)
         if own is not None:
             axons = axons + own[0]
-        if relayed_messages is not None:
-            axons = axons + spreads["skip axons"](relayed_messages)
         return Counts(
             fired=spreads["fired"](here),
             messages=spreads["messages"](here),
             axons=axons,
-            synops=self._synops(before, here, relayed_messages),
+            synops=self._synops(named, here),
             hops=spreads["hops"](here),
             own=own,
         )
@@ -189,20 +195,18 @@ class Route:
             return None
         return self.spreads["own axons"](here), self.spreads["own synops"](here)
 
-    def _synops(self, before: Messages, here: Messages, relayed_messages: Messages | None) -> FloatArray:
+    def _synops(self, named: Mapping[str, Messages], here: Messages) -> FloatArray:
         """Synaptic operations per core, float64 [samples, steps, cores]; the trace holds their sum."""
         if len(self.placed.cores) == 1:
             return here.synops
-        spreads = self.spreads
-        sides = [(spreads["synops"], before)] + ([(spreads["own synops"], here)] if "own synops" in spreads else [])
-        sides += [] if relayed_messages is None else [(spreads["skip synops"], relayed_messages)]
+        sides = [(self.spreads[f"{name}synops"], each) for name, each in named.items()]
+        sides += [(self.spreads["own synops"], here)] if self.own is not None else []
         if not all(spread.uniform or side.recorded for spread, side in sides):
-            total = self.incoming.sum(axis=0) + (0 if self.own is None else self.own.sum(axis=0))
-            if self.skip_path is not None:
-                total = total + fan_out_per_core(self.skip_path.skip, self.placed).sum(axis=0)
+            matrices = [*self.incoming.values(), *([] if self.own is None else [self.own])]
+            total = np.sum([matrix.sum(axis=0) for matrix in matrices], axis=0)
             split: FloatArray = here.synops * (total / max(int(total.sum()), 1))
             return split
-        synops = sides[0][0](before)
+        synops = sides[0][0](sides[0][1])
         for spread, side in sides[1:]:
             synops = synops + spread(side)
         if not np.array_equal(synops.sum(axis=2, keepdims=True), here.synops):
@@ -210,17 +214,15 @@ class Route:
             raise InputError(f"layer {name}: its synaptic operations do not follow from the messages: run again")
         return synops
 
-    def assumption(self, events_of: Sequence[LayerEvents], index: int) -> str | None:
-        """What had to be split evenly because the messages were not recorded; index: position of the layer."""
-        before, events = events_of[index], events_of[index + 1]
-        sides = {"axons": before, "fired": events, "messages": events, "hops": events}
-        if len(self.placed.cores) > 1:
-            sides["synops"] = before
+    def assumption(self, events_of: Sequence[LayerEvents], number: int) -> str | None:
+        """What had to be split evenly because the messages were not recorded; number: of the layer, from 1."""
+        events = events_of[number]
+        sides = {"fired": events, "messages": events, "hops": events}
+        for name, path in zip(self.incoming, self.paths, strict=True):
+            sides[f"{name}axons"] = events_of[path.source]
+            sides |= {f"{name}synops": events_of[path.source]} if len(self.placed.cores) > 1 else {}
         if self.own is not None:
             sides["own axons"] = events
-        if self.skip_path is not None:
-            sides["skip axons"] = events_of[self.skip_path.source]
-            sides |= {"skip synops": events_of[self.skip_path.source]} if len(self.placed.cores) > 1 else {}
         split = [name for name, side in sides.items() if side.raster is None and not self.spreads[name].uniform]
         if not split:
             return None
@@ -230,13 +232,15 @@ class Route:
 
 def routes_of(network: IntegerNetwork, placement: Placement) -> list[Route]:
     """One route per layer, in order."""
-    stages = list(zip(network.layers, placement.layers, strict=True))
-    paths = skip_paths(network)
-    routes = []
-    for depth, (stage, following) in enumerate(zip(stages, [*stages[1:], None], strict=True), start=1):
-        begin = [(path.skip, placement.layers[path.target - 1]) for path in paths.values() if path.source == depth]
-        routes.append(Route(*stage, following, paths.get(depth), tuple(begin)))
-    return routes
+    outgoing: list[list[Direction]] = [[] for _ in range(len(network.layers) + 1)]
+    for paths in network.paths:
+        for path in paths:
+            outgoing[path.source].append((path.synapse, placement.layers[path.target - 1]))
+    rows = zip(network.layers, placement.layers, network.paths, outgoing[1:], network.depths[1:], strict=True)
+    last = network.layers[-1]
+    return [
+        Route(layer, placed, paths, tuple(leads), depth, layer is last) for layer, placed, paths, leads, depth in rows
+    ]
 
 
 def link_loads(counts: Sequence[Counts]) -> FloatArray | None:
@@ -245,11 +249,11 @@ def link_loads(counts: Sequence[Counts]) -> FloatArray | None:
     return None if not loads else sum(loads[1:], loads[0])
 
 
-def relayed(trace: RunTrace, part: slice, path: Path | None) -> Messages | None:
-    """What the relay of a skip gives on, in the steps that ran; None without a skip."""
-    if path is None:
-        return None
+def arriving(trace: RunTrace, part: slice, path: Path) -> Messages:
+    """What arrives by a path, after its relay if it has one, in the steps that ran."""
     events, steps = trace.events[path.source], path.steps
+    if not steps:
+        return Messages(events, part)
     ran = np.arange(events.spikes.shape[1]) < trace.hardware_steps[part, None]
 
     def late(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -310,16 +314,16 @@ def own_operations(trace: RunTrace) -> tuple[IntArray, tuple[str, ...]]:
     return np.zeros(trace.samples, dtype=np.int64), (assumption,)
 
 
-def input_skip_operations(trace: RunTrace) -> tuple[IntArray, tuple[str, ...]]:
-    """Synaptic operations of skips that begin at the input, whose messages are graded where the input's are, int64 [N],
-    and what was assumed.
+def later_input_operations(trace: RunTrace) -> tuple[IntArray, tuple[str, ...]]:
+    """Synaptic operations of the input, whose messages may be graded, in layers after the first, int64 [N], and what
+    was assumed.
     """
     total, assumptions = np.zeros(trace.samples, dtype=np.int64), []
     events, ran = trace.events[0], trace.hardware_steps[:, None]
-    for path in skip_paths(trace.network).values():
+    for path in (path for paths in trace.network.paths[1:] for path in paths):
         if path.source:
             continue
-        reached = fan_out(path.skip)
+        reached = fan_out(path.synapse)
         arrives = np.arange(events.spikes.shape[1]) + path.steps < ran
         if events.raster is not None:
             total += ((events.raster != 0) @ reached * arrives).sum(axis=1)
@@ -327,5 +331,6 @@ def input_skip_operations(trace: RunTrace) -> tuple[IntArray, tuple[str, ...]]:
             total += (events.spikes * arrives).sum(axis=1) * int(reached[0])
         else:
             name = trace.network.layers[path.target - 1].name
-            assumptions.append(f"layer {name}: messages not recorded, its {path.skip.name} is charged like spikes")
+            what = path.synapse.name if isinstance(path.synapse, Skip) else "input"
+            assumptions.append(f"layer {name}: messages not recorded, its {what} is charged like spikes")
     return total, tuple(assumptions)

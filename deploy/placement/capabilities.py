@@ -46,7 +46,7 @@ def _arithmetic(network: IntegerNetwork, can: Arithmetic) -> list[str]:
         missing.append("an exponential leak (current or membrane decay by a fraction)")
     weights = [layer.weight for layer in network.layers]
     weights += [layer.recurrent for layer in network.layers if layer.recurrent is not None]
-    weights += [layer.skip.weight for layer in network.layers if layer.skip is not None]
+    weights += [skip.weight for layer in network.layers for skip in layer.skips]
     if not can.negative_membrane:
         biases = [each.bias_mantissa for each in neurons]
         beyond = any((each.reset_amount or 0) > each.threshold << ALIGNMENT_SHIFT for each in neurons)

@@ -15,7 +15,7 @@ from spikecut.export.network.layers import IntegerLayer, passes_input
 def fan_out_per_core(layer: Synapse, placed: LayerPlacement) -> IntArray:
     """Synapses with a non-zero weight from each input neuron onto each core, int64 [input neurons, cores].
 
-    layer: a layer, without its skip, or the skip of the layer that is placed.
+    layer: a layer, without its skips, or a skip of the layer that is placed.
     """
     cores = len(placed.cores)
     if layer.kind == "dense":
@@ -67,7 +67,7 @@ def core_times_ns(layer: IntegerLayer, load: Load, placed: LayerPlacement) -> Fl
             np.bincount(core, load.axons[unit], cores) if passes_input(layer) else load.axons.sum()
         )
     else:
-        parts: list[Synapse] = [layer] if layer.skip is None else [layer, layer.skip]
+        parts: list[Synapse] = [layer, *layer.skips]
         receiving = receiving + load.axons @ np.concatenate([_reached(part, core, unit, cores) for part in parts])
     sending = np.bincount(core, (load.neurons + load.sent * load.message_ns)[unit] * share, cores)
     busiest: FloatArray = np.maximum(sending, receiving)

@@ -8,7 +8,6 @@ from spikecut.deploy.placement.fan_out import core_times_ns
 from spikecut.deploy.placement.hardware import Chip
 from spikecut.deploy.placement.partition import FloatArray, mean_load, worst_load
 from spikecut.deploy.placement.place import Rates
-from spikecut.export.network.connectivity import skip_paths
 from spikecut.export.network.layers import IntegerNetwork
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -35,14 +34,9 @@ def busy_at_rates_ns(
 
     Estimated from the load that the placement was balanced for; what a run's cores really did is in `attribute`.
     """
-    found, paths = [], skip_paths(network)
-    for index, (layer, placed) in enumerate(zip(network.layers, placement.layers, strict=True)):
-        skip_rates = rates[paths[index + 1].source] if rates is not None and index + 1 in paths else None
-        load = (
-            worst_load(layer, chip)
-            if rates is None
-            else mean_load(layer, chip, rates[index], rates[index + 1], skip_rates)
-        )
+    found = []
+    for layer, placed, paths in zip(network.layers, placement.layers, network.paths, strict=True):
+        load = worst_load(paths, chip) if rates is None else mean_load(paths, chip, rates)
         found.append(core_times_ns(layer, load, placed))
     return tuple(found)
 

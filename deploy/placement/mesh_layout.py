@@ -17,8 +17,6 @@ from spikecut.deploy.placement.fan_out import fan_out_per_core, recurrent_fan_ou
 from spikecut.deploy.placement.hardware import Limits
 from spikecut.deploy.placement.partition import FloatArray
 from spikecut.export.network.arrays import IntArray
-from spikecut.export.network.connectivity import skip_paths
-from spikecut.export.network.geometry import Synapse
 from spikecut.export.network.layers import IntegerNetwork
 
 SEED = 0
@@ -35,9 +33,8 @@ def traffic(
     """
     first = np.cumsum([0, *(len(layer.groups) for layer in placed)])
     flow = np.zeros((first[-1], first[-1]))
-    ways: list[tuple[int, int, Synapse]] = [(i - 1, i, network.layers[i]) for i in range(1, len(network.layers))]
-    ways += [(path.source - 1, path.target - 1, path.skip) for path in skip_paths(network).values() if path.source]
-    found = [(source, target, fan_out_per_core(synapse, placed[target])) for source, target, synapse in ways]
+    ways = [path for paths in network.paths for path in paths if path.source]
+    found = [(way.source - 1, way.target - 1, fan_out_per_core(way.synapse, placed[way.target - 1])) for way in ways]
     for index, layer in enumerate(network.layers):
         if layer.recurrent is not None:
             found.append((index, index, recurrent_fan_out_per_core(layer, placed[index])))

@@ -6,6 +6,7 @@ core after core up to a bound gives the fewest cores that keep the bound, and th
 can keep is found by bisection.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,9 +19,12 @@ from spikecut.errors import CapabilityError
 from spikecut.export.network.arrays import IntArray, size
 from spikecut.export.network.connectivity import gather_index
 from spikecut.export.network.geometry import Synapse
+from spikecut.export.network.graph import Path
 from spikecut.export.network.layers import IntegerLayer, passes_input
 
 FloatArray = npt.NDArray[np.float64]
+Paths = tuple[Path, ...]
+"""What a layer takes, see IntegerNetwork.paths."""
 
 WORD_BITS = 64
 WEIGHT_BITS = 8  # an even integer in [-256, 254], stored without its lowest bit
@@ -47,10 +51,10 @@ def channels_of(layer: IntegerLayer) -> int:
 
 
 def synapse_format(layer: IntegerLayer) -> str:
-    """Which synapse format of the hardware file a layer pays: one for all its matrices, recurrent and skip included."""
+    """Which synapse format of the hardware file a layer pays: one for all its matrices, recurrent, skips included."""
     if layer.kind == "conv":
         return "synop_conv"
-    more = (layer.recurrent, None if layer.skip is None else layer.skip.weight)
+    more = (layer.recurrent, *(skip.weight for skip in layer.skips))
     full = all(matrix.all() for matrix in (layer.weight, *more) if matrix is not None)
     return "synop_dense" if full else "synop_sparse"
 
@@ -94,16 +98,15 @@ class Axons:
     bits: IntArray
 
     @classmethod
-    def of(cls, layer: IntegerLayer) -> "Axons":
-        """The axons of a layer: of the layer before, of its own neurons if it is recurrent, of its skip's source.
+    def of(cls, paths: Paths) -> "Axons":
+        """The axons of a layer: of its source, of its own neurons if it is recurrent, of its skips' sources.
 
-        What a skip's synapses receive is delayed, so they take the memory of a delay.
+        What is relayed is a delay of the synapses that receive it, and takes the memory of one.
         """
-        parts: list[tuple[Synapse, int]] = [(layer, WEIGHT_BITS)]
-        if layer.delay is not None and layer.delay.any():
-            parts = [(layer, WEIGHT_BITS + DELAY_BITS)]
-        if layer.skip is not None:
-            parts.append((layer.skip, WEIGHT_BITS + DELAY_BITS))
+        layer: IntegerLayer = paths[0].synapse
+        delayed = [bool(path.steps) for path in paths]
+        delayed[0] |= layer.delay is not None and bool(layer.delay.any())
+        parts = [(path.synapse, WEIGHT_BITS + DELAY_BITS * late) for path, late in zip(paths, delayed, strict=True)]
         if layer.kind == "conv":
             return cls._convolutions(parts)
         if passes_input(layer):  # a synapse each, of an axon that is its own
@@ -112,7 +115,8 @@ class Axons:
             return cls(units[:, None], ones, ones, np.full_like(units, WEIGHT_BITS))
         found = [(size(synapse.input_shape), bits) for synapse, bits in parts]
         if layer.recurrent is not None:
-            found.insert(1, (layer.output_shape[0], parts[0][1]))
+            bits = WEIGHT_BITS + DELAY_BITS * (layer.delay is not None and bool(layer.delay.any()))
+            found.insert(1, (layer.output_shape[0], bits))
         counts, widths = np.array(found, dtype=np.int64).T
         sources = np.tile(np.arange(len(found)), (layer.output_shape[0], 1))
         return cls(sources, counts, np.ones_like(counts), widths)
@@ -153,11 +157,12 @@ class Axons:
 
 
 class Partitioner:
-    """Cuts one layer, given how many cores its neurons' messages go to in the next layer."""
+    """Cuts one layer, given what it takes and how many cores its neurons' messages go to."""
 
-    def __init__(self, layer: IntegerLayer, limits: Limits, destinations: IntArray, load: Load) -> None:
+    def __init__(self, paths: Paths, limits: Limits, destinations: IntArray, load: Load) -> None:
+        layer: IntegerLayer = paths[0].synapse
         self.layer, self.load, self.destinations = layer, load, destinations
-        self.axons = Axons.of(layer)
+        self.axons = Axons.of(paths)
         self.limits: dict[str, Count] = {name: getattr(limits, name) for name in LIMITED}
         self.units, self.channels = units_of(layer), channels_of(layer)
 
@@ -293,22 +298,20 @@ class Partitioner:
         return True
 
 
-def worst_load(layer: IntegerLayer, chip: Chip) -> Load:
+def worst_load(paths: Paths, chip: Chip) -> Load:
     """The load of a step in which everything sends, synapses by geometry: what is balanced by default."""
-    axons = Axons.of(layer)
+    axons, layer = Axons.of(paths), paths[0].synapse
     reached = np.append(axons.behind * axons.synapses, 0).astype(np.float64)
     synapses = reached[axons.sources].sum(axis=1)
     sent = np.full(units_of(layer), float(channels_of(layer)))
     return _load(layer, chip, sent, synapses, axons.behind.astype(np.float64))
 
 
-def mean_load(
-    layer: IntegerLayer, chip: Chip, arriving: FloatArray, sent: FloatArray, skip_rates: FloatArray | None = None
-) -> Load:
-    """The load of a mean step, from messages per step of each input neuron and of each neuron of the layer.
-
-    skip_rates: of each element of its skip's source.
-    """
+def mean_load(paths: Paths, chip: Chip, rates: Sequence[FloatArray]) -> Load:
+    """The load of a mean step. rates: messages per step of every neuron, of the input and of each layer."""
+    layer: IntegerLayer = paths[0].synapse
+    arriving, *more = (rates[path.source] for path in paths)
+    sent = rates[paths[0].target]
     units, channels = units_of(layer), channels_of(layer)
     per_unit = sent.reshape(channels, units).sum(axis=0)
     if layer.kind == "dense" and passes_input(layer):
@@ -319,14 +322,14 @@ def mean_load(
         if layer.recurrent is not None:
             synapses = synapses + (layer.recurrent != 0) @ sent
             totals.append(float(sent.sum()))
-        if layer.skip is not None and skip_rates is not None:
-            synapses = synapses + (layer.skip.weight != 0) @ skip_rates
-            totals.append(float(skip_rates.sum()))
+        for skip, skipped in zip(layer.skips, more, strict=True):
+            synapses = synapses + (skip.weight != 0) @ skipped
+            totals.append(float(skipped.sum()))
         return _load(layer, chip, per_unit, np.asarray(synapses, dtype=np.float64), np.array(totals))
     synapses, axons = _convolved(layer, arriving)
-    if layer.skip is not None and skip_rates is not None:
-        more = _convolved(layer.skip, skip_rates)
-        synapses, axons = synapses + more[0], np.concatenate([axons, more[1]])
+    for skip, skipped in zip(layer.skips, more, strict=True):
+        added = _convolved(skip, skipped)
+        synapses, axons = synapses + added[0], np.concatenate([axons, added[1]])
     return _load(layer, chip, per_unit, synapses, axons)
 
 

@@ -80,21 +80,31 @@ class Cut:
 
 
 class Patches:
-    """Cuts one layer. followers: what its messages lead to, the next layer and skips that begin here."""
+    """Cuts one layer. followers: what its messages lead to, layers and skips.
 
-    def __init__(self, layer: IntegerLayer, limits: Limits, followers: Sequence[Synapse], load: Load) -> None:
+    steps: for how many what each of its synapses takes is relayed, which is a delay; by default that of a chain.
+    """
+
+    def __init__(
+        self,
+        layer: IntegerLayer,
+        limits: Limits,
+        followers: Sequence[Synapse],
+        load: Load,
+        steps: Sequence[int] | None = None,
+    ) -> None:
         self.layer, self.followers, self.load = layer, followers, load
+        self.steps = [0, *(1 for _ in layer.skips)] if steps is None else steps
         counts = ((name, getattr(limits, name)) for name in POOLED)
         self.limits = {name: count.limit for name, count in counts if count is not None and count.limit is not None}
 
     @cached_property
     def synapses(self) -> list[tuple[Synapse, int]]:
-        """The layer's synapses and its skip's with the bits of a weight, and of a delay where there is one."""
-        layer = self.layer
-        found: list[tuple[Synapse, int]] = [(layer, weight_bits(layer.weight) + self._delay)]
-        if layer.skip is not None:
-            found.append((layer.skip, weight_bits(layer.skip.weight) + DELAY_BITS))
-        return found
+        """The layer's synapses and its skips' with the bits of a weight, and of a delay where there is one."""
+        synapses: list[Synapse] = [self.layer, *self.layer.skips]
+        late = [bool(steps) for steps in self.steps]
+        late[0] |= self._delay > 0
+        return [(each, weight_bits(each.weight) + DELAY_BITS * wait) for each, wait in zip(synapses, late, strict=True)]
 
     @property
     def _delay(self) -> int:

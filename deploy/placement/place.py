@@ -30,8 +30,9 @@ from spikecut.deploy.placement.partition import (
 from spikecut.deploy.placement.patches import POOLED, Patches
 from spikecut.errors import CapabilityError, InputError
 from spikecut.export.network.arrays import IntArray, size
-from spikecut.export.network.connectivity import gather_index, skip_paths
+from spikecut.export.network.connectivity import gather_index
 from spikecut.export.network.geometry import Synapse
+from spikecut.export.network.graph import Path
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 from spikecut.fixed_point import DELAY_MAXIMUM
 
@@ -53,8 +54,8 @@ def place(
 
     Limits per core, in runs: neurons, distinct input axons, synaptic words Σ over axons of ceil(n_post · bits / 64)
     with 8 bits a weight and 6 more a delay, words of one axon, and output axons Σ over neurons of destination cores; in
-    patches see patches.py. Synapses are counted by geometry, zero weights included. A skip's are synapses with a delay,
-    its source's neurons more axons.
+    patches see patches.py. Synapses are counted by geometry, zero weights included. A skip's source adds its neurons to
+    the axons. What is relayed is a delay of the synapses that take it.
 
     Parameters
     ----------
@@ -71,13 +72,7 @@ def place(
     """
     if not isinstance(hardware, Chip):
         raise CapabilityError(f"{hardware.name} has no cores to place a network on: choose a chip")
-    for path in skip_paths(network).values():
-        if path.steps > DELAY_MAXIMUM:
-            name = network.layers[path.target - 1].name
-            raise CapabilityError(
-                f"layer {name}: a {path.skip.name} must wait {path.steps} steps, a synapse at most {DELAY_MAXIMUM}: "
-                "lead it over fewer layers"
-            )
+    _check_waits(network)
     loads = _loads(network, hardware, rates)
     bound = np.inf if cores is None else _lightest_bound(network, hardware, loads, cores)
     shares = cut(network, hardware, loads, bound)
@@ -129,33 +124,50 @@ def cut(network: IntegerNetwork, chip: Chip, loads: list[Load], bound: float = n
 
 
 def _patches(network: IntegerNetwork, limits: Limits, loads: list[Load], index: int) -> Patches:
-    following: list[Synapse] = list(network.layers[index + 1 : index + 2])
-    following += [path.skip for path in skip_paths(network).values() if path.source == index + 1]
-    return Patches(network.layers[index], limits, following, loads[index])
+    following = [path.synapse for paths in network.paths for path in paths if path.source == index + 1]
+    steps = [path.steps for path in network.paths[index]]
+    return Patches(network.layers[index], limits, following, loads[index], steps)
+
+
+def _check_waits(network: IntegerNetwork) -> None:
+    """CapabilityError where what is relayed waits longer than the longest delay of a synapse."""
+    for paths in network.paths:
+        for path in paths:
+            delay = getattr(path.synapse, "delay", None)
+            wait = path.steps + (0 if delay is None else int(delay.max()))
+            if wait > DELAY_MAXIMUM:
+                name = network.layers[path.target - 1].name
+                what = "a " + path.synapse.name if path is not paths[0] else f"what {_sender(network, path)} sends"
+                raise CapabilityError(
+                    f"layer {name}: {what} must wait {wait} steps, a synapse at most {DELAY_MAXIMUM}: lead it over "
+                    "fewer layers"
+                )
+
+
+def _sender(network: IntegerNetwork, path: Path) -> str:
+    return network.layers[path.source - 1].name if path.source else "the input"
 
 
 def _loads(network: IntegerNetwork, chip: Chip, rates: Rates | None) -> list[Load]:
     if rates is None:
-        return [worst_load(layer, chip) for layer in network.layers]
+        return [worst_load(paths, chip) for paths in network.paths]
     sizes = [size(network.input_shape), *(size(layer.output_shape) for layer in network.layers)]
     if [np.shape(rate) for rate in rates] != [(count,) for count in sizes]:
         raise InputError(f"rates of shapes {[np.shape(rate) for rate in rates]}: expected one array per layer, {sizes}")
-    paths = skip_paths(network)
-    skip_rates = [rates[paths[i + 1].source] if i + 1 in paths else None for i in range(len(network.layers))]
-    return [mean_load(layer, chip, rates[i], rates[i + 1], skip_rates[i]) for i, layer in enumerate(network.layers)]
+    return [mean_load(paths, chip, rates) for paths in network.paths]
 
 
 def _cut_all(
     network: IntegerNetwork, limits: Limits, loads: list[Load], bound: float, balance: bool = True
 ) -> list[tuple[Partitioner, list[int]]] | None:
-    """Per layer the ends of its runs, back to front, since a layer's output axons depend on the cores of the next.
+    """Per layer the ends of its runs, back to front, since a layer's output axons depend on the cores that it leads to.
 
     None where no cut keeps the bound; CapabilityError where none keeps the limits.
     """
     cuts: list[tuple[Partitioner, list[int]]] = []
-    destinations = np.zeros(units_of(network.layers[-1]), dtype=np.int64)  # of a neuron at each unit
+    destinations = [np.zeros(units_of(layer), dtype=np.int64) for layer in network.layers]  # of a neuron at each unit
     for index in range(len(network.layers) - 1, -1, -1):
-        partitioner = Partitioner(network.layers[index], limits, destinations, loads[index])
+        partitioner = Partitioner(network.paths[index], limits, destinations[index], loads[index])
         ends = partitioner.fewest(bound)
         if ends is None:
             if bound == np.inf:
@@ -164,12 +176,10 @@ def _cut_all(
         if balance:
             ends = partitioner.balanced(len(ends))
         cuts.insert(0, (partitioner, ends))
-        if index:
-            sender = network.layers[index - 1]
-            destinations = _destinations(sender, network.layers[index], ends)
-            for path in skip_paths(network).values():
-                if path.source == index:
-                    destinations = destinations + _destinations(sender, path.skip, cuts[path.target - 1 - index][1])
+        for path in network.paths[index]:
+            if path.source:
+                sender = path.source - 1
+                destinations[sender] += _destinations(network.layers[sender], path.synapse, ends)
     return cuts
 
 
@@ -238,7 +248,7 @@ def _groups(layer: IntegerLayer, ends: list[int]) -> tuple[IntArray, ...]:
 def _destinations(sender: IntegerLayer, receiver: Synapse, ends: list[int]) -> IntArray:
     """Destination cores of one neuron at each unit of the sender, by geometry, int64 [units].
 
-    receiver: the next layer, or a skip from the sender; ends: of the cores of the layer that receives.
+    receiver: a layer that takes from the sender, or its skip; ends: of the cores of the layer that receives.
     """
     if receiver.kind == "dense":
         return np.full(units_of(sender), len(ends), dtype=np.int64)

@@ -32,9 +32,12 @@ def layer_rows(network: IntegerNetwork) -> list[dict[str, Any]]:
     if any(layer.neuron.gain for layer in layers):
         for row, layer in zip(rows, layers, strict=True):
             row["gain per timestep"] = _gains(layer.neuron.gain)
-    if any(layer.skip for layer in layers):
+    if any(layer.source for layer in layers):
         for row, layer in zip(rows, layers, strict=True):
-            row["skip from"] = "" if layer.skip is None else layer.skip.source
+            row["takes from"] = layer.source or ""
+    if any(layer.skips for layer in layers):
+        for row, layer in zip(rows, layers, strict=True):
+            row["skip from"] = ", ".join(skip.source for skip in layer.skips)
     return rows
 
 
@@ -46,8 +49,8 @@ def _layer_row(network: IntegerNetwork, index: int) -> dict[str, Any]:
     synapses = 0 if given else fan_out(layer).sum()
     if layer.recurrent is not None:
         parameters, synapses = parameters + layer.recurrent.size, synapses + recurrent_fan_out(layer).sum()
-    if layer.skip is not None:
-        parameters, synapses = parameters + layer.skip.weight.size, synapses + fan_out(layer.skip).sum()
+    for skip in layer.skips:
+        parameters, synapses = parameters + skip.weight.size, synapses + fan_out(skip).sum()
     return {
         "layer": layer.name,
         "type": "input neurons" if given else layer.kind if layer.recurrent is None else f"{layer.kind}, recurrent",

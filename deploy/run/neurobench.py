@@ -11,9 +11,10 @@ import numpy as np
 from spikecut.deploy.backends.kernels.reference import NeuronState, propagate_layer
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import InputError
-from spikecut.export.network.arrays import IntArray, Integers, Shape, size
-from spikecut.export.network.connectivity import fan_out, gather_index, recurrent_fan_out, skip_paths
+from spikecut.export.network.arrays import IntArray, Integers, size
+from spikecut.export.network.connectivity import fan_out, gather_index, recurrent_fan_out
 from spikecut.export.network.geometry import Synapse
+from spikecut.export.network.graph import Path
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 from spikecut.fixed_point import DECAY_UNITY
 
@@ -110,15 +111,12 @@ class NeuroBenchCounts:
     def add(self, part: RunTrace) -> None:
         """Take some samples with their messages; InputError if the part holds none."""
         network = self.network
-        sent = [_sent(part, depth, part.timesteps) for depth in range(network.depth + 1)]
-        paths = skip_paths(network)
-        for depth, layer in enumerate(network.layers):
-            self._count(int(sent[depth] @ fan_out(layer)), depth == 0)
+        sent = [_sent(part, number, part.timesteps) for number in range(len(network.layers) + 1)]
+        for number, (layer, paths) in enumerate(zip(network.layers, network.paths, strict=True), start=1):
+            for path in paths:
+                self._count(int(sent[path.source] @ fan_out(path.synapse)), path.source == 0)
             if layer.recurrent is not None:  # a spike of the last step used would arrive after it
-                self.acs += int(_sent(part, depth + 1, part.timesteps - 1) @ recurrent_fan_out(layer))
-            if depth + 1 in paths:
-                path = paths[depth + 1]
-                self._count(int(sent[path.source] @ fan_out(path.skip)), path.source == 0)
+                self.acs += int(_sent(part, number, part.timesteps - 1) @ recurrent_fan_out(layer))
         self.spikes = [total + int(each.sum()) for total, each in zip(self.spikes, sent[1:], strict=True)]
         self.steps += int(part.timesteps.sum())
         self.samples += part.samples
@@ -137,13 +135,11 @@ class NeuroBenchCounts:
             self.updates = None
         if self.updates is None:
             return
-        paths = skip_paths(network)
-        for number, layer in enumerate(network.layers):
-            path = paths.get(number + 1)
-            skipped = None if path is None else _frames(part, path.source, path.skip.input_shape)
+        for number, (layer, paths) in enumerate(zip(network.layers, network.paths, strict=True)):
             if layer.neuron.reset != "none":
                 counter = _Updates(layer, part)
-                propagate_layer(layer, _frames(part, number, layer.input_shape), counter.state, skipped, counter.seen)
+                frames, *skipped = (_frames(part, path) for path in paths)
+                propagate_layer(layer, frames, counter.state, skipped, counter.seen)
                 self.updates[number] += counter.found
 
     def _firing(self) -> list[int]:
@@ -193,13 +189,14 @@ class _Updates:
         self.before = state.v
 
 
-def _frames(trace: RunTrace, depth: int, shape: Shape) -> Integers:
-    """What a layer behind this one is sent in algorithmic time, int [steps, N, *shape]."""
-    raster = trace.events[depth].raster
+def _frames(trace: RunTrace, path: Path) -> Integers:
+    """What a path's source sends in algorithmic time, int [steps, N, *shape]."""
+    raster = trace.events[path.source].raster
     if raster is None:
         raise InputError(NO_SPIKES)
+    depth = trace.network.depths[path.source]
     steps = raster[:, depth : depth + int(trace.timesteps.max())]
-    return steps.swapaxes(0, 1).reshape(steps.shape[1], trace.samples, *shape)
+    return steps.swapaxes(0, 1).reshape(steps.shape[1], trace.samples, *path.synapse.input_shape)
 
 
 def _operations(layer: IntegerLayer) -> int:
@@ -209,21 +206,21 @@ def _operations(layer: IntegerLayer) -> int:
 
 
 def _synapses(network: IntegerNetwork) -> list[Synapse]:
-    return [*network.layers, *(path.skip for path in skip_paths(network).values())]
+    return [path.synapse for paths in network.paths for path in paths]
 
 
-def _sent(trace: RunTrace, depth: int, timesteps: IntArray) -> IntArray:
+def _sent(trace: RunTrace, number: int, timesteps: IntArray) -> IntArray:
     """How often each neuron of a layer sent in its first algorithmic steps, over all samples, int64 [neurons]."""
-    raster = trace.events[depth].raster if trace.events else None
+    raster = trace.events[number].raster if trace.events else None
     if raster is None:
         raise InputError(NO_SPIKES)
-    step = np.arange(raster.shape[1])
+    step, depth = np.arange(raster.shape[1]), trace.network.depths[number]
     used = (step >= depth) & (step < depth + timesteps[:, None])
     return np.asarray(np.count_nonzero(raster[used], axis=0), dtype=np.int64)
 
 
 def dense_operations(layer: Synapse) -> int:
-    """Synapses of a layer (its skip apart) or of a skip by geometry, zero weights and recurrent ones included, padding
+    """Synapses of a layer (its skips apart) or of a skip by geometry, zero weights and recurrent ones included, padding
     excluded.
     """
     if layer.kind == "dense":
@@ -236,7 +233,7 @@ def dense_operations(layer: Synapse) -> int:
 def connection_sparsity(network: IntegerNetwork) -> float:
     """Share of zero weights, 0 to 1."""
     matrices = [matrix for layer in network.layers for matrix in (layer.weight, layer.recurrent) if matrix is not None]
-    matrices += [path.skip.weight for path in skip_paths(network).values()]
+    matrices += [skip.weight for layer in network.layers for skip in layer.skips]
     return 1 - sum(int(np.count_nonzero(matrix)) for matrix in matrices) / sum(matrix.size for matrix in matrices)
 
 
@@ -253,7 +250,7 @@ def footprint(network: IntegerNetwork) -> int:
     for layer in network.layers:
         total += layer.weight.size * WEIGHT_BYTES + 2 * layer.neuron.bias_mantissa.size
         total += 0 if layer.recurrent is None else layer.recurrent.size * WEIGHT_BYTES
-        total += 0 if layer.skip is None else layer.skip.weight.size * WEIGHT_BYTES
+        total += sum(skip.weight.size * WEIGHT_BYTES for skip in layer.skips)
         total += 0 if layer.delay is None else layer.delay.size
         total += 2 * STATE_BYTES * size(layer.output_shape)
     return total

@@ -93,7 +93,7 @@ def _until_next(run: RunTrace, interval: IntArray) -> RunTrace:
         run,
         events=tuple(
             replace(layer, raster=layer.raster * (step < depth + interval[:, None])[..., None])
-            for depth, layer in enumerate(run.events)
+            for depth, layer in zip(run.network.depths, run.events, strict=True)
             if layer.raster is not None
         ),
     )

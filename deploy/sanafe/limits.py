@@ -45,8 +45,10 @@ def _of_network(network: IntegerNetwork, placement: Placement) -> Iterator[Refus
 
 def _of_layer(layer: IntegerLayer) -> Iterator[Refusal]:
     neuron = layer.neuron
-    if layer.skip is not None:
+    if layer.skips:
         yield Refusal(layer.name, "a skip, whose messages wait")
+    if layer.source is not None:
+        yield Refusal(layer.name, f"a branch: it takes from {layer.source}, whose messages may wait")
     if layer.delay is not None:
         yield Refusal(layer.name, "delays")
     if neuron.gain is not None:

@@ -1,5 +1,6 @@
 """Why an engine and the golden twin differ: what the integers themselves say about the first difference."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,11 +20,11 @@ class Deviation:
 
     Attributes
     ----------
-    depth: of its layer, 1 for the first. timestep: from 1. neuron: index in the layer's output.
+    number: of its layer, 1 for the first. timestep: from 1. neuron: index in the layer's output.
     found: the engine's value there. engine: its name.
     """
 
-    depth: int
+    number: int
     timestep: int
     neuron: tuple[int, ...]
     found: int
@@ -31,21 +32,21 @@ class Deviation:
 
 
 def likely_cause(
-    network: IntegerNetwork, deviation: Deviation, frames: Integers, skipped: Integers | None = None
+    network: IntegerNetwork, deviation: Deviation, frames: Integers, skipped: Sequence[Integers] = ()
 ) -> str:
     """A hint in words.
 
     Parameters
     ----------
     frames: what the layer receives from the twin in that sample, [T, *shape].
-    skipped: what its skip takes, as `frames`.
+    skipped: what each of its skips takes, as `frames`.
 
     Who deviates is decided by the definition in plain integers (backends/kernels/reference.py), which is neither.
     """
-    depth, timestep, neuron, found = deviation.depth, deviation.timestep, deviation.neuron, deviation.found
-    layer = network.layers[depth - 1]
+    timestep, neuron, found = deviation.timestep, deviation.neuron, deviation.found
+    layer, depth = network.layers[deviation.number - 1], network.depths[deviation.number]
     frames = frames[:timestep, None]
-    skipped = None if skipped is None else skipped[:timestep, None]
+    skipped = [messages[:timestep, None] for messages in skipped]
     state = NeuronState.at_rest(layer, 1)
     plain = propagate_layer(layer, frames, state, skipped)[-1, 0][neuron]
     if plain != found:
@@ -60,7 +61,7 @@ def likely_cause(
     return "the file's integers give this: the twin's neurons, reset or order of inputs are other ones; export again"
 
 
-def _with_lead_in(layer: IntegerLayer, depth: int, frames: Integers, skipped: Integers | None) -> Integers:
+def _with_lead_in(layer: IntegerLayer, depth: int, frames: Integers, skipped: Sequence[Integers]) -> Integers:
     """The layer's last messages [*shape] if its neurons ran before the sample reached them, with silence as input."""
     state = NeuronState.at_rest(layer, 1)
     for _ in range(depth - 1):

@@ -11,9 +11,8 @@ from spikecut.deploy.run_trace import RunTrace
 from spikecut.deploy.verify.causes import ENCODING, EXPORT, Deviation, likely_cause
 from spikecut.errors import BundleError, InputError
 from spikecut.export.encode import encode_samples
-from spikecut.export.golden import Golden
+from spikecut.export.golden import Golden, joined
 from spikecut.export.network.arrays import Floats, Integers
-from spikecut.export.network.connectivity import skip_paths
 from spikecut.export.network.layers import IntegerNetwork
 from spikecut.fixed_point import ALIGNMENT_SHIFT, GAIN_UNITY
 from spikecut.text import brief
@@ -171,8 +170,9 @@ def _compare_parameters(network: IntegerNetwork, golden: Golden, compared: _Comp
             ("weights", golden.twin_weights, layer.weight << ALIGNMENT_SHIFT),
             ("biases", golden.twin_biases, layer.neuron.bias),
         ]
-        if layer.skip is not None:
-            parameters.append(("skip weights", golden.twin_skip_weights, layer.skip.weight << ALIGNMENT_SHIFT))
+        if layer.skips:
+            skips = joined([skip.weight << ALIGNMENT_SHIFT for skip in layer.skips])
+            parameters.append(("skip weights", golden.twin_skip_weights, skips))
         if layer.recurrent is not None:
             back = layer.recurrent << ALIGNMENT_SHIFT
             parameters.append(("recurrent weights", golden.twin_recurrent_weights, back))
@@ -201,18 +201,16 @@ def _explained(difference: Difference, network: IntegerNetwork, golden: Golden) 
         return replace(difference, cause=ENCODING if difference.engine == "encode" else EXPORT)
     names = [layer.name for layer in network.layers]
     sample, neuron, found = difference.sample, difference.neuron, difference.found
-    depth = network.depth
+    number = len(names)
     if difference.layer in names:
-        depth = names.index(difference.layer) + 1
+        number = names.index(difference.layer) + 1
     else:  # scores per class: of a membrane its increments
         if network.readout == "membrane":
             found += int(golden.twin_scores[: difference.timestep - 1, sample, neuron[0]].sum())
         neuron = tuple(int(i) for i in np.unravel_index(neuron[0], network.layers[-1].output_shape))
-    points = [golden.inputs, *(golden.twin_spikes[name] for name in names[: depth - 1])]
-    frames = points[-1][:, sample].astype(np.int32)
-    path = skip_paths(network).get(depth)
-    skipped = None if path is None else points[path.source][:, sample].astype(np.int32)
-    deviation = Deviation(depth, difference.timestep, neuron, found, difference.engine)
+    points = [golden.inputs, *(golden.twin_spikes[name] for name in names[: number - 1])]
+    frames, *skipped = (points[path.source][:, sample].astype(np.int32) for path in network.paths[number - 1])
+    deviation = Deviation(number, difference.timestep, neuron, found, difference.engine)
     return replace(difference, cause=likely_cause(network, deviation, frames, skipped))
 
 

@@ -4,10 +4,10 @@ import numpy as np
 
 from spikecut.deploy.backends.kernels.reference import measure_ranges, propagate, scores_of
 from spikecut.export.encode import encode_samples
-from spikecut.export.golden import MINIMUM_SAMPLES, Golden, too_few
+from spikecut.export.golden import MINIMUM_SAMPLES, Golden, joined, too_few
 from spikecut.export.network.arrays import Floats, IntArray, Integers
+from spikecut.export.network.graph import message_range
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
-from spikecut.export.network.skip import message_range
 from spikecut.export.quantise.headroom import Ranges, worst_case
 from spikecut.export.quantise.report import LayerReport, weight_bits
 from spikecut.fixed_point import ALIGNMENT_SHIFT
@@ -39,7 +39,9 @@ def integer_golden(network: IntegerNetwork, images: Floats, labels: IntArray) ->
         twin_biases={layer.name: layer.neuron.bias for layer in layers},
         twin_gains={layer.name: np.array(layer.neuron.gain) for layer in layers if layer.neuron.gain is not None},
         twin_skip_weights={
-            layer.name: layer.skip.weight << ALIGNMENT_SHIFT for layer in layers if layer.skip is not None
+            layer.name: joined([skip.weight << ALIGNMENT_SHIFT for skip in layer.skips])
+            for layer in layers
+            if layer.skips
         },
         twin_recurrent_weights={
             layer.name: layer.recurrent << ALIGNMENT_SHIFT for layer in layers if layer.recurrent is not None
@@ -58,10 +60,8 @@ def integer_report(network: IntegerNetwork, encoded: Integers) -> tuple[LayerRep
 
 
 def _worst_case(network: IntegerNetwork, depth: int) -> Ranges:
-    layer, spec = network.layers[depth], network.input
-    low, high = (spec.minimum, spec.maximum) if depth == 0 else (0, 1)
-    around = (0, 1) if layer.skip is None else message_range(layer.skip, spec.minimum, spec.maximum)
-    return worst_case(layer, network.horizon, low, high, around)
+    own, *skips = (message_range(path.source, network.input) for path in network.paths[depth])
+    return worst_case(network.layers[depth], network.horizon, *own, skips)
 
 
 def _entry(layer: IntegerLayer, ranges: Ranges, proven: bool) -> LayerReport:

@@ -18,7 +18,7 @@ from spikecut.export.network.skip import INPUT, FloatSkip
 from spikecut.models.conversion import fold_pooling, qcfs_to_spiking
 from spikecut.models.layers.qcfs import QCFS
 from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm
-from spikecut.models.network import ResidualStage, SpikingNetwork, Stage
+from spikecut.models.network import JoiningStage, ResidualStage, SpikingNetwork, Stage
 from spikecut.models.neurons.current_based import CurrentBased
 from spikecut.models.neurons.integrate_fire import IntegrateFire, MembraneReadout
 from spikecut.models.neurons.leaky import LeakyIntegrateFire
@@ -59,15 +59,25 @@ def trace(network: SpikingNetwork, spec: InputSpec, horizon: int) -> FloatNetwor
     UnsupportedError: a module that has no counterpart, with its name.
     """
     point: tuple[str, Shape] = INPUT, tuple(network.input_shape)
+    shapes = {"": point[1]}
     layers: list[FloatLayer] = []
     for stage in network.chain():
-        skip = None
+        skips: tuple[FloatSkip, ...] = ()
+        source = None
         if isinstance(stage, ResidualStage):
             layers.append(_layer(stage.first, point[1]))
-            skip = _skip(stage, *point)
+            skips = (_skip(stage, *point),)
             point = stage.first.name, layers[-1].output_shape
-        layers.append(replace(_layer(stage, point[1]), skip=skip))
+        if isinstance(stage, JoiningStage):
+            source = stage.sources[0] or INPUT
+            point = source, shapes[stage.sources[0]]
+            skips = tuple(
+                FloatSkip(source=name or INPUT, **_synapse(branch, shapes[name]))
+                for name, branch in zip(stage.sources[1:], stage.branches(), strict=True)
+            )
+        layers.append(replace(_layer(stage, point[1]), skips=skips, source=source))
         point = stage.name, layers[-1].output_shape
+        shapes[stage.name] = point[1]
     return FloatNetwork(tuple(layers), spec, network.readout, horizon)
 
 

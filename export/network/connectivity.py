@@ -1,15 +1,12 @@
-"""Which input reaches which output: gather indices of convolutions, fan-out, in torch's order, and paths of skips."""
+"""Which input reaches which output: gather indices of convolutions, fan-out, in torch's order."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
 from spikecut.export.network.arrays import IntArray, Pair, Shape, size
 from spikecut.export.network.geometry import Synapse
-from spikecut.export.network.layers import FloatLayer, IntegerLayer, IntegerNetwork
-from spikecut.export.network.skip import INPUT, Skip
+from spikecut.export.network.layers import IntegerLayer
 
 
 @lru_cache(maxsize=64)
@@ -44,7 +41,7 @@ def recurrent_fan_out(layer: IntegerLayer) -> IntArray:
 def fan_out(layer: Synapse) -> IntArray:
     """Synapses with a non-zero weight that each input element reaches, int64 [input elements], torch's order.
 
-    layer: a layer, without its skip, or a skip.
+    layer: a layer, without its skips, or a skip.
     """
     if layer.kind == "dense":
         return np.asarray(np.count_nonzero(layer.weight, axis=0), dtype=np.int64)
@@ -59,31 +56,3 @@ def fan_out(layer: Synapse) -> IntArray:
         weights = np.broadcast_to(taps, index.shape).reshape(-1)
         result[channel] = np.bincount(index.reshape(-1), weights, height * width + 1)[:-1].astype(np.int64)
     return result.reshape(size(layer.input_shape))
-
-
-def source_of(layers: Sequence[FloatLayer] | Sequence[IntegerLayer], source: str) -> int:
-    """Where a skip begins: 0 for the input, else the depth of the layer of this name, from 1."""
-    return 0 if source == INPUT else 1 + [layer.name for layer in layers].index(source)
-
-
-@dataclass(frozen=True)
-class Path:
-    """Where a skip runs: depths of its source (0: the input) and of its layer; steps: for how many it is relayed."""
-
-    skip: Skip
-    source: int
-    target: int
-
-    @property
-    def steps(self) -> int:
-        """Hardware steps from the source's message to the step in which the skip's synapse takes it, at least 1."""
-        return self.target - 1 - self.source
-
-
-def skip_paths(network: IntegerNetwork) -> dict[int, Path]:
-    """The skips of a network by the depth of their layer, from 1."""
-    return {
-        depth: Path(layer.skip, source_of(network.layers, layer.skip.source), depth)
-        for depth, layer in enumerate(network.layers, start=1)
-        if layer.skip is not None
-    }

@@ -1,4 +1,7 @@
-"""The networks that travel through spikecut, as frozen data: FloatNetwork and IntegerNetwork, chains of layers.
+"""The networks that travel through spikecut, as frozen data: FloatNetwork and IntegerNetwork, graphs of layers.
+
+Layers are listed so that each comes after all that it takes from: by its own synapse from `source`, the layer listed
+before it if none is named, and by its skips. All sums of a timestep add up: see export/network/graph.py.
 
 Shapes are torch's: (channels, height, width) or (features,). Neurons follow, per timestep t,
 
@@ -12,6 +15,7 @@ See export/network/neurons.py. A readout neuron (`reset` "none") never fires; it
 """
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -21,11 +25,12 @@ from spikecut.errors import ExportError, InputError, RangeError, UnsupportedErro
 from spikecut.export.network.arrays import Array, IntArray, Pair, Shape, frozen_float, frozen_int, size, whole
 from spikecut.export.network.batch_norm import BatchNorm
 from spikecut.export.network.geometry import MAXIMUM_ELEMENTS, Kind, check_geometry, elements
+from spikecut.export.network.graph import Path, depths_of, paths_of, unheard
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.names import check_name
 from spikecut.export.network.neurons import FloatNeuron, IntegerNeuron, check_neuron
 from spikecut.export.network.ranges import check_values, check_weight
-from spikecut.export.network.skip import FloatSkip, Skip
+from spikecut.export.network.skip import INPUT, FloatSkip, Skip
 from spikecut.fixed_point import BIAS_MAXIMUM, DELAY_MAXIMUM, WEIGHT_UNIT
 from spikecut.text import brief, columns, sides
 
@@ -37,8 +42,9 @@ MAXIMUM_HORIZON = 2**20
 class FloatLayer:
     """One synapse and its neurons, in float: weight (O, I/groups, H, W) or (O, I), bias (O,), optional batch norm.
 
-    skip: a second synapse, from an earlier layer. recurrent: (O, O), from a dense layer's own spikes of the
-    timestep before.
+    source: name of the earlier layer, or "input", that it takes from; None for the layer listed before it.
+    skips: more synapses, from earlier layers. recurrent: (O, O), from a dense layer's own spikes of the timestep
+    before.
     """
 
     name: str
@@ -53,8 +59,9 @@ class FloatLayer:
     padding: Pair = (0, 0)
     dilation: Pair = (1, 1)
     groups: int = 1
-    skip: FloatSkip | None = None
+    skips: tuple[FloatSkip, ...] = ()
     recurrent: Array | None = None
+    source: str | None = None
 
     __repr__ = brief
 
@@ -74,7 +81,7 @@ class FloatLayer:
 
 @dataclass(frozen=True)
 class FloatNetwork:
-    """A chain of float layers, as traced from the user's module, before any folding."""
+    """A graph of float layers, as traced from the user's module, before any folding."""
 
     layers: tuple[FloatLayer, ...]
     input: InputSpec
@@ -84,7 +91,7 @@ class FloatNetwork:
     __repr__ = brief
 
     def __post_init__(self) -> None:
-        check_chain(self.layers, self.input)
+        check_graph(self.layers, self.input)
         _check_gains(self.layers, self.horizon)
 
 
@@ -94,8 +101,9 @@ class IntegerLayer:
 
     Every value is checked when the layer is made: RangeError, see export/network/ranges.py.
     The current is Σ W s, shifted left by 6 on its way into u (Loihi's alignment).
-    A dense layer behind a (C, H, W) layer flattens it in torch's order. A `skip` is a second synapse, from an earlier
-    layer, whose sums are added: see export/network/skip.py. Only dense layers may have
+    A dense layer behind a (C, H, W) layer flattens it in torch's order. `skips` are more synapses, from earlier layers
+    or the input, whose sums are added: see export/network/skip.py. `source` names the earlier layer, or "input", that
+    the layer's own synapse takes from; None for the layer listed before it. Only dense layers may have
 
     delay: 0..62 per synapse, int64 (O, I): a message of step t arrives at step t + delay;
     recurrent: weights (O, O) from the layer's spikes of step t - 1, same units and range as `weight`.
@@ -113,7 +121,8 @@ class IntegerLayer:
     groups: int = 1
     delay: IntArray | None = None
     recurrent: IntArray | None = None
-    skip: Skip | None = None
+    skips: tuple[Skip, ...] = ()
+    source: str | None = None
 
     __repr__ = brief
 
@@ -124,6 +133,7 @@ class IntegerLayer:
             rows, columns = getattr(self, key)
             object.__setattr__(self, key, (whole(rows, key), whole(columns, key)))
         object.__setattr__(self, "groups", whole(self.groups, "groups"))
+        object.__setattr__(self, "skips", tuple(self.skips))
         check_geometry(self)
         self._check_delay_and_recurrence()
         if self.neuron.bias_mantissa.shape != (self.output_shape[0],):
@@ -151,7 +161,10 @@ class IntegerLayer:
 
 @dataclass(frozen=True)
 class IntegerNetwork:
-    """A chain of integer layers: what the netx file, the batched engine and the Lava graph all consume."""
+    """A graph of integer layers: what the netx file, the batched engine and the Lava graph all consume.
+
+    Layers have numbers, in the order of the list, from 1; the input is 0. The last one is the output.
+    """
 
     layers: tuple[IntegerLayer, ...]
     input: InputSpec
@@ -163,7 +176,9 @@ class IntegerNetwork:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "horizon", whole(self.horizon, "horizon T"))
-        check_chain(self.layers, self.input)
+        check_graph(self.layers, self.input)
+        names = [INPUT, *(layer.name for layer in self.layers[:-1])]
+        object.__setattr__(self, "layers", tuple(map(_plain, self.layers, names)))
         _check_network(self)
         _check_gains(self.layers, self.horizon)
         last = self.layers[-1].neuron.reset
@@ -184,7 +199,8 @@ class IntegerNetwork:
         rows = [("layer", "kind", "output", "weights", "threshold", "decay u, v", "reset")]
         for layer in self.layers:
             neuron = layer.neuron
-            kind = layer.kind if layer.skip is None else f"{layer.kind}, skip from {layer.skip.source}"
+            kind = layer.kind if layer.source is None else f"{layer.kind} from {layer.source}"
+            kind = ", ".join([kind, *map(str, layer.skips)])
             decays = f"{neuron.decay_u}, {neuron.decay_v}"
             amount = "" if neuron.reset_amount is None else f" {neuron.reset_amount / WEIGHT_UNIT:,g}"
             cells = (f"{layer.weight.size:,}", f"{neuron.threshold:,}", decays, f"{neuron.reset}{amount}")
@@ -193,8 +209,26 @@ class IntegerNetwork:
 
     @property
     def depth(self) -> int:
-        """Pipeline depth P in hardware steps: the output of step t appears at t + P (DESIGN: a chain of L layers)."""
-        return len(self.layers)
+        """Pipeline depth P in hardware steps: the output of step t appears at t + P. A chain has that of its length."""
+        return self.depths[-1]
+
+    @cached_property
+    def depths(self) -> tuple[int, ...]:
+        """Hardware steps from the input to each layer by number, on the longest path; of the input, the first, 0."""
+        return depths_of(self.layers)
+
+    @cached_property
+    def paths(self) -> tuple[tuple[Path, ...], ...]:
+        """What each layer takes: by its own synapse, which comes first, and by its skips. Of layer n: paths[n - 1]."""
+        return paths_of(self.layers)
+
+    @property
+    def branches(self) -> bool:
+        """Whether it is more than a chain whose layers have at most a skip each."""
+        return any(
+            len(skips) > 1 or own.source != own.target - 1 or any(skip.steps == 0 for skip in skips)
+            for own, *skips in self.paths
+        )
 
     @property
     def input_shape(self) -> Shape:
@@ -207,36 +241,58 @@ class IntegerNetwork:
         return size(self.layers[-1].output_shape)
 
 
-def check_chain(layers: tuple[FloatLayer, ...] | tuple[IntegerLayer, ...], spec: InputSpec) -> None:
-    """Raise ExportError unless each layer takes what the one before it gives, and each skip what its source gives."""
+def _plain(layer: IntegerLayer, before: str) -> IntegerLayer:
+    """The layer with no source named where it is the one listed before it."""
+    return replace(layer, source=None) if layer.source == before else layer
+
+
+def check_graph(layers: tuple[FloatLayer, ...] | tuple[IntegerLayer, ...], spec: InputSpec) -> None:
+    """Raise ExportError unless each synapse takes what its source gives, and all that is sent reaches the output."""
     if not layers:
         raise ExportError("the network has no layers")
-    shape = spec.shape
-    points = [("input", shape)]
+    points = [(INPUT, spec.shape)]
     names: set[str] = set()
     for layer in layers:
         if layer.name in names:
             raise ExportError(f"two layers are named {layer.name}")
         names.add(layer.name)
-        if layer.input_shape != shape:
-            raise ExportError(f"layer {layer.name}: takes {layer.input_shape}, but the one before it gives {shape}")
-        if layer.skip is not None:
-            _check_skip(layer.name, layer.output_shape, layer.skip, points[:-1])
-        shape = layer.output_shape
-        points.append((layer.name, shape))
+        _check_source(layer, points)
+        for skip in layer.skips:
+            _check_skip(layer.name, layer.output_shape, skip, points)
+        points.append((layer.name, layer.output_shape))
+    lost = unheard(layers)
+    if lost:
+        raise ExportError(
+            f"layer {layers[lost[0] - 1].name}: no path leads from it to the output, layer {layers[-1].name}; leave it "
+            "out"
+        )
+
+
+def _check_source(layer: FloatLayer | IntegerLayer, earlier: list[tuple[str, Shape]]) -> None:
+    """earlier: names and shapes of the input and of the layers listed before this one."""
+    before, shape = earlier[-1]
+    if layer.source is None:
+        before = "the one before it"
+    elif layer.source != before:
+        before, shape = layer.source, _shape_of(layer.name, "takes", layer.source, earlier)
+    if layer.input_shape != shape:
+        raise ExportError(f"layer {layer.name}: takes {layer.input_shape}, but {before} gives {shape}")
+
+
+def _shape_of(name: str, what: str, source: str, earlier: list[tuple[str, Shape]]) -> Shape:
+    shapes = [shape for point, shape in earlier if point == source]
+    if len(shapes) != 1:
+        known = ", ".join(point for point, _ in earlier)
+        raise ExportError(
+            f"layer {name}: {what} from {source}, which must be exactly one of what is listed before it: {known}"
+        )
+    return shapes[0]
 
 
 def _check_skip(name: str, output: Shape, skip: FloatSkip | Skip, earlier: list[tuple[str, Shape]]) -> None:
-    """earlier: names and shapes of the input and of the layers before the one that feeds this layer."""
-    shapes = [shape for point, shape in earlier if point == skip.source]
-    if len(shapes) != 1:
-        known = ", ".join(point for point, _ in earlier) or "nothing"
-        raise ExportError(
-            f"layer {name}: a skip from {skip.source}, which must be exactly one of what lies before the layer that "
-            f"feeds it: {known}"
-        )
-    if skip.input_shape != shapes[0]:
-        raise ExportError(f"layer {name}: its skip takes {skip.input_shape}, but {skip.source} gives {shapes[0]}")
+    shape = _shape_of(name, "a skip", skip.source, earlier)
+    if skip.input_shape != shape:
+        raise ExportError(f"layer {name}: its skip takes {skip.input_shape}, but {skip.source} gives {shape}")
     if skip.output_shape != output:
         raise ExportError(f"layer {name}: its skip gives {skip.output_shape}, the layer's own synapse {output}")
 
@@ -255,8 +311,8 @@ def _check_layer(layer: IntegerLayer) -> None:
         check_weight(layer.weight, f"{where}: weight", layer.kind)
     if layer.recurrent is not None:
         check_weight(layer.recurrent, f"{where}: recurrent weight", layer.kind)
-    if layer.skip is not None:
-        check_weight(layer.skip.weight, f"{where}: weight of its skip", layer.kind)
+    for skip in layer.skips:
+        check_weight(skip.weight, f"{where}: weight of its skip", skip.kind)
     if layer.delay is not None:
         check_values(layer.delay, 0, DELAY_MAXIMUM, f"{where}: delay", "what Loihi 2 can hold")
     check_neuron(layer.neuron, where)
@@ -265,7 +321,7 @@ def _check_layer(layer: IntegerLayer) -> None:
 def passes_input(layer: IntegerLayer) -> bool:
     """Whether a layer's weights are the identity: netx's input neurons, which get the input as their bias."""
     weight = layer.weight
-    if layer.recurrent is not None or layer.delay is not None or layer.skip is not None:
+    if layer.recurrent is not None or layer.delay is not None or layer.skips:
         return False
     if weight.max() != 1 or weight.min() < 0:
         return False
@@ -291,6 +347,6 @@ def _check_network(network: IntegerNetwork) -> None:
             f"layer {network.layers[0].name}: input neurons take messages of 12 bits, as their bias, the input has "
             f"{network.input.bits}"
         )
-    total = sum(elements(layer) + (0 if layer.skip is None else elements(layer.skip)) for layer in network.layers)
+    total = sum(elements(path.synapse) for paths in network.paths for path in paths)
     if total > MAXIMUM_ELEMENTS:
         raise ExportError(f"a network that needs {total} numbers for one sample; at most {MAXIMUM_ELEMENTS} are held")

@@ -1,10 +1,10 @@
-"""Skips: a layer's second synapse, from an earlier point of the chain, which makes a network residual.
+"""Skips: a layer's synapses beside its own, from earlier layers or the input, which make a network a graph.
 
-    u[t] = (1 - decay_u) u[t-1] + Σ W s[t] + Σ W' s'[t]
+    u[t] = (1 - decay_u) u[t-1] + Σ W s[t] + Σ W' s'[t] + Σ W" s"[t] + ...
 
-s' are the messages of an earlier layer, or of the input, of the same timestep t; both sums share the layer's units. In
-hardware steps the earlier messages come too early, by as many steps as there are layers in between: they are relayed.
-He, Zhang, Ren, Sun, "Deep residual learning for image recognition", CVPR 2016.
+s', s", … are the messages of earlier layers, or of the input, of the same timestep t; all sums share the layer's units.
+A residual connection is a skip (He, Zhang, Ren, Sun, "Deep residual learning for image recognition", CVPR 2016), and so
+is each part but the first of a concatenation: W [a; b] = W_a a + W_b b.
 """
 
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ class FloatSkip:
 class Skip:
     """A skip in integers: weight int64 of the range and units of the layer's own, which checks it; no bias of its own.
 
-    source: name of an earlier layer, or "input"; it must lie before the layer that feeds this one directly.
+    source: name of an earlier layer, or "input".
     """
 
     source: str
@@ -80,12 +80,10 @@ class Skip:
         object.__setattr__(self, "weight", frozen_int(self.weight, f"weight of the {self.name}"))
         check_geometry(self)
 
+    def __str__(self) -> str:
+        return self.name
+
     @property
     def name(self) -> str:
         """In words, for errors."""
         return f"skip from {self.source}"
-
-
-def message_range(skip: FloatSkip | Skip, minimum: int, maximum: int) -> tuple[int, int]:
-    """Range of the messages that a skip takes, in a network whose input lies within [minimum, maximum]."""
-    return (minimum, maximum) if skip.source == INPUT else (0, 1)

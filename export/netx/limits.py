@@ -68,8 +68,9 @@ def beyond_netx(network: IntegerNetwork) -> tuple[Refusal, ...]:
             refusals.append(Refusal(layer.name, f"bias exponent {neuron.bias_exponent}"))
         if neuron.gain is not None:
             refusals.append(Refusal(layer.name, "a gain per timestep, which needs programmable neurons: Loihi 2"))
-        if layer.skip is not None:
-            refusals.append(Refusal(layer.name, f"a {layer.skip.name}"))
+        refusals += [Refusal(layer.name, f"a {skip.name}") for skip in layer.skips]
+        if layer.source is not None:
+            refusals.append(Refusal(layer.name, f"a branch: it takes from {layer.source}"))
         if layer.recurrent is not None:
             refusals.append(Refusal(layer.name, "recurrent synapses, for which netx has no ProcessModel"))
         if layer.kind == "dense" and not np.array_equal(dense_weight_in_lava(layer.weight), layer.weight):

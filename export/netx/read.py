@@ -17,9 +17,10 @@ from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork, Readout
 from spikecut.export.network.names import check_texts
 from spikecut.export.netx.neuron import read_neuron, read_text
-from spikecut.export.netx.synapse import SKIP, delays, read_skip
-from spikecut.export.netx.write import FORMAT, FORMAT_2
+from spikecut.export.netx.synapse import SOURCE, delays, read_links, read_source
+from spikecut.export.netx.write import FORMAT, FORMAT_2, FORMAT_3
 
+FORMATS = (FORMAT, FORMAT_2, FORMAT_3)
 MAXIMUM_LAYERS = 4096
 INPUT_NEURONS = "input_neurons"
 MAXIMUM_INPUT_NEURONS = 2**13
@@ -74,8 +75,10 @@ def _read_extras(file: h5py.File, path: Path) -> _Extras | None:
     if "spikecut" not in file:
         return None
     attributes = subgroup(file, "spikecut", path).attrs
-    if "format" not in attributes or not any(np.array_equal(attributes["format"], n) for n in (FORMAT, FORMAT_2)):
-        raise BundleError(f"{path}: not of format {FORMAT} or {FORMAT_2}, which this spikecut reads; export again")
+    if "format" not in attributes or not any(np.array_equal(attributes["format"], n) for n in FORMATS):
+        raise BundleError(
+            f"{path}: not of format {' or '.join(map(str, FORMATS))}, which this spikecut reads; export again"
+        )
     try:
         data = json.loads(attributes["network"])
         check_texts(data)
@@ -113,8 +116,11 @@ def _read_layers(
         number = len(layers) + (not layers or layers[0].name != INPUT_NEURONS)
         name = names[len(layers)] if names and len(names) > len(layers) else f"{kind}{number}"
         integrates = readout == "membrane" and index == len(groups) - 1 and kind == "dense"
-        layer = _read_layer(group, name, kind, shape, path, integrates)
-        layers.append(replace(layer, skip=read_skip(group, layer, layers, spec, path)) if SKIP in group else layer)
+        source = None
+        if SOURCE in group:
+            source, shape = read_source(group, name, layers, spec, path)
+        layer = replace(_read_layer(group, name, kind, shape, path, integrates), source=source)
+        layers.append(read_links(group, layer, layers, spec, path))
         shape = layer.output_shape
     return layers
 

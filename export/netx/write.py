@@ -2,7 +2,7 @@
 
 What netx can express is written so that `lava.lib.dl.netx.hdf5.Network` loads it unchanged. A neuron that it cannot
 express carries the type SPIKECUT, at which netx stops instead of loading something else, and extra datasets for
-spikecut's own builder. What the chain alone does not say (input, readout, horizon) lies in the group /spikecut.
+spikecut's own builder. What the layers alone do not say (input, readout, horizon) lies in the group /spikecut.
 """
 
 import json
@@ -15,17 +15,18 @@ import numpy as np
 from spikecut.errors import ExportError
 from spikecut.export.hdf5 import packed
 from spikecut.export.network.arrays import size
-from spikecut.export.network.connectivity import skip_paths
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 from spikecut.export.netx.limits import beyond_netx
 from spikecut.export.netx.neuron import write_neuron, write_text
-from spikecut.export.netx.synapse import SKIP, write_skip
+from spikecut.export.netx.synapse import SOURCE, group_of_skip, write_skip
 from spikecut.files import reason, write_bytes
 
 FORMAT = 1
 FORMAT_2 = 2
 """Of networks with what format 1 did not know, so that its readers refuse them: the amount of a soft reset, u(0)."""
+FORMAT_3 = 3
+"""Of networks that are more than chains whose layers have a skip each, with or without what format 2 brought."""
 
 
 def write_netx(network: IntegerNetwork, path: Path) -> None:
@@ -57,18 +58,21 @@ def _write_network(file: h5py.File, network: IntegerNetwork) -> None:
     own = bool(beyond_netx(network))
     layers = file.create_group("layer")
     index = _write_input(layers, network.input)
-    paths = skip_paths(network)
-    for depth, layer in enumerate(network.layers, start=1):
+    for layer, paths in zip(network.layers, network.paths, strict=True):
         if layer.kind == "dense" and len(layer.input_shape) == 3:
             group = layers.create_group(str(index))
             write_text(group, "type", "flatten")
             group["shape"] = np.array([size(layer.input_shape)], dtype=np.int64)
             index += 1
-        source = paths[depth].source if depth in paths else 0
-        _write_layer(layers.create_group(str(index)), layer, own, source)
+        group = layers.create_group(str(index))
+        _write_layer(group, layer, own)
+        if layer.source is not None:
+            group[SOURCE] = paths[0].source
+        for number, path in enumerate(paths[1:], start=1):
+            write_skip(group.create_group(group_of_skip(number)), path)
         index += 1
     extras = file.create_group("spikecut")
-    extras.attrs["format"] = FORMAT_2 if beyond_format_1(network) else FORMAT
+    extras.attrs["format"] = FORMAT_3 if network.branches else FORMAT_2 if beyond_format_1(network) else FORMAT
     extras.attrs["network"] = json.dumps(
         {
             "name": network.name,
@@ -87,7 +91,7 @@ def _write_input(layers: h5py.Group, spec: InputSpec) -> int:
     return 1
 
 
-def _write_layer(group: h5py.Group, layer: IntegerLayer, own: bool, source: int) -> None:
+def _write_layer(group: h5py.Group, layer: IntegerLayer, own: bool) -> None:
     write_text(group, "type", layer.kind if layer.recurrent is None else "dense_rec")
     group["shape"] = np.array(layer.output_shape, dtype=np.int64)
     group["weight"] = layer.weight.astype(np.int32)
@@ -105,6 +109,4 @@ def _write_layer(group: h5py.Group, layer: IntegerLayer, own: bool, source: int)
             group["delay"] = layer.delay.astype(np.int32)
         if layer.recurrent is not None:
             group["weight_rec"] = layer.recurrent.astype(np.int32)
-    if layer.skip is not None:
-        write_skip(group.create_group(SKIP), layer.skip, source)
     write_neuron(group.create_group("neuron"), layer.neuron, own)

@@ -1,4 +1,4 @@
-"""Other people's networks: a NIR file → a chain of stages in torch, with a line on every node, and its witness.
+"""Other people's networks: a NIR file → stages in torch, with a line on every node, and its witness.
 
 NIR: Pedersen et al., "Neuromorphic intermediate representation: a unified instruction set for interoperable
 brain-inspired computing", Nature Communications 15 (2024); the primitives are those of the package nir 1.0.8.
@@ -12,17 +12,25 @@ from typing import Literal
 from torch import nn
 
 from spikecut.errors import BundleError, ExportError, InputError, SpikecutError, UnsupportedError
-from spikecut.export.importers.linear import Synapse, after, as_dense, identity, synapse_module
+from spikecut.export.importers.linear import (
+    Convolution,
+    Dense,
+    Synapse,
+    after,
+    as_dense,
+    identity,
+    synapse_module,
+)
 from spikecut.export.importers.neurons import StepNeuron
 from spikecut.export.network.arrays import Shape, size
-from spikecut.export.nir.chain import ordered
 from spikecut.export.nir.discretisation import Discretisation
 from spikecut.export.nir.file import MAXIMUM_NUMBERS, NirNode
 from spikecut.export.nir.neurons import NEURONS, step_neuron
+from spikecut.export.nir.order import Placed, ordered
 from spikecut.export.nir.sandbox import read_graph
 from spikecut.export.nir.synapses import SYNAPSES, operation_of
 from spikecut.export.nir.witness import NirWitness
-from spikecut.models.network import Readout, SpikingNetwork, Stage
+from spikecut.models.network import JoiningStage, Readout, SpikingNetwork, Stage
 from spikecut.models.neurons.current_based import CurrentBased
 from spikecut.models.neurons.integrate_fire import MembraneReadout
 
@@ -47,7 +55,7 @@ class Imported:
 
     Attributes
     ----------
-    nodes: one report a node, in the order of the chain.
+    nodes: one report a node, each behind those that feed it.
     assumed: what the file does not tell and was taken from the framework's defaults, or from the user.
     input_shape: (C, H, W) or (F,); a (C, L) of the file is (C, 1, L) here.
     refusal: the first error of a node that is refused, None where there is none.
@@ -87,185 +95,250 @@ def read_nir(path: Path, time: Discretisation) -> Imported:
 
     Raises
     ------
-    BundleError: a file that is missing, foreign, damaged or contradicts itself; see nir_file, nir_chain.
-    UnsupportedError: a graph that is not a chain. (Nodes that are refused are reported, see `Imported.checked`.)
+    BundleError: a file that is missing, foreign, damaged or contradicts itself; see file.py, order.py.
+    UnsupportedError: a graph with a cycle. (Nodes that are refused are reported, see `Imported.checked`.)
     """
-    chain = ordered(read_graph(path))
+    placed = ordered(read_graph(path))
     try:
-        return _Assembly(chain, time).run()
+        return _Assembly(placed, time).run()
     except SpikecutError as error:
         raise type(error)(f"{path}: {error}") from error
 
 
-class _Assembly:
-    """Walks the chain and makes a stage at every neuron."""
+@dataclass(frozen=True)
+class _Term:
+    """What a node sends, or a part of it, which adds up with the others.
 
-    def __init__(self, chain: Sequence[NirNode], time: Discretisation) -> None:
-        self.chain, self.time = chain, time
-        self.shape: Shape = ()
-        self.flat = False
-        self.synapse: Synapse | None = None
-        self.waiting: list[int] = []  # reports of linear nodes that do not know their layer yet
+    Attributes
+    ----------
+    source: name of the stage whose spikes it comes from; "" for the input. synapse: what was made of them, None for
+        nothing yet. shape: of it. flat: whether it has been flattened since. waiting: reports of linear nodes that do
+        not know their layer yet. silent: whether the stage sends a membrane.
+    """
+
+    source: str
+    shape: Shape
+    synapse: Synapse | None = None
+    flat: bool = False
+    waiting: tuple[int, ...] = ()
+    silent: bool = False
+
+
+class _Assembly:
+    """Walks the graph and makes a stage at every neuron."""
+
+    def __init__(self, placed: Sequence[Placed], time: Discretisation) -> None:
+        self.placed, self.time = placed, time
+        self.sent: list[tuple[_Term, ...]] = []
         self.reports: list[NodeReport] = []
         self.stages: list[Stage] = []
-        self.ended = False
         self.refusal: SpikecutError | None = None
 
     def run(self) -> Imported:
-        self.shape = _input_shape(self.chain)
-        shape = self.shape
+        shape = _input_shape([each.node for each in self.placed])
         complete = True
-        for position, node in enumerate(self.chain):
+        for each in self.placed:
+            terms = tuple(term for source in each.sources for term in self.sent[source]) if complete else ()
             if not complete:
-                self._report(node, "not reached", "stands behind a node that is refused")
+                self._report(each.node, "not reached", "stands behind a node that is refused", ())
                 continue
             try:
-                self._node(node, position)
+                terms = terms if each.sources else (_Term("", shape),)
+                self._check_alike(each.node, terms)
+                self.sent.append(self._node(each.node, terms))
             except BundleError:
                 raise
             except (UnsupportedError, InputError) as error:
-                self._refuse(node, error)
-                complete = node.kind in NEURONS and self._skip(node)
+                self._refuse(each.node, error, terms)
+                complete = each.node.kind in NEURONS and self._goes_on(each.node)
+                self.sent.append(self._fired(each.node) if complete else ())
         network = witness = None
         if complete and self.stages:
             readout: Readout = "membrane" if self._silent() else "count"
             network = SpikingNetwork(self.stages, readout, shape).double().eval().requires_grad_(False)
-            witness = NirWitness(self.chain, self.time, shape)
+            witness = NirWitness(self.placed, self.time, shape)
         return Imported(tuple(self.reports), self.time.assumed, shape, self.refusal, network, witness)
 
-    def _node(self, node: NirNode, position: int) -> None:
-        if self.ended and node.kind not in ("Output", "Flatten"):
+    def _check_alike(self, node: NirNode, terms: tuple[_Term, ...]) -> None:
+        shapes = {term.shape if not term.flat else (size(term.shape),) for term in terms}
+        if len(shapes) > 1:
+            raise BundleError(f"node {node.name} adds up messages of the shapes {sorted(shapes)}; they must be alike")
+
+    def _node(self, node: NirNode, terms: tuple[_Term, ...]) -> tuple[_Term, ...]:
+        silent = next((term.source for term in terms if term.silent), None)
+        if silent is not None and node.kind not in ("Output", "Flatten"):
             raise UnsupportedError(
-                f"node {node.name} gets the membrane of {self.stages[-1].name}, which does not fire; only the last "
+                f"node {node.name} gets the membrane of {silent}, which does not fire; only the last "
                 "layer may send its membrane: put a spiking neuron there"
             )
         if node.kind == "Input":
-            self._input(node, position)
-        elif node.kind == "Output":
-            self._output(node)
-        elif node.kind == "Flatten":
-            self._flatten(node, position)
-        elif node.kind == "Delay":
-            self._delay(node)
-        elif node.kind in SYNAPSES:
-            self.synapse = after(self.synapse, operation_of(node, self.shape, self.flat), self.shape, self.flat)
-            self.shape, self.flat = self.synapse.output_shape, False
-            self.waiting.append(len(self.reports))
-            self._report(node, "exact", "")
-        else:
-            self._neuron(node)
+            return self._input(node, terms)
+        if node.kind == "Output":
+            return self._output(node, terms)
+        if node.kind == "Flatten":
+            return self._flatten(node, terms)
+        if node.kind == "Delay":
+            return self._delay(node, terms)
+        if node.kind in SYNAPSES:
+            return self._weights(node, terms)
+        return self._neuron(node, terms)
 
-    def _input(self, node: NirNode, position: int) -> None:
+    def _weights(self, node: NirNode, terms: tuple[_Term, ...]) -> tuple[_Term, ...]:
+        """A linear node; of what it adds up it makes the sum of its products, and adds its bias once."""
+        found = []
+        for number, term in enumerate(terms):
+            operation = operation_of(node, term.shape, term.flat)
+            if number and isinstance(operation, Dense | Convolution):
+                operation = replace(operation, bias=None)
+            synapse = after(term.synapse, operation, term.shape, term.flat)
+            waiting = (*term.waiting, len(self.reports))
+            found.append(replace(term, synapse=synapse, shape=synapse.output_shape, flat=False, waiting=waiting))
+        self._report(node, "exact", "", found)
+        return tuple(found)
+
+    def _input(self, node: NirNode, terms: tuple[_Term, ...]) -> tuple[_Term, ...]:
         given = tuple(int(n) for n in node.numbers["shape"].reshape(-1))
-        if position and size(given) != size(self.shape):
-            raise BundleError(f"node {node.name} states the shape {given}, but gets {self.shape}")
+        first, shape = not self.reports, terms[0].shape
+        if not first and size(given) != size(shape):
+            raise BundleError(f"node {node.name} states the shape {given}, but gets {shape}")
         detail = ""
-        if not position and given != self.shape:
-            batch = len(given) == len(self.shape) + 1 or len(given) == 4
-            detail = f"shape {given}: " + ("the leading 1 counts a batch" if batch else f"give data as {self.shape}")
-        self._report(node, "exact", detail)
+        if first and given != shape:
+            batch = len(given) == len(shape) + 1 or len(given) == 4
+            detail = f"shape {given}: " + ("the leading 1 counts a batch" if batch else f"give data as {shape}")
+        self._report(node, "exact", detail, terms)
+        return terms
 
-    def _flatten(self, node: NirNode, position: int) -> None:
+    def _flatten(self, node: NirNode, terms: tuple[_Term, ...]) -> tuple[_Term, ...]:
         start, end = (int(node.numbers[key].reshape(-1)[0]) for key in ("start_dim", "end_dim"))
-        stated = node.numbers.get("input_type")
-        if stated is not None and size(tuple(int(n) for n in stated.reshape(-1))) != size(self.shape):
-            raise BundleError(f"node {node.name} states the shape {stated.tolist()}, but gets {self.shape}")
-        rank = len(self.shape)
+        stated, shape = node.numbers.get("input_type"), terms[0].shape
+        if stated is not None and size(tuple(int(n) for n in stated.reshape(-1))) != size(shape):
+            raise BundleError(f"node {node.name} states the shape {stated.tolist()}, but gets {shape}")
+        rank = len(shape)
         whole = start in (0, -rank) and end in (-1, rank - 1)
         detail = ""
         if not whole and rank > 1:
-            weights = [other for other in self.chain[position + 1 :] if other.kind in ("Affine", "Linear")]
-            confirmed = weights and weights[0].numbers["weight"].shape[-1:] == (size(self.shape),)
+            behind = (each.node for each in self.placed[len(self.reports) + 1 :])
+            weights = [other for other in behind if other.kind in ("Affine", "Linear")]
+            confirmed = weights and weights[0].numbers["weight"].shape[-1:] == (size(shape),)
             if start != 1 or end not in (-1, rank) or not confirmed:
                 raise UnsupportedError(
                     f"node {node.name}: flattens the dimensions {start} to {end} only; flatten all of them"
                 )
             detail = "start_dim 1 counts the batch: all is flattened, as the next weights confirm"
-        self.flat = True
-        self._report(node, "exact", detail)
+        self._report(node, "exact", detail, terms)
+        return tuple(replace(term, flat=True) for term in terms)
 
-    def _delay(self, node: NirNode) -> None:
+    def _delay(self, node: NirNode, terms: tuple[_Term, ...]) -> tuple[_Term, ...]:
         longest = float(node.numbers["delay"].max(initial=0.0))
         if node.numbers["delay"].any():
             raise UnsupportedError(
                 f"node {node.name}: delays of up to {longest:g}; the float network has none: train without delays"
             )
-        self._report(node, "exact", "no delay")
+        self._report(node, "exact", "no delay", terms)
+        return terms
 
-    def _neuron(self, node: NirNode) -> None:
-        neuron = step_neuron(node, self.time, self.shape)
-        self._stage(node, neuron)
+    def _neuron(self, node: NirNode, terms: tuple[_Term, ...]) -> tuple[_Term, ...]:
+        neuron = step_neuron(node, self.time, terms[0].shape)
+        self._stage(node, neuron, terms)
+        sent = self._fired(node)
         if neuron.refused is not None:
-            self._refuse(node, UnsupportedError(neuron.refused))
-            return
-        self._report(node, "approximate" if neuron.inexact else "exact", neuron.told)
+            self._refuse(node, UnsupportedError(neuron.refused), sent)
+        else:
+            self._report(node, "approximate" if neuron.inexact else "exact", neuron.told, sent)
+        return tuple(replace(term, silent=neuron.threshold is None) for term in sent)
 
-    def _stage(self, node: NirNode, neuron: StepNeuron) -> None:
-        synapse = (self.synapse or identity(self.shape, f"node {node.name}")).scaled(neuron.gain, neuron.offset)
-        if neuron.decay_u < 1 and (neuron.offset or (neuron.decay_u == 0 and synapse.bias.any())):
+    def _stage(self, node: NirNode, neuron: StepNeuron, terms: tuple[_Term, ...]) -> None:
+        synapses = [
+            (term.synapse or identity(term.shape, f"node {node.name}")).scaled(
+                neuron.gain, 0.0 if number else neuron.offset
+            )
+            for number, term in enumerate(terms)
+        ]
+        biased = any(synapse.bias.any() for synapse in synapses)
+        if neuron.decay_u < 1 and (neuron.offset or (neuron.decay_u == 0 and biased)):
             what = "a v_leak that is not v_reset with a current that decays, which is not read"
             never = "a bias in front of a current that never decays, which would grow for ever"
             raise UnsupportedError(
                 f"node {node.name}: {what if neuron.offset else never}; train without it, or with LIF"
             )
-        self._add(node, synapse, neuron.module())
-        self.ended = neuron.threshold is None
+        self._add(node, synapses, terms, neuron.module())
 
-    def _add(self, node: NirNode, synapse: Synapse, neuron: nn.Module) -> None:
-        if synapse.output_shape[1:] == (1, 1) and all(n.kind in ("Flatten", "Output") for n in self._behind()):
-            synapse = as_dense(synapse, f"node {node.name}")  # scores are one number a class
-        if not synapse.weight.any():
+    def _add(self, node: NirNode, synapses: list[Synapse], terms: tuple[_Term, ...], neuron: nn.Module) -> None:
+        """A stage of these synapses of the terms, whose sums the neuron integrates."""
+        if synapses[0].output_shape[1:] == (1, 1) and all(n.kind in ("Flatten", "Output") for n in self._behind()):
+            synapses = [as_dense(synapse, f"node {node.name}") for synapse in synapses]  # one score a class
+        if not any(synapse.weight.any() for synapse in synapses):
             raise UnsupportedError(f"node {node.name}: all weights of its layer are zero; nothing would ever reach it")
-        name = node.name.replace("/", ".")
-        self.stages.append(Stage(name, synapse_module(synapse), nn.Identity(), neuron))
-        detail = "multiplied into the layer's weights" if len(self.waiting) > 1 else ""
-        for index in self.waiting:
-            self.reports[index] = replace(self.reports[index], layer=name, detail=detail)
-        self.shape = synapse.output_shape
-        self.synapse, self.waiting = None, []
+        name, still = node.name.replace("/", "."), nn.Identity()
+        before = self.stages[-1].name if self.stages else ""
+        # The layer before comes first: a chain stays one.
+        pairs = sorted(zip(terms, synapses, strict=True), key=lambda pair: pair[0].source != before)
+        first, *more = (synapse_module(synapse) for _, synapse in pairs)
+        if [term.source for term in terms] == [before]:
+            self.stages.append(Stage(name, first, still, neuron))
+        else:
+            branches = [Stage(f"{name}.skip{n}", each, still, nn.Identity()) for n, each in enumerate(more, start=1)]
+            sources = [term.source for term, _ in pairs]
+            self.stages.append(JoiningStage(name, first, still, neuron, sources, branches))
+        for term in terms:
+            detail = "multiplied into the layer's weights" if len(term.waiting) > 1 else ""
+            for index in term.waiting:
+                self.reports[index] = replace(self.reports[index], layer=name, detail=detail)
+        self.shape = synapses[0].output_shape
+
+    def _fired(self, node: NirNode) -> tuple[_Term, ...]:
+        """What the stage that was made last sends."""
+        return (_Term(node.name.replace("/", "."), self.shape),)
 
     def _behind(self) -> Sequence[NirNode]:
         """The nodes behind the one that is being looked at."""
-        return self.chain[len(self.reports) + 1 :]
+        return [each.node for each in self.placed[len(self.reports) + 1 :]]
 
-    def _output(self, node: NirNode) -> None:
-        given = tuple(int(n) for n in node.numbers["shape"].reshape(-1))
-        last = node is self.chain[-1]
-        if size(given) != size(self.shape):
-            raise BundleError(f"node {node.name} states the shape {given}, but gets {self.shape}")
+    def _output(self, node: NirNode, terms: tuple[_Term, ...]) -> tuple[_Term, ...]:
+        given, shape = tuple(int(n) for n in node.numbers["shape"].reshape(-1)), terms[0].shape
+        last = node is self.placed[-1].node
+        if size(given) != size(shape):
+            raise BundleError(f"node {node.name} states the shape {given}, but gets {shape}")
         if not last:
-            self._report(node, "exact", "")
-            return
+            self._report(node, "exact", "", terms)
+            return terms
         detail = ""
-        if self.synapse is not None:
-            self._add(self.chain[self.waiting[-1]], self.synapse, MembraneReadout())
-            detail = "no neurons: the scores are the currents, summed over time"
+        if any(term.synapse is not None for term in terms):
+            weights = next(term for term in terms if term.waiting)
+            synapses = [term.synapse or identity(term.shape, f"node {node.name}") for term in terms]
+            self._add(self.placed[weights.waiting[-1]].node, synapses, terms, MembraneReadout())
+            shape, detail = self.shape, "no neurons: the scores are the currents, summed over time"
+        elif len(terms) > 1:
+            raise UnsupportedError(
+                f"node {node.name} adds up what {', '.join(sorted(term.source for term in terms))} send: several "
+                "readouts, and a network has one; put a dense layer behind them"
+            )
         if not self.stages:
             raise BundleError("the graph holds neither weights nor neurons")
-        if len(self.shape) != 1:
+        if len(shape) != 1:
             raise UnsupportedError(
-                f"node {node.name}: the output is a map of shape {self.shape}; end in a dense layer, one output a class"
+                f"node {node.name}: the output is a map of shape {shape}; end in a dense layer, one output a class"
             )
-        self._report(node, "exact", detail)
+        sent = (_Term(self.stages[-1].name, shape),)
+        self._report(node, "exact", detail, sent)
+        return sent
 
     def _silent(self) -> bool:
         neuron = self.stages[-1].neuron
         return not isinstance(neuron, CurrentBased) or neuron.threshold is None
 
-    def _skip(self, node: NirNode) -> bool:
+    def _goes_on(self, node: NirNode) -> bool:
         """Whether the nodes behind a refused neuron can still be looked at: its shape is that of its input."""
-        if self.stages and self.stages[-1].name == node.name.replace("/", "."):
-            return True
-        self.synapse, self.waiting = None, []
-        return False
+        return bool(self.stages) and self.stages[-1].name == node.name.replace("/", ".")
 
-    def _refuse(self, node: NirNode, error: SpikecutError) -> None:
+    def _refuse(self, node: NirNode, error: SpikecutError, terms: Sequence[_Term]) -> None:
         self.refusal = self.refusal or error
-        self._report(node, "refused", str(error))
+        self._report(node, "refused", str(error), terms)
 
-    def _report(self, node: NirNode, exactness: Exactness, detail: str) -> None:
+    def _report(self, node: NirNode, exactness: Exactness, detail: str, terms: Sequence[_Term]) -> None:
         layer = self.stages[-1].name if node.kind in NEURONS and self.stages else ""
-        self.reports.append(NodeReport(node.name, node.kind, self.shape, layer, exactness, detail))
+        shape = terms[0].shape if terms else ()
+        self.reports.append(NodeReport(node.name, node.kind, shape, layer, exactness, detail))
 
 
 def _input_shape(chain: Sequence[NirNode]) -> Shape:

@@ -31,6 +31,7 @@ ROWS: tuple[Row, ...] = (
     Row("Input", "(channels, length)", "exact", "data are given as (channels, 1, length)"),
     Row("Input", "a leading 1 that counts a batch", "exact", "left out, and said"),
     Row("Output", "behind neurons or a dense node", "exact", "without neurons the scores are the currents"),
+    Row("Output", "fed by the spikes of several layers", "refused", "put a dense layer behind them"),
     Row("Output", "behind a map larger than 1 × 1", "refused", "end in a dense layer, one output a class"),
     Row("Affine", "weight of two dimensions", "exact", "a dense layer, biases and all"),
     Row("Affine", "behind a pooling, a Scale or another dense node", "exact", _FOLDED),
@@ -79,7 +80,8 @@ ROWS: tuple[Row, ...] = (
     Row("CubaLIF", "a v_leak that is not v_reset", "refused", "train without it, or with LIF"),
     Row("CubaLIF", "hard reset in the next timestep (snnTorch's Synaptic)", "refused", "train with reset_delay=False"),
     Row("NIRGraph", "a chain inside the chain", "exact", "its nodes stand in its place"),
-    Row("NIRGraph", "recurrent, residual or branching", "refused", "train a chain"),
+    Row("NIRGraph", "residual, branching: nodes that several others feed", "exact", "sums of skips and branches"),
+    Row("NIRGraph", "recurrent", "refused", "export the module itself, `spikecut.export(module)`, or train without"),
 )
 
 

@@ -15,38 +15,49 @@ from spikecut.export.network.arrays import Shape
 from spikecut.export.nir.discretisation import Discretisation
 from spikecut.export.nir.file import NirNode
 from spikecut.export.nir.neurons import NEURONS
+from spikecut.export.nir.order import Placed
+
+PASSING = ("Input", "Output", "Delay")
+"""Nodes that send what they get."""
 
 
 class NirWitness(nn.Module):
-    """The chain of nodes over time, float64.
+    """The nodes over time, float64; what feeds one of them adds up.
 
     Frames [T, N, *input_shape] → scores per step [T, N, classes]: spikes, increments of a membrane that does not fire,
     or the currents of a last node without neurons.
     """
 
-    def __init__(self, chain: Sequence[NirNode], time: Discretisation, input_shape: Shape) -> None:
+    def __init__(self, placed: Sequence[Placed], time: Discretisation, input_shape: Shape) -> None:
         super().__init__()
-        self.chain = tuple(node for node in chain if node.kind not in ("Input", "Output", "Delay"))
+        self.placed = tuple(placed)
         self.time = time
-        line = any(node.kind == "Conv1d" for node in chain)
+        line = any(each.node.kind == "Conv1d" for each in placed)
         self.shape = (input_shape[0], input_shape[2]) if line else input_shape
 
     def forward(self, frames: Tensor) -> Tensor:
         """See above; float64."""
-        return self.record(frames)[self.chain[-1].name].flatten(2)
+        return self._all(frames)[-1].flatten(2)
 
     def record(self, frames: Tensor) -> dict[str, Tensor]:
         """What every node sends, name → [T, N, ...], float64."""
-        sent = frames.double().reshape(*frames.shape[:2], *self.shape)
-        recorded = {}
-        for node in self.chain:
-            if node.kind in NEURONS:
-                sent = neuron_over_time(node, self.time, sent)
-            else:
-                flat = _linear(node, sent.flatten(0, 1))
+        sent = zip(self.placed, self._all(frames), strict=True)
+        return {each.node.name: messages for each, messages in sent if each.node.kind not in PASSING}
+
+    def _all(self, frames: Tensor) -> list[Tensor]:
+        """What every node sends, in their order."""
+        found: list[Tensor] = []
+        for each in self.placed:
+            sent = frames.double().reshape(*frames.shape[:2], *self.shape)
+            if each.sources:
+                sent = torch.stack([found[source] for source in each.sources]).sum(0)
+            if each.node.kind in NEURONS:
+                sent = neuron_over_time(each.node, self.time, sent)
+            elif each.node.kind not in PASSING:
+                flat = _linear(each.node, sent.flatten(0, 1))
                 sent = flat.reshape(*sent.shape[:2], *flat.shape[1:])
-            recorded[node.name] = sent
-        return recorded
+            found.append(sent)
+        return found
 
 
 def _linear(node: NirNode, x: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,11 +19,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spikecut.errors import BundleError, ExportError, InputError, UnsupportedError
-from spikecut.export.network.arrays import Shape, size
+from spikecut.export.network.arrays import Array, Shape, size
+from spikecut.export.network.geometry import Synapse
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 from spikecut.export.network.names import check_texts
 from spikecut.export.network.neurons import IntegerNeuron
+from spikecut.export.network.skip import INPUT, Skip
 from spikecut.export.nir.file import NirNode
 from spikecut.export.nir.sandbox import read_graph
 from spikecut.files import reason, write_bytes
@@ -31,6 +34,8 @@ from spikecut.fixed_point import DECAY_UNITY, WEIGHT_UNIT
 FORMAT = 1
 FORMAT_2 = 2
 """With the amount of a soft reset, or u(0), which readers of format 1 do not know."""
+FORMAT_3 = 3
+"""Of layers that take from more or others than the one before."""
 FOREVER = 2.0**40
 KEPT = ("decay_u", "decay_v", "threshold", "bias_exponent", "v_init", "reset", "reset_order")
 
@@ -51,10 +56,12 @@ class _Layer(_Strict):
     reset_order: Literal["before_leak", "after_leak"]
     reset_amount: int | None = None
     u_init: list[int] | None = None
+    source: str | None = None
+    skips: list[str] = []
 
 
 class _Network(_Strict):
-    format: Literal[1, 2]
+    format: Literal[1, 2, 3]
     name: str
     input: dict[str, Any]
     readout: Literal["count", "membrane"]
@@ -71,14 +78,9 @@ def write_nir(network: IntegerNetwork, path: Path) -> None:
     Raises
     ------
     InputError: the package nir is not installed.
-    UnsupportedError: a layer has a gain per timestep or a skip, for which NIR has no primitive here.
+    UnsupportedError: a layer has a gain per timestep, for which NIR has no primitive here.
     ExportError: the file cannot be written.
     """
-    for layer in network.layers:
-        if layer.skip is not None:
-            raise UnsupportedError(
-                f"layer {layer.name}: a {layer.skip.name}, and spikecut writes only chains as NIR; pass the bundle on"
-            )
     try:
         import nir
     except ImportError as error:
@@ -139,18 +141,17 @@ def graph_of(network: IntegerNetwork) -> NirNode:
     """The network as nodes and edges of NIR."""
     nodes = [_node("input", "Input", shape=np.array(network.input.shape))]
     edges: list[tuple[str, str]] = []
-    for index, layer in enumerate(network.layers):
-        name = _name(index, layer.name)
-        chain = _synapse(layer, name)
-        chain.append(_neuron(layer, name))
-        edges += list(
-            zip([nodes[-1].name, *(node.name for node in chain)], [node.name for node in chain], strict=False)
-        )
-        recurrent = []
+    senders = ["input", *(_name(index, layer.name) for index, layer in enumerate(network.layers))]
+    for layer, name, paths in zip(network.layers, senders[1:], network.paths, strict=True):
+        for number, path in enumerate(paths):
+            chain = _synapse(layer, name) if not number else _skip(path.synapse, f"{name}.skip{number}")
+            way = [senders[path.source], *(node.name for node in chain), name]
+            edges += pairwise(way)
+            nodes += chain
         if layer.recurrent is not None:
-            recurrent.append(_node(f"{name}.recurrent", "Linear", weight=layer.recurrent.astype(np.float64)))
-            edges += [(name, recurrent[0].name), (recurrent[0].name, name)]
-        nodes += recurrent + chain
+            nodes.append(_node(f"{name}.recurrent", "Linear", weight=layer.recurrent.astype(np.float64)))
+            edges += [(name, nodes[-1].name), (nodes[-1].name, name)]
+        nodes.append(_neuron(layer, name))
     output = _node("output", "Output", shape=np.array(network.layers[-1].output_shape))
     edges.append((nodes[-1].name, "output"))
     return NirNode(
@@ -165,17 +166,25 @@ def _described(network: IntegerNetwork) -> dict[str, Any]:
             "bias_mantissa": layer.neuron.bias_mantissa.tolist(),
             **{key: getattr(layer.neuron, key) for key in KEPT},
             **_since_format_2(layer.neuron),
+            **({} if layer.source is None else {"source": layer.source}),
+            **({"skips": [skip.source for skip in layer.skips]} if layer.skips else {}),
         }
         for layer in network.layers
     ]
     return {
-        "format": FORMAT_2 if any(_since_format_2(layer.neuron) for layer in network.layers) else FORMAT,
+        "format": _format(network),
         "name": network.name,
         "input": asdict(network.input),
         "readout": network.readout,
         "horizon": network.horizon,
         "layers": layers,
     }
+
+
+def _format(network: IntegerNetwork) -> int:
+    if any(layer.skips or layer.source is not None for layer in network.layers):
+        return FORMAT_3
+    return FORMAT_2 if any(_since_format_2(layer.neuron) for layer in network.layers) else FORMAT
 
 
 def _since_format_2(neuron: IntegerNeuron) -> dict[str, Any]:
@@ -192,19 +201,28 @@ def _node(name: str, kind: str, **numbers: Any) -> NirNode:
 
 
 def _synapse(layer: IntegerLayer, name: str) -> list[NirNode]:
-    weight = layer.weight.astype(np.float64)
     own = {} if layer.delay is None else {"delay": layer.delay}
     bias = layer.neuron.bias / WEIGHT_UNIT if layer.neuron.decay_u == DECAY_UNITY else np.zeros(layer.output_shape[0])
+    return _weights(layer, f"{name}.synapse", f"{name}.flatten", bias, own)
+
+
+def _skip(skip: Skip, name: str) -> list[NirNode]:
+    return _weights(skip, name, f"{name}.flatten", np.zeros(skip.output_shape[0]), {})
+
+
+def _weights(layer: Synapse, name: str, flatten: str, bias: Array, own: dict[str, Any]) -> list[NirNode]:
+    """The nodes of a synapse, the last of which has this name."""
+    weight = layer.weight.astype(np.float64)
     if layer.kind == "conv":
         geometry = {key: np.array(getattr(layer, key)) for key in ("stride", "padding", "dilation", "groups")}
         shape = np.array(layer.input_shape[1:])
-        return [_node(f"{name}.synapse", "Conv2d", weight=weight, bias=bias, input_shape=shape, **geometry)]
+        return [_node(name, "Conv2d", weight=weight, bias=bias, input_shape=shape, **geometry)]
     kind, numbers = ("Affine", {"weight": weight, "bias": bias}) if bias.any() else ("Linear", {"weight": weight})
-    synapse = NirNode(f"{name}.synapse", kind, numbers, own=own)
+    synapse = NirNode(name, kind, numbers, own=own)
     if len(layer.input_shape) == 1:
         return [synapse]
     shape = np.array(layer.input_shape)
-    return [_node(f"{name}.flatten", "Flatten", input_type=shape, start_dim=0, end_dim=-1), synapse]
+    return [_node(flatten, "Flatten", input_type=shape, start_dim=0, end_dim=-1), synapse]
 
 
 def _neuron(layer: IntegerLayer, name: str) -> NirNode:
@@ -230,18 +248,15 @@ def _neuron(layer: IntegerLayer, name: str) -> NirNode:
 
 def _network(described: _Network, nodes: Mapping[str, NirNode]) -> IntegerNetwork:
     spec = InputSpec.of(described.input)
-    shape: Shape = spec.shape
+    shapes: dict[str, Shape] = {INPUT: spec.shape}
+    before = INPUT
     layers = []
     for index, entry in enumerate(described.layers):
         name = _name(index, entry.name)
         synapse, neuron = nodes[f"{name}.synapse"], nodes[name]
         output = neuron.numbers["r"].shape
-        geometry: dict[str, Any] = {}
-        if synapse.kind == "Conv2d":
-            pairs = {key: synapse.numbers[key].tolist() for key in ("stride", "padding", "dilation")}
-            geometry = {key: (pair[0], pair[1]) for key, pair in pairs.items()}
-            geometry["groups"] = int(synapse.numbers["groups"])
-        else:
+        geometry = _geometry(synapse)
+        if synapse.kind != "Conv2d":
             output = (size(output),)
             geometry["delay"] = synapse.own.get("delay")
             if f"{name}.recurrent" in nodes:
@@ -250,19 +265,36 @@ def _network(described: _Network, nodes: Mapping[str, NirNode]) -> IntegerNetwor
             name=entry.name,
             kind="conv" if synapse.kind == "Conv2d" else "dense",
             weight=synapse.numbers["weight"],
+            source=entry.source,
+            skips=tuple(
+                _read_skip(nodes[f"{name}.skip{number}"], source, shapes[source], output)
+                for number, source in enumerate(entry.skips, start=1)
+            ),
             neuron=IntegerNeuron(
                 bias_mantissa=np.array(entry.bias_mantissa),
                 **{key: getattr(entry, key) for key in KEPT},
                 reset_amount=entry.reset_amount,
                 u_init=None if entry.u_init is None else np.array(entry.u_init),
             ),
-            input_shape=shape,
+            input_shape=shapes[before if entry.source is None else entry.source],
             output_shape=output,
             **geometry,
         )
         layers.append(layer)
-        shape = output
+        before, shapes[entry.name] = entry.name, output
     return IntegerNetwork(tuple(layers), spec, described.readout, described.horizon, described.name)
+
+
+def _geometry(synapse: NirNode) -> dict[str, Any]:
+    if synapse.kind != "Conv2d":
+        return {}
+    pairs = {key: synapse.numbers[key].tolist() for key in ("stride", "padding", "dilation")}
+    return {key: (pair[0], pair[1]) for key, pair in pairs.items()} | {"groups": int(synapse.numbers["groups"])}
+
+
+def _read_skip(node: NirNode, source: str, shape: Shape, output: Shape) -> Skip:
+    kind: Literal["conv", "dense"] = "conv" if node.kind == "Conv2d" else "dense"
+    return Skip(source, kind, node.numbers["weight"], shape, output, **_geometry(node))
 
 
 def _same(one: NirNode, other: NirNode) -> bool:

@@ -7,10 +7,10 @@ import numpy as np
 
 from spikecut.errors import UnsupportedError
 from spikecut.export.network.arrays import Array
-from spikecut.export.network.connectivity import source_of
+from spikecut.export.network.graph import sources_of
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import FloatLayer, FloatNetwork
-from spikecut.export.network.skip import INPUT, FloatSkip
+from spikecut.export.network.skip import FloatSkip
 
 Folding = TypeVar("Folding", FloatLayer, FloatSkip)
 
@@ -20,33 +20,33 @@ def fold(network: FloatNetwork) -> FloatNetwork:
 
     Batch norm (inference): w' = w γ/√(σ² + ε), b' = (b - μ) γ/√(σ² + ε) + β. A spike's amplitude, and the scale of a
     direct input, multiply the weights that read them. A non-zero `zero` moves into the bias, which is exact only
-    without padding. A skip is folded alike; its bias moves into its layer's. The largest |gain| of a layer multiplies
-    its weights and its bias, so that all of its gains lie within -1 and 1; gains that are then 1 throughout are none.
+    without padding. Skips are folded alike; their biases move into the layer's. The largest |gain| of a layer
+    multiplies its weights and its bias, so that all of its gains lie within -1 and 1; gains that are then 1 throughout
+    are none.
 
     Raises
     ------
     UnsupportedError: the input has a zero point and a layer that reads it pads, or all gains of a layer are 0.
     """
-    factor = input_factor(network)
     layers: list[FloatLayer] = []
-    for depth, layer in enumerate(network.layers):
+    for layer, (source, *more), (factor, *factors) in zip(
+        network.layers, sources_of(network.layers), factors_of(network), strict=True
+    ):
         folded = _fold_batch_norm(layer)
         bias = folded.bias
-        if depth == 0:
+        if source == 0:
             bias = bias + _zero_bias(folded, layer.name, network.input)
         largest, gain = _normalised_gain(layer)
-        skip = layer.skip
-        if skip is not None:
+        skips = []
+        for skip, begins, unit in zip(layer.skips, more, factors, strict=True):
             plain = _fold_batch_norm(skip)
             bias = bias + plain.bias
-            if skip.source == INPUT:
+            if begins == 0:
                 bias = bias + _zero_bias(plain, layer.name, network.input)
-            weight = plain.weight * largest * skip_factor(network, skip)
-            skip = replace(plain, weight=weight, bias=np.zeros_like(plain.bias))
+            skips.append(replace(plain, weight=plain.weight * largest * unit, bias=np.zeros_like(plain.bias)))
         neuron = replace(folded.neuron, amplitude=1.0, gain=gain)
         weight = folded.weight * largest * factor
-        layers.append(replace(folded, weight=weight, bias=bias * largest, neuron=neuron, skip=skip))
-        factor = layer.neuron.amplitude
+        layers.append(replace(folded, weight=weight, bias=bias * largest, neuron=neuron, skips=tuple(skips)))
     return replace(network, layers=tuple(layers))
 
 
@@ -68,10 +68,10 @@ def input_factor(network: FloatNetwork) -> float:
     return network.input.scale if network.input.encoding == "direct" else 1.0
 
 
-def skip_factor(network: FloatNetwork, skip: FloatSkip) -> float:
-    """Value of one integer unit of what a skip takes, in a network that is not folded."""
-    source = source_of(network.layers, skip.source)
-    return network.layers[source - 1].neuron.amplitude if source else input_factor(network)
+def factors_of(network: FloatNetwork) -> list[tuple[float, ...]]:
+    """Value of one integer unit of what each layer's own synapse and its skips take, in a network not yet folded."""
+    units = [input_factor(network), *(layer.neuron.amplitude for layer in network.layers)]
+    return [tuple(units[source] for source in sources) for sources in sources_of(network.layers)]
 
 
 def _fold_batch_norm(layer: Folding) -> Folding:

@@ -1,5 +1,6 @@
 """Worst-case ranges of u and v on 24-bit hardware, proven by interval arithmetic."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +36,7 @@ class Ranges:
 
 
 def largest_sum(layer: Synapse, largest: int) -> int:
-    """max Σ|W| · largest over the rows of a layer's weight, recurrent synapses and skip apart, or of a skip's."""
+    """max Σ|W| · largest over the rows of a layer's weight, recurrent synapses and skips apart, or of a skip's."""
     return int(np.abs(layer.weight).sum(axis=tuple(range(1, layer.weight.ndim))).max()) * largest
 
 
@@ -48,19 +49,19 @@ def _currents(layer: Synapse, minimum: int, maximum: int) -> tuple[IntArray, Int
 
 
 def worst_case(
-    layer: IntegerLayer, horizon: int, minimum: int, maximum: int, skip_range: tuple[int, int] = (0, 1)
+    layer: IntegerLayer, horizon: int, minimum: int, maximum: int, skip_ranges: Sequence[tuple[int, int]] = ()
 ) -> Ranges:
     """Bounds on |u| and |v| over `horizon` steps for any input messages within [minimum, maximum].
 
-    skip_range: of the messages of its skip, if it has one.
+    skip_ranges: of the messages of each of its skips.
 
     Sound: every map involved is monotone, so the ends of an interval bound its image. A convolution's padding only
     removes terms whose bounds include 0, since minimum <= 0 <= maximum. A delayed synapse adds one message a step.
     """
     neuron = layer.neuron
     high_input, low_input = _currents(layer, minimum, maximum)
-    if layer.skip is not None:
-        high, low = _currents(layer.skip, *skip_range)
+    for skip, messages in zip(layer.skips, skip_ranges, strict=True):
+        high, low = _currents(skip, *messages)
         high_input, low_input = high_input + high, low_input + low
     if layer.recurrent is not None:
         high_input = high_input + (np.maximum(layer.recurrent, 0).sum(axis=1) << ALIGNMENT_SHIFT)

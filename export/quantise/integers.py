@@ -7,11 +7,11 @@ import numpy as np
 
 from spikecut.errors import InputError, RangeError, UnsupportedError
 from spikecut.export.network.arrays import Array, IntArray
-from spikecut.export.network.input_spec import InputSpec
+from spikecut.export.network.graph import message_range, sources_of
 from spikecut.export.network.layers import FloatLayer, FloatNetwork, IntegerLayer, IntegerNetwork
 from spikecut.export.network.neurons import NETX_BIAS_EXPONENT, FloatNeuron, IntegerNeuron
-from spikecut.export.network.skip import FloatSkip, Skip, message_range
-from spikecut.export.quantise.fold import fold, input_factor, skip_factor
+from spikecut.export.network.skip import FloatSkip, Skip
+from spikecut.export.quantise.fold import factors_of, fold
 from spikecut.export.quantise.headroom import Ranges, worst_case
 from spikecut.export.quantise.report import Evidence, LayerReport, layer_report, weight_bits
 from spikecut.fixed_point import (
@@ -36,6 +36,7 @@ ROOM = 8
 LEAST_BITS = 3
 """Of weights, where narrower ones than WEIGHT_BITS_MINIMUM are taken rather than none."""
 
+Range = tuple[int, int]
 Measure = Callable[[IntegerNetwork], dict[str, Ranges]]
 
 
@@ -60,7 +61,7 @@ def quantise(
 
     Each layer takes the widest weights (8 bits, down to 5) for which worst-case sums prove that neither u nor v leaves
     24 bits within the horizon. Where no width is proven, it is the widest for which `measure` (the largest |u| and |v|
-    seen on samples, per layer) shows at least one bit of margin. A layer and its skip share one scale.
+    seen on samples, per layer) shows at least one bit of margin. A layer and its skips share one scale.
 
     rounding: neurons may be approximated, too: a decay becomes the nearest multiple of 1/4096, and v ≥ threshold, where
     no Process fires at equality, v > threshold. Others' networks are trained without thought of either.
@@ -109,14 +110,6 @@ class _Search:
         return LEAST_BITS if self.wide else WEIGHT_BITS_MINIMUM
 
 
-@dataclass(frozen=True)
-class _Messages:
-    """Ranges of the messages that a layer and its skip take."""
-
-    own: tuple[int, int]
-    skip: tuple[int, int]
-
-
 def _integer_layers(
     network: FloatNetwork, folded: FloatNetwork, search: _Search
 ) -> tuple[list[IntegerLayer], list[StagePlan], list[int]]:
@@ -124,16 +117,14 @@ def _integer_layers(
     layers: list[IntegerLayer] = []
     plans: list[StagePlan] = []
     unproven: list[int] = []
-    own, factor = (network.input.minimum, network.input.maximum), input_factor(network)
-    for depth, layer in enumerate(folded.layers):
-        messages = _Messages(own, _skip_range(layer.skip, network.input))
-        integer, plan, proven = _widest(layer, folded.horizon, messages, factor, search)
+    factors = factors_of(network)
+    for depth, (layer, sources) in enumerate(zip(folded.layers, sources_of(folded.layers), strict=True)):
+        messages = [message_range(source, network.input) for source in sources]
+        integer, plan, proven = _widest(layer, folded.horizon, messages, factors[depth], search)
         layers.append(integer)
-        unfolded_skip = network.layers[depth].skip
-        plans.append(plan if unfolded_skip is None else replace(plan, skip_factor=skip_factor(network, unfolded_skip)))
+        plans.append(plan)
         if not proven:
             unproven.append(depth)
-        own, factor = (0, 1), network.layers[depth].neuron.amplitude
     return layers, plans, unproven
 
 
@@ -186,18 +177,21 @@ def decay_12bit(fraction: float, layer: str) -> int:
 
 
 def _widest(
-    layer: FloatLayer, horizon: int, messages: _Messages, factor: float, search: _Search
+    layer: FloatLayer, horizon: int, messages: list[Range], factors: tuple[float, ...], search: _Search
 ) -> tuple[IntegerLayer, StagePlan, bool]:
-    """The widest proven version of a layer; where there is none, or if `wide`, the widest of all, perhaps unproven."""
+    """The widest proven version of a layer; where there is none, or if `wide`, the widest of all, perhaps unproven.
+
+    messages, factors: ranges and units of what its own synapse and its skips take.
+    """
     widest: tuple[IntegerLayer, StagePlan] | None = None
     beyond: RangeError | None = None
     for bits in range(search.most, search.least - 1, -1):
         try:
-            integer, plan = _with_bits(layer, bits, search.netx, factor)
+            integer, plan = _with_bits(layer, bits, search.netx, factors)
         except RangeError as error:  # a threshold or bias too large at this scale; a narrower weight has a smaller one
             beyond = error
             continue
-        if worst_case(integer, horizon, *messages.own, messages.skip).fits:
+        if worst_case(integer, horizon, *messages[0], messages[1:]).fits:
             return integer, plan, True
         if search.wide and _may_clip(integer) and ROOM * integer.neuron.threshold > THRESHOLD_MAXIMUM:
             beyond = RangeError(f"its threshold leaves less than {ROOM} thresholds to where v is clipped")
@@ -227,13 +221,13 @@ def _evidence(measured: dict[str, Ranges], layer: IntegerLayer, wide: bool) -> E
     return "clipped" if wide and _may_clip(layer) and not measured[layer.name].fits else "measured"
 
 
-def _with_bits(layer: FloatLayer, bits: int, netx: bool, factor: float) -> tuple[IntegerLayer, StagePlan]:
+def _with_bits(layer: FloatLayer, bits: int, netx: bool, factors: tuple[float, ...]) -> tuple[IntegerLayer, StagePlan]:
     """The layer with weights of `bits` bits (sign included), doubled to Loihi's even weights."""
     largest = float(np.abs(layer.weight).max())
     if largest == 0:
         raise RangeError("all weights are zero; nothing would ever reach it")
-    if layer.skip is not None:
-        largest = max(largest, float(np.abs(layer.skip.weight).max()))
+    for skip in layer.skips:
+        largest = max(largest, float(np.abs(skip.weight).max()))
     if layer.recurrent is not None:
         largest = max(largest, float(np.abs(layer.recurrent).max()))
     scale = 2.0 * (2 ** (bits - 1) - 1) / largest
@@ -251,9 +245,10 @@ def _with_bits(layer: FloatLayer, bits: int, netx: bool, factor: float) -> tuple
         dilation=layer.dilation,
         groups=layer.groups,
         recurrent=None if layer.recurrent is None else _kept(layer.recurrent, scale, "the recurrent weights"),
-        skip=None if layer.skip is None else _integer_skip(layer.skip, scale),
+        skips=tuple(_integer_skip(skip, scale) for skip in layer.skips),
+        source=layer.source,
     )
-    return integer, StagePlan(scale=scale, bias_exponent=exponent, input_factor=factor)
+    return integer, StagePlan(scale, exponent, factors[0], factors[1:])
 
 
 def _kept(weight: Array, scale: float, what: str, beside: str = "its own") -> IntArray:
@@ -276,11 +271,6 @@ def _integer_skip(skip: FloatSkip, scale: float) -> Skip:
         skip.dilation,
         skip.groups,
     )
-
-
-def _skip_range(skip: FloatSkip | Skip | None, spec: InputSpec) -> tuple[int, int]:
-    """Range of the messages that a layer's skip takes."""
-    return (0, 1) if skip is None else message_range(skip, spec.minimum, spec.maximum)
 
 
 def _integer_neuron(layer: FloatLayer, neuron: FloatNeuron, scale: float, exponent: int) -> IntegerNeuron:
@@ -370,17 +360,15 @@ def _measured(
             bits = width - int(np.ceil(MEASURED_MARGIN_BITS - margins[depth]))
             if bits < search.least:
                 raise too_close(layer.name, margins[depth], f" (weights of {width} bits; 1 bit is the least margin)")
-            layers[depth], plan = _with_bits(
-                folded.layers[depth], bits, netx_neurons(folded), plans[depth].input_factor
-            )
-            plans[depth] = replace(plan, skip_factor=plans[depth].skip_factor)
+            factors = (plans[depth].input_factor, *plans[depth].skip_factors)
+            layers[depth], plans[depth] = _with_bits(folded.layers[depth], bits, netx_neurons(folded), factors)
         network = replace(network, layers=tuple(layers))
 
 
 def _weights(layer: IntegerLayer) -> list[IntArray]:
     """All weights of a layer, which share its scale."""
-    skip = None if layer.skip is None else layer.skip.weight
-    return [each for each in (layer.weight, layer.recurrent, skip) if each is not None]
+    more = [] if layer.recurrent is None else [layer.recurrent]
+    return [layer.weight, *more, *(skip.weight for skip in layer.skips)]
 
 
 def too_close(layer: str, bits: float, which: str) -> RangeError:
@@ -396,5 +384,5 @@ def _ranges(network: IntegerNetwork, depth: int, measured: dict[str, Ranges]) ->
     layer = network.layers[depth]
     if layer.name in measured:
         return measured[layer.name]
-    low, high = (network.input.minimum, network.input.maximum) if depth == 0 else (0, 1)
-    return worst_case(layer, network.horizon, low, high, _skip_range(layer.skip, network.input))
+    own, *skips = (message_range(path.source, network.input) for path in network.paths[depth])
+    return worst_case(layer, network.horizon, *own, skips)

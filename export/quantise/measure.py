@@ -6,8 +6,8 @@ from torch.nn import functional
 
 from spikecut.export.encode import encode_samples
 from spikecut.export.network.arrays import Floats
-from spikecut.export.network.connectivity import skip_paths
 from spikecut.export.network.geometry import Synapse
+from spikecut.export.network.graph import message_range
 from spikecut.export.network.layers import IntegerNetwork
 from spikecut.export.quantise.headroom import Ranges, largest_sum
 from spikecut.fixed_point import ALIGNMENT_SHIFT, FLOAT32_EXACT, STATE_LIMIT, WEIGHT_UNIT
@@ -32,11 +32,11 @@ def integrate_fire_ranges(network: IntegerNetwork, images: Floats) -> dict[str, 
 
 def _run(network: IntegerNetwork, frame: Tensor, peaks: dict[str, list[int]]) -> None:
     """One batch through all timesteps; the first layer's current is the same at each."""
-    largest = [network.input.maximum, *([1] * (len(network.layers) - 1))]
-    weights = [_weight(layer, most) for layer, most in zip(network.layers, largest, strict=True)]
-    paths = skip_paths(network)
-    skips = {depth: _weight(path.skip, 1 if path.source else largest[0]) for depth, path in paths.items()}
-    first = _current(network.layers[0], weights[0], frame)
+    weights = [
+        [_weight(path.synapse, max(map(abs, message_range(path.source, network.input)))) for path in paths]
+        for paths in network.paths
+    ]
+    first = _current(network.layers[0], weights[0][0], frame)
     membranes = [torch.full((1,), float(layer.neuron.v_init), dtype=torch.float64) for layer in network.layers]
     biases = [
         torch.tensor(layer.neuron.bias.reshape(-1, *([1] * (len(layer.output_shape) - 1))), dtype=torch.float64)
@@ -45,10 +45,10 @@ def _run(network: IntegerNetwork, frame: Tensor, peaks: dict[str, list[int]]) ->
     for _ in range(network.horizon):
         points = [frame]
         for depth, layer in enumerate(network.layers):
-            current = first if depth == 0 else _current(layer, weights[depth], points[-1])
-            path = paths.get(depth + 1)
-            if path is not None:
-                current = current + _current(path.skip, skips[depth + 1], points[path.source])
+            own, *skips = zip(network.paths[depth], weights[depth], strict=True)
+            current = first if depth == 0 else _current(layer, own[1], points[own[0].source])
+            for path, weight in skips:
+                current = current + _current(path.synapse, weight, points[path.source])
             v = membranes[depth] + current + biases[depth]
             peak = peaks[layer.name]
             peak[0] = max(peak[0], int(current.abs().max()))

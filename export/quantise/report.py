@@ -8,7 +8,6 @@ import numpy as np
 from spikecut.export.network.arrays import IntArray
 from spikecut.export.network.layers import FloatLayer, IntegerLayer
 from spikecut.export.network.neurons import FloatNeuron
-from spikecut.export.network.skip import FloatSkip, Skip
 from spikecut.export.quantise.headroom import Ranges
 from spikecut.fixed_point import DECAY_UNITY, GAIN_UNITY, WEIGHT_STEP, WEIGHT_UNIT
 from spikecut.models.twin import StagePlan
@@ -32,7 +31,7 @@ class LayerReport:
         the product is cut off towards zero, by less than one unit of v, 1 / (64 · scale).
     headroom_bits: doublings left before u wraps or v clips; `headroom` says whether proven or measured; "clipped":
         measured of u alone, for v reaches the end of its 24 bits and is clipped there, as the chip clips it.
-    skip_weight_error_max: rounding error of its skip's weights; None without a skip.
+    skip_weight_error_max: rounding error of its skips' weights; None without a skip.
     """
 
     name: str
@@ -84,11 +83,10 @@ def layer_report(
         bias_exponent=plan.bias_exponent,
         headroom_bits=ranges.current_bits if evidence == "clipped" else ranges.bits,
         headroom=evidence,
-        skip_weight_error_max=_skip_error(before.skip, after.skip, plan.scale),
+        skip_weight_error_max=_skip_error(before, after, plan.scale),
     )
 
 
-def _skip_error(before: FloatSkip | None, after: Skip | None, scale: float) -> float | None:
-    if before is None or after is None:
-        return None
-    return float(np.abs(after.weight / scale - before.weight).max())
+def _skip_error(before: FloatLayer, after: IntegerLayer, scale: float) -> float | None:
+    skips = zip(before.skips, after.skips, strict=True)
+    return max((float(np.abs(new.weight / scale - old.weight).max()) for old, new in skips), default=None)

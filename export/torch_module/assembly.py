@@ -9,14 +9,15 @@ from torch import nn
 
 from spikecut.errors import UnsupportedError
 from spikecut.export.importers.base import PartReport
-from spikecut.export.importers.linear import Synapse, as_dense, identity, synapse_module
+from spikecut.export.importers.linear import Synapse, as_dense, synapse_module
 from spikecut.export.importers.neurons import StepNeuron, step_neuron
 from spikecut.export.network.arrays import Shape
 from spikecut.export.torch_module.adapters.base import Neuron
 from spikecut.export.torch_module.fold import Entry, Folded, folded
-from spikecut.export.torch_module.graph import Graph, LayerNode, Link, place
+from spikecut.export.torch_module.graph import Graph, LayerNode, place
+from spikecut.export.torch_module.links import Link
 from spikecut.export.torch_module.recording.values import Applied
-from spikecut.models.network import ResidualStage, SpikingNetwork, Stage
+from spikecut.models.network import JoiningStage, SpikingNetwork, Stage
 from spikecut.models.neurons.integrate_fire import MembraneReadout
 
 OR = StepNeuron(1.0, 0.0, 0.5, 1.0, 1.0, "zero", False, False, ())
@@ -30,9 +31,9 @@ class Layer:
     Attributes
     ----------
     name: of its stage. path: of its neuron's module; empty where the output has no neurons.
-    synapse: with the neuron's gain in it. sources: names of the layers it takes from, "" for the input; one, or two,
-        where the second is that of `skip`. remedy: see Neuron. recurrent: from its own spikes of the timestep
-        before; its biases are in `synapse`.
+    synapse: with the neuron's gain in it. sources: paths of the layers it takes from, "" for the input: by its own
+        synapse, and by each of `skips`. remedy: see Neuron. recurrent: from its own spikes of the timestep before; its
+        biases are in `synapse`.
     neuron: None for the output's currents. shape: of what it sends.
     """
 
@@ -42,7 +43,7 @@ class Layer:
     sources: tuple[str, ...]
     shape: Shape
     neuron: StepNeuron | None = None
-    skip: Folded | None = None
+    skips: tuple[Folded, ...] = ()
     pool: Applied | None = None
     remedy: str = ""
     recurrent: Folded | None = None
@@ -63,7 +64,7 @@ def assembled(graph: Graph, neurons: Mapping[str, Neuron], kinds: Mapping[str, s
 
     neurons: by path. kinds: names of the modules' classes. entry: what the network takes.
 
-    UnsupportedError for what no chain of layers equals, with the module's path and the remedy.
+    UnsupportedError for what no graph of layers equals, with the module's path and the remedy.
     """
     return _Assembly(graph, neurons, kinds, entry).run()
 
@@ -89,16 +90,13 @@ class _Assembly:
         return Assembled(network, tuple(self.layers), tuple(self.report), self.refusal)
 
     def _layer(self, node: LayerNode) -> None:
-        last = node is self.graph.layers[-1]
-        main, skip = self._ordered(node)
+        main, *more = self._ordered(node)
         name = node.path or next((f.where for f in reversed(main.functions) if f.where), "output")
         where = place(name)
         neuron = self._neuron(node, where)
         gain, offset = (1.0, 0.0) if neuron is None else (neuron.gain, neuron.offset)
         whole = self._synapse(main, where, (gain, offset), node)
-        if last and whole.synapse.output_shape[1:] == (1, 1):
-            whole = replace(whole, synapse=as_dense(whole.synapse, where), magnitudes=as_dense(whole.magnitudes, where))
-        side = None if skip is None else self._synapse(skip, where, (gain, 0.0), node)
+        sides = tuple(self._synapse(link, where, (gain, 0.0), node) for link in more)
         back = self._recurrent(node, where, gain, whole)
         if back is not None:
             added = whole.synapse.bias + back.synapse.bias, whole.magnitudes.bias + back.magnitudes.bias
@@ -112,48 +110,31 @@ class _Assembly:
             raise UnsupportedError(
                 f"{where}: a v_leak that is not v_reset with a current that decays, which is not read; train with 0"
             )
-        if (
-            neuron is not None
-            and neuron.decay_u == 0
-            and (whole.synapse.bias.any() or (side and side.synapse.bias.any()))
-        ):
+        if neuron is not None and neuron.decay_u == 0 and any(each.synapse.bias.any() for each in (whole, *sides)):
             raise UnsupportedError(
                 f"{where}: a bias in front of a current that never decays, which would grow for ever; train its "
                 "weights without bias, or with a decay"
             )
         if not whole.synapse.weight.any():
             raise UnsupportedError(f"{where}: all weights of its layer are zero; nothing would ever reach it")
-        sources = (main.source.path, *(() if skip is None else (skip.source.path,)))
+        sources = tuple(link.source.path for link in (main, *more))
         shape = whole.synapse.output_shape
         remedy = self.neurons[node.path].remedy if node.path in self.neurons else ""
-        self.layers.append(Layer(name, node.path, whole, sources, shape, neuron, side, node.pool, remedy, back))
-        self._tell(node, name, (main, skip, *(link for link in node.links if link.late)), shape, neuron)
+        self.layers.append(Layer(name, node.path, whole, sources, shape, neuron, sides, node.pool, remedy, back))
+        self._tell(node, name, (main, *more, *(link for link in node.links if link.late)), shape, neuron)
         value = self.graph.axes.get(node.path)
         features = node.pool.features if node.pool is not None else (shape if value is None else value.features)
         self.entries[node.path] = Entry(shape, flat=len(features) == 1 and len(shape) == 3)
 
-    def _ordered(self, node: LayerNode) -> tuple[Link, Link | None]:
-        """The link from the layer before this one, and one from the layer before that."""
-        where = place(node.path)
-        paths = ["", *(layer.path for layer in self.layers)]
+    def _ordered(self, node: LayerNode) -> list[Link]:
+        """The links of this timestep; first that from the layer before this one, if there is one."""
         links = [link for link in node.links if not link.late]
-        by_source = {link.source.path: link for link in links}
-        if len(by_source) != len(links):
-            raise UnsupportedError(f"{where}: takes twice from {place(links[0].source.path)}; add up the weights")
-        main = by_source.pop(paths[-1], None)
-        if main is None:
+        if not links:
             raise UnsupportedError(
-                f"{where}: does not take from {place(paths[-1])}, the layer before it; branches are not read, only "
-                "chains and skips around one layer"
+                f"{place(node.path)}: takes nothing but its own spikes of the timestep before; lead the input to it"
             )
-        if not by_source:
-            return main, None
-        if len(by_source) > 1 or len(paths) < 2 or paths[-2] not in by_source or self.layers[-1].skip is not None:
-            raise UnsupportedError(
-                f"{where}: takes from {', '.join(place(path) for path in by_source)} besides; only skips around one "
-                "layer are read"
-            )
-        return main, by_source[paths[-2]]
+        before = self.layers[-1].path if self.layers else ""
+        return sorted(links, key=lambda link: link.source.path != before)
 
     def _neuron(self, node: LayerNode, where: str) -> StepNeuron | None:
         if node.pool is not None:
@@ -174,6 +155,8 @@ class _Assembly:
         if node.pool is not None:
             functions = (*functions, replace(node.pool, function="sum_pool2d"))
         found = folded(functions, self.entries[link.source.path], where)
+        if node is self.graph.layers[-1] and found.synapse.output_shape[1:] == (1, 1):
+            found = replace(found, synapse=as_dense(found.synapse, where), magnitudes=as_dense(found.magnitudes, where))
         synapse = found.synapse.scaled(*scale)
         magnitudes = found.magnitudes.scaled(abs(scale[0]), abs(scale[1]))
         return replace(found, synapse=synapse, magnitudes=magnitudes)
@@ -235,30 +218,35 @@ class _Assembly:
 
     def _stages(self) -> list[Stage]:
         stages: list[Stage] = []
+        names = {layer.path: layer.name for layer in self.layers} | {"": ""}
+        before = ""
         for layer in self.layers:
             neuron: nn.Module = MembraneReadout() if layer.neuron is None else layer.neuron.module()
             if layer.recurrent is not None:
                 neuron.recurrent = torch.tensor(layer.recurrent.synapse.weight)
-            synapse = synapse_module(layer.synapse.synapse)
-            if layer.skip is None:
-                stages.append(Stage(layer.name, synapse, nn.Identity(), neuron))
-                continue
-            shortcut = Stage(f"{layer.name}.skip", synapse_module(layer.skip.synapse), nn.Identity(), nn.Identity())
-            first = stages.pop()
-            plain = _is_identity(layer.skip.synapse)
-            stages.append(ResidualStage(layer.name, first, synapse, nn.Identity(), neuron, None if plain else shortcut))
+            synapse, still = synapse_module(layer.synapse.synapse), nn.Identity()
+            if layer.sources == (before,):
+                stages.append(Stage(layer.name, synapse, still, neuron))
+            else:
+                branches = [
+                    Stage(f"{layer.name}.skip{number}", synapse_module(skip.synapse), still, nn.Identity())
+                    for number, skip in enumerate(layer.skips, start=1)
+                ]
+                sources = [names[path] for path in layer.sources]
+                stages.append(JoiningStage(layer.name, synapse, still, neuron, sources, branches))
+            before = layer.path
         return stages
 
     def _tell(
-        self, node: LayerNode, name: str, links: tuple[Link | None, ...], shape: Shape, neuron: StepNeuron | None
+        self, node: LayerNode, name: str, links: tuple[Link, ...], shape: Shape, neuron: StepNeuron | None
     ) -> None:
         told = {part.name for part in self.report}
         for link in links:
-            for applied in () if link is None else link.functions:
+            for applied in link.functions:
                 label = applied.where or applied.function
                 if label not in told:
                     told.add(label)
-                    detail = "multiplied into the layer's weights" if len(link.functions) > 1 else ""  # type: ignore[union-attr]
+                    detail = "multiplied into the layer's weights" if len(link.functions) > 1 else ""
                     kind = self.kinds.get(applied.where, "") if applied.where else applied.function
                     self.report.append(PartReport(label, kind, applied.features, "exact", detail, name))
         if node.pool is not None:
@@ -275,9 +263,3 @@ class _Assembly:
 
 def _unbiased(synapse: Synapse) -> Synapse:
     return replace(synapse, bias=np.zeros_like(synapse.bias))
-
-
-def _is_identity(synapse: Synapse) -> bool:
-    plain = identity(synapse.input_shape, "")
-    same = plain.kind == synapse.kind and plain.weight.shape == synapse.weight.shape
-    return same and bool(np.array_equal(plain.weight, synapse.weight)) and not synapse.bias.any()

@@ -20,6 +20,8 @@ from spikecut.export.importers.linear import (
 )
 from spikecut.export.network.arrays import Array, Pair, Shape, size
 from spikecut.export.network.geometry import same_padding
+from spikecut.export.torch_module.links import PLACE, WEIGHTS
+from spikecut.export.torch_module.parts import Part
 from spikecut.export.torch_module.recording.values import Applied, Held
 
 
@@ -58,25 +60,36 @@ def folded(functions: Sequence[Applied], entry: Entry, where: str) -> Folded:
     synapse: Synapse | None = None
     magnitudes: Synapse | None = None
     shape, flat, count = entry.shape, entry.flat, 1
+    part: Part | None = None
     for applied in functions:
         if applied.function == "reshape":
-            shape, flat = _reshaped(applied, shape, replace(entry, free=entry.free and synapse is None))
+            before, was_flat = shape, flat
+            here = shape if part is None else part.among(shape)
+            shape, flat = _reshaped(applied, here, replace(entry, free=entry.free and synapse is None))
+            if part is not None:
+                shape, part = before, part.flattened(before) if flat and not was_flat else part
+            continue
+        if applied.function == PLACE:
+            part = Part.placed(applied.numbers, part, flat and len(shape) == 3)
             continue
         _check_finite(applied.tensors, _where(applied))
-        operation = _operation(applied, shape, flat)
+        operation = _operation(applied, shape if part is None else part.among(shape), flat)
+        magnitude = _magnitude(operation, applied)
+        if part is not None:
+            operation, magnitude = (part.of(each, applied.function in WEIGHTS) for each in (operation, magnitude))
         count += _terms(operation)
-        synapse, magnitudes = (
-            after(synapse, operation, shape, flat),
-            after(magnitudes, _magnitude(operation, applied), shape, flat),
-        )
+        synapse, magnitudes = after(synapse, operation, shape, flat), after(magnitudes, magnitude, shape, flat)
         if not isinstance(operation, Scaling | Affine):
             flat = False
         shape = synapse.output_shape
-        if size(shape) != size(applied.features):
+        part = None if applied.function in WEIGHTS else part
+        if size(shape if part is None else part.among(shape)) != size(applied.features):
             raise UnsupportedError(
                 f"{_where(applied)}: gives {applied.features}, but {shape} was expected; report this"
             )
     whole = synapse or identity(shape, where)
+    if part is not None:
+        whole, magnitudes = (part.rows(each, where) for each in (whole, magnitudes or whole))
     if not (np.isfinite(whole.weight).all() and np.isfinite(whole.bias).all()):
         raise UnsupportedError(f"{where}: the weights of its layer become infinite, or NaN, when they are multiplied")
     return Folded(whole, magnitudes or whole, count)

@@ -1,9 +1,10 @@
 """A Recording as layers: which neuron takes what from which others, the same at every timestep."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from spikecut.errors import UnsupportedError
+from spikecut.export.torch_module.links import Link, then
 from spikecut.export.torch_module.recording.recorder import Recording
 from spikecut.export.torch_module.recording.values import (
     Applied,
@@ -19,15 +20,6 @@ from spikecut.export.torch_module.recording.values import (
 )
 
 POOL = "max_pool2d"
-
-
-@dataclass(frozen=True)
-class Link:
-    """What a layer takes from one source, through functions in their order; late: of the timestep before."""
-
-    source: Source
-    functions: tuple[Applied, ...]
-    late: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,6 +71,16 @@ def layer_graph(recording: Recording, timesteps: int, stepwise: bool) -> Graph:
     return _Reading(recording, timesteps).graph(stepwise)
 
 
+def _modules(node: Node) -> Iterator[str]:
+    """Paths of the modules that call the functions of a node, the last one first."""
+    if isinstance(node, Source):
+        return
+    if isinstance(node, Applied | Sum) and node.where:
+        yield node.where
+    for parent in node.terms if isinstance(node, Sum) else (node.parent,):
+        yield from _modules(parent)
+
+
 class _Reading:
     def __init__(self, recording: Recording, timesteps: int) -> None:
         self.recording, self.timesteps = recording, timesteps
@@ -97,6 +99,7 @@ class _Reading:
         else:
             self._visit_all(links)
             self.layers[""] = LayerNode("", links)
+        self._check_readouts(node)
         idle = [path for path in self.inputs if path not in self.layers]
         if idle:
             raise UnsupportedError(
@@ -104,6 +107,19 @@ class _Reading:
                 "return the scores of the last layer first"
             )
         return Graph(tuple(self.layers.values()), self.inputs, part, how, output)
+
+    def _check_readouts(self, output: Node) -> None:
+        """UnsupportedError where the forward gives more than one readout; states and spikes on the way are none."""
+        for node in self.recording.beside:
+            while isinstance(node, OverTime):
+                node = node.parent
+            if node == output or (isinstance(node, Source) and node.path in self.layers):
+                continue
+            where = node.path if isinstance(node, Source) else next(iter(_modules(node)), "")
+            raise UnsupportedError(
+                f"{place(where)}: the module has several readouts, of which this is another than the first; a network "
+                "has one: return the scores of one of them alone, and export each by itself"
+            )
 
     def _input(self, path: str) -> Value:
         """What a neuron takes, the same at every timestep."""
@@ -182,12 +198,7 @@ class _Reading:
             return tuple(replace(link, late=True) for link in links)
         if node.function == POOL:
             return (Link(Source(self._pool(node)), ()),)
-        links = self._links(node.parent, where)
-        if len(links) > 1 and (node.function == "shift" or any(held is not None for held in node.tensors[1:])):
-            raise UnsupportedError(
-                f"{place(node.where)}: takes the sum of what several layers send, with a bias; train without bias there"
-            )
-        return tuple(replace(link, functions=(*link.functions, node)) for link in links)
+        return then(self._links(node.parent, where), node)
 
     def _pool(self, node: Applied) -> str:
         """The name of the layer that a max pooling of spikes is."""

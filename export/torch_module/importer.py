@@ -21,7 +21,7 @@ from spikecut.export.torch_module.declare import MARK, Declaration
 from spikecut.export.torch_module.fold import Entry
 from spikecut.export.torch_module.forward import FORMS, Taken, at_rest, form_of, fresh, in_float32
 from spikecut.export.torch_module.graph import layer_graph, place
-from spikecut.export.torch_module.recording.recorder import Recorder, Recording, output_of
+from spikecut.export.torch_module.recording.recorder import Recorder, Recording, beside_output, output_of
 from spikecut.export.torch_module.recording.values import Extent, Source, Value
 from spikecut.export.torch_module.witness import ModuleWitness, compare
 
@@ -219,4 +219,5 @@ def _on(module: nn.Module, neurons: Mapping[str, Neuron], taken: Taken, frames: 
 
         outputs = taken.run(ready, frames.to(dtype), told)
         recorder.recording.output = [output_of(recorder, each) for each in outputs]
+        recorder.recording.beside = [node for each in outputs for node in beside_output(recorder, each)]
     return recorder.recording

@@ -320,7 +320,7 @@ def _operations(layer: Layer) -> int:
 
 
 def _synapses(layer: Layer) -> list[Folded]:
-    return [layer.synapse] if layer.skip is None else [layer.synapse, layer.skip]
+    return [layer.synapse, *layer.skips]
 
 
 def _applied(synapse: Synapse, given: Tensor) -> Tensor:

@@ -49,12 +49,12 @@ def test_a_comparison_notices_the_smallest_change(monkeypatch, what):
             decay_v=neuron.decay_v + (what == "decay"),
         ),
     )
-    original = fuzz.layer_slots
+    original = fuzz.LayerPlan
 
-    def other(layers, *arguments):
-        return original(tuple(changed if each is layer else each for each in layers), *arguments)
+    def other(each, *arguments):
+        return original(changed if each is layer else each, *arguments)
 
     compare(network, inputs, "auto", None, Counter())
-    monkeypatch.setattr(fuzz, "layer_slots", other)
+    monkeypatch.setattr(fuzz, "LayerPlan", other)
     with pytest.raises(Different, match=layer.name):
         compare(network, inputs, "auto", None, Counter())

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 from networks import random_inputs, random_network
+from oracle import longest_way
+from oracle import run_network as run_oracle
 from torch import nn
 
 from spikecut.deploy.backends.batched.engine import run_batched
@@ -18,20 +20,19 @@ from spikecut.deploy.backends.lava.stream import run_lava_stream
 from spikecut.deploy.bundle import open_bundle
 from spikecut.deploy.cost.attribution import attribute
 from spikecut.deploy.cost.estimate import estimate
-from spikecut.deploy.cost.traffic import Messages, relayed, routes_of
+from spikecut.deploy.cost.traffic import Messages, arriving, routes_of
 from spikecut.deploy.cutoff.stream import StreamSettings
 from spikecut.deploy.cutoff.topk import TopK, top_two_gap
 from spikecut.deploy.placement.hardware import load_hardware
 from spikecut.deploy.placement.place import place
 from spikecut.deploy.run.neurobench import neurobench_metrics
 from spikecut.deploy.verify.compare import verify
-from spikecut.errors import BundleError, CapabilityError, ExportError, UnsupportedError
+from spikecut.errors import BundleError, CapabilityError, ExportError
 from spikecut.export.network.layers import IntegerNetwork
 from spikecut.export.network.skip import Skip
 from spikecut.export.netx.limits import beyond_netx
 from spikecut.export.netx.read import read_netx
 from spikecut.export.netx.write import write_netx
-from spikecut.export.nir.write import write_nir
 from spikecut.export.write_bundle import export_network
 from spikecut.models.layers.qcfs import QCFS
 from spikecut.models.network import ResidualStage, SpikingNetwork, Stage
@@ -113,8 +114,9 @@ def test_halted_samples_are_the_twin_cut_by_the_same_policy(residual_bundle):
                 np.testing.assert_array_equal(ours.synops[:count, :longest], theirs.synops[:, :longest], ours.name)
 
 
-def test_a_stream_is_reset_along_the_skips():
-    network = random_network(8, horizon=8, skips=True)
+@pytest.mark.parametrize("has", [{"skips": True}, {"graph": True, "dense_only": True, "recurrent": True}])
+def test_a_stream_is_reset_along_the_skips(has):
+    network = random_network(8, horizon=8, **has)
     inputs = random_inputs(network, 10)
     gaps = top_two_gap(run_batched(network, inputs).scores.cumsum(axis=0))
     settings = StreamSettings(TopK(tuple(int(np.median(gap)) for gap in gaps)), window=6, confirmations=2)
@@ -134,8 +136,31 @@ def reached(layer, sender, size, groups):
     return [int(onto[group].sum()) for group in groups]
 
 
-def test_what_a_skip_brings_is_counted_on_its_cores():
-    network = random_network(5, skips=True)
+@pytest.mark.parametrize("mode", ["isolated", "streaming"])
+def test_a_graph_is_halted_and_its_events_are_counted(mode):
+    network = random_network(3, graph=True)
+    assert [longest_way(network, layer.name) for layer in network.layers] == [1, 1, 2, 2, 3, 4]
+    assert network.depths == (0, 1, 1, 2, 2, 3, 4) and network.depth == 4
+    inputs, policy = random_inputs(network, 6), TopK((1, 1, 1, 0, 0, None))
+    engine = run_batched(network, inputs, policy, record="all")
+    counted = run_batched(network, inputs, policy, record="events")
+    lava = run_lava(network, inputs, policy, record="all", models="stock" if mode == "isolated" else "fused", mode=mode)
+    assert len(np.unique(engine.timesteps)) > 1
+    np.testing.assert_array_equal(lava.timesteps, engine.timesteps)
+    np.testing.assert_array_equal(lava.scores, engine.scores)
+    for ours, theirs, counts in zip(engine.events, lava.events, counted.events, strict=True):
+        np.testing.assert_array_equal(counts.synops, ours.synops, ours.name)
+        np.testing.assert_array_equal(counts.spikes, ours.spikes, ours.name)
+        if mode == "isolated":
+            np.testing.assert_array_equal(theirs.raster, ours.raster, ours.name)
+            np.testing.assert_array_equal(theirs.synops, ours.synops, ours.name)
+    for layer, expected in zip(network.layers, run_oracle(network, inputs), strict=True):
+        np.testing.assert_array_equal(engine.spikes[layer.name][engine.valid], expected[engine.valid], layer.name)
+
+
+@pytest.mark.parametrize("has", [{"skips": True}, {"graph": True}])
+def test_what_a_skip_brings_is_counted_on_its_cores(has):
+    network = random_network(5, **has)
     trace = run_batched(network, random_inputs(network, 2), record="all")
     chip = load_hardware("loihi2")
     limits = chip.limits.model_copy(
@@ -145,25 +170,27 @@ def test_what_a_skip_brings_is_counted_on_its_cores():
     placement = place(network, chip)
     routes = routes_of(network, placement)
     names = ["input", *(layer.name for layer in network.layers)]
+    depth_of = [longest_way(network, name) for name in names]
     for index, route in enumerate(routes[1:], start=1):
-        before, here = (Messages(trace.events[depth], slice(None)) for depth in (index, index + 1))
-        counts = route.counts(before, here, relayed(trace, slice(None), route.skip_path))
+        given = [arriving(trace, slice(None), path) for path in route.paths]
+        counts = route.counts(given, Messages(trace.events[index + 1], slice(None)))
         layer, groups = network.layers[index], placement.layers[index].groups
         axons, synops = np.zeros((2, 2, *counts.synops.shape[1:]))
-        source = names.index(layer.skip.source)
-        for path, depth, late in ((layer, index, 0), (layer.skip, source, index - source)):
-            for n, step, sender in np.argwhere(trace.events[depth].raster != 0):
+        begins = [names.index(layer.source or names[index]), *(names.index(skip.source) for skip in layer.skips)]
+        for path, source in zip((layer, *layer.skips), begins, strict=True):
+            late = depth_of[index + 1] - 1 - depth_of[source]
+            for n, step, sender in np.argwhere(trace.events[source].raster != 0):
                 if step + late < trace.hardware_steps[n]:
                     onto = reached(path, sender, int(np.prod(path.input_shape)), groups)
                     axons[n, step + late] += np.array(onto) > 0
                     synops[n, step + late] += onto
-        assert len(groups) > 1 or index == 2
+        assert len(groups) > 1 or layer.kind == "dense"
         np.testing.assert_array_equal(counts.synops, synops)
         np.testing.assert_array_equal(counts.axons, axons)
     cost, parts = estimate(trace, chip, placement=placement), attribute(trace, chip, placement)
     assert any("relay" in line for line in cost.assumptions)
     assert parts.energy_j.total() == pytest.approx(cost.energy_j.mean.value)
-    bare = replace(network, layers=tuple(replace(layer, skip=None) for layer in network.layers))
+    bare = replace(network, layers=tuple(replace(layer, skips=()) for layer in network.layers))
     without = run_batched(bare, random_inputs(network, 2), record="all")
     assert neurobench_metrics(trace).dense > neurobench_metrics(without).dense
     np.testing.assert_array_equal(scores_of(network, trace.spikes["output"]), trace.scores)
@@ -172,7 +199,7 @@ def test_what_a_skip_brings_is_counted_on_its_cores():
 @pytest.mark.parametrize(
     ("source", "shape", "message"),
     [
-        ("conv2", (6, 4, 3), "layer output: a skip from conv2, which must .*: input, conv1"),
+        ("output", (5,), "layer output: a skip from output, which must .*: input, conv1, conv2$"),
         ("later", (6, 4, 3), "a skip from later"),
         ("conv1", (2, 7, 5), r"its skip takes \(2, 7, 5\), but conv1 gives \(4, 7, 5\)"),
     ],
@@ -182,27 +209,35 @@ def test_skips_that_do_not_fit_are_refused(source, shape, message):
     weight = np.full((5, int(np.prod(shape))), 2)
     with pytest.raises(ExportError, match=message):
         skip = Skip(source, "dense", weight, shape, (5,))
-        IntegerNetwork((*layers, replace(output, skip=skip)), random_network(1).input, "count", 4)
+        IntegerNetwork((*layers, replace(output, skips=(skip,))), random_network(1).input, "count", 4)
 
 
-@pytest.mark.parametrize("source", [-1, 2, 3, 99])
+def test_layers_that_lead_nowhere_or_come_too_late_are_refused():
+    *layers, output = random_network(1, graph=True).layers
+    spec = random_network(1).input
+    with pytest.raises(ExportError, match="layer tail: no path leads from it to the output, layer output"):
+        IntegerNetwork((*layers, replace(output, skips=output.skips[1:])), spec, "count", 6)
+    with pytest.raises(ExportError, match=r"layer second: takes from later, which must .*: input, "):
+        changed = [
+            replace(layer, name="second", source="later") if layer.name == "conv2" else layer for layer in layers
+        ]
+        IntegerNetwork((*changed, output), spec, "count", 6)
+
+
+@pytest.mark.parametrize("source", [-1, 3, 99])
 def test_a_file_with_a_skip_to_nowhere_ends_in_one_line(tmp_path, source):
     path = tmp_path / "network.net"
     write_netx(random_network(1, skips=True), path)
     with h5py.File(path, "r+") as file:
         del file["layer/4/skip/source"]
         file["layer/4/skip/source"] = source
-    with pytest.raises(
-        BundleError, match=rf"layer output, number 3 of the chain: a skip from number {source}, which"
-    ) as caught:
+    with pytest.raises(BundleError, match=rf"layer output, number 3: takes from number {source}, which") as caught:
         read_netx(path)
     assert "\n" not in str(caught.value)
 
 
-def test_what_cannot_take_a_skip_names_it(tmp_path):
+def test_what_cannot_take_a_skip_names_it():
     network = random_network(1, skips=True)
     assert "output: a skip from conv1" in map(str, beyond_netx(network))
-    with pytest.raises(UnsupportedError, match="layer conv2: a skip from input"):
-        write_nir(network, tmp_path / "network.nir")
     with pytest.raises(CapabilityError, match="layer conv2: a skip from input"):
         plan(random_network(1, skips=True, bias=False))

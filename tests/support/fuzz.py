@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
+from fuzz_graphs import MOST_OPERATIONS, graph_features, operations, oracle_differs, streamable, streams_differ
 from fuzz_networks import fuzz_cases
 from hypothesis import HealthCheck, given, settings
 from hypothesis import seed as hypothesis_seed
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from lava_layers import LavaLayer
 
 from spikecut.deploy.backends.batched.engine import Tuning, run_batched
-from spikecut.deploy.backends.batched.slots import layer_slots
+from spikecut.deploy.backends.batched.slots import LayerPlan, LayerSlots
 from spikecut.deploy.backends.kernels.product import PRECISIONS, channels_last
 from spikecut.deploy.backends.kernels.reference import scores_of, synapse, wrap32
 from spikecut.deploy.backends.lava.cpu import run_lava
@@ -36,37 +37,57 @@ class Different(AssertionError):
     """Engine and Lava part."""
 
 
-def compare(network, inputs, precision, policy_gap, tally):
+def compare(network, inputs, precision, policy_gap, tally, gaps=()):
     """Compare a network on encoded samples [T, N, *shape]; adds to `tally`, raises Different.
 
-    precision: of the engine's products, where it is exact; else "auto". policy_gap: of a TopK cutoff, or None.
+    precision: of the engine's products, where it is exact; else "auto". policy_gap: of a TopK cutoff, or None. gaps:
+    after how many steps each sample is followed by the next one, in a stream through Lava's and our models, or ().
     """
-    frames = inputs
     messages = [inputs]
-    minimum, maximum = network.input.minimum, network.input.maximum
-    source = network.input.minimum, network.input.maximum
     names = ["input", *(layer.name for layer in network.layers)]
     for depth, layer in enumerate(network.layers):
-        around = None if layer.skip is None else messages[names.index(layer.skip.source)]
-        lava = LavaLayer(layer, network.input.bits if depth == 0 else 0, network.input.bits)
-        runs = [lava.run(frames[:, n], None if around is None else around[:, n]) for n in range(frames.shape[1])]
-        slots = _slots(layer, minimum, maximum, frames.shape, precision, source)
+        begins = [depth if layer.source is None else names.index(layer.source)]
+        begins += [names.index(skip.source) for skip in layer.skips]
+        frames, *around = (messages[number] for number in begins)
+        lava = LavaLayer(layer, 0 if begins[0] else network.input.bits, network.input.bits)
+        runs = [lava.run(frames[:, n], [each[:, n] for each in around]) for n in range(frames.shape[1])]
+        ranges = [(0, 1) if number else (network.input.minimum, network.input.maximum) for number in begins]
+        slots = _slots(layer, ranges, frames.shape, precision)
         _compare_steps(layer, slots, frames, around, runs)
         sent = np.stack([run.messages for run in runs], axis=1)
         _count(tally, network, depth, slots, runs, sent)
         if depth == 0:
             _count_sums(tally, layer, frames, slots)
-        frames = _torch_order(sent, layer.output_shape)
-        messages.append(frames)
-        minimum, maximum = 0, 1
+        messages.append(_torch_order(sent, layer.output_shape))
     tally["networks"] += 1
+    _compare_alike(network, messages, gaps, tally)
     _compare_whole(network, messages, precision, policy_gap, tally)
 
 
-def _slots(layer, minimum, maximum, shape, precision, source):
+def _compare_alike(network, messages, gaps, tally):
+    """Streams of halted samples through every set of models, and the oracle, where the network is small enough."""
+    slots = sum(size(layer.output_shape) for layer in network.layers) * network.horizon
+    if gaps and streamable(network):
+        try:
+            differs = streams_differ(network, messages[0], messages, gaps)
+        except BackendError:  # sums that Lava's own Conv cannot cast, which stock refuses
+            differs = ""
+        if differs:
+            raise Different(f"a stream of halted samples: {differs}")
+        tally["networks streamed through stock, fast and fused"] += 1
+        tally["slots streamed, each by three sets of models"] += slots * len(gaps)
+    if operations(network) <= MOST_OPERATIONS:
+        differs = oracle_differs(network, messages[0], messages)
+        if differs:
+            raise Different(f"{differs}: the oracle sends other messages than Lava")
+        tally["networks compared with the oracle"] += 1
+        tally["slots compared with the oracle"] += slots
+
+
+def _slots(layer, ranges, shape, precision):
     for wanted in (precision, "auto"):
         try:
-            return layer_slots((layer,), minimum, maximum, shape[0], shape[1], wanted, source)[0]
+            return LayerSlots(LayerPlan(layer, *ranges[0], shape[0], wanted, ranges[1:]), shape[1])
         except BackendError:
             if wanted == "auto":
                 raise
@@ -78,10 +99,10 @@ def _compare_steps(layer, slots, frames, around, runs):
     halved = slots.plan.neurons.shift > ALIGNMENT_SHIFT
     for t, frame in enumerate(frames):
         rows = channels_last(frame, layer.input_shape).astype(slots.input_dtype)
-        other = None if around is None else channels_last(around[t], layer.skip.input_shape)
-        given = slots.sums(rows, other)
+        others = [channels_last(each[t], skip.input_shape) for each, skip in zip(around, layer.skips, strict=True)]
+        given = slots.sums(rows, others)
         sums = given.astype(np.int64) * (2 if halved else 1)
-        if layer.kind == "conv" and around is None:  # the engine wraps them on their way into u
+        if layer.kind == "conv" and not around:  # the engine wraps them on their way into u
             sums = (sums + STATE_LIMIT) % (2 * STATE_LIMIT) - STATE_LIMIT
         sums = wrap32(sums)  # Lava's are int32, and the engine makes them so on the same way
         found = {"sums": sums, "messages": slots.fire(given), "v": slots.v}
@@ -164,7 +185,6 @@ def _features(network, depth, slots, runs):
         "kernel not square": conv and weight.shape[2] != weight.shape[3],
         "delay": layer.delay is not None and layer.delay.any(),
         "recurrent": layer.recurrent is not None,
-        "skip": layer.skip is not None,
         "graded input": depth == 0 and network.input.bits > 0,
         "signed input": depth == 0 and network.input.signed,
         "hard reset": neuron.reset == "zero",
@@ -186,7 +206,8 @@ def _features(network, depth, slots, runs):
         "sums by float32": product.dtype == np.float32,
         "sums by float64": product.dtype == np.float64,
         "u and v proven within 24 bits": slots.plan.neurons.bounded,
-        "part of a chain": depth > 0,
+        "behind another layer": depth > 0,
+        **graph_features(network, depth + 1),
     }
     for key, decay in (("u", neuron.decay_u), ("v", neuron.decay_v)):
         has[f"decay of {key} 0"] = decay == 0
@@ -247,16 +268,15 @@ def digest(network):
     for layer in network.layers:
         found.update(repr(replace(layer.neuron, bias_mantissa=np.zeros(1), u_init=None)).encode())
         found.update(repr((layer.kind, layer.stride, layer.padding, layer.dilation, layer.groups)).encode())
-        skip = layer.skip
-        found.update(repr(None if skip is None else (skip.source, skip.stride, skip.padding, skip.groups)).encode())
-        around = None if skip is None else skip.weight
+        found.update(repr([(s.source, s.stride, s.padding, s.groups) for s in layer.skips]).encode())
+        found.update(repr(layer.source).encode())
         for array in (
             layer.weight,
             layer.neuron.bias_mantissa,
             layer.neuron.u_init,
             layer.delay,
             layer.recurrent,
-            around,
+            *(skip.weight for skip in layer.skips),
         ):
             found.update(b"none" if array is None else repr(array.shape).encode() + array.tobytes())
     return found.hexdigest()
@@ -269,11 +289,20 @@ def campaign(seed, slots, **bounds):
     """
     tally, digests = Counter(), set()
 
-    def one(case, precision, policy_gap):
-        compare(*case, precision, policy_gap, tally)
-        digests.add(digest(case[0]))
+    def one(case, precision, policy_gap, halts):
+        network, inputs = case
+        rng = np.random.default_rng(halts)
+        longest = network.horizon + network.depth
+        gaps = [] if halts % 3 else rng.integers(1, longest + 1, inputs.shape[1]).tolist()
+        compare(network, inputs, precision, policy_gap, tally, gaps)
+        digests.add(digest(network))
 
-    draws = fuzz_cases(**bounds), st.sampled_from(PRECISIONS), st.sampled_from([None, 0, 2, 10**6])
+    draws = (
+        fuzz_cases(**bounds),
+        st.sampled_from(PRECISIONS),
+        st.sampled_from([None, 0, 2, 10**6]),
+        st.integers(0, 2**16),
+    )
     _repeat(one, draws, seed, lambda: tally["slots"] < slots)
     return tally, digests
 

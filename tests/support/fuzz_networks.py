@@ -36,41 +36,71 @@ def fuzz_cases(draw, largest=400, samples=4, wide=None):
         frames = frames_near_the_top(rng, spec, horizon, samples)
     else:
         frames = _frames(rng, spec, horizon, samples, draw(st.sampled_from([0.05, 0.2, 0.5, 0.9])))
-    inputs, layers, shape = frames, [], spec.shape
-    points = [("input", frames)]
-    convolutions = draw(st.integers(1, 3)) if len(shape) == 3 else 0
-    dense = draw(st.integers(0, 2)) if convolutions else draw(st.integers(1, 3))
-    membrane = draw(st.booleans()) and dense + convolutions > 1
-    for number in range(convolutions + dense):
-        last = number == convolutions + dense - 1
-        if number < convolutions:
-            layer = draw(_convolution(rng, f"conv{number + 1}", shape, largest))
+    layers, points = [], [("input", frames)]
+    kinds = ["conv"] * (draw(st.integers(1, 3)) if len(spec.shape) == 3 else 0)
+    kinds += ["dense"] * draw(st.integers(0 if kinds else 1, 3 - len(kinds) // 2))
+    membrane = draw(st.booleans()) and len(kinds) > 1
+    while len(layers) < len(kinds):
+        number, kind = len(layers), kinds[len(layers)]
+        own = draw(_source(points, kind))
+        lost = [name for name, _ in points[1:] if name not in _taken(layers) and name != points[own][0]]
+        if number == len(kinds) - 1 and lost and kind == "conv":
+            kinds.append("dense")  # it takes what no other layer does
+        last = number == len(kinds) - 1
+        frames = points[own][1]
+        if kind == "conv":
+            layer = draw(_convolution(rng, f"conv{number + 1}", frames.shape[2:], largest))
         else:
-            layer = draw(_dense(rng, f"dense{number + 1}", shape, largest, recurrent=not (last and membrane)))
-        if wide and not number:
+            layer = draw(
+                _dense(rng, f"dense{number + 1}", frames.shape[2:], largest, recurrent=not (last and membrane))
+            )
+        layer = replace(layer, source=points[own][0])
+        if wide and not own:
             layer = layer.with_weight(_at_a_boundary(rng, layer, spec))
-        around = None
-        if number and draw(st.integers(0, 2)) == 0:
-            name, around = points[draw(st.integers(0, number - 1))]
-            layer = with_skip(rng, layer, (name, around.shape[2:]), draw(st.sampled_from([2, 126])))
-            around = None if layer.skip is None else around
-            if wide and name == "input" and layer.skip is not None:
-                weight = _at_a_boundary(rng, layer.skip, spec)
-                layer = replace(layer, skip=replace(layer.skip, weight=weight))
+        layer = draw(_with_links(rng, layer, points, lost if last else [], spec if wide else None))
+        around = [dict(points)[skip.source] for skip in layer.skips]
         neuron = _with_gain(gains, draw(_neuron(rng, layer.output_shape[0])), horizon)
         if last and membrane:
             layer = replace(layer, neuron=replace(neuron, threshold=0, reset="none", reset_amount=None))
         else:
-            probe = [None if each is None else each[:PROBED_STEPS, :1] for each in (frames, around)]
-            layer = _firing(replace(layer, neuron=neuron), *probe, draw(st.sampled_from([0.02, 0.1, 0.3, 0.5])))
+            probe, *probes = (each[:PROBED_STEPS, :1] for each in (frames, *around))
+            layer = _firing(replace(layer, neuron=neuron), probe, probes, draw(st.sampled_from([0.02, 0.1, 0.3, 0.5])))
             layer = replace(layer, neuron=_late(layer.neuron, draw(st.integers(0, 2)) == 0))
             if draw(st.integers(0, 9)) == 0:
                 layer = replace(layer, neuron=replace(layer.neuron, threshold=draw(EXTREMES)))
         layers.append(layer)
-        frames = propagate_layer(layer, frames, NeuronState.at_rest(layer, samples), around)
-        points.append((layer.name, frames))
-        shape = layer.output_shape
-    return IntegerNetwork(tuple(layers), spec, "membrane" if membrane else "count", horizon), inputs
+        points.append((layer.name, propagate_layer(layer, frames, NeuronState.at_rest(layer, samples), around)))
+    return IntegerNetwork(tuple(layers), spec, "membrane" if membrane else "count", horizon), points[0][1]
+
+
+@st.composite
+def _source(draw, points, kind):
+    """Which point a layer's own synapse takes from: the last one of all that fit, or another one of these."""
+    fitting = [n for n, (_, frames) in enumerate(points) if kind == "dense" or frames.ndim == 5]
+    return draw(st.sampled_from(fitting)) if draw(st.integers(0, 2)) == 0 else fitting[-1]
+
+
+def _taken(layers):
+    """Names of what any of the layers takes from."""
+    return {name for layer in layers for name in (layer.source, *(skip.source for skip in layer.skips))}
+
+
+@st.composite
+def _with_links(draw, rng, layer, points, lost, wide):
+    """The layer with up to three skips from anywhere, and those from what no other layer takes.
+
+    wide: the input's spec where its messages are of fuzz_boundaries, else None.
+    """
+    shapes = {name: frames.shape[2:] for name, frames in points}
+    count = draw(st.sampled_from([0, 0, 0, 1, 1, 2, 3])) if len(points) > 1 or draw(st.integers(0, 3)) == 0 else 0
+    names = [*lost, *(draw(st.sampled_from(list(shapes))) for _ in range(count))][: max(3, len(lost))]
+    for name in names:
+        before = len(layer.skips)
+        layer = with_skip(rng, layer, (name, shapes[name]), draw(st.sampled_from([2, 20, 126])))
+        if wide and name == "input" and len(layer.skips) > before:
+            weight = _at_a_boundary(rng, layer.skips[-1], wide)
+            layer = replace(layer, skips=(*layer.skips[:-1], replace(layer.skips[-1], weight=weight)))
+    return layer
 
 
 def _late(neuron, wanted):
@@ -196,8 +226,9 @@ def _firing(layer, frames, around, rate):
     """The layer with the threshold, found by bisection on one sample, at which about `rate` of its slots fire."""
     temporal = layer.delay is not None or layer.recurrent is not None
     sums = None if temporal else [synapse(layer, frame) for frame in frames]
-    if sums is not None and layer.skip is not None:
-        sums = [own + synapse(layer.skip, frame) for own, frame in zip(sums, around, strict=True)]
+    for skip, taken in zip(layer.skips, around, strict=True):
+        if sums is not None:
+            sums = [own + synapse(skip, frame) for own, frame in zip(sums, taken, strict=True)]
     low, high = 0, TOP_THRESHOLD
     for _ in range(8):
         middle = (low + high) // 2 if low else int(np.sqrt(high))

@@ -14,7 +14,7 @@ from oracle import gained
 
 from spikecut.deploy.backends.lava.axes import to_lava
 from spikecut.deploy.backends.lava.blocks import beyond_int8, own_block, require_lava, start_of
-from spikecut.deploy.backends.lava.skips import skip_synapse
+from spikecut.deploy.backends.lava.paths import skip_synapse
 from spikecut.fixed_point import STATE_LIMIT, keep
 
 
@@ -56,7 +56,7 @@ class LavaLayer:
         from spikecut.deploy.backends.lava.processes.synapses import RecurrentSynapse, WideConvModel
         from spikecut.deploy.backends.lava.processes.wave import Wave, WaveParameters, new_ring
 
-        synapses = [layer] if layer.skip is None else [layer, layer.skip]
+        synapses = [layer, *layer.skips]
         models = {
             Conv: WideConvModel if any(map(beyond_int8, synapses)) else PyConvModelFixed,
             LIF: PyLifModelBitAcc,
@@ -71,12 +71,11 @@ class LavaLayer:
         self.layer = layer
         self.synapse, self.neuron = make_model(block.synapse, config), make_model(block.neuron, config)
         self.loop = None if layer.recurrent is None else make_model(block.recurrent, config)
-        self.around = None
-        if layer.skip is not None:
-            around = skip_synapse(layer.skip, input_bits if layer.skip.source == "input" else 0)
-            self.around = make_model(around, config)
+        self.around = [
+            make_model(skip_synapse(skip, input_bits if skip.source == "input" else 0), config) for skip in layer.skips
+        ]
         self.held = "a_buf" if layer.kind == "conv" else "a_buff"
-        for model in (self.synapse, self.neuron, self.loop, self.around):
+        for model in (self.synapse, self.neuron, self.loop, *self.around):
             if model is not None:
                 model.time_step = 1
         self.synapse.s_in, self.synapse.a_out, self.neuron.s_out = Wire(), Wire(), Wire()
@@ -84,28 +83,29 @@ class LavaLayer:
         self.bias = self.neuron.bias_mant, self.neuron.bias_exp
         if self.loop is not None:
             self.loop.s_in, self.loop.a_out = Wire(), Wire()
-        if self.around is not None:
-            self.around.s_in, self.around.a_out = Wire(), Wire()
+        for model in self.around:
+            model.s_in, model.a_out = Wire(), Wire()
 
-    def run(self, frames, around=None):
-        """One sample from rest: frames [T, *input_shape], and those that its skip takes → LavaRun."""
+    def run(self, frames, around=()):
+        """One sample from rest: frames [T, *input_shape], and those that each skip takes → LavaRun."""
         neuron, decays = self.neuron, (self.layer.neuron.decay_u, self.layer.neuron.decay_v)
         neuron.u[:], neuron.v[:] = start_of(self.layer.neuron), self.layer.neuron.v_init
-        for model in (self.synapse, self.loop, self.around):
+        for model in (self.synapse, self.loop, *self.around):
             if model is not None:
                 setattr(model, self.held, np.zeros_like(getattr(model, self.held)))
         messages = frames.reshape(len(frames), -1) if self.layer.kind == "dense" else to_lava(frames)
         run = LavaRun([], [], [], [], 0, 0)
-        others = [] if around is None else list(around.reshape(len(frames), -1))
-        if self.layer.skip is not None and self.layer.skip.kind == "conv":
-            others = list(to_lava(around))
+        others = [
+            (model, to_lava(taken) if skip.kind == "conv" else taken.reshape(len(frames), -1))
+            for model, skip, taken in zip(self.around, self.layer.skips, around, strict=True)
+        ]
         self._step(self.synapse, messages[0])
-        if others:
-            self._step(self.around, others[0])
+        for model, taken in others:
+            self._step(model, taken[0])
         for t, following in enumerate([*messages[1:], np.zeros_like(messages[0])]):
             sums = self._step(self.synapse, following)
-            if others:
-                sums = sums + self._step(self.around, others[min(t + 1, len(frames) - 1)])
+            for model, taken in others:
+                sums = sums + self._step(model, taken[min(t + 1, len(frames) - 1)])
             arriving = sums if self.loop is None else sums + self.loop.a_buff
             u, v = keep(neuron.u.astype(np.int64), decays[0]), keep(neuron.v.astype(np.int64), decays[1])
             current = self._integrate(arriving, t)

@@ -49,7 +49,6 @@ class Layer:
     """The models of one block."""
 
     def __init__(self, block, layer, config):
-        self.flattens = layer.kind == "dense" and len(layer.input_shape) == 3
         self.synapse, self.neuron = (make_model(process, config) for process in (block.synapse, block.neuron))
         self.models = [self.synapse, self.neuron]
         self.synapse.s_in, self.synapse.a_out, self.neuron.s_out = Wire(), Wire(), Wire()
@@ -59,39 +58,45 @@ class Layer:
             self.models.append(self.recurrent)
             self.recurrent.a_out, self.recurrent.s_in = Wire(), Wire(self.fire)
         self.neuron.a_in = Wire(self.arriving)
-        self.skip = None
+        self.ways = []
 
-    def join(self, skip, config):
-        """Take in the Processes of the layer's skip."""
-        self.skip = skip
-        self.relay, self.around = make_model(skip.relay, config), make_model(skip.synapse, config)
-        self.relay.s_in, self.relay.s_out, self.around.s_in, self.around.a_out = Wire(), Wire(), Wire(), Wire()
-        self.models += [self.relay, self.around]
+    def join(self, way, config):
+        """Take in the Processes of a path to this layer: its relay, and the synapse of a skip."""
+        relay, around = (None if each is None else make_model(each, config) for each in (way.relay, way.synapse))
+        if relay is not None:
+            relay.s_in, relay.s_out = Wire(), Wire()
+        if around is not None:
+            around.s_in, around.a_out = Wire(), Wire()
+        self.ways.append((way.path, relay, around))
+        self.models += [model for model in (relay, around) if model is not None]
 
-    def take_around(self, messages):
-        """One step of the skip: what its source sends in this step goes in, held sums come out."""
-        self.relay.s_in.send(messages)
-        self.relay.run_spk()
-        relayed = self.relay.s_out.recv()
-        flattens = self.skip.path.skip.kind == "dense" and relayed.ndim == 3
-        self.around.s_in.send(relayed.transpose().reshape(-1) if flattens else relayed)
-        self.around.run_spk()
+    def take(self, path, relay, messages):
+        """What its source sends in this step, after the relay."""
+        if relay is not None:
+            relay.s_in.send(messages)
+            relay.run_spk()
+            messages = relay.s_out.recv()
+        flattens = path.synapse.kind == "dense" and messages.ndim == 3
+        return messages.transpose().reshape(-1) if flattens else messages
 
     def arriving(self):
         sums = self.synapse.a_out.recv()
-        if self.skip is not None:
-            sums = sums + self.around.a_out.recv()
+        for _, _, around in self.ways[1:]:
+            sums = sums + around.a_out.recv()
         return sums if self.recurrent is None else sums + self.recurrent.a_out.recv()
 
     def fire(self):
         self.neuron.run_spk()
         return self.neuron.s_out.recv()
 
-    def step(self, step, messages):
+    def step(self, step, points):
+        """One hardware step; points: what the source and every layer send in it."""
         for model in self.models:
             model.time_step = step
-        self.synapse.s_in.send(messages.transpose().reshape(-1) if self.flattens else messages)
-        self.synapse.run_spk()
+        for path, relay, around in self.ways:
+            model = self.synapse if around is None else around
+            model.s_in.send(self.take(path, relay, points[path.source]))
+            model.run_spk()
         if self.recurrent is None:
             return self.fire()
         self.recurrent.run_spk()  # asks for the spikes of this step, and thereby makes the neurons fire
@@ -104,16 +109,13 @@ class Blocks:
     def __init__(self, network, chain):
         blocks = getattr(chain.processes, "layers", chain.processes)
         self.layers = [Layer(*each, chain.config) for each in zip(blocks, network.layers, strict=True)]
-        for skip in chain.skips:
-            self.layers[skip.path.target - 1].join(skip, chain.config)
+        for way in chain.ways:
+            self.layers[way.path.target - 1].join(way, chain.config)
 
     def step(self, step, messages):
         points = [messages]
         for layer in self.layers:
-            if layer.skip is not None:
-                layer.relay.time_step = layer.around.time_step = step
-                layer.take_around(points[layer.skip.path.source])
-            points.append(layer.step(step, points[-1]))
+            points.append(layer.step(step, points))
         return points[-1]
 
 
@@ -154,7 +156,7 @@ def run_steps(network, inputs, gaps, models):
     records = [shared_int32((total + 1) * size(layer.output_shape)) for layer in network.layers]
     waves = [
         WaveParameters(ring, depth, layer.neuron.v_init, record, total + 1, start_of(layer.neuron))
-        for depth, (layer, record) in enumerate(zip(network.layers, records, strict=True), start=1)
+        for layer, record, depth in zip(network.layers, records, network.depths[1:], strict=True)
     ]
     chain = build_chain(network, waves, models)
     frames = np.zeros((total, *network.input_shape), dtype=np.int32)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from hypothesis import strategies as st
 
+from spikecut.export.network.graph import unheard
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 from spikecut.export.network.neurons import IntegerNeuron
@@ -24,6 +25,7 @@ class Features:
     recurrent: bool = False
     skips: bool = False
     gain: bool = False
+    graph: bool = False
 
 
 def random_network(seed, *, horizon=6, **features):
@@ -39,6 +41,8 @@ def random_network(seed, *, horizon=6, **features):
     if has.skips:  # over one layer and over two, from the input and from a layer, into convolutions and dense layers
         sources = [("input", shape), *((layer.name, layer.output_shape) for layer in layers)]
         layers = [layers[0], *(with_skip(draws, layer, sources[n]) for n, layer in enumerate(layers[1:]))]
+    if has.graph:
+        layers = maker.graph(shape, *layers)
     if has.gain:
         choices, p = [4096, 3700, 2048, -300, 0], [0.4, 0.3, 0.2, 0.05, 0.05]
         gains = draws.choice(choices, (len(layers), horizon), p=p).tolist()
@@ -96,6 +100,30 @@ class _Layers:
             self.layer("conv2", ((4, 7, 5), (6, 4, 3)), (6, 2, 3, 2), 120, **strided),
         ]
 
+    def graph(self, shape, first, second, output):
+        """Branches of unequal depth that join, each layer with up to three skips, relayed or not.
+
+        Depths: first 1, side 1, late 2, second 2, tail 3, output 4.
+        """
+        side = replace(first, name="side", weight=self.weights(*first.weight.shape), source="input")
+        late = self._dense_behind("late", side, 7)
+        tail = self._dense_behind("tail", late, 6)
+        second = replace(second, source=first.name)
+        for source in (side.name, side.output_shape), ("input", shape), (first.name, first.output_shape):
+            second = with_skip(self.rng, second, source, 20)
+        output = replace(output, source=second.name)
+        for each in (tail, side, late):
+            output = with_skip(self.rng, output, (each.name, each.output_shape))
+        return [first, side, late, second, tail, output]
+
+    def _dense_behind(self, name, before, outputs):
+        neuron, weight = self.neuron(outputs, 180), self.weights(outputs, int(np.prod(before.output_shape)))
+        extras = {"delay": self.rng.integers(0, 4, weight.shape)} if self.has.delays else {}
+        extras |= {"recurrent": self.weights(outputs, outputs)} if self.has.recurrent else {}
+        return IntegerLayer(
+            name, "dense", weight, neuron, before.output_shape, (outputs,), source=before.name, **extras
+        )
+
     def output(self, shape):
         if self.has.membrane:
             biases = self.rng.integers(-60, 60, 5)
@@ -106,7 +134,7 @@ class _Layers:
 
 
 def with_skip(rng, layer, source, top=60):
-    """The layer with a skip from a point of the chain, (name, shape), of any weights and a geometry that fits.
+    """The layer with one more skip, from a point of the network, (name, shape), of any weights and fitting geometry.
 
     As it is where the source has fewer rows or columns.
     """
@@ -115,7 +143,7 @@ def with_skip(rng, layer, source, top=60):
     if layer.kind == "dense":
         weight = 2 * rng.integers(-top - 1, top + 1, (output[0], int(np.prod(shape))))
         weight = weight if weight.max() > 0 else np.maximum(weight, -254)
-        return replace(layer, skip=Skip(name, "dense", weight, shape, output))
+        return replace(layer, skips=(*layer.skips, Skip(name, "dense", weight, shape, output)))
     if len(shape) != 3 or any(n < m for n, m in zip(shape[1:], output[1:], strict=True)):
         return layer
     groups = int(rng.choice([g for g in range(1, shape[0] + 1) if shape[0] % g == 0 and output[0] % g == 0]))
@@ -131,7 +159,7 @@ def with_skip(rng, layer, source, top=60):
         kernel, padding = [k + 2 for k in kernel], (1, 1)
     weight = 2 * rng.integers(-top - 1, top + 1, (output[0], shape[0] // groups, *kernel))
     skip = Skip(name, "conv", weight, shape, output, stride=tuple(stride), padding=padding, groups=groups)
-    return replace(layer, skip=skip)
+    return replace(layer, skips=(*layer.skips, skip))
 
 
 def with_gain(layer, gain):
@@ -205,9 +233,28 @@ def conv_layers(draw, name, shape):
     return IntegerLayer(name, "conv", weight, neuron, shape, (outputs, *spatial), groups=groups, **geometry)
 
 
+def branched(rng, layers, shape):
+    """The layers with other sources for some of the dense ones; what then leads nowhere, to the last one."""
+    points, found = [("input", shape)], []
+    for layer in layers:
+        if layer.kind == "dense" and rng.random() < 0.5:
+            name, given = points[rng.integers(len(points))]
+            weight = 2 * rng.integers(-20, 21, (len(layer.weight), int(np.prod(given))))
+            weight.flat[0] = 2
+            delay = None if layer.delay is None else rng.integers(0, 4, weight.shape)
+            layer = replace(layer, weight=weight, delay=delay, input_shape=given, source=name)
+        found.append(layer)
+        points.append((layer.name, layer.output_shape))
+    for number in unheard(found):
+        if found[-1].kind == "conv":
+            return layers
+        found[-1] = with_skip(rng, found[-1], points[number])
+    return found
+
+
 @st.composite
 def networks(draw, beyond_nir=True):
-    """A legal chain of convolutions and dense layers, with either readout; beyond_nir: perhaps with gains and skips."""
+    """A legal network of convolutions and dense layers, with either readout; beyond_nir: perhaps with gains."""
     graded = draw(st.booleans())
     convolutions = draw(st.integers(0, 2))
     shape = (draw(st.integers(1, 3)), draw(st.integers(2, 5)), draw(st.integers(2, 5)))
@@ -233,14 +280,16 @@ def networks(draw, beyond_nir=True):
         neuron = draw(neurons(outputs))
         layers.append(IntegerLayer(f"dense{number + 1}", "dense", weight, neuron, shape, (outputs,), **extras))
         shape = (outputs,)
-    if beyond_nir and draw(st.integers(0, 2)) == 0:
+    if draw(st.integers(0, 2)) == 0:
         rng, points = np.random.default_rng(draw(st.integers(0, 2**32 - 1))), [("input", spec.shape)]
         for number, layer in enumerate(layers):
-            if number and draw(st.booleans()):
+            for _ in range(draw(st.integers(0, 3))):
                 layers[number] = with_skip(
-                    rng, layer, points[draw(st.integers(0, number - 1))], draw(st.sampled_from([4, 127]))
+                    rng, layers[number], points[draw(st.integers(0, number))], draw(st.sampled_from([4, 127]))
                 )
             points.append((layer.name, layer.output_shape))
+        if draw(st.booleans()):
+            layers = branched(rng, layers, spec.shape)
     if membrane:
         last = layers.pop()
         readout = draw(neurons(last.output_shape[0], readout=True))

@@ -72,17 +72,16 @@ def conv_sums(layer, frame):
     return sums
 
 
-def skip_sums(layer, frame):
-    """The second synapse: messages of the same step from an earlier point of the chain, never delayed in this time."""
-    skip = layer.skip
+def skip_sums(skip, frame):
+    """A further synapse: messages of the same step from an earlier layer, never delayed in this time."""
     if skip.kind == "conv":
         return conv_sums(skip, frame)
     flat = frame.reshape(-1)
     return [sum(int(w) * int(s) for w, s in zip(row, flat, strict=True)) for row in skip.weight]
 
 
-def run_layer(layer, frames, around=None):
-    """Frames [T, *input_shape] of one sample → messages [T, *output_shape]; around: those that its skip takes."""
+def run_layer(layer, frames, around=()):
+    """Frames [T, *input_shape] of one sample → messages [T, *output_shape]; around: those that each skip takes."""
     neuron = layer.neuron
     count = int(np.prod(layer.output_shape))
     per_channel = count // layer.output_shape[0]
@@ -92,8 +91,8 @@ def run_layer(layer, frames, around=None):
     result = np.zeros((len(frames), count), dtype=np.int64)
     for t, frame in enumerate(frames):
         sums = dense_sums(layer, frames, t, result) if layer.kind == "dense" else conv_sums(layer, frame)
-        if layer.skip is not None:
-            sums = [own + other for own, other in zip(sums, skip_sums(layer, around[t]), strict=True)]
+        for skip, messages in zip(layer.skips, around, strict=True):
+            sums = [own + other for own, other in zip(sums, skip_sums(skip, messages[t]), strict=True)]
         for n in range(count):
             u[n] = wrapped(wrapped32(decayed(u[n], neuron.decay_u) + wrapped32(64 * sums[n])))
         driven = [u[n] + bias[n] for n in range(count)]
@@ -116,8 +115,19 @@ def run_network(network, inputs):
     for n in range(inputs.shape[1]):
         frames, messages, sent = inputs[:, n], [], {"input": inputs[:, n]}
         for layer in network.layers:
-            frames = run_layer(layer, frames, None if layer.skip is None else sent[layer.skip.source])
+            taken = frames if layer.source is None else sent[layer.source]
+            frames = run_layer(layer, taken, [sent[skip.source] for skip in layer.skips])
             sent[layer.name] = frames
             messages.append(frames)
         per_sample.append(messages)
     return [np.stack([messages[k] for messages in per_sample], axis=1) for k in range(len(network.layers))]
+
+
+def longest_way(network, name):
+    """Layers on the longest way from the input to a layer, itself included: its distance in hardware steps."""
+    if name == "input":
+        return 0
+    names = ["input", *(layer.name for layer in network.layers)]
+    layer = network.layers[names.index(name) - 1]
+    before = layer.source or names[names.index(name) - 1]
+    return 1 + max(longest_way(network, source) for source in (before, *(skip.source for skip in layer.skips)))

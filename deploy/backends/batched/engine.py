@@ -25,7 +25,6 @@ from spikecut.deploy.backends.memory import check_run_memory
 from spikecut.deploy.cutoff.base import CutoffPolicy, ExitReason
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.export.network.arrays import IntArray, Integers, size
-from spikecut.export.network.connectivity import skip_paths
 from spikecut.export.network.layers import IntegerNetwork
 
 Messages = npt.NDArray[np.generic]
@@ -146,8 +145,12 @@ class _Work:
         self.linger = network.depth if record != "output" else 0
         # The pipeline runs on after T: ranges must hold until then.
         self.plans = plan_network(network, self.horizon + self.linger, precision)
-        self.paths = skip_paths(network)
-        self.input_skips = any(path.source == 0 for path in self.paths.values())
+        # By number of what sends: where it goes, and by which of the synapses there.
+        self.ways = [
+            [(path, nth) for paths in network.paths for nth, path in enumerate(paths) if path.source == number]
+            for number in range(len(network.layers) + 1)
+        ]
+        self.input_elsewhere = any(path.target > 1 for path, _ in self.ways[0])
         # Direct coding repeats one frame, and so one product of the first layer.
         spec = network.input
         self.constant = spec.encoding == "direct" and (
@@ -220,7 +223,7 @@ class _Worker:
         self.feed = self._product(self.frames) if self.constant else self.frames[:, :0]
 
     def _product(self, frames: Messages) -> Messages:
-        return np.array(self.layers[0].sums(frames))
+        return np.array(self.layers[0].sums(frames, [frames] * len(self.work.network.layers[0].skips)))
 
     def run(self) -> None:
         """Work until no sample is left."""
@@ -228,23 +231,26 @@ class _Worker:
             sums, sent = self._source()
             self._record(0, sent)
             points = [sent]
-            for depth, layer in enumerate(self.layers, start=1):
-                if self._over(depth):  # and so it is for all deeper layers
-                    break
-                path = self.work.paths.get(depth)
-                skipped = None if path is None else points[path.source]
-                sent = layer.step(sent, skipped) if sums is None or depth > 1 else layer.fire(sums)
+            for number, (layer, paths) in enumerate(zip(self.layers, self.work.network.paths, strict=True), start=1):
+                if self._over(number):  # and so is all that takes from it, which is deeper
+                    points.append(sent)
+                    continue
+                own, *skips = paths
+                if sums is not None and number == 1:
+                    sent = layer.fire(sums)
+                else:
+                    sent = layer.step(points[own.source], [points[path.source] for path in skips])
                 points.append(sent)
-                self._record(depth, sent)
-            else:
-                self._score(sent)
+                self._record(number, sent)
+                if number == len(self.layers):
+                    self._score(sent)
             self._advance()
 
-    def _over(self, depth: int) -> bool:
-        """Whether no sample needs this step of the layer at this depth any more: the pipeline is only emptying."""
+    def _over(self, number: int) -> bool:
+        """Whether no sample needs this step of the layer of this number any more: the pipeline is only emptying."""
         if not self.work.linger:
             return False
-        ends = self.exit + (self.work.network.depth - depth)
+        ends = self.exit + (self.work.network.depth - self.work.network.depths[number])
         return not bool(((self.sample >= 0) & (self.timestep < ends)).any())
 
     def _refill(self) -> bool:
@@ -287,35 +293,33 @@ class _Worker:
         sums = None
         if self.constant:
             sums = self.feed if sounding.all() else self.feed * sounding[:, None].astype(self.feed.dtype)
-            if not self.work.linger and not self.work.input_skips:
+            if not self.work.linger and not self.work.input_elsewhere:
                 return sums, self.frames
         return sums, self._gather(np.where(sounding, self.timestep, -1), self.sample)
 
-    def _record(self, depth: int, sent: Messages) -> None:
-        """Keep what the layer at this depth sends in hardware step timestep + depth of its sample."""
+    def _record(self, number: int, sent: Messages) -> None:
+        """Keep what the layer of this number sends in hardware step timestep + its depth of its sample."""
         work = self.work
         if work.record == "output":
             return
+        depth = work.network.depths[number]
         live = (self.sample >= 0) & (self.timestep < work.horizon + work.network.depth - depth)
         sample, column = self.sample[live], self.timestep[live] + depth
         if work.record == "all":
-            work.rasters[depth][sample, column] = sent[live]
+            work.rasters[number][sample, column] = sent[live]
             return
         spikes, reached = np.empty(len(sent), dtype=np.int64), np.empty(len(sent), dtype=np.int64)
-        following = self.plans[depth].fan_out if depth < len(self.plans) else np.zeros(sent.shape[1], dtype=np.int64)
-        count_events(sent, following, spikes, reached)
-        work.counts[depth][0][sample, column] = spikes[live]
-        if depth < len(self.plans):
-            work.counts[depth + 1][1][sample, column] += reached[live]
-        if depth and self.plans[depth - 1].layer.recurrent is not None:
-            count_events(sent, self.plans[depth - 1].recurrent_fan_out, spikes, reached)
-            work.counts[depth][1][sample, column] += reached[live]
-        for path in work.paths.values():
-            if path.source == depth:  # relayed: later by as many steps
-                count_events(sent, self.plans[path.target - 1].skip_fan_out, spikes, reached)
-                arrives = live & (self.timestep + depth + path.steps < work.counts[0][0].shape[1])
-                column = self.timestep[arrives] + depth + path.steps
-                work.counts[path.target][1][self.sample[arrives], column] += reached[arrives]
+        back = bool(number) and self.plans[number - 1].layer.recurrent is not None
+        if back or not work.ways[number]:
+            silent = np.zeros(sent.shape[1], dtype=np.int64)
+            count_events(sent, self.plans[number - 1].recurrent_fan_out if back else silent, spikes, reached)
+            work.counts[number][1][sample, column] += reached[live]
+        for path, nth in work.ways[number]:  # what is relayed arrives later by as many steps
+            count_events(sent, self.plans[path.target - 1].fan_outs[nth], spikes, reached)
+            arrives = live & (self.timestep + depth + path.steps < work.counts[0][0].shape[1])
+            later = self.timestep[arrives] + depth + path.steps
+            work.counts[path.target][1][self.sample[arrives], later] += reached[arrives]
+        work.counts[number][0][sample, column] = spikes[live]
 
     def _score(self, messages: Messages) -> None:
         """Add the step's scores of the samples that still run."""

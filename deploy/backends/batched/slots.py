@@ -1,8 +1,8 @@
 """One layer for the samples in work: what workers share (the plan) and each worker's state, slot by slot."""
 
 import weakref
+from collections.abc import Sequence
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +19,9 @@ from spikecut.deploy.backends.kernels.product import (
 from spikecut.errors import InputError
 from spikecut.export.network.arrays import IntArray, size
 from spikecut.export.network.connectivity import fan_out, recurrent_fan_out
+from spikecut.export.network.geometry import Synapse
+from spikecut.export.network.graph import message_range
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
-from spikecut.export.network.skip import message_range
 from spikecut.export.quantise.headroom import largest_sum, worst_case
 from spikecut.fixed_point import ALIGNMENT_SHIFT, FLOAT32_EXACT, STATE_LIMIT
 
@@ -33,7 +34,7 @@ class LayerPlan:
     Parameters
     ----------
     layer: the layer. minimum, maximum: range of the messages it receives. horizon: T, for the proof of its ranges.
-    precision: of the sums. skip_range: of the messages of its skip, if it has one.
+    precision: of the sums. skip_ranges: of the messages of its skips.
 
     Raises BackendError where that precision is not exact.
     """
@@ -45,7 +46,7 @@ class LayerPlan:
         maximum: int,
         horizon: int,
         precision: Precision,
-        skip_range: tuple[int, int] = (0, 1),
+        skip_ranges: Sequence[tuple[int, int]] = (),
     ) -> None:
         self.layer = layer
         self.elements = size(layer.output_shape)
@@ -57,28 +58,27 @@ class LayerPlan:
         else:
             self.temporal = TemporalSums(layer, minimum, maximum)
             self.input_dtype, halved = self.temporal.dtype, False
-        ranges = worst_case(layer, horizon, minimum, maximum, skip_range)
+        ranges = worst_case(layer, horizon, minimum, maximum, skip_ranges)
         self.joined: JoinedSums | None = None
-        if layer.skip is not None:
+        if layer.skips:
             wraps = ranges.current >> ALIGNMENT_SHIFT >= STATE_LIMIT
             bound = sums_bound(layer, minimum, maximum)
-            self.joined = JoinedSums(layer, layer.skip, bound, halved, skip_range, precision, wraps)
+            self.joined = JoinedSums(layer, bound, halved, skip_ranges, precision, wraps)
             halved = self.joined.halved
         self.neurons = NeuronKernel(layer, ranges, halved)
         self.output_dtype: npt.DTypeLike = np.int32
 
-    @cached_property
-    def fan_out(self) -> IntArray:
-        """Synapses that each input reaches, int64 [inputs], channels last."""
-        return channels_last(fan_out(self.layer).reshape(self.layer.input_shape), self.layer.input_shape)
+    @property
+    def input_dtypes(self) -> tuple[npt.DTypeLike, ...]:
+        """Types of the messages that its own synapse and its skips take without a copy."""
+        skips = () if self.joined is None else tuple(product.dtype for product in self.joined.products)
+        return (self.input_dtype, *skips)
 
     @cached_property
-    def skip_fan_out(self) -> IntArray:
-        """Synapses of its skip that each element of the skip's source reaches, int64 [elements], channels last."""
-        skip = self.layer.skip
-        if skip is None:
-            return np.zeros(0, dtype=np.int64)
-        return channels_last(fan_out(skip).reshape(skip.input_shape), skip.input_shape)
+    def fan_outs(self) -> tuple[IntArray, ...]:
+        """Synapses that each message reaches, of its own synapse and of each skip, int64 [inputs], channels last."""
+        synapses: tuple[Synapse, ...] = (self.layer, *self.layer.skips)
+        return tuple(channels_last(fan_out(each).reshape(each.input_shape), each.input_shape) for each in synapses)
 
     @cached_property
     def recurrent_fan_out(self) -> IntArray:
@@ -87,7 +87,7 @@ class LayerPlan:
 
 
 def sums_bound(layer: IntegerLayer, minimum: int, maximum: int) -> int:
-    """Largest magnitude of a layer's own sums, skip apart, for messages within [minimum, maximum]."""
+    """Largest magnitude of a layer's own sums, skips apart, for messages within [minimum, maximum]."""
     bound = largest_sum(layer, max(abs(minimum), abs(maximum)))
     return bound if layer.recurrent is None else bound + int(np.abs(layer.recurrent).sum(axis=1).max())
 
@@ -142,7 +142,7 @@ class LayerSlots:
 
     @property
     def input_dtype(self) -> npt.DTypeLike:
-        """Type of the messages that `sums` takes."""
+        """Type of the messages that `sums` takes without a copy."""
         return self.plan.input_dtype
 
     def reset(self, slots: IntArray) -> None:
@@ -165,37 +165,39 @@ class LayerSlots:
         if self.plan.temporal is not None:
             self.ring = self.ring[slots]
 
-    def step(self, messages: Floats, skipped: npt.NDArray[np.generic] | None = None) -> npt.NDArray[np.generic]:
+    def step(self, messages: Floats, skipped: Sequence[npt.NDArray[np.generic]] = ()) -> npt.NDArray[np.generic]:
         """One step from the messages received to those sent, valid until the next step.
 
         In blocks of slots: a block's sums stay in cache, and their memory is given and taken back without new pages.
-        skipped: what the layer's skip takes, [slots, elements], channels last.
+        skipped: what each of the layer's skips takes, [slots, elements], channels last.
         """
         rows = max(1, BLOCK_BYTES // (4 * self.plan.elements))
         if self.plan.temporal is not None or len(messages) <= rows:
             return self.fire(self.sums(messages, skipped))
         gain = self._gain()
+        messages = messages.astype(self.input_dtype, copy=False)
         for first in range(0, len(messages), rows):
             block = slice(first, first + rows)
-            sums = self._joined(self.plan.product(messages[block]), None if skipped is None else skipped[block])
+            sums = self._joined(self.plan.product(messages[block]), [each[block] for each in skipped])
             own = gain if gain is NO_GAIN else gain[block]
             self.plan.neurons(sums, self.u[block], self.v[block], self.out[block], own)
         return self.out
 
-    def sums(self, messages: Floats, skipped: npt.NDArray[np.generic] | None = None) -> Floats:
-        """Σ W s, and Σ W' s' of a skip, for all slots (or half of that, see Product.halved)."""
+    def sums(self, messages: Floats, skipped: Sequence[npt.NDArray[np.generic]] = ()) -> Floats:
+        """Σ W s, and Σ W' s' of each skip, for all slots (or half of that, see Product.halved)."""
         temporal = self.plan.temporal
+        messages = messages.astype(self.input_dtype, copy=False)
         if temporal is None:
             return self._joined(self.plan.product(messages), skipped)
         current = temporal(messages, self.out, self.ring, self.position)
         self.position = (self.position + 1) % self.ring.shape[1]
         return self._joined(current, skipped)
 
-    def _joined(self, sums: Floats, skipped: npt.NDArray[np.generic] | None) -> Floats:
-        if (self.plan.joined is None) != (skipped is None):
-            name = self.plan.layer.name
-            raise InputError(f"layer {name}: the messages of its skip's source are needed, and of nothing else")
-        return sums if self.plan.joined is None or skipped is None else self.plan.joined(sums, skipped)
+    def _joined(self, sums: Floats, skipped: Sequence[npt.NDArray[np.generic]]) -> Floats:
+        layer = self.plan.layer
+        if len(skipped) != len(layer.skips):
+            raise InputError(f"layer {layer.name}: messages of {len(skipped)} sources for {len(layer.skips)} skips")
+        return sums if self.plan.joined is None else self.plan.joined(sums, skipped)
 
     def fire(self, sums: Floats) -> npt.NDArray[np.generic]:
         """One step of the neurons; the messages they send, valid until the next step."""
@@ -216,46 +218,25 @@ _kept: dict[tuple[int, int, Precision], list[LayerPlan]] = {}
 
 
 def plan_network(network: IntegerNetwork, horizon: int, precision: Precision) -> list[LayerPlan]:
-    """The plans of a network that runs for `horizon` steps; kept as long as the network itself. See LayerPlan."""
+    """The plans of a network that runs for `horizon` steps; kept as long as the network itself. See LayerPlan.
+
+    Each layer sends in the type that the first synapse takes which takes from it, skips after the layers' own.
+    """
     key = (id(network), horizon, precision)
     if key not in _kept:
-        spec = network.input
-        _kept[key] = plan_layers(network.layers, spec.minimum, spec.maximum, horizon, precision)
+        plans = []
+        for layer, paths in zip(network.layers, network.paths, strict=True):
+            own, *skips = (message_range(path.source, network.input) for path in paths)
+            plans.append(LayerPlan(layer, *own, horizon, precision, skips))
+        taken = [
+            (path, dtype)
+            for plan, paths in zip(plans, network.paths, strict=True)
+            for path, dtype in zip(paths, plan.input_dtypes, strict=True)
+        ]
+        taken.sort(key=lambda each: (isinstance(each[0].synapse, IntegerLayer), -each[0].target))
+        for path, dtype in taken:  # the last one counts
+            if path.source:
+                plans[path.source - 1].output_dtype = dtype
+        _kept[key] = plans
         weakref.finalize(network, _kept.pop, key, None)
     return _kept[key]
-
-
-def plan_layers(
-    layers: tuple[IntegerLayer, ...],
-    minimum: int,
-    maximum: int,
-    horizon: int,
-    precision: Precision,
-    source: tuple[int, int] | None = None,
-) -> list[LayerPlan]:
-    """All layers of a network, each sending in the type that the next one takes; see LayerPlan.
-
-    source: range of the network's input, where `layers` are but a part of it.
-    """
-    plans: list[LayerPlan] = []
-    source = source or (minimum, maximum)
-    for layer in layers:
-        skip_range = (0, 1) if layer.skip is None else message_range(layer.skip, *source)
-        plans.append(LayerPlan(layer, minimum, maximum, horizon, precision, skip_range))
-        minimum, maximum = 0, 1
-    for one, following in pairwise(plans):
-        one.output_dtype = following.input_dtype
-    return plans
-
-
-def layer_slots(
-    layers: tuple[IntegerLayer, ...],
-    minimum: int,
-    maximum: int,
-    horizon: int,
-    slots: int,
-    precision: Precision,
-    source: tuple[int, int] | None = None,
-) -> list[LayerSlots]:
-    """All layers of a network with their state for a number of slots; see plan_layers."""
-    return [LayerSlots(plan, slots) for plan in plan_layers(layers, minimum, maximum, horizon, precision, source)]

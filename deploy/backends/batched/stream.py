@@ -6,13 +6,12 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.backends.batched.slots import LayerSlots, layer_slots
+from spikecut.deploy.backends.batched.slots import LayerSlots, plan_network
 from spikecut.deploy.backends.inputs import check_frames
 from spikecut.deploy.backends.kernels.product import channels_last, torch_order
 from spikecut.deploy.cutoff.stream import StreamCutoff, StreamDecisions, StreamRun, StreamSettings, check_stream
 from spikecut.errors import DataError
 from spikecut.export.network.arrays import IntArray, Integers
-from spikecut.export.network.connectivity import skip_paths
 from spikecut.export.network.layers import IntegerNetwork
 
 
@@ -55,7 +54,7 @@ def stream_network(
         if judge is None:
             streams = piece.shape[1]
             judge = StreamCutoff(settings, network.classes, streams)
-            layers = layer_slots(network.layers, network.input.minimum, network.input.maximum, longest, streams, "auto")
+            layers = [LayerSlots(plan, streams) for plan in plan_network(network, longest, "auto")]
             before = np.zeros((streams, network.classes), dtype=np.int64)
         for frame in piece:
             begins = np.flatnonzero(judge.begins)
@@ -67,12 +66,9 @@ def stream_network(
 
 def _fired(network: IntegerNetwork, layers: Sequence[LayerSlots], frame: Integers, begins: IntArray) -> IntArray:
     """The output of one frame [N, *shape], int64 [N, classes], after the layers of some streams were reset."""
-    paths = skip_paths(network)
-    messages = channels_last(frame, network.input_shape).astype(layers[0].input_dtype)
-    points = [messages]
-    for depth, layer in enumerate(layers, start=1):
+    points = [channels_last(frame, network.input_shape).astype(layers[0].input_dtype)]
+    for layer, paths in zip(layers, network.paths, strict=True):
         layer.reset(begins)
-        skipped = points[paths[depth].source] if depth in paths else None
-        messages = layer.fire(layer.sums(messages, skipped))
-        points.append(messages)
-    return torch_order(messages, network.layers[-1].output_shape).astype(np.int64)
+        messages, *skipped = (points[path.source] for path in paths)
+        points.append(layer.fire(layer.sums(messages, skipped)))
+    return torch_order(points[-1], network.layers[-1].output_shape).astype(np.int64)

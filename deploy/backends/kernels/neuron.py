@@ -160,7 +160,7 @@ class NeuronKernel:
             neuron.decay_u,
             neuron.decay_v,
             neuron.reset,
-            wrap_sum=layer.kind == "conv" and layer.skip is None and largest_sum >= STATE_LIMIT,  # see JoinedSums
+            wrap_sum=layer.kind == "conv" and not layer.skips and largest_sum >= STATE_LIMIT,  # see JoinedSums
             bounded=self.bounded,
             gained=neuron.gain is not None,
         )

@@ -3,14 +3,14 @@
 Products run in float64, where sums of integers below 2^53 are exact; everything else is int64.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from spikecut.errors import InputError
 from spikecut.export.network.arrays import IntArray, Integers, size
-from spikecut.export.network.connectivity import gather_index, skip_paths
+from spikecut.export.network.connectivity import gather_index
 from spikecut.export.network.gain import gain_at
 from spikecut.export.network.geometry import Synapse
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
@@ -34,40 +34,39 @@ def propagate(network: IntegerNetwork, inputs: Integers, tail: int = 0) -> list[
 
 
 def _walk(network: IntegerNetwork, inputs: Integers) -> Iterator[tuple[Integers, "NeuronState"]]:
-    """Messages of every layer and the state in which its neurons end; only what a skip still needs is kept."""
-    paths = skip_paths(network)
-    sources = {path.source for path in paths.values()}
-    frames, kept = inputs, {0: inputs} if 0 in sources else {}
-    for depth, layer in enumerate(network.layers, start=1):
+    """Messages of every layer and the state in which its neurons end; only what a layer still needs is kept."""
+    last_use = {path.source: path.target for paths in network.paths for path in paths}
+    kept = {0: inputs}
+    for number, (layer, paths) in enumerate(zip(network.layers, network.paths, strict=True), start=1):
         state = NeuronState.at_rest(layer, inputs.shape[1])
-        frames = propagate_layer(layer, frames, state, kept[paths[depth].source] if depth in paths else None)
-        if depth in sources:
-            kept[depth] = frames
-        yield frames, state
+        frames, *skipped = (kept[path.source] for path in paths)
+        kept[number] = propagate_layer(layer, frames, state, skipped)
+        yield kept[number], state
+        kept = {source: each for source, each in kept.items() if last_use.get(source, 0) > number}
 
 
 def propagate_layer(
     layer: IntegerLayer,
     frames: Integers,
     state: "NeuronState",
-    skipped: Integers | None = None,
+    skipped: Sequence[Integers] = (),
     seen: Callable[["NeuronState"], None] = lambda _: None,
 ) -> Integers:
     """Messages [T, N, *output_shape] of a layer whose neurons are in `state`, for frames [T, N, *input_shape].
 
-    skipped: what its skip takes, [T, N, *shape]. seen: is shown the state after every step.
+    skipped: what each of its skips takes, [T, N, *shape]. seen: is shown the state after every step.
 
-    InputError if what the skip takes is missing, or there is no skip for it.
+    InputError for another number of them than it has skips.
     """
-    if (layer.skip is None) != (skipped is None):
-        raise InputError(f"layer {layer.name}: the messages of its skip's source are needed, and of nothing else")
+    if len(layer.skips) != len(skipped):
+        raise InputError(f"layer {layer.name}: messages of {len(skipped)} sources for {len(layer.skips)} skips")
     output = np.zeros((*frames.shape[:2], *layer.output_shape), dtype=np.int32)
     for t in range(len(frames)):
         current = _delayed(layer, frames, t) if layer.delay is not None else synapse(layer, frames[t])
         if layer.recurrent is not None and t:
             current = current + (output[t - 1] @ layer.recurrent.T)
-        if layer.skip is not None and skipped is not None:
-            current = current + synapse(layer.skip, skipped[t])
+        for skip, messages in zip(layer.skips, skipped, strict=True):
+            current = current + synapse(skip, messages[t])
         output[t] = state.step(layer, current)
         seen(state)
     return output

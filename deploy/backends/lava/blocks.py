@@ -28,9 +28,8 @@ from spikecut import lava_repairs
 from spikecut.deploy.backends.base import MODELS, LavaModels
 from spikecut.deploy.backends.kernels.step import compile_for, exact_type
 from spikecut.deploy.backends.lava.axes import lava_kernels, lava_shape
-from spikecut.deploy.backends.lava.skips import SkipProcesses, connect_skips, largest_skipped
+from spikecut.deploy.backends.lava.paths import Way, connect_blocks, largest_message
 from spikecut.errors import BackendError, InputError
-from spikecut.export.network.connectivity import skip_paths
 from spikecut.export.network.geometry import Synapse
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 from spikecut.export.network.neurons import IntegerNeuron
@@ -108,23 +107,21 @@ def require_lava() -> None:
 
 @dataclass(frozen=True)
 class Chain:
-    """The layers as connected Processes: the ports at both ends, and the configuration that chooses the models.
+    """The layers as connected Processes: the port at their end, and the configuration that chooses the models.
 
-    skips: the Processes of the skips. `connect` joins the source to all that takes its messages.
+    ways: what leads from layer to layer; `connect` joins the source to those that begin at the input.
     """
 
-    inp: Any
+    ways: tuple[Way, ...]
     out: Any
     config: Any
     processes: Any
-    skips: tuple[SkipProcesses, ...] = ()
 
-    def connect(self, out: Any, network: IntegerNetwork) -> None:
-        """Connect the source's port to the first layer, and to the skips that begin at the input."""
-        (in_order(out, network.layers[0]) if self.inp.shape != out.shape else out).connect(self.inp)
-        for skip in self.skips:
-            if skip.path.source == 0:
-                out.connect(skip.relay.s_in)
+    def connect(self, out: Any) -> None:
+        """Connect the source's port to all that takes its messages."""
+        for way in self.ways:
+            if way.path.source == 0:
+                way.connect(out)
 
 
 def build_chain(
@@ -141,13 +138,12 @@ def build_chain(
         raise InputError(f"Lava models {models!r}: expected one of {', '.join(MODELS)}")
     check_exportable(network)
     if models == "stock":
-        for depth, layer in enumerate(network.layers):
-            _check_stock(layer, layer.name, _largest_message(network, depth))
-        for path in skip_paths(network).values():
-            name = f"{network.layers[path.target - 1].name}: {path.skip.name}"
-            _check_stock(path.skip, name, largest_skipped(network, path))
+        for layer, (own, *skips) in zip(network.layers, network.paths, strict=True):
+            _check_stock(layer, layer.name, largest_message(network, own))
+            for path in skips:
+                _check_stock(path.synapse, f"{layer.name}: {path.synapse.name}", largest_message(network, path))
         return _block_chain(network, waves, net_file, None)
-    types = [exact_type(layer, _largest_message(network, depth)) for depth, layer in enumerate(network.layers)]
+    types = [exact_type(own.synapse, largest_message(network, own)) for own, *_ in network.paths]
     if models == "fast":
         return _block_chain(network, waves, net_file, types)
     return _fused_chain(network, waves, types)
@@ -162,24 +158,17 @@ def _check_stock(synapse: Synapse, name: str, largest: int) -> None:
         )
 
 
-def _largest_message(network: IntegerNetwork, depth: int) -> int:
-    return max(abs(network.input.minimum), network.input.maximum) if depth == 0 else 1
-
-
 def _fused_chain(network: IntegerNetwork, waves: "Sequence[WaveParameters]", types: Sequence[Any]) -> Chain:
-    from spikecut.deploy.backends.lava.processes.fused import FusedChain, LayerParameters, SkipParameters
+    from spikecut.deploy.backends.lava.processes.fused import FusedChain, LayerParameters, PathParameters
 
-    paths = skip_paths(network)
     parameters = []
-    for depth, each in enumerate(zip(network.layers, waves, types, strict=True), start=1):
-        path = paths.get(depth)
-        skip = None if path is None else SkipParameters(path, exact_type(path.skip, largest_skipped(network, path)))
-        parameters.append(LayerParameters(*each, skip))
-        layer = network.layers[depth - 1]
-        alone = path is None
-        compile_for(layer.neuron, wraps=layer.kind == "conv" and alone, dtype=types[depth - 1] if alone else np.int32)
+    for layer, wave, dtype, (own, *skips) in zip(network.layers, waves, types, network.paths, strict=True):
+        more = [PathParameters(path, exact_type(path.synapse, largest_message(network, path))) for path in skips]
+        parameters.append(LayerParameters(layer, wave, (PathParameters(own, dtype), *more)))
+        alone = not skips
+        compile_for(layer.neuron, wraps=layer.kind == "conv" and alone, dtype=dtype if alone else np.int32)
     process = FusedChain(layers=tuple(parameters))
-    return Chain(process.inp, process.out, _run_config({}), process)
+    return Chain((Way(network.paths[0][0], process.inp),), process.out, _run_config({}), process)
 
 
 def _block_chain(
@@ -191,7 +180,7 @@ def _block_chain(
     """Blocks with the fast models, given the types of their sums; with the stock models otherwise."""
     from spikecut.deploy.backends.lava.processes.wave import Wave
 
-    blocks, owner = _blocks(network, net_file)
+    blocks, owner, chained = _blocks(network, net_file)
     for depth, (block, layer, wave) in enumerate(zip(blocks, network.layers, waves, strict=True)):
         block.neuron.proc_params[Wave.KEY] = wave
         if layer.recurrent is not None:
@@ -205,17 +194,15 @@ def _block_chain(
 
                 block.synapse.proc_params[FLOAT_KEY] = types[depth]
     config = _run_config(_stock_models(network) if types is None else _fast_models())
-    skips = connect_skips(network, blocks, fast=types is not None)
-    return Chain(blocks[0].inp, blocks[-1].out, config, owner, skips)
+    ways = connect_blocks(network, blocks, chained, fast=types is not None)
+    return Chain(ways, blocks[-1].out, config, owner)
 
 
-def _blocks(network: IntegerNetwork, net_file: Path | None) -> tuple[list[Any], Any]:
-    """Connected blocks, and what must outlive them."""
+def _blocks(network: IntegerNetwork, net_file: Path | None) -> tuple[list[Any], Any, bool]:
+    """Blocks, what must outlive them, and whether they are connected."""
     if beyond_netx(network):
-        blocks = [own_block(layer, 0 if depth else network.input.bits) for depth, layer in enumerate(network.layers)]
-        for before, block, layer in zip(blocks, blocks[1:], network.layers[1:], strict=False):
-            in_order(before.out, layer).connect(block.inp)
-        return blocks, blocks
+        blocks = [own_block(own.synapse, 0 if own.source else network.input.bits) for own, *_ in network.paths]
+        return blocks, blocks, False
     if net_file is not None:
         netx = _netx_network(network, net_file)
     else:
@@ -223,7 +210,7 @@ def _blocks(network: IntegerNetwork, net_file: Path | None) -> tuple[list[Any], 
             path = Path(folder) / "network.net"
             write_netx(network, path)
             netx = _netx_network(network, path)
-    return list(netx.layers), netx
+    return list(netx.layers), netx, True
 
 
 def _netx_network(network: IntegerNetwork, path: Path) -> Any:
@@ -238,13 +225,6 @@ def _netx_network(network: IntegerNetwork, path: Path) -> Any:
 def start_of(neuron: IntegerNeuron) -> Any:
     """The current of a layer's neurons at the start of a sample: 0, or int32, one per channel."""
     return 0 if neuron.u_init is None else neuron.u_init.astype(np.int32)
-
-
-def in_order(port: Any, layer: IntegerLayer) -> Any:
-    """An output port as a block of this layer takes it: a dense one flattens an image in torch's order."""
-    if layer.kind == "dense" and len(layer.input_shape) == 3:
-        return port.transpose([2, 1, 0]).flatten()
-    return port
 
 
 def own_block(layer: IntegerLayer, message_bits: int) -> Any:
@@ -312,7 +292,7 @@ def _stock_models(network: IntegerNetwork) -> dict[Any, Any]:
 
     from spikecut.deploy.backends.lava.processes import neurons, synapses
 
-    wide = any(beyond_int8(layer) or (layer.skip is not None and beyond_int8(layer.skip)) for layer in network.layers)
+    wide = any(beyond_int8(path.synapse) for paths in network.paths for path in paths)
     return {
         Conv: synapses.WideConvModel if wide else PyConvModelFixed,
         LIF: neurons.ResettingLifModel,

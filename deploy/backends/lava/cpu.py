@@ -117,7 +117,7 @@ def _trace(
         source = np.zeros((len(steps), longest, size(network.input_shape)), dtype=np.int32)
         source[:, : network.horizon] = inputs.reshape(network.horizon, len(steps), -1).swapaxes(0, 1)
         rasters = [source]
-        for layer in range(network.depth):
+        for layer in range(len(network.layers)):
             rasters.append(np.concatenate([part.messages[layer] for part in played]))
     cuts = np.concatenate([part.cut for part in played])
     return RunTrace(

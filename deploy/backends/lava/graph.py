@@ -96,7 +96,7 @@ class LavaGraph(Simulation):
         network = self.network
         waves = [
             wave.WaveParameters(self._ring, depth, layer.neuron.v_init, record, self._rows, start_of(layer.neuron))
-            for depth, (layer, record) in enumerate(zip(network.layers, self._records, strict=True), start=1)
+            for layer, depth, record in zip(network.layers, network.depths[1:], self._records, strict=True)
         ]
         self._chain = build_chain(network, waves, models, net_file)
         self._source = source.SampleSource(
@@ -117,7 +117,7 @@ class LavaGraph(Simulation):
             membrane=network.readout == "membrane",
             memory=cutoff_monitor.MonitorMemory(self._control, self._scores, self._results, self._verdicts),
         )
-        self._chain.connect(self._source.s_out, network)
+        self._chain.connect(self._source.s_out)
         self._chain.out.connect(self._monitor.s_in)
         self._anchor, self._config = self._monitor, self._chain.config
 
@@ -171,7 +171,7 @@ class LavaGraph(Simulation):
 
         longest = self.network.horizon + self.network.depth
         following = np.append(starts[1:], verdicts[-1] + 1)
-        for depth, (memory, layer) in enumerate(zip(self._records, self.network.layers, strict=True), start=1):
+        for memory, layer, depth in zip(self._records, self.network.layers, self.network.depths[1:], strict=True):
             if memory is None:
                 return
             rows = wave.as_int32(memory).reshape(self._rows, -1)

@@ -72,8 +72,10 @@ def _without_model(network: IntegerNetwork, layer: IntegerLayer) -> str:
         return "u(0) that is not 0"
     if neuron.v_init:
         return f"v(0) = {neuron.v_init}"
-    if layer.skip is not None:
-        return f"a {layer.skip.name}, whose relay has no model there"
+    if layer.skips:
+        return f"a {layer.skips[0].name}, whose relay has no model there"
+    if layer.source is not None:
+        return f"what {layer.source} sends and not the layer before it, for which a relay may be needed"
     if layer.recurrent is not None:
         return "recurrent synapses"
     if layer.delay is not None:

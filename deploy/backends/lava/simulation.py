@@ -11,7 +11,6 @@ from spikecut.deploy.backends.base import LavaModels
 from spikecut.deploy.backends.lava.blocks import quiet
 from spikecut.errors import BackendError
 from spikecut.export.network.arrays import size
-from spikecut.export.network.connectivity import skip_paths
 from spikecut.export.network.layers import IntegerNetwork
 from spikecut.memory import check_memory
 from spikecut.signals import ENDING
@@ -37,9 +36,12 @@ def channel_bytes(network: IntegerNetwork, models: LavaModels) -> int:
         processes = 2 + 2 * len(network.layers) + len(recurrent)
         elements = size(network.input_shape)
         elements += 2 * sum(size(layer.output_shape) for layer in (*network.layers, *recurrent))
-        skips = [path.skip for path in skip_paths(network).values()]
-        processes += 2 * len(skips)
-        elements += sum(2 * size(skip.input_shape) + size(skip.output_shape) for skip in skips)
+        for own, *skips in network.paths:
+            processes += len(skips) + sum(path.steps > 0 for path in (own, *skips))
+            elements += sum(2 * size(path.synapse.input_shape) for path in (own, *skips) if path.steps)
+            elements += sum(size(path.synapse.input_shape) for path in skips if not path.steps)
+            elements += sum(size(path.synapse.output_shape) for path in skips)
+            elements += size(own.synapse.input_shape) if own.source != own.target - 1 and not own.steps else 0
     return MESSAGE_BYTES * elements + SYNCHRONISATION_BYTES * (2 * processes + 2)
 
 

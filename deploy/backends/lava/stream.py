@@ -67,7 +67,7 @@ class LavaStream(Simulation):
         self._ring = wave.new_ring(network.depth)
         waves = [
             wave.WaveParameters(self._ring, depth, layer.neuron.v_init, None, 1, start_of(layer.neuron))
-            for depth, layer in enumerate(network.layers, start=1)
+            for layer, depth in zip(network.layers, network.depths[1:], strict=True)
         ]
         built = build_chain(network, waves, models, net_file)
         source = stream.FrameSource(shape=lava_shape(network.input_shape), frames=self._frames, control=self._control)
@@ -80,7 +80,7 @@ class LavaStream(Simulation):
             control=self._control,
             verdicts=self._verdicts,
         )
-        built.connect(source.s_out, network)
+        built.connect(source.s_out)
         built.out.connect(monitor.s_in)
         self._anchor, self._config = monitor, built.config
 

@@ -1,13 +1,13 @@
 """Sums and products of signals, with each other and with numbers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from spikecut.export.torch_module.recording.calls import NEURON, Call, Read
-from spikecut.export.torch_module.recording.values import Held, Lagged, Node, OverTime, Sum, Value, reshaped
+from spikecut.export.torch_module.recording.values import Held, Lagged, Node, Opaque, OverTime, Sum, Value, reshaped
 
 
 def _operands(call: Call) -> tuple[object, object]:
@@ -48,6 +48,32 @@ def _sum(call: Call, left: Value, right: Value) -> Read:
 
 def _terms(value: Value) -> tuple[Node, ...]:
     return value.node.terms if isinstance(value.node, Sum) else (value.node,)
+
+
+def concatenated(call: Call, parts: Sequence[object], axis: int) -> Read:
+    """Signals side by side, of channels or features: the sum of each at its place among the others."""
+    values = [call.value(part) for part in parts]
+    first = next(value for value in values if value is not None)
+    total, place = int(call.result.shape[axis]), 0
+    whole: Value | None = None
+    for part, value in zip(parts, values, strict=True):
+        if not isinstance(part, Tensor) or isinstance(value, Opaque):
+            return value if isinstance(value, Opaque) else call.refused(f"{call.name} is not read here")
+        count = int(part.shape[axis])
+        if value is None and part.any():
+            return call.refused(f"{call.name} with numbers other than 0; add them as a bias")
+        if value is not None:
+            if value.axes != getattr(first, "axes", None) or axis != len(value.axes):
+                return call.refused(
+                    f"{call.name} along a dimension that is not that of channels or features; use dim=1"
+                )
+            placed = value.then("place", call.where, (total, *value.features[1:]), (place, count, total))
+            joined = placed if whole is None else _sum(call, whole, placed)
+            if not isinstance(joined, Value):
+                return joined
+            whole = joined
+        place += count
+    return whole or call.refused(f"{call.name} is not read here")
 
 
 def _shifted(call: Call, value: Read | None, constant: object, sign: float = 1.0) -> Read:

@@ -17,7 +17,7 @@ from spikecut.errors import SpikecutError
 from spikecut.export.torch_module.recording.calls import Call, Read
 from spikecut.export.torch_module.recording.functions import read
 from spikecut.export.torch_module.recording.time_axis import filled, parts_of
-from spikecut.export.torch_module.recording.values import Extent, Opaque, Source, Value
+from spikecut.export.torch_module.recording.values import Extent, Node, Opaque, Source, Value
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,12 @@ class NeuronCall:
 class Recording:
     """What a forward did.
 
-    calls: of each neuron, by path, in their order. output: what the forward gave.
+    calls: of each neuron, by path, in their order. output: what the forward gave. beside: what further outputs hold.
     """
 
     calls: dict[str, list[NeuronCall]] = field(default_factory=dict)
     output: list[Read | None] = field(default_factory=list)
+    beside: list[Node] = field(default_factory=list)
 
 
 class Recorder(TorchFunctionMode):
@@ -210,6 +211,12 @@ def tensors(sent: Any) -> Iterator[Tensor]:
     elif isinstance(sent, tuple | list):
         for part in sent:
             yield from tensors(part)
+
+
+def beside_output(recorder: Recorder, given: Any) -> list[Node]:
+    """What the tensors of a forward's output hold besides the first."""
+    values = [recorder.value(tensor) for tensor in tensors(given)]
+    return [value.node for value in values[1:] if isinstance(value, Value)]
 
 
 def output_of(recorder: Recorder, given: Any) -> Read | None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from spikecut.export.torch_module.recording.arithmetic import concatenated
 from spikecut.export.torch_module.recording.calls import Call, Read
 from spikecut.export.torch_module.recording.values import Axis, OverTime, T, Value
 
@@ -52,6 +53,9 @@ def _join(call: Call) -> Read:
     if not isinstance(parts, list | tuple) or not isinstance(axis, int):
         return call.refused(f"{call.name} is not read here")
     rank = call.result.ndim
+    leading = next(len(value.axes) for value in map(call.value, parts) if isinstance(value, Value))
+    if call.name != "stack" and axis % rank >= leading:
+        return concatenated(call, parts, axis % rank)
     return joined(call, parts, axis % rank, call.name == "stack")
 
 

@@ -4,6 +4,7 @@ from math import ceil
 
 import numpy as np
 import pytest
+from core_needs import needs, synapses
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import with_skip
@@ -167,59 +168,6 @@ def test_capabilities() -> None:
     ]
 
 
-def synapses(layer: IntegerLayer) -> list[tuple[int, int, int]]:
-    """Every synapse (input neuron, output neuron, weight), by plain loops over the definition of a convolution."""
-    if layer.kind == "dense":
-        return [
-            (i, o, int(layer.weight[o, i])) for o in range(layer.weight.shape[0]) for i in range(layer.weight.shape[1])
-        ]
-    _, height, width = layer.input_shape
-    channels, rows, columns = layer.output_shape
-    found = []
-    for o in range(channels):
-        group = o // (channels // layer.groups)
-        for y in range(rows):
-            for x in range(columns):
-                for (k, r, c), weight in np.ndenumerate(layer.weight[o]):
-                    iy = y * layer.stride[0] - layer.padding[0] + r * layer.dilation[0]
-                    ix = x * layer.stride[1] - layer.padding[1] + c * layer.dilation[1]
-                    if 0 <= iy < height and 0 <= ix < width:
-                        source = ((group * layer.weight.shape[1] + k) * height + iy) * width + ix
-                        found.append((source, (o * rows + y) * columns + x, int(weight)))
-    return found
-
-
-def needs(network: IntegerNetwork, placement: Placement, index: int) -> dict[str, int]:
-    """What the fullest core of a layer needs, counted synapse by synapse."""
-    layer, placed = network.layers[index], placement.layers[index]
-    core = placed.core_of_neuron
-    bits: dict[tuple[object, int], int] = {}
-    for source, target, _ in synapses(layer):
-        bits[source, core[target]] = bits.get((source, core[target]), 0) + 8
-    for source, target, _ in [] if layer.skip is None else synapses(layer.skip):
-        key = (layer.skip.source, source), core[target]
-        bits[key] = bits.get(key, 0) + 14
-    per_core = range(len(placed.cores))
-    outgoing = dict.fromkeys(per_core, 0)
-    if index + 1 < len(network.layers):
-        after = placement.layers[index + 1].core_of_neuron
-        for source, _ in {(s, after[t]) for s, t, _ in synapses(network.layers[index + 1])}:
-            outgoing[core[source]] += 1
-    for other, there in zip(network.layers, placement.layers, strict=True):
-        if other.skip is not None and other.skip.source == layer.name:
-            for source, _ in {(s, there.core_of_neuron[t]) for s, t, _ in synapses(other.skip)}:
-                outgoing[core[source]] += 1
-    return {
-        "neurons_per_core": max(group.size for group in placed.groups),
-        "input_axons_per_core": max(sum(1 for _, c in bits if c == here) for here in per_core),
-        "synaptic_words_per_core": max(
-            sum(ceil(n / 64) for (_, c), n in bits.items() if c == here) for here in per_core
-        ),
-        "words_per_axon": max(ceil(n / 64) for n in bits.values()),
-        "output_axons_per_core": max(outgoing.values()),
-    }
-
-
 @st.composite
 def small_networks(draw: st.DrawFn) -> IntegerNetwork:
     channels = draw(st.sampled_from([1, 2]))
@@ -246,6 +194,10 @@ def small_networks(draw: st.DrawFn) -> IntegerNetwork:
             second,
             with_skip(random, dense("third", (second.output_shape[0],), 3), ("between", between.output_shape)),
         ]
+        if draw(st.booleans()):  # beside the dense layer another one, which reads the first, and the third both
+            beside = replace(dense("beside", first.output_shape, 4), source="first")
+            third = with_skip(random, with_skip(random, layers[3], ("beside", (4,))), ("second", second.output_shape))
+            layers[2:] = [second, beside, replace(third, source="second")]
     return chain(*layers)
 
 
@@ -289,11 +241,11 @@ def test_fan_out_per_core_counts_the_synapses(network: IntegerNetwork, neurons: 
         for source, target, weight in synapses(layer):
             want[source, placed.core_of_neuron[target]] += weight != 0
         assert np.array_equal(fan_out_per_core(layer, placed), want)
-        if layer.skip is not None:
-            want = np.zeros((int(np.prod(layer.skip.input_shape)), len(placed.cores)), dtype=np.int64)
-            for source, target, weight in synapses(layer.skip):
+        for skip in layer.skips:
+            want = np.zeros((int(np.prod(skip.input_shape)), len(placed.cores)), dtype=np.int64)
+            for source, target, weight in synapses(skip):
                 want[source, placed.core_of_neuron[target]] += weight != 0
-            assert np.array_equal(fan_out_per_core(layer.skip, placed), want)
+            assert np.array_equal(fan_out_per_core(skip, placed), want)
 
 
 def test_limits_are_those_of_the_schema() -> None:

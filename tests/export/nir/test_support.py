@@ -56,6 +56,17 @@ PADDED_POOL = on_map(lif(MAP), conv(kernel(2, 2, 3, 3)), pool("SumPool2d", 3, 2,
 ONE_INSIDE = inner([("in", nir.Input(np.array([3]))), ("lif", lif(SIZE)), ("out", nir.Output(np.array([3])))])
 FLATTENED = on_map(lif(MAP), shape=MAP)
 LOOP = chain(dense(3, 3), lif(SIZE), shape=SIZE, out=SIZE)
+# A residual block, a pooled branch from the input, and weights that both take what is added up there.
+BRANCHES = on_map(
+    *(conv(kernel(2, 2, 3, 3), padding=(1, 1)), lif(MAP), conv(kernel(2, 2, 3, 3), np.ones(2) * 0.1, padding=(1, 1))),
+    *(lif(MAP), conv(kernel(4, 2, 3, 3), np.ones(4) * 0.1, (2, 2), (1, 1)), lif((4, 3, 3)), pool("AvgPool2d", 2, 2)),
+    *(conv(kernel(4, 2, 1, 1), shape=(3, 3)), lif((4, 3, 3))),
+    shape=(4, 3, 3),
+)
+BRANCHING = [
+    *pairwise(["input", "n0", "n1", "n2", "n3", "n4", "n5", "n9", "n10", "n11", "output"]),
+    *(("n1", "n3"), ("n1", "n4"), ("input", "n6"), ("n6", "n7"), ("n7", "n8"), ("n8", "n9"), ("n7", "n5")),
+]
 
 # (primitive, case) → the nodes, and the options of the discretisation.
 EXAMPLES = {
@@ -74,6 +85,11 @@ EXAMPLES = {
     ),
     ("Input", "a leading 1 that counts a batch"): (chain(dense(3, 3), lif(SIZE), shape=(1, 3), out=(1, 3)), {}),
     ("Output", "behind neurons or a dense node"): (chain(lif(SIZE), dense(3, 3), shape=SIZE, out=SIZE), {}),
+    ("Output", "fed by the spikes of several layers"): (
+        chain(dense(3, 3), lif(SIZE), lif(SIZE), shape=SIZE, out=SIZE),
+        {},
+        [*pairwise(["input", "n0", "n1", "output"]), ("n0", "n2"), ("n2", "output")],
+    ),
     ("Output", "behind a map larger than 1 × 1"): (
         chain(conv(kernel(2, 2, 3, 3)), lif((2, 4, 4)), shape=MAP, out=(2, 4, 4)),
         {},
@@ -236,7 +252,8 @@ EXAMPLES = {
         {"framework": "snntorch", "reset": "zero", "dt": 1.0},
     ),
     ("NIRGraph", "a chain inside the chain"): (chain(dense(3, 3), ONE_INSIDE, shape=SIZE, out=SIZE), {}),
-    ("NIRGraph", "recurrent, residual or branching"): (LOOP, {}),
+    ("NIRGraph", "residual, branching: nodes that several others feed"): (BRANCHES, {}, BRANCHING),
+    ("NIRGraph", "recurrent"): (LOOP, {}, [*pairwise(["input", "n0", "n1", "output"]), ("n1", "n0")]),
 }
 # Rows that refuse the graph as a whole; and nodes whose kind is refused at another node, the neuron or the output.
 ELSEWHERE = {"Output": "Output"}
@@ -265,14 +282,13 @@ def in_this_process(monkeypatch):
 @pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.primitive}: {row.case}")
 def test_every_row_is_true(tmp_path, row):
-    nodes, given = EXAMPLES[row.primitive, row.case]
+    nodes, given, *edges = EXAMPLES[row.primitive, row.case]
     path, time = tmp_path / "graph.nir", options(given)
     if row.primitive == "NIRGraph" and row.exactness == "refused":
-        edges = [("input", "n0"), ("n0", "n1"), ("n1", "n0"), ("n1", "output")]
-        with pytest.raises(SpikecutError, match="recurrent"):
-            read_nir(write(path, nodes, edges), time)
+        with pytest.raises(SpikecutError, match=r"n[01] is recurrent: a cycle through"):
+            read_nir(write(path, nodes, *edges), time)
         return
-    imported = read_nir(write(path, nodes), time)
+    imported = read_nir(write(path, nodes, *edges), time)
     found = [report for report in imported.nodes if report.kind == row.primitive]
     if row.exactness == "refused":
         refused = [report for report in imported.nodes if report.exactness == "refused"]

@@ -1,4 +1,4 @@
-"""A whole chain of layers in one Process: the hardware steps of a graph of blocks without its messages.
+"""A whole graph of layers in one Process: the hardware steps of a graph of blocks without its messages.
 
 In hardware step h the layer at depth l integrates what its synapses held and fires; then the synapses take the
 messages of this step and hold their sums for the next. The wave of resets and the record are those of the blocks.
@@ -21,14 +21,14 @@ from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 from spikecut.deploy.backends.lava.axes import lava_columns, lava_kernels, lava_shape
 from spikecut.deploy.backends.lava.processes.wave import Wave, WaveParameters
 from spikecut.export.network.arrays import size
-from spikecut.export.network.connectivity import Path
 from spikecut.export.network.geometry import Synapse
+from spikecut.export.network.graph import Path
 from spikecut.export.network.layers import IntegerLayer
 
 
 @dataclass(frozen=True)
-class SkipParameters:
-    """A skip and the type of its sums."""
+class PathParameters:
+    """What a layer takes by one of its synapses, and the type of its sums, see kernels.step.exact_type."""
 
     path: Path
     dtype: Any
@@ -36,20 +36,19 @@ class SkipParameters:
 
 @dataclass(frozen=True)
 class LayerParameters:
-    """A layer of the chain, its wave, the type of its sums, see kernels.step.exact_type, and its skip."""
+    """A layer of the graph, its wave, and its paths, that of its own synapse first."""
 
     layer: IntegerLayer
     wave: WaveParameters
-    dtype: Any
-    skip: SkipParameters | None = None
+    paths: tuple[PathParameters, ...]
 
 
 class FusedChain(AbstractProcess):
-    """A chain of layers in one Process; ports as the first layer's input and the last one's output.
+    """The layers of a network in one Process; ports as the first layer's input and the last one's output.
 
     Parameters
     ----------
-    layers: LayerParameters of each layer, in the chain's order.
+    layers: LayerParameters of each layer, in their order.
     """
 
     def __init__(self, *, layers: tuple[LayerParameters, ...]) -> None:
@@ -66,15 +65,14 @@ class _Stage:
 
         layer = parameters.layer
         self.wave = Wave(parameters.wave)
-        self.synapses = _synapses(layer, parameters.dtype)
-        self.delayed = isinstance(self.synapses, DelayedSums)
+        self.own, *self.skips = (_Taken(each) for each in parameters.paths)
+        self.delayed = isinstance(self.own.synapses, DelayedSums)
         self.recurrent = None if layer.recurrent is None else DenseSums(layer.recurrent)
         shape = lava_shape(layer.output_shape)
         u, v = np.zeros(shape, dtype=np.int32), np.full(shape, self.wave.v_init, dtype=np.int32)
-        self.skip = None if parameters.skip is None else _Skip(parameters.skip)
-        alone = self.skip is None
+        alone = not self.skips
         self.neurons = Neurons.of(layer.neuron, u, v, wraps=layer.kind == "conv" and alone)
-        self.held: npt.NDArray[Any] = np.zeros(u.size, dtype=parameters.dtype if alone else np.int32)
+        self.held: npt.NDArray[Any] = np.zeros(u.size, dtype=parameters.paths[0].dtype if alone else np.int32)
         self.held_recurrent = np.zeros(u.size, dtype=np.int32)
 
     def fire(self, step: int) -> npt.NDArray[np.int32]:
@@ -89,32 +87,35 @@ class _Stage:
             self.held_recurrent = self.recurrent(messages)
         return messages
 
-    def take(self, messages: npt.NDArray[np.int32], points: list[npt.NDArray[np.int32]], step: int) -> None:
-        """Hold the sums of this step's messages of the layer before, and of those that a skip's relay gives on.
+    def take(self, points: list[npt.NDArray[np.int32]], step: int) -> None:
+        """Hold the sums of this step's messages, and of those that relays give on.
 
         points: what the source and every layer sent in this step.
         """
         # The new sample's first message arrives one step before it reaches the neurons.
         if self.delayed and self.wave.arrives(step + 1):
-            self.synapses.forget()
-        self.held = self.synapses(messages)
-        if self.skip is not None:
-            self.held = whole_sums(self.held) + self.skip.sums(points, step)
+            self.own.synapses.forget()
+        self.held = self.own.sums(points, step)
+        for skip in self.skips:
+            self.held = whole_sums(self.held) + whole_sums(skip.sums(points, step))
 
 
-class _Skip:
-    """A skip: its relay and its synapse."""
+class _Taken:
+    """What a layer takes by one of its synapses, after its relay if it has one."""
 
-    def __init__(self, parameters: SkipParameters) -> None:
+    def __init__(self, parameters: PathParameters) -> None:
         self.path = parameters.path
-        self.synapses = _synapses(self.path.skip, parameters.dtype)
-        self.under_way = np.zeros((self.path.steps, size(self.path.skip.input_shape)), dtype=np.int32)
+        self.synapses = _synapses(self.path.synapse, parameters.dtype)
+        self.under_way = np.zeros((self.path.steps, size(self.path.synapse.input_shape)), dtype=np.int32)
 
-    def sums(self, points: list[npt.NDArray[np.int32]], step: int) -> npt.NDArray[np.int32]:
-        """Sums of what its source sent `steps` ago, int32 [elements]; takes what it sent now."""
-        slot = step % len(self.under_way)
-        sums = whole_sums(self.synapses(self.under_way[slot]))
-        self.under_way[slot] = points[self.path.source]
+    def sums(self, points: list[npt.NDArray[np.int32]], step: int) -> npt.NDArray[Any]:
+        """Sums of what its source sent as many steps ago as the relay has; the relay takes what it sent now."""
+        messages = points[self.path.source]
+        if not self.path.steps:
+            return np.asarray(self.synapses(messages))
+        slot = step % self.path.steps
+        sums = np.asarray(self.synapses(self.under_way[slot]))
+        self.under_way[slot] = messages
         return sums
 
 
@@ -166,5 +167,5 @@ class PyFusedChainModel(PyLoihiProcessModel):
         sent = [stage.fire(self.time_step) for stage in self.stages]
         self.out.send(sent[-1].reshape(self.shape))
         points = [self.inp.recv().reshape(-1), *sent]
-        for stage, messages in zip(self.stages, points, strict=False):
-            stage.take(messages, points, self.time_step)
+        for stage in self.stages:
+            stage.take(points, self.time_step)

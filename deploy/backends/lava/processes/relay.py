@@ -1,7 +1,8 @@
-"""A relay: messages pass a number of hardware steps late, so that those of a skip meet those of the layers in between.
+"""A relay: messages pass a number of hardware steps late, so that those of a short path meet those of a longer one.
 
-The synapse that follows holds its sums for one step more, like every other. So a skip over k layers needs a relay of k
-steps, and what arrives at its layer is aligned with the sample's own steps: the wave of resets has nothing to clear.
+The synapse that follows holds its sums for one step more, like every other. So from depth d to depth l it takes a relay
+of l - 1 - d steps, and what arrives at its layer is aligned with the sample's own steps: the wave of resets has nothing
+to clear.
 """
 
 from typing import Any

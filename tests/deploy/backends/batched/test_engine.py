@@ -6,7 +6,7 @@ from fuzz_boundaries import BOUNDARIES, weights_at_a_boundary
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from networks import networks_with_inputs, random_inputs, random_network
-from oracle import run_network
+from oracle import longest_way, run_network
 
 import spikecut
 from spikecut.deploy.backends.batched.engine import Tuning, run_batched
@@ -48,11 +48,12 @@ def test_the_engine_equals_plain_integers(case, precision, data):
     np.testing.assert_array_equal(trace.timesteps, exits.timesteps)
     np.testing.assert_array_equal(trace.totals, exits.totals)
     counted = run_batched(network, inputs, policy, "events", tuning=Tuning(precision, slots=2, threads=1))
-    for depth, (layer, count) in enumerate(zip(trace.events, counted.events, strict=True)):
+    for number, (layer, count) in enumerate(zip(trace.events, counted.events, strict=True)):
+        depth = longest_way(network, layer.name) if number else 0
         np.testing.assert_array_equal(layer.spikes, count.spikes)
         np.testing.assert_array_equal(layer.synops, count.synops)
         for n, steps in enumerate(trace.hardware_steps):
-            want = messages[depth][: steps - depth, n].reshape(steps - depth, -1)
+            want = messages[number][: steps - depth, n].reshape(steps - depth, -1)
             np.testing.assert_array_equal(layer.raster[n, depth:steps], want)
             assert not layer.raster[n, steps:].any() and not layer.raster[n, :depth].any()
 
@@ -63,16 +64,16 @@ def test_the_engine_equals_plain_integers(case, precision, data):
 def test_worst_case_bounds_what_is_seen(case):
     network, inputs = case
     seen = measure_ranges(network, inputs)
-    minimum, maximum = network.input.minimum, network.input.maximum
+    ranges = {"input": (network.input.minimum, network.input.maximum)}
+    before = "input"
     for layer in network.layers:
-        graded = layer.skip is not None and layer.skip.source == "input"
-        around = (network.input.minimum, network.input.maximum) if graded else (0, 1)
-        bound = worst_case(layer, network.horizon, minimum, maximum, around)
+        own, *around = (ranges.get(name, (0, 1)) for name in (layer.source or before, *(s.source for s in layer.skips)))
+        bound = worst_case(layer, network.horizon, *own, around)
         if not bound.fits:
             break
         assert seen[layer.name].current <= bound.current
         assert seen[layer.name].membrane <= bound.membrane
-        minimum, maximum = 0, 1
+        before = layer.name
 
 
 def test_batch_size_does_not_change_anything():

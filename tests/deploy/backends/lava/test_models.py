@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from lava_steps import run_steps
 from networks import networks_with_inputs, random_inputs, random_network
+from oracle import longest_way
 
 from spikecut.deploy.backends.kernels.reference import propagate
 from spikecut.deploy.backends.kernels.step import ConvolutionSums, exact_type
@@ -31,10 +32,10 @@ def check(network, inputs, gaps):
         ):
             np.testing.assert_array_equal(found, expected, f"{models}, {layer.name}")
     reference = propagate(network, inputs)[1:]
-    for depth, (messages, expected) in enumerate(zip(stock, reference, strict=True), start=1):
+    for layer, messages, expected in zip(network.layers, stock, reference, strict=True):
         for n, (start, gap) in enumerate(zip(starts, gaps, strict=True)):
             used = min(gap, network.horizon)
-            first = start - 1 + depth
+            first = start - 1 + longest_way(network, layer.name)
             np.testing.assert_array_equal(messages[first : first + used], expected[:used, n])
 
 
@@ -47,7 +48,11 @@ def test_any_network_any_halts(case, data):
     check(network, inputs, gaps)
 
 
-@pytest.mark.parametrize("case", [{}, {"bias": False}, {"soft": True, "graded": True, "membrane": True}])
+GRAPHS = [{"graph": True}, {"graph": True, "soft": True, "graded": True, "membrane": True}]
+GRAPHS += [{"graph": True, "dense_only": True, "delays": True, "recurrent": True}]
+
+
+@pytest.mark.parametrize("case", [{}, {"bias": False}, {"soft": True, "graded": True, "membrane": True}, *GRAPHS])
 def test_larger_networks(case):
     network = random_network(5, **case)
     check(network, random_inputs(network, 12), [3, 1, 6, 2, 4, 9, 5, 6, 1, 1, 2, 6])
