@@ -33,6 +33,25 @@ def test_round_trip_is_the_identity(tmp_path_factory, network):
     assert equal(read_netx(path), network)
 
 
+@pytest.mark.parametrize(("case", "number"), [({}, 1), ({"skips": True}, 1), ({"graph": True}, 3)])
+def test_only_graphs_need_a_new_format(tmp_path, case, number):
+    path = tmp_path / "network.net"
+    network = random_network(2, **case)
+    write_netx(network, path)
+    with h5py.File(path) as file:
+        assert file["spikecut"].attrs["format"] == number
+        found = [key for layer in file["layer"].values() for key in layer if key.startswith("skip") or key == "source"]
+    assert ("skip3" in found and found.count("source") == 4) == network.branches
+    assert equal(read_netx(path), network)
+    with h5py.File(path, "r+") as file:
+        if "skip3" in found:
+            group = next(layer for layer in file["layer"].values() if "skip3" in layer)
+            group.move("skip2", "skip4")
+    if network.branches:
+        with pytest.raises(BundleError, match="its skips are not numbered one by one"):
+            read_netx(path)
+
+
 @pytest.mark.parametrize("case", [{}, {"bias": False}, {"dense_only": True}])
 def test_netx_loads_the_file_unchanged(tmp_path, case):
     from lava.lib.dl.netx.hdf5 import Network
