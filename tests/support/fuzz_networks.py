@@ -38,7 +38,7 @@ def fuzz_cases(draw, largest=400, samples=4, wide=None):
         frames = _frames(rng, spec, horizon, samples, draw(st.sampled_from([0.05, 0.2, 0.5, 0.9])))
     layers, points = [], [("input", frames)]
     kinds = ["conv"] * (draw(st.integers(1, 3)) if len(spec.shape) == 3 else 0)
-    kinds += ["dense"] * draw(st.integers(0 if kinds else 1, 3 - len(kinds) // 2))
+    kinds += ["dense"] * draw(st.integers(0 if kinds else 1, 4 - len(kinds) // 2))
     membrane = draw(st.booleans()) and len(kinds) > 1
     while len(layers) < len(kinds):
         number, kind = len(layers), kinds[len(layers)]
@@ -77,7 +77,7 @@ def fuzz_cases(draw, largest=400, samples=4, wide=None):
 def _source(draw, points, kind):
     """Which point a layer's own synapse takes from: the last one of all that fit, or another one of these."""
     fitting = [n for n, (_, frames) in enumerate(points) if kind == "dense" or frames.ndim == 5]
-    return draw(st.sampled_from(fitting)) if draw(st.integers(0, 2)) == 0 else fitting[-1]
+    return draw(st.sampled_from(fitting)) if draw(st.booleans()) else fitting[-1]
 
 
 def _taken(layers):
