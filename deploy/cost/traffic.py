@@ -216,13 +216,14 @@ class Route:
 
     def assumption(self, events_of: Sequence[LayerEvents], number: int) -> str | None:
         """What had to be split evenly because the messages were not recorded; number: of the layer, from 1."""
-        events = events_of[number]
-        sides = {"fired": events, "messages": events, "hops": events}
-        for name, path in zip(self.incoming, self.paths, strict=True):
+        events, before = events_of[number], events_of[self.paths[0].source]
+        several = len(self.placed.cores) > 1
+        sides = {"axons": before, "fired": events, "messages": events, "hops": events}
+        sides |= {"synops": before} if several else {}
+        sides |= {"own axons": events} if self.own is not None else {}
+        for name, path in list(zip(self.incoming, self.paths, strict=True))[1:]:
             sides[f"{name}axons"] = events_of[path.source]
-            sides |= {f"{name}synops": events_of[path.source]} if len(self.placed.cores) > 1 else {}
-        if self.own is not None:
-            sides["own axons"] = events
+            sides |= {f"{name}synops": events_of[path.source]} if several else {}
         split = [name for name, side in sides.items() if side.raster is None and not self.spreads[name].uniform]
         if not split:
             return None

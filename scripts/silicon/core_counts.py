@@ -162,7 +162,7 @@ def with_words(chip: Chip, words: int) -> Chip:
 def cut_of(table: Table, chip: Chip) -> list[Share]:
     """Our cores of a table's network, layer by layer."""
     network, able = network_of(table), with_words(chip, table.words)
-    return cut(network, able, [worst_load(layer, able) for layer in network.layers])
+    return cut(network, able, [worst_load(paths, able) for paths in network.paths])
 
 
 def mean_words(printed: Printed, share: Share, inputs: int) -> int:

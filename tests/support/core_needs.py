@@ -5,7 +5,7 @@ from math import ceil
 import numpy as np
 from oracle import longest_way
 
-from spikecut.deploy.placement.place import Placement
+from spikecut.deploy.placement.cores import Placement
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 from spikecut.export.network.skip import Skip
 
