@@ -115,12 +115,17 @@ class Route:
     output: bool
 
     @cached_property
-    def incoming(self) -> dict[str, IntArray]:
+    def ways(self) -> dict[str, IntArray]:
         """By name of a path, synapses of each element of its source on each core, int64 [elements, cores]."""
         names = ["", "skip ", *(f"skip {number} " for number in range(2, len(self.paths)))]
         return {
             name: fan_out_per_core(path.synapse, self.placed) for name, path in zip(names, self.paths, strict=False)
         }
+
+    @property
+    def incoming(self) -> IntArray:
+        """Synapses of each input neuron on each core by the layer's own synapse, int64 [input neurons, cores]."""
+        return self.ways[""]
 
     @cached_property
     def own(self) -> IntArray | None:
@@ -153,7 +158,7 @@ class Route:
         goes_to = np.zeros((core.size, 1), dtype=np.int64)
         hops = np.zeros((core.size, 2), dtype=np.int64)
         found = {"fired": Spread(here)}
-        for name, reached in self.incoming.items():
+        for name, reached in self.ways.items():
             found[f"{name}axons"], found[f"{name}synops"] = Spread((reached > 0).astype(np.int64)), Spread(reached)
         if self.own is not None:
             found["own axons"], found["own synops"] = Spread((self.own > 0).astype(np.int64)), Spread(self.own)
@@ -171,7 +176,7 @@ class Route:
         given: what arrives by each of its paths, see `arriving`.
         """
         spreads, own = self.spreads, self._own_counts(here)
-        named = dict(zip(self.incoming, given, strict=True))
+        named = dict(zip(self.ways, given, strict=True))
         axons = spreads["axons"](given[0])
         for name, each in list(named.items())[1:]:
             axons = axons + spreads[f"{name}axons"](each)
@@ -202,7 +207,7 @@ class Route:
         sides = [(self.spreads[f"{name}synops"], each) for name, each in named.items()]
         sides += [(self.spreads["own synops"], here)] if self.own is not None else []
         if not all(spread.uniform or side.recorded for spread, side in sides):
-            matrices = [*self.incoming.values(), *([] if self.own is None else [self.own])]
+            matrices = [*self.ways.values(), *([] if self.own is None else [self.own])]
             total = np.sum([matrix.sum(axis=0) for matrix in matrices], axis=0)
             split: FloatArray = here.synops * (total / max(int(total.sum()), 1))
             return split
@@ -221,7 +226,7 @@ class Route:
         sides = {"axons": before, "fired": events, "messages": events, "hops": events}
         sides |= {"synops": before} if several else {}
         sides |= {"own axons": events} if self.own is not None else {}
-        for name, path in list(zip(self.incoming, self.paths, strict=True))[1:]:
+        for name, path in list(zip(self.ways, self.paths, strict=True))[1:]:
             sides[f"{name}axons"] = events_of[path.source]
             sides |= {f"{name}synops": events_of[path.source]} if several else {}
         split = [name for name, side in sides.items() if side.raster is None and not self.spreads[name].uniform]
