@@ -31,9 +31,12 @@ PER_LAYER = {
     "twin_gains": np.int16,
     "twin_skip_weights": np.int32,
     "twin_recurrent_weights": np.int32,
+    "twin_neurons": np.int32,
 }
 WHOLE = ("images", "labels", "inputs", "float_scores", "twin_scores")
-OPTIONAL = {"twin_gains", "twin_skip_weights", "twin_recurrent_weights"}
+OPTIONAL = {"twin_gains", "twin_skip_weights", "twin_recurrent_weights", "twin_neurons"}
+ONLY_WHERE_NEEDED = {"twin_neurons"}
+"""What files hold only of networks that have it."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ class Golden:
         int64 (O,), in v's units. A changed weight shows here even where no golden sample feels it.
     twin_gains: per layer that has any, int64 [T], in 4096ths.
     twin_skip_weights, twin_recurrent_weights: the weights of skips, see `joined`, and of what comes back, alike.
+    twin_neurons: per layer whose neurons differ, int64 [5, C] or [5, C, H, W]: thresholds, decays of u and v, v(0), and
+        what a soft reset subtracts.
     """
 
     images: npt.NDArray[np.float64]
@@ -64,6 +69,7 @@ class Golden:
     twin_gains: dict[str, IntArray] = field(default_factory=dict)
     twin_skip_weights: dict[str, IntArray] = field(default_factory=dict)
     twin_recurrent_weights: dict[str, IntArray] = field(default_factory=dict)
+    twin_neurons: dict[str, IntArray] = field(default_factory=dict)
 
     __repr__ = brief
 
@@ -124,6 +130,7 @@ def make_golden(
         twin_gains=twin.gains,
         twin_skip_weights={name: joined([integers(w) for w in each]) for name, each in twin.skip_weights().items()},
         twin_recurrent_weights={name: integers(weight) for name, weight in twin.recurrent_weights().items()},
+        twin_neurons=twin.neurons,
     )
 
 
@@ -157,6 +164,8 @@ def golden_bytes(golden: Golden) -> bytes:
         for key in WHOLE:
             file[key] = getattr(golden, key)
         for key, dtype in PER_LAYER.items():
+            if key in ONLY_WHERE_NEEDED and not getattr(golden, key):
+                continue
             group = file.create_group(key)
             for name, values in getattr(golden, key).items():
                 group.create_dataset(name, data=values.astype(dtype), compression="gzip")

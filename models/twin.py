@@ -1,35 +1,38 @@
 """The quantised twin of a user's network: its own torch modules with rounded numbers, the witness of the export.
 
-Units and rounding: spikecut.fixed_point. What the neurons compute is written here anew, in float64.
+Units and rounding: spikecut.fixed_point. What the neurons compute is written anew, in float64: integer_neurons.py.
 """
 
 import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from spikecut.errors import InputError, RangeError, UnsupportedError
 from spikecut.fixed_point import (
     DECAY_UNITY,
-    GAIN_UNITY,
-    STATE_LIMIT,
     WEIGHT_UNIT,
+    FloatArray,
     IntArray,
     round_bias,
     round_decay,
     round_gain,
     round_reset,
+    round_start,
     round_threshold,
     round_weight,
 )
+from spikecut.models.integer_neurons import IntegerCurrentBased, IntegerGain, IntegerIntegrateFire, IntegerLeaky
 from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm
 from spikecut.models.network import JoiningStage, ResidualStage, SpikingNetwork, Stage
 from spikecut.models.neurons.current_based import CurrentBased
 from spikecut.models.neurons.integrate_fire import IntegrateFire, MembraneReadout
-from spikecut.models.neurons.leaky import LeakyIntegrateFire, Reset
+from spikecut.models.neurons.leaky import LeakyIntegrateFire
 
 
 @dataclass(frozen=True)
@@ -57,125 +60,6 @@ class StagePlan:
                 raise InputError(f"stage plan: {name} {value}, expected a positive number")
         if self.bias_exponent < 0:
             raise InputError(f"stage plan: bias_exponent {self.bias_exponent}, expected 0 or more")
-
-
-class IntegerGain(nn.Module):
-    """x'[t] = trunc(x[t] · gain[t] / 4096), before a neuron; gain: int64 [T]; x: integers in v's units."""
-
-    def __init__(self, gain: IntArray) -> None:
-        super().__init__()
-        self.gain = gain
-
-    def forward(self, currents: Tensor) -> Tensor:
-        """Currents [T, N, *], float64 integers → the same shape."""
-        gain = torch.from_numpy(self.gain).to(currents.dtype)
-        return torch.trunc(currents * gain.view(-1, *[1] * (currents.ndim - 1)) / GAIN_UNITY)
-
-
-class IntegerLeaky(nn.Module):
-    """v[t] = trunc(v[t-1] · (4096 - decay) / 4096) + x[t]; s[t] = v[t] > 64 · threshold; then the reset where s[t].
-
-    decay: 0 to 4096; threshold: in weight units; reset: "zero", v[t] ← 0, or "subtract", v[t] ← v[t] - 64 · threshold;
-    x, v: integers in v's units, held exactly in float64.
-    """
-
-    def __init__(self, decay: int, threshold: int, reset: Reset = "zero") -> None:
-        super().__init__()
-        self.decay = decay
-        self.threshold = threshold
-        self.reset: Reset = reset
-
-    def forward(self, currents: Tensor) -> Tensor:
-        """Currents [T, N, *], float64 integers → spikes, 0 or 1."""
-        membrane_potential = torch.zeros_like(currents[0])
-        spikes = []
-        for current in currents:
-            kept = torch.trunc(membrane_potential * (DECAY_UNITY - self.decay) / DECAY_UNITY)
-            membrane_potential = kept + current
-            spike = membrane_potential > WEIGHT_UNIT * self.threshold
-            after = 0 if self.reset == "zero" else membrane_potential - WEIGHT_UNIT * self.threshold
-            membrane_potential = torch.where(spike, after, membrane_potential)
-            spikes.append(spike.to(currents.dtype))
-        return torch.stack(spikes)
-
-
-class IntegerIntegrateFire(nn.Module):
-    """v[t] = v[t-1] + x[t], v(0) = 32 · threshold; s[t] = v[t] ≥ 64 · threshold; v[t] ← v[t] - 64 · threshold if s[t].
-
-    v is clipped to [-2^23, 2^23 - 2] before it may fire. threshold: in weight units; x, v: integers in v's units, held
-    exactly in float64. (The chip, which fires at v > threshold, adds one unit to v(0) and clips within ±(2^23 - 1).)
-    """
-
-    def __init__(self, threshold: int) -> None:
-        super().__init__()
-        self.threshold = threshold
-
-    def forward(self, currents: Tensor) -> Tensor:
-        """Currents [T, N, *], float64 integers → spikes, 0 or 1."""
-        membrane_potential = torch.full_like(currents[0], WEIGHT_UNIT // 2 * self.threshold)
-        spikes = []
-        for current in currents:
-            membrane_potential = (membrane_potential + current).clamp(-STATE_LIMIT, STATE_LIMIT - 2)
-            spike = (membrane_potential >= WEIGHT_UNIT * self.threshold).to(currents.dtype)
-            membrane_potential = membrane_potential - WEIGHT_UNIT * self.threshold * spike
-            spikes.append(spike)
-        return torch.stack(spikes)
-
-
-class IntegerCurrentBased(nn.Module):
-    """CurrentBased in integers: what decays is (4096 - decay) / 4096 of u and v, cut off towards zero.
-
-    threshold: in weight units, None for a readout; at_equality: fires at v ≥ 64 · threshold instead of >. amount: what
-    a soft reset subtracts, in v's units; None for the threshold.
-
-    bias: integers, broadcast to the neurons, that come in with the currents for the membrane: what a bias in front of u
-    lets u rise to, from u[0] = -bias. None where all that comes in enters u.
-
-    recurrent: weights (O, O) · 64, from the layer's own spikes of the timestep before; None where there are none.
-    """
-
-    bias: Tensor | None
-    recurrent: Tensor | None
-
-    def __init__(
-        self,
-        decay_u: int,
-        decay_v: int,
-        threshold: int | None,
-        reset: Reset,
-        at_equality: bool,
-        amount: int | None = None,
-    ) -> None:
-        super().__init__()
-        self.amount = amount
-        self.bias = self.recurrent = None
-        self.decay_u, self.decay_v = decay_u, decay_v
-        self.threshold = threshold
-        self.reset: Reset = reset
-        self.at_equality = at_equality
-
-    def forward(self, currents: Tensor) -> Tensor:
-        """Currents [T, N, *], float64 integers → spikes, or increments of the membrane."""
-        current = membrane_potential = torch.zeros_like(currents[0])
-        bias = current if self.bias is None else current + self.bias
-        current = current - bias
-        spike = torch.zeros_like(bias)
-        sent = []
-        for given in currents:
-            back = 0.0 if self.recurrent is None else spike.to(given.dtype) @ self.recurrent.T
-            incoming, before = given + back, membrane_potential
-            current = torch.trunc(current * (DECAY_UNITY - self.decay_u) / DECAY_UNITY) + incoming - bias
-            membrane_potential = torch.trunc(before * (DECAY_UNITY - self.decay_v) / DECAY_UNITY) + current + bias
-            if self.threshold is None:
-                sent.append(membrane_potential - before)
-                continue
-            level = WEIGHT_UNIT * self.threshold
-            spike = membrane_potential >= level if self.at_equality else membrane_potential > level
-            amount = level if self.amount is None else self.amount
-            after = membrane_potential - amount if self.reset == "subtract" else 0
-            membrane_potential = torch.where(spike, after, membrane_potential)
-            sent.append(spike.to(currents.dtype))
-        return torch.stack(sent)
 
 
 class Scaled(nn.Module):
@@ -251,6 +135,13 @@ class QuantisedTwin(nn.Module):
         }
 
     @property
+    def neurons(self) -> dict[str, IntArray]:
+        """The parameters of the stages whose neurons differ, by name; see IntegerCurrentBased.numbers."""
+        modules = {stage.name: stage.neuron for stage in self.network.layers()}
+        given = {name: each.numbers() for name, each in modules.items() if isinstance(each, IntegerCurrentBased)}
+        return {name: numbers for name, numbers in given.items() if numbers is not None}
+
+    @property
     def gains(self) -> dict[str, IntArray]:
         """The gains per timestep of the stages that have any, name → int64 [T], in 4096ths."""
         chain = self.network.chain()
@@ -301,9 +192,9 @@ def _quantise(stage: Stage, plan: StagePlan) -> None:
             bias = bias + _quantise_branch(branch, plan.scale, largest * factor)
     integer_weight = round_weight((weight * largest * plan.input_factor).numpy(), plan.scale)
     decay_u = stage.neuron.decay_u if isinstance(stage.neuron, CurrentBased) else 1.0
-    rises = decay_u < 1 and bool(bias.any())
+    rises = bool((torch.as_tensor(decay_u) < 1).any()) and bool(bias.any())
     if rises:
-        bias = bias * DECAY_UNITY / round_decay(decay_u)
+        bias = bias * DECAY_UNITY / torch.as_tensor(round_decay(_floats(decay_u)))
     integer_bias = round_bias((bias * largest).numpy(), plan.scale, plan.bias_exponent) * 2**plan.bias_exponent
     stage.synapse.weight = nn.Parameter(torch.from_numpy(WEIGHT_UNIT * integer_weight).double(), requires_grad=False)
     stage.synapse.bias = nn.Parameter(torch.from_numpy(integer_bias).double(), requires_grad=False)
@@ -365,11 +256,11 @@ def _integer_neuron(stage: Stage, scale: float) -> nn.Module:
     if isinstance(neuron, MembraneReadout):
         return neuron
     if isinstance(neuron, LeakyIntegrateFire):
-        return IntegerLeaky(round_decay(neuron.decay), round_threshold(neuron.threshold, scale), neuron.reset)
+        return IntegerLeaky(int(round_decay(neuron.decay)), int(round_threshold(neuron.threshold, scale)), neuron.reset)
     if isinstance(neuron, IntegrateFire):
         if 2 * float(neuron.v_init) != float(neuron.threshold):
             raise UnsupportedError(f"stage {stage.name}: v_init must be half the threshold")
-        return IntegerIntegrateFire(round_threshold(float(neuron.threshold), scale))
+        return IntegerIntegrateFire(int(round_threshold(float(neuron.threshold), scale)))
     if isinstance(neuron, CurrentBased):
         return _integer_current_based(stage.name, neuron, scale)
     raise UnsupportedError(
@@ -378,16 +269,29 @@ def _integer_neuron(stage: Stage, scale: float) -> nn.Module:
 
 
 def _integer_current_based(name: str, neuron: CurrentBased, scale: float) -> IntegerCurrentBased:
-    decay_u, decay_v = round_decay(neuron.decay_u), round_decay(neuron.decay_v)
-    threshold = None if neuron.threshold is None else round_threshold(neuron.threshold, scale)
+    decay_u, decay_v = (round_decay(_floats(decay)) for decay in (neuron.decay_u, neuron.decay_v))
+    level, start, leak = _beside(neuron.threshold, neuron.v_init, decay_v)
+    threshold = None if neuron.threshold is None else round_threshold(level, scale)
     # The chip fires at v > threshold: one unit more in v(0) makes that ≥, as long as v neither leaks nor is set to 0.
-    at_equality = neuron.at_equality and neuron.reset == "subtract" and decay_v == 0
+    at_equality = neuron.at_equality and neuron.reset == "subtract" and not np.any(decay_v)
     amount = None
-    if neuron.delayed_reset and neuron.threshold is not None and decay_v:
-        if decay_v == DECAY_UNITY:
+    if neuron.delayed_reset and neuron.threshold is not None and np.any(decay_v):
+        if np.any(leak == DECAY_UNITY):
             raise UnsupportedError(f"stage {name}: v leaks whole before the reset of the next timestep")
-        amount = round_reset(neuron.threshold, scale, decay_v)
-    made = IntegerCurrentBased(decay_u, decay_v, threshold, neuron.reset, at_equality, amount)
+        amount = round_reset(level, scale, leak)
+    v_init = round_start(start, level, scale) if np.any(start) else 0
+    made = IntegerCurrentBased(decay_u, decay_v, threshold, neuron.reset, at_equality, amount, v_init)
     if neuron.recurrent is not None:
         made.recurrent = WEIGHT_UNIT * torch.from_numpy(round_weight(neuron.recurrent.numpy(), scale)).double()
     return made
+
+
+def _floats(parameter: float | Tensor) -> float | FloatArray:
+    return parameter.double().numpy() if isinstance(parameter, Tensor) else parameter
+
+
+def _beside(*parameters: Any) -> tuple[Any, ...]:
+    """Numbers as they are; arrays with axes of length 1 behind them, as many as the largest has."""
+    arrays = [np.asarray(0.0 if each is None else _floats(each)) for each in parameters]
+    most = max(array.ndim for array in arrays)
+    return tuple(each.reshape(*each.shape, *[1] * (most - each.ndim)) if each.ndim else each for each in arrays)

@@ -45,9 +45,13 @@ FLOAT32_EXACT, FLOAT64_EXACT = 2**24, 2**53
 """Below these every sum of integers is exact in float32 and float64, whatever the order."""
 
 
-def keep(values: IntArray, decay: int) -> IntArray:
-    """Loihi's decay: the magnitude times (4096 - decay), shifted right by 12, with the sign kept."""
-    kept: IntArray = np.sign(values) * ((np.abs(values) * (DECAY_UNITY - decay)) >> DECAY_SHIFT)
+def keep(values: IntArray, decay: int | IntArray) -> IntArray:
+    """Loihi's decay: the magnitude times (4096 - decay), shifted right by 12, with the sign kept.
+
+    decay: one number, or an array that broadcasts to the values.
+    """
+    factor: IntArray = np.asarray(DECAY_UNITY - decay, dtype=np.int64)
+    kept: IntArray = np.sign(values) * ((np.abs(values) * factor) >> DECAY_SHIFT)
     return kept
 
 
@@ -77,19 +81,39 @@ def round_weight(weight: npt.ArrayLike, scale: float) -> IntArray:
     return round_half_even("weight", values, WEIGHT_MINIMUM, WEIGHT_MAXIMUM, WEIGHT_STEP)
 
 
-def round_threshold(threshold: float, scale: float) -> int:
-    """round(threshold · scale) in weight units; RangeError outside 0 to 2^17 - 1."""
+def _one_or_more(rounded: IntArray) -> int | IntArray:
+    """A number for a number."""
+    return int(rounded) if rounded.ndim == 0 else rounded
+
+
+def round_threshold(threshold: float | FloatArray, scale: float) -> int | IntArray:
+    """round(threshold · scale) in weight units, of one or an array; RangeError outside 0 to 2^17 - 1."""
     values = np.asarray(threshold, dtype=np.float64) * scale
-    return int(round_half_even("threshold", values, 0, THRESHOLD_MAXIMUM))
+    return _one_or_more(round_half_even("threshold", values, 0, THRESHOLD_MAXIMUM))
 
 
-def round_reset(threshold: float, scale: float, decay_v: int) -> int:
+def round_reset(threshold: float | FloatArray, scale: float, decay_v: int | IntArray) -> int | IntArray:
     """What a soft reset subtracts so that the threshold is left of it after the leak, in v's units.
 
     round(threshold · scale · 64 · 4096 / (4096 - decay_v)), for a decay below 4096; RangeError outside 0 to 2^23 - 1.
+    Of neurons that do not leak, the rounded threshold itself, times 64.
     """
-    values = np.asarray(threshold, dtype=np.float64) * scale * WEIGHT_UNIT * DECAY_UNITY / (DECAY_UNITY - decay_v)
-    return int(round_half_even("reset's amount", values, 0, STATE_LIMIT - 1))
+    kept = DECAY_UNITY - np.asarray(decay_v)
+    values = np.asarray(threshold, dtype=np.float64) * scale * WEIGHT_UNIT * DECAY_UNITY / kept
+    amount = round_half_even("reset's amount", values, 0, STATE_LIMIT - 1)
+    whole = np.asarray(round_threshold(threshold, scale)) * WEIGHT_UNIT
+    return _one_or_more(np.where(kept == DECAY_UNITY, whole, amount))
+
+
+def round_start(v_init: float | FloatArray, threshold: float | FloatArray, scale: float) -> int | IntArray:
+    """round(v(0) · scale · 64), in v's units; of half a threshold, half of the rounded one.
+
+    All of them numbers, or arrays that stand beside each other. RangeError outside ±(2^23 - 1).
+    """
+    start, level = np.asarray(v_init, dtype=np.float64), np.asarray(threshold, dtype=np.float64)
+    rounded = round_half_even("v(0)", start * scale * WEIGHT_UNIT, 1 - STATE_LIMIT, STATE_LIMIT - 1)
+    half = np.asarray(round_threshold(threshold, scale)) * WEIGHT_UNIT // 2
+    return _one_or_more(np.where((start == level / 2) & (start != 0), half, rounded))
 
 
 def round_bias(bias: npt.ArrayLike, scale: float, exponent: int) -> IntArray:
@@ -110,9 +134,9 @@ def bias_exponent(largest: float, scale: float) -> int:
     raise RangeError(f"a bias of {largest:g} exceeds 13 bits with any exponent up to {BIAS_EXPONENT_MAXIMUM}")
 
 
-def round_decay(decay: float) -> int:
-    """12-bit decay round(decay · 4096), 0 to 4096, of a fraction lost per timestep."""
-    return int(round_half_even("decay", np.asarray(decay, dtype=np.float64) * DECAY_UNITY, 0, DECAY_UNITY))
+def round_decay(decay: float | FloatArray) -> int | IntArray:
+    """12-bit decay round(decay · 4096), 0 to 4096, of a fraction lost per timestep, one or an array."""
+    return _one_or_more(round_half_even("decay", np.asarray(decay, dtype=np.float64) * DECAY_UNITY, 0, DECAY_UNITY))
 
 
 def round_gain(gain: npt.ArrayLike) -> IntArray:

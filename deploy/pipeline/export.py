@@ -35,6 +35,7 @@ from spikecut.export.network.arrays import Shape
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import IntegerNetwork
 from spikecut.export.network.neurons import IntegerNeuron
+from spikecut.export.network.parameters import said
 from spikecut.export.nir.write import holds_integers, write_nir
 from spikecut.export.quantise.headroom import Ranges
 from spikecut.export.write_bundle import ExportSettings, export_network, recipe_horizon, write_integers
@@ -363,7 +364,8 @@ def export_nir(bundle: Path, out: Path, overwrite: bool) -> NirWritten:
     write_nir(network, out)
     layers = network.layers
     beyond = [Refusal(layer.name, _soft(layer.neuron)) for layer in layers if layer.neuron.reset == "subtract"]
-    beyond += [Refusal(layer.name, f"v(0) = {layer.neuron.v_init}") for layer in layers if layer.neuron.v_init]
+    starts = [(layer.name, layer.neuron.v_init) for layer in layers if np.any(layer.neuron.v_init)]
+    beyond += [Refusal(name, f"v(0) = {said(v_init, 'd')}") for name, v_init in starts]
     beyond += [Refusal(layer.name, "u(0) that is not 0") for layer in layers if layer.neuron.u_init is not None]
     beyond += [Refusal(layer.name, "delays") for layer in layers if layer.delay is not None]
     return NirWritten(out, tuple(beyond))

@@ -11,7 +11,8 @@ from spikecut.deploy.placement.hardware import Arithmetic, Chip, Hardware
 from spikecut.deploy.placement.place import place
 from spikecut.errors import CapabilityError, Refusal
 from spikecut.export.network.layers import IntegerNetwork
-from spikecut.fixed_point import ALIGNMENT_SHIFT, DECAY_UNITY
+from spikecut.export.network.parameters import lowest
+from spikecut.fixed_point import DECAY_UNITY
 
 
 def check_capabilities(network: IntegerNetwork, hardware: Hardware) -> tuple[Refusal, ...]:
@@ -29,7 +30,7 @@ def check_capabilities(network: IntegerNetwork, hardware: Hardware) -> tuple[Ref
     elif any(layer.neuron.reset_amount is not None for layer in network.layers) and not can.programmable_neuron:
         missing.append("programmable neurons (a soft reset by another amount than the threshold)")
     if not can.initial_state:
-        if any(layer.neuron.v_init != 0 for layer in network.layers):
+        if any(np.any(layer.neuron.v_init) for layer in network.layers):
             missing.append("initial state (v starts at another value than 0)")
         if any(layer.neuron.u_init is not None for layer in network.layers):
             missing.append("initial state (u starts at another value than 0)")
@@ -42,14 +43,15 @@ def check_capabilities(network: IntegerNetwork, hardware: Hardware) -> tuple[Ref
 def _arithmetic(network: IntegerNetwork, can: Arithmetic) -> list[str]:
     """What a network counts and such neurons and weights cannot."""
     missing, neurons = [], [layer.neuron for layer in network.layers]
-    if not can.exponential_leak and any(each.decay_v != 0 or each.decay_u != DECAY_UNITY for each in neurons):
+    leaks = [bool(np.any(each.decay_v)) or lowest(each.decay_u) != DECAY_UNITY for each in neurons]
+    if not can.exponential_leak and any(leaks):
         missing.append("an exponential leak (current or membrane decay by a fraction)")
     weights = [layer.weight for layer in network.layers]
     weights += [layer.recurrent for layer in network.layers if layer.recurrent is not None]
     weights += [skip.weight for layer in network.layers for skip in layer.skips]
     if not can.negative_membrane:
         biases = [each.bias_mantissa for each in neurons]
-        beyond = any((each.reset_amount or 0) > each.threshold << ALIGNMENT_SHIFT for each in neurons)
+        beyond = any(each.subtracts_more for each in neurons)
         if any(values.min(initial=0) < 0 for values in (*weights, *biases)):
             missing.append("negative membranes (weights or biases below 0)")
         elif beyond:

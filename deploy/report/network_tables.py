@@ -11,6 +11,7 @@ from spikecut.export.importers.base import ImportedNetwork, PartReport
 from spikecut.export.manifest import Manifest
 from spikecut.export.network.connectivity import fan_out, recurrent_fan_out
 from spikecut.export.network.layers import IntegerNetwork, passes_input
+from spikecut.export.network.parameters import Parameter, said
 from spikecut.fixed_point import DECAY_UNITY, GAIN_UNITY, WEIGHT_UNIT
 
 SHOWN_GAINS = 8
@@ -60,11 +61,11 @@ def _layer_row(network: IntegerNetwork, index: int) -> dict[str, Any]:
         "synapses": int(synapses),
         "reset": neuron.reset
         if neuron.reset_amount is None
-        else f"{neuron.reset} {neuron.reset_amount / WEIGHT_UNIT:,g}",
+        else f"{neuron.reset} {said(neuron.reset_amount / WEIGHT_UNIT, ',g')}",
         "decay u": _decay(neuron.decay_u),
         "decay v": _decay(neuron.decay_v),
-        "threshold": "" if neuron.reset == "none" else neuron.threshold,
-        "v(0)": neuron.v_init,
+        "threshold": "" if neuron.reset == "none" else _number(neuron.threshold),
+        "v(0)": _number(neuron.v_init),
     }
 
 
@@ -76,8 +77,15 @@ def _gains(gain: tuple[int, ...] | None) -> str:
     return (", " if len(gain) <= SHOWN_GAINS else " to ").join(values)
 
 
-def _decay(decay: int) -> str:
-    """The 12-bit decay and its time constant in timesteps."""
+def _number(parameter: Parameter) -> int | str:
+    """One number, or from where to where the neurons' numbers reach."""
+    return parameter if isinstance(parameter, int) else said(parameter, "d")
+
+
+def _decay(decay: Parameter) -> str:
+    """The 12-bit decay and its time constant in timesteps; of several their range."""
+    if not isinstance(decay, int):
+        return said(decay, "d")
     if decay == 0:
         return "0 (none)"
     if decay == DECAY_UNITY:

@@ -164,7 +164,7 @@ class _Comparison:
 
 
 def _compare_parameters(network: IntegerNetwork, golden: Golden, compared: _Comparison) -> None:
-    """The network's own weights, of recurrence and skips, too, its biases and gains against those of the twin."""
+    """The network's weights, of recurrence and skips, too, biases, gains and neurons that differ against the twin's."""
     for layer in network.layers:
         parameters = [
             ("weights", golden.twin_weights, layer.weight << ALIGNMENT_SHIFT),
@@ -179,8 +179,12 @@ def _compare_parameters(network: IntegerNetwork, golden: Golden, compared: _Comp
         if layer.neuron.gain is not None or layer.name in golden.twin_gains:
             gain = layer.neuron.gain or (GAIN_UNITY,) * network.horizon
             parameters.append(("gains", golden.twin_gains, np.array(gain)))
+        if layer.neuron.varies or layer.name in golden.twin_neurons:
+            parameters.append(("neurons", golden.twin_neurons, layer.neurons()))
         for what, expected, found in parameters:
             want = expected.get(layer.name)
+            if what == "neurons" and want is not None and want.shape == found.shape[:2]:  # one per channel
+                want = np.broadcast_to(want.reshape(*want.shape, *[1] * (found.ndim - 2)), found.shape)
             if want is None or want.shape != found.shape:
                 raise BundleError(f"the golden witness holds no {what} that fit layer {layer.name}; export again")
             compared.add("export", f"{layer.name} {what}", want, found)

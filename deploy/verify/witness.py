@@ -46,6 +46,7 @@ def integer_golden(network: IntegerNetwork, images: Floats, labels: IntArray) ->
         twin_recurrent_weights={
             layer.name: layer.recurrent << ALIGNMENT_SHIFT for layer in layers if layer.recurrent is not None
         },
+        twin_neurons={layer.name: layer.neurons() for layer in layers if layer.neuron.varies},
     )
 
 

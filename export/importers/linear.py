@@ -91,8 +91,8 @@ class Synapse:
         """Whether each channel stays by itself: a pooling, a scaling, a batch norm, or nothing at all."""
         return self.kind == "conv" and self.weight.shape[:2] == (self.groups, 1)
 
-    def scaled(self, gain: float | Array, offset: float = 0.0) -> "Synapse":
-        """gain · y + offset; gain: a number, or one per output channel."""
+    def scaled(self, gain: float | Array, offset: float | Array = 0.0) -> "Synapse":
+        """gain · y + offset; both: a number, or one per output channel."""
         rows = np.broadcast_to(np.asarray(gain, dtype=np.float64), self.bias.shape)
         return replace(
             self,

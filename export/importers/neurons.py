@@ -3,11 +3,15 @@
 NIR's nodes and torch modules tell what their neurons do in their own words; here that becomes a StepNeuron.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import torch
 
-from spikecut.errors import UnsupportedError
+from spikecut.errors import InputError, UnsupportedError
+from spikecut.export.network.arrays import Shape
+from spikecut.export.network.parameters import FloatParameter, float_parameter, said
 from spikecut.fixed_point import DECAY_UNITY
 from spikecut.models.neurons.current_based import CurrentBased
 from spikecut.models.neurons.leaky import Reset
@@ -17,12 +21,14 @@ EQUALITY = "fires at v ≥ threshold, the chip at v > threshold: they differ onl
 
 @dataclass(frozen=True)
 class NeuronModel:
-    """A neuron in its author's words, one value for all neurons of a layer:
+    """A neuron in its author's words:
 
         u[t] = (1 - decay_u) u[t-1] + gain x[t]
         v[t] = v[t-1] + decay_v (v_rest - v[t-1]) + u[t],   v[0] = v_init
         s[t] = v[t] > threshold                     (at_equality: ≥)
         v[t] ← v_reset, or v[t] - threshold         where s[t], by reset "zero" or "subtract"
+
+    Every number is one for all neurons of a layer, or an array, float64, that broadcasts to them as torch's do.
 
     Attributes
     ----------
@@ -33,16 +39,16 @@ class NeuronModel:
     """
 
     where: str
-    threshold: float | None
-    gain: float = 1.0
-    decay_u: float = 1.0
-    decay_v: float = 0.0
+    threshold: FloatParameter | None
+    gain: FloatParameter = 1.0
+    decay_u: FloatParameter = 1.0
+    decay_v: FloatParameter = 0.0
     reset: Reset = "zero"
     at_equality: bool = False
     next_step: bool = False
-    v_rest: float = 0.0
-    v_reset: float = 0.0
-    v_init: float = 0.0
+    v_rest: FloatParameter = 0.0
+    v_reset: FloatParameter = 0.0
+    v_init: FloatParameter = 0.0
     delayed: str = ""
     inexact: tuple[str, ...] = ()
 
@@ -53,124 +59,189 @@ class StepNeuron:
 
     Attributes
     ----------
-    gain: what multiplies the weights and biases before it. offset: what is then added to the biases.
-    threshold: None for a neuron that never fires.
+    gain: what multiplies the weights and biases before it. offset: what is then added to the biases. Both are one
+        number, or one per channel, as weights and biases are.
+    threshold: None for a neuron that never fires. This and the next are one number, or one per channel, or per neuron.
+    v_init: v before the first timestep.
     decay_u, decay_v: multiples of 1/4096 where the file's precision cannot tell them from one.
     inexact: a line for everything that the integers do otherwise. refused: why no Process does this, and what to do.
     notes: a line for what was read otherwise than the file says it.
     """
 
-    gain: float
-    offset: float
-    threshold: float | None
-    decay_u: float
-    decay_v: float
+    gain: FloatParameter
+    offset: FloatParameter
+    threshold: FloatParameter | None
+    decay_u: FloatParameter
+    decay_v: FloatParameter
     reset: Reset
     at_equality: bool
     delayed_reset: bool
     inexact: tuple[str, ...]
     refused: str | None = None
     notes: tuple[str, ...] = ()
+    v_init: FloatParameter = 0.0
 
     def module(self) -> CurrentBased:
         """The neuron in torch, which takes currents that `gain` and `offset` are in already."""
-        return CurrentBased(
-            self.threshold, self.decay_u, self.decay_v, self.reset, self.at_equality, self.delayed_reset
-        )
+        threshold = None if self.threshold is None else _tensor(self.threshold)
+        decay_u, decay_v, v_init = (_tensor(each) for each in (self.decay_u, self.decay_v, self.v_init))
+        return CurrentBased(threshold, decay_u, decay_v, self.reset, self.at_equality, self.delayed_reset, v_init)
 
     @property
     def told(self) -> str:
         """What is inexact of it, or else what u and v lose per timestep."""
         lost = [f"{name} loses {_share(d)} per timestep" for name, d in (("u", self.decay_u), ("v", self.decay_v))]
-        said = self.inexact or (f"{lost[0]}, {lost[1]}" if self.decay_u < 1 else lost[1],)
+        lines = self.inexact or (f"{lost[0]}, {lost[1]}" if np.any(np.asarray(self.decay_u) < 1) else lost[1],)
+        if self.threshold is not None and isinstance(self.threshold, np.ndarray):
+            lines = (*lines, f"thresholds of {said(self.threshold, '.5g')}, each neuron its own")
         if self.delayed_reset and self.refused is None:
-            said = (*said, f"a reset after the leak is one by {1 / (1 - self.decay_v):.5g} thresholds before it")
-        return "; ".join((*said, *self.notes))
+            amount = said(1 / (1 - np.asarray(self.decay_v)), ".5g")
+            lines = (*lines, f"a reset after the leak is one by {amount} thresholds before it")
+        return "; ".join((*lines, *self.notes))
 
 
-def step_neuron(model: NeuronModel) -> StepNeuron:
+NUMBERS = ("threshold", "gain", "decay_u", "decay_v", "v_rest", "v_reset", "v_init")
+
+
+def step_neuron(model: NeuronModel, shape: Shape, features: Shape | None = None) -> StepNeuron:
     """The neuron in timesteps, counted from the v that it is reset to.
 
-    UnsupportedError for what no Process does, with the reason and what to do.
+    shape: of the layer's neurons, (F,) or (C, H, W). features: as the model's arrays broadcast to it; None for `shape`.
+
+    InputError for an array that does not fit. UnsupportedError for what no Process does, with the reason and a remedy.
     """
+    model = _whole(model, shape, features or shape)
     offset = model.decay_v * model.v_rest
     if model.threshold is None:
-        if model.v_init != 0:
-            raise UnsupportedError(f"{model.where}: its membrane starts at v_leak = {model.v_init:g}; set v_leak to 0")
-        return StepNeuron(model.gain, offset, None, model.decay_u, model.decay_v, "zero", False, False, model.inexact)
+        if np.any(model.v_init):
+            start = said(float_parameter(model.v_init), "g")
+            raise UnsupportedError(f"{model.where}: its membrane starts at v_leak = {start}; set v_leak to 0")
+        numbers = _by_channel(model, offset, None, 0.0)
+        decays = float_parameter(model.decay_u), float_parameter(model.decay_v)
+        return StepNeuron(numbers[0], numbers[1], None, *decays, "zero", False, False, model.inexact)
     shift = _shift(model)
     threshold = model.threshold - shift
-    if threshold <= 0:
+    if np.any(threshold <= 0):
         raise UnsupportedError(
-            f"{model.where}: the threshold lies {-threshold:g} below what v is reset to, or at it: it would "
+            f"{model.where}: the threshold lies {-np.min(threshold):g} below what v is reset to, or at it: it would "
             "fire for ever; train with a positive threshold"
         )
     soft = model.reset == "subtract"
-    delayed = model.next_step and soft and model.decay_v > 0
+    delayed = model.next_step and soft and bool(np.any(model.decay_v))
     refused = None
-    if delayed and np.rint(model.decay_v * DECAY_UNITY) == DECAY_UNITY:
+    if delayed and np.any(np.rint(np.asarray(model.decay_v) * DECAY_UNITY) == DECAY_UNITY):
         refused = (
             f"{model.where}: v leaks whole, and the threshold is subtracted from it in the next timestep (snnTorch's "
             f'reset_mechanism="subtract" with beta = 0), which no Process does; {model.delayed}'
         )
     inexact = model.inexact
-    if model.at_equality and not (soft and model.decay_v == 0):
+    if model.at_equality and not (soft and not np.any(model.decay_v)):
         inexact = (*inexact, EQUALITY)
+    gain, offset, threshold, v_init = _by_channel(
+        model, offset - model.decay_v * shift, threshold, model.v_init - shift
+    )
     return StepNeuron(
-        gain=model.gain,
-        offset=offset - model.decay_v * shift,
+        gain=gain,
+        offset=offset,
         threshold=threshold,
-        decay_u=model.decay_u,
-        decay_v=model.decay_v,
+        decay_u=float_parameter(model.decay_u),
+        decay_v=float_parameter(model.decay_v),
         reset=model.reset,
         at_equality=model.at_equality,
         delayed_reset=delayed,
         inexact=inexact,
         refused=refused,
+        v_init=v_init,
     )
 
 
-def _shift(model: NeuronModel) -> float:
-    """What is subtracted from v, v_rest and the threshold, so that v starts at 0 and is reset to 0."""
-    if model.reset == "subtract":
-        if model.v_reset or model.v_init:
+def _whole(model: NeuronModel, shape: Shape, features: Shape) -> NeuronModel:
+    """The model with arrays of the layer's whole shape."""
+    found: dict[str, Any] = {}
+    for name in NUMBERS:
+        value = getattr(model, name)
+        if not isinstance(value, np.ndarray):
+            continue
+        while value.ndim > len(features) and len(value) == 1:  # an axis of samples
+            value = value[0]
+        try:
+            found[name] = np.broadcast_to(value, features).reshape(shape)
+        except ValueError:
+            raise InputError(
+                f"{model.where}: {name} of shape {value.shape} does not fit its neurons, of shape {features}"
+            ) from None
+    return replace(model, **found)
+
+
+def _by_channel(
+    model: NeuronModel, offset: FloatParameter, threshold: Any, v_init: FloatParameter
+) -> tuple[FloatParameter, FloatParameter, FloatParameter, FloatParameter]:
+    """Gain, offset, threshold and v(0), where what differs inside a channel counts its neurons' v in parts of the gain.
+
+    v / gain, for the weights of a map are those of all neurons of a channel. UnsupportedError where the gain is not
+    positive, or where an offset differs inside a channel.
+    """
+    gain = float_parameter(model.gain)
+    if np.ndim(gain) > 1:
+        if np.min(gain) <= 0:
             raise UnsupportedError(
-                f"{model.where}: v_reset = {model.v_reset:g} and v(0) = {model.v_init:g} with a soft reset; a Process "
-                "subtracts the threshold from a v that starts at 0: train with both 0"
+                f"{model.where}: the gain of its input differs inside a channel and is {np.min(gain):g} somewhere; "
+                "train with positive ones"
             )
-        return 0.0
-    if model.v_init != model.v_reset:
+        offset, v_init, threshold = offset / gain, v_init / gain, None if threshold is None else threshold / gain
+        gain = 1.0
+    offset = float_parameter(offset)
+    if np.ndim(offset) > 1:
         raise UnsupportedError(
-            f"{model.where}: v starts at {model.v_init:g} but is reset to {model.v_reset:g}; only where both are the "
-            "same can v be counted from there: train with v_reset = 0"
+            f"{model.where}: v_leak or v_reset makes a bias that differs inside a channel, and a layer has one a "
+            "channel; train with v_leak = v_reset = 0, or with one value a channel"
         )
-    return model.v_reset
+    level = 0.0 if threshold is None else float_parameter(threshold)
+    return gain, offset, level, float_parameter(v_init)
 
 
-def chip_decay(what: str, lost: float, source: str, precision: float) -> tuple[float, tuple[str, ...]]:
+def _shift(model: NeuronModel) -> FloatParameter:
+    """What is subtracted from v, v_rest and the threshold, so that v is reset to 0."""
+    if model.reset == "zero":
+        return model.v_reset
+    if np.any(model.v_reset):
+        raise UnsupportedError(
+            f"{model.where}: v_reset = {said(float_parameter(model.v_reset), 'g')} with a soft reset; a Process "
+            "subtracts the threshold and resets to nothing: train with 0"
+        )
+    return 0.0
+
+
+def chip_decay(
+    what: str, lost: FloatParameter, source: str, precision: float
+) -> tuple[FloatParameter, tuple[str, ...]]:
     """The multiple of 1/4096 that numbers of this precision cannot tell from `lost`; or `lost` itself, and a line.
 
-    what: "u" or "v". source: the parameter's name.
+    what: "u" or "v". lost: one, or an array, each by itself. source: the parameter's name.
     """
-    nearest = float(np.rint(lost * DECAY_UNITY)) / DECAY_UNITY
-    if abs(nearest - lost) <= 4 * precision * max(lost, 1 - lost):
-        return nearest, ()
+    given = np.asarray(lost, dtype=np.float64)
+    nearest = np.rint(given * DECAY_UNITY) / DECAY_UNITY
+    close = np.abs(nearest - given) <= 4 * precision * np.maximum(given, 1 - given)
+    found = np.where(close, nearest, given)
+    decay = float(found) if found.ndim == 0 else found
+    if close.all():
+        return decay, ()
+    error = np.abs(nearest - given).max()
+    if given.size > 1:
+        chip = f"the nearest of {said(np.rint(given * DECAY_UNITY), '.0f')} 4096ths: an error of up to {error:.2g}"
+        return decay, (f"{what} loses {said(given, '.8g')} per timestep ({source}), the chip {chip}",)
     line = (
-        f"{what} loses {lost:.8g} per timestep ({source}), the chip {round(nearest * DECAY_UNITY)}/4096: an error of "
-        f"{abs(nearest - lost):.2g}"
+        f"{what} loses {float(given.min()):.8g} per timestep ({source}), the chip "
+        f"{round(float(nearest.min()) * DECAY_UNITY)}/4096: an error of {error:.2g}"
     )
-    return lost, (line,)
+    return decay, (line,)
 
 
-def _share(lost: float) -> str:
+def _tensor(parameter: FloatParameter) -> float | torch.Tensor:
+    return torch.tensor(parameter) if isinstance(parameter, np.ndarray) else parameter
+
+
+def _share(lost: FloatParameter) -> str:
+    if isinstance(lost, np.ndarray):
+        return f"{said(np.rint(lost * DECAY_UNITY), '.0f')} 4096ths"
     return {0.0: "nothing", 1.0: "all"}.get(lost, f"{round(lost * DECAY_UNITY)}/{DECAY_UNITY}")
-
-
-def shared_value(lowest: float, highest: float, name: str, where: str) -> float:
-    """A parameter that all neurons of a layer share, of its extremes; UnsupportedError where these differ."""
-    if lowest != highest:
-        raise UnsupportedError(
-            f"{where}: {name} differs between neurons ({lowest:g} to {highest:g}); a layer's neurons share one value "
-            "on the chip: train with one, or split the layer"
-        )
-    return lowest

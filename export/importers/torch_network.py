@@ -14,6 +14,7 @@ from spikecut.export.network.batch_norm import BatchNorm
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import FloatLayer, FloatNetwork
 from spikecut.export.network.neurons import FloatNeuron
+from spikecut.export.network.parameters import FloatParameter
 from spikecut.export.network.skip import INPUT, FloatSkip
 from spikecut.models.conversion import fold_pooling, qcfs_to_spiking
 from spikecut.models.layers.qcfs import QCFS
@@ -175,19 +176,23 @@ def _neuron(stage: Stage) -> FloatNeuron:
 
 
 def _current_based(neuron: CurrentBased) -> FloatNeuron:
+    decay_u, decay_v, v_init = (_parameter(each) for each in (neuron.decay_u, neuron.decay_v, neuron.v_init))
     if neuron.threshold is None:
-        return FloatNeuron(
-            threshold=0.0, decay_u=neuron.decay_u, decay_v=neuron.decay_v, reset="none", bias_enters="current"
-        )
+        return FloatNeuron(threshold=0.0, decay_u=decay_u, decay_v=decay_v, reset="none", bias_enters="current")
     return FloatNeuron(
-        threshold=neuron.threshold,
-        decay_u=neuron.decay_u,
-        decay_v=neuron.decay_v,
+        threshold=_parameter(neuron.threshold),
+        decay_u=decay_u,
+        decay_v=decay_v,
+        v_init=v_init,
         reset=neuron.reset,
         reset_order="before_leak" if neuron.delayed_reset else "after_leak",
         fires=">=" if neuron.at_equality else ">",
         bias_enters="current",
     )
+
+
+def _parameter(parameter: float | torch.Tensor) -> FloatParameter:
+    return _numpy(parameter) if isinstance(parameter, torch.Tensor) else parameter
 
 
 def _numpy(tensor: torch.Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -28,7 +28,8 @@ from spikecut.export.network.geometry import MAXIMUM_ELEMENTS, Kind, check_geome
 from spikecut.export.network.graph import Path, depths_of, paths_of, unheard
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.names import check_name
-from spikecut.export.network.neurons import FloatNeuron, IntegerNeuron, check_neuron
+from spikecut.export.network.neurons import VARIABLE, FloatNeuron, IntegerNeuron, check_neuron
+from spikecut.export.network.parameters import check_shape, per_neuron, said
 from spikecut.export.network.ranges import check_values, check_weight
 from spikecut.export.network.skip import INPUT, FloatSkip, Skip
 from spikecut.fixed_point import BIAS_MAXIMUM, DELAY_MAXIMUM, WEIGHT_UNIT
@@ -70,6 +71,8 @@ class FloatLayer:
         object.__setattr__(self, "weight", frozen_float(self.weight))
         object.__setattr__(self, "bias", frozen_float(self.bias))
         check_geometry(self)
+        for key in VARIABLE:
+            check_shape(getattr(self.neuron, key), self.output_shape, f"layer {self.name}: {key}")
         if self.recurrent is not None:
             object.__setattr__(self, "recurrent", frozen_float(self.recurrent))
             if self.kind != "dense" or self.recurrent.shape != (len(self.weight), len(self.weight)):
@@ -136,10 +139,9 @@ class IntegerLayer:
         object.__setattr__(self, "skips", tuple(self.skips))
         check_geometry(self)
         self._check_delay_and_recurrence()
-        if self.neuron.bias_mantissa.shape != (self.output_shape[0],):
-            raise ExportError(
-                f"layer {self.name}: bias of shape {self.neuron.bias_mantissa.shape}, expected {self.output_shape[:1]}"
-            )
+        shape = self.neuron.bias_mantissa.shape
+        if shape not in (self.output_shape[:1], self.output_shape):
+            raise ExportError(f"layer {self.name}: bias of shape {shape}, expected {self.output_shape[:1]}")
         _check_layer(self)
 
     def _check_delay_and_recurrence(self) -> None:
@@ -153,6 +155,12 @@ class IntegerLayer:
                 raise ExportError(f"layer {self.name}: {key} on a convolution has no Process; use a dense layer")
             if np.shape(given) != want:
                 raise ExportError(f"layer {self.name}: {key} of shape {np.shape(given)}, expected {want}")
+
+    def neurons(self) -> IntArray:
+        """Threshold, decays of u and v, v(0), and what a soft reset subtracts, of every neuron: [5, *output_shape]."""
+        neuron = self.neuron
+        given = neuron.threshold, neuron.decay_u, neuron.decay_v, neuron.v_init, neuron.subtracted
+        return np.stack([per_neuron(each, self.output_shape) for each in given])
 
     def with_weight(self, weight: npt.ArrayLike) -> "IntegerLayer":
         """The same layer with other weights."""
@@ -201,9 +209,9 @@ class IntegerNetwork:
             neuron = layer.neuron
             kind = layer.kind if layer.source is None else f"{layer.kind} from {layer.source}"
             kind = ", ".join([kind, *map(str, layer.skips)])
-            decays = f"{neuron.decay_u}, {neuron.decay_v}"
-            amount = "" if neuron.reset_amount is None else f" {neuron.reset_amount / WEIGHT_UNIT:,g}"
-            cells = (f"{layer.weight.size:,}", f"{neuron.threshold:,}", decays, f"{neuron.reset}{amount}")
+            decays = f"{said(neuron.decay_u, 'd')}, {said(neuron.decay_v, 'd')}"
+            amount = "" if neuron.reset_amount is None else f" {said(neuron.reset_amount / WEIGHT_UNIT, ',g')}"
+            cells = (f"{layer.weight.size:,}", said(neuron.threshold, ",d"), decays, f"{neuron.reset}{amount}")
             rows.append((layer.name, kind, sides(layer.output_shape), *cells))
         return f"{title}\n{columns(rows, right=frozenset({3, 4, 5}))}"
 
@@ -315,7 +323,7 @@ def _check_layer(layer: IntegerLayer) -> None:
         check_weight(skip.weight, f"{where}: weight of its skip", skip.kind)
     if layer.delay is not None:
         check_values(layer.delay, 0, DELAY_MAXIMUM, f"{where}: delay", "what Loihi 2 can hold")
-    check_neuron(layer.neuron, where)
+    check_neuron(layer.neuron, layer.output_shape, where)
 
 
 def passes_input(layer: IntegerLayer) -> bool:

@@ -16,14 +16,32 @@ threshold; integers have that amount, rounded once, and no order.
 
 A bias b that enters the current (`bias_enters`) instead of the membrane, u[t] = (1 - decay_u) u[t-1] + Σ W s[t] + b,
 makes u rise to b / decay_u: in floats the same as a bias b / decay_u of the membrane and u[0] = -b / decay_u, `u_init`.
+
+Threshold, decays, v(0) and the amount of a soft reset are one number for a layer, or one per channel or per neuron, see
+export/network/parameters.py.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
-from spikecut.errors import ExportError, RangeError, UnsupportedError
-from spikecut.export.network.arrays import IntArray, frozen_int, whole
+import numpy as np
+
+from spikecut.errors import ExportError, UnsupportedError
+from spikecut.export.network.arrays import IntArray, Shape, frozen_int, whole
 from spikecut.export.network.gain import check_gain
+from spikecut.export.network.parameters import (
+    FloatParameter,
+    Parameter,
+    beside,
+    check_shape,
+    differs,
+    differs_inside_channels,
+    equal,
+    float_parameter,
+    integer_parameter,
+    lowest,
+    per_channel,
+)
 from spikecut.export.network.ranges import NEURON, SMALLER, check_values
 from spikecut.fixed_point import ALIGNMENT_SHIFT, BIAS_MAXIMUM, BIAS_MINIMUM, DECAY_UNITY, STATE_LIMIT
 from spikecut.text import brief
@@ -31,6 +49,8 @@ from spikecut.text import brief
 Reset = Literal["zero", "subtract", "none"]
 ResetOrder = Literal["before_leak", "after_leak"]
 Fires = Literal[">", ">="]
+VARIABLE = ("threshold", "decay_u", "decay_v", "v_init")
+"""What may be one number, or one per channel or neuron."""
 NETX_BIAS_EXPONENT = ALIGNMENT_SHIFT
 """The exponent of a bias in weight units, which netx knows alone."""
 
@@ -43,10 +63,10 @@ class FloatNeuron:
     bias_enters: the membrane, or the current, in which it decays as all that came in does.
     """
 
-    threshold: float
-    decay_u: float = 1.0
-    decay_v: float = 0.0
-    v_init: float = 0.0
+    threshold: FloatParameter
+    decay_u: FloatParameter = 1.0
+    decay_v: FloatParameter = 0.0
+    v_init: FloatParameter = 0.0
     reset: Reset = "zero"
     reset_order: ResetOrder = "after_leak"
     fires: Fires = ">"
@@ -56,71 +76,101 @@ class FloatNeuron:
 
     __repr__ = brief
 
+    def __post_init__(self) -> None:
+        for key in VARIABLE:
+            object.__setattr__(self, key, float_parameter(getattr(self, key)))
+
 
 @dataclass(frozen=True)
 class IntegerNeuron:
-    """A neuron in Loihi's integers; its layer checks their ranges, see export/network/ranges.py.
+    """A neuron in Loihi's integers; its layer checks their ranges and shapes, see export/network/ranges.py.
+
+    decay_u, decay_v, threshold, v_init and reset_amount are one number, or int64, one per channel or per neuron.
 
     Attributes
     ----------
     decay_u, decay_v: 0..4096; u and v keep (4096 - decay)/4096 of their magnitude, rounded towards zero.
     threshold: 0..2^17-1; compared with v as `v > threshold << 6`.
-    bias_mantissa: -4096..4095, one per output channel (conv) or neuron (dense); the bias is mantissa · 2^bias_exponent
-        in v's units, with an exponent of 0..7. Without any bias the exponent is 6, netx's own.
+    bias_mantissa: -4096..4095, one per output channel (C,), or per neuron of a map (C, H, W); the bias is mantissa ·
+        2^bias_exponent in v's units, with an exponent of 0..7. Without any bias the exponent is 6, netx's own.
     v_init: v before the first step of a sample, in v's units, |v| < 2^23.
     gain: one per timestep of the horizon, in 4096ths, -4096..4096; needs decay_u 4096. None for 1. See gain.py.
     u_init: u before the first step of a sample, in v's units, |u| < 2^23, int64, one per output channel or neuron; for
-        a decay_u below 4096. None for 0.
+        a decay_u that is not 4096 throughout. None for 0.
     reset_amount: what a soft reset subtracts, in v's units, 0 to 2^23 - 1; None for the threshold, threshold << 6.
     """
 
-    threshold: int
+    threshold: Parameter
     bias_mantissa: IntArray
-    decay_u: int = DECAY_UNITY
-    decay_v: int = 0
+    decay_u: Parameter = DECAY_UNITY
+    decay_v: Parameter = 0
     bias_exponent: int = NETX_BIAS_EXPONENT
-    v_init: int = 0
+    v_init: Parameter = 0
     reset: Reset = "zero"
     reset_order: ResetOrder = "after_leak"
     gain: tuple[int, ...] | None = None
-    reset_amount: int | None = None
+    reset_amount: Parameter | None = None
     u_init: IntArray | None = None
 
     __repr__ = brief
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "bias_mantissa", frozen_int(self.bias_mantissa, "bias_mantissa"))
-        for key in NEURON:
-            object.__setattr__(self, key, whole(getattr(self, key), key))
+        object.__setattr__(self, "bias_mantissa", per_channel(frozen_int(self.bias_mantissa, "bias_mantissa")))
+        for key in VARIABLE:
+            object.__setattr__(self, key, integer_parameter(getattr(self, key), key))
+        object.__setattr__(self, "bias_exponent", whole(self.bias_exponent, "bias_exponent"))
         if self.gain is not None:
             object.__setattr__(self, "gain", tuple(whole(value, "gain") for value in self.gain))
         if self.u_init is not None:
-            u_init = frozen_int(self.u_init, "u_init")
-            object.__setattr__(self, "u_init", u_init if u_init.any() else None)
+            u_init = per_channel(frozen_int(self.u_init, "u_init"))
+            object.__setattr__(self, "u_init", u_init if u_init.any() or not u_init.size else None)
         if self.reset_amount is not None:
-            amount = whole(self.reset_amount, "reset_amount")
-            object.__setattr__(self, "reset_amount", None if amount == self.threshold << ALIGNMENT_SHIFT else amount)
+            amount = integer_parameter(self.reset_amount, "reset_amount")
+            same = equal(amount, self.threshold << ALIGNMENT_SHIFT)
+            object.__setattr__(self, "reset_amount", None if same else amount)
         lowest, highest, _ = NEURON["bias_exponent"]
         if lowest <= self.bias_exponent <= highest and not self.bias_mantissa.any():
             object.__setattr__(self, "bias_exponent", NETX_BIAS_EXPONENT)
 
     @property
     def bias(self) -> IntArray:
-        """Effective bias in v's units, int64, one per channel or neuron."""
+        """Effective bias in v's units, int64, one per channel, or per neuron of a map."""
         return self.bias_mantissa << self.bias_exponent
 
     @property
-    def subtracted(self) -> int:
+    def subtracted(self) -> Parameter:
         """What a soft reset subtracts from v, in v's units."""
         return self.threshold << ALIGNMENT_SHIFT if self.reset_amount is None else self.reset_amount
 
+    @property
+    def subtracts_more(self) -> bool:
+        """Whether a soft reset subtracts more than the threshold, of any neuron."""
+        if self.reset_amount is None:
+            return False
+        amount, threshold = beside(self.reset_amount, self.threshold)
+        return bool(np.any(amount > threshold << ALIGNMENT_SHIFT))
 
-def check_neuron(neuron: IntegerNeuron, where: str) -> None:
-    """Raise RangeError, ExportError or UnsupportedError for what no neuron of chip and Lava can be; where: whose."""
+    @property
+    def varies(self) -> bool:
+        """Whether threshold, decays, v(0) or the amount of a soft reset differ between the neurons of a layer."""
+        return differs(self.reset_amount, *(getattr(self, key) for key in VARIABLE))
+
+    @property
+    def varies_inside_channels(self) -> bool:
+        """Whether any parameter differs between the neurons of a channel of a map."""
+        arrays = self.bias_mantissa, self.u_init, self.reset_amount
+        return differs_inside_channels(*arrays, *(getattr(self, key) for key in VARIABLE))
+
+
+def check_neuron(neuron: IntegerNeuron, shape: Shape, where: str) -> None:
+    """Raise RangeError, ExportError or UnsupportedError for what no neuron of chip and Lava can be; where: whose.
+
+    shape: of what the layer sends.
+    """
     for key, (low, high, why) in NEURON.items():
         value = getattr(neuron, key)
-        if not low <= value <= high:
-            raise RangeError(f"{where}: {key} {value} lies outside {low}..{high}: {why}")
+        check_shape(value, shape, f"{where}: {key}")
+        check_values(np.asarray(value), low, high, f"{where}: {key}", why)
     check_values(neuron.bias_mantissa, BIAS_MINIMUM, BIAS_MAXIMUM, f"{where}: bias_mantissa", f"13 bits; {SMALLER}")
     if neuron.reset not in ("zero", "subtract", "none"):
         raise ExportError(f"{where}: reset {neuron.reset!r}, expected zero, subtract or none")
@@ -130,18 +180,15 @@ def check_neuron(neuron: IntegerNeuron, where: str) -> None:
             "reset_amount, threshold / (1 - decay_v)"
         )
     if neuron.u_init is not None:
-        if neuron.decay_u == DECAY_UNITY:
+        if lowest(neuron.decay_u) == DECAY_UNITY:
             raise ExportError(f"{where}: u_init of a current of which nothing is left in the next step; leave it out")
-        if neuron.u_init.shape != neuron.bias_mantissa.shape:
-            raise ExportError(f"{where}: u_init of shape {neuron.u_init.shape}, expected {neuron.bias_mantissa.shape}")
+        check_shape(neuron.u_init, shape, f"{where}: u_init")
         check_values(neuron.u_init, 1 - STATE_LIMIT, STATE_LIMIT - 1, f"{where}: u_init", f"24 bits; {SMALLER}")
     if neuron.reset_amount is not None:
         if neuron.reset != "subtract":
             raise ExportError(f"{where}: reset_amount {neuron.reset_amount} with reset {neuron.reset!r}, not subtract")
-        if not 0 <= neuron.reset_amount < STATE_LIMIT:
-            raise RangeError(
-                f"{where}: reset_amount {neuron.reset_amount} lies outside 0..{STATE_LIMIT - 1}: the membrane's 24 "
-                f"bits; {SMALLER}"
-            )
+        check_shape(neuron.reset_amount, shape, f"{where}: reset_amount")
+        why = f"the membrane's 24 bits; {SMALLER}"
+        check_values(np.asarray(neuron.reset_amount), 0, STATE_LIMIT - 1, f"{where}: reset_amount", why)
     if neuron.gain is not None:
-        check_gain(neuron.gain, neuron.decay_u, where)
+        check_gain(neuron.gain, lowest(neuron.decay_u), where)

@@ -6,6 +6,7 @@ from spikecut.errors import Refusal, UnsupportedError
 from spikecut.export.network.arrays import IntArray
 from spikecut.export.network.layers import IntegerNetwork, passes_input
 from spikecut.export.network.neurons import NETX_BIAS_EXPONENT
+from spikecut.export.network.parameters import said
 
 
 def dense_weight_in_lava(weight: IntArray) -> IntArray:
@@ -60,8 +61,10 @@ def beyond_netx(network: IntegerNetwork) -> tuple[Refusal, ...]:
         neuron = layer.neuron
         if neuron.reset == "subtract":
             refusals.append(Refusal(layer.name, "soft reset"))
-        if neuron.v_init:
-            refusals.append(Refusal(layer.name, f"v(0) = {neuron.v_init}"))
+        if np.any(neuron.v_init):
+            refusals.append(Refusal(layer.name, f"v(0) = {said(neuron.v_init, 'd')}"))
+        if neuron.varies_inside_channels:
+            refusals.append(Refusal(layer.name, "neurons that differ inside a channel"))
         if neuron.u_init is not None:
             refusals.append(Refusal(layer.name, "u(0) that is not 0"))
         if neuron.bias_exponent != NETX_BIAS_EXPONENT:

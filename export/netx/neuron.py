@@ -9,6 +9,7 @@ from spikecut.errors import BundleError, UnsupportedError
 from spikecut.export.hdf5 import read_dataset, read_whole, subgroup
 from spikecut.export.network.arrays import IntArray
 from spikecut.export.network.neurons import NETX_BIAS_EXPONENT, IntegerNeuron
+from spikecut.export.network.parameters import Parameter
 from spikecut.fixed_point import DECAY_UNITY
 
 NETX_TYPES = ("CUBA", "LOIHI")
@@ -21,7 +22,10 @@ DROPPED = {"gradedSpike": 0, "messageBits": 0, "refDelay": 1, "wgtExp": 0}
 
 
 def write_neuron(group: h5py.Group, neuron: IntegerNeuron, own: bool) -> None:
-    """Write a layer's neurons into its group `neuron`; own: with all that netx does not know."""
+    """Write a layer's neurons into its group `neuron`; own: with all that netx does not know.
+
+    What differs between neurons is an array, one per channel, or of the layer's output shape (C, H, W).
+    """
     write_text(group, "type", OWN_TYPE if own else "CUBA")
     group["iDecay"], group["vDecay"] = neuron.decay_u, neuron.decay_v
     group["vThMant"], group["refDelay"], group["gradedSpike"] = neuron.threshold, 1, False
@@ -65,10 +69,16 @@ def read_neuron(group: h5py.Group, name: str, bias: IntArray, path: Path, integr
     if kind not in NETX_TYPES and not own:
         raise UnsupportedError(f"{path}: layer {name}: neuron type {kind!r}; only {NETX_TYPES} are read")
 
+    def parameter(key: str) -> Parameter:
+        values = read_whole(neuron, key, path)
+        if values.size == 1:
+            return int(values.reshape(-1)[0])
+        return values.reshape(-1) if values.size == len(values) else values  # lava-dl's have axes of 1 behind them
+
     def scalar(key: str) -> int:
         values = read_whole(neuron, key, path).reshape(-1)
         if values.size != 1:
-            raise UnsupportedError(f"{path}: layer {name}: {key} per neuron is not supported yet")
+            raise UnsupportedError(f"{path}: layer {name}: {key} of {values.size} values; it is one for a layer")
         return int(values[0])
 
     for key, harmless in DROPPED.items():
@@ -80,15 +90,15 @@ def read_neuron(group: h5py.Group, name: str, bias: IntArray, path: Path, integr
     if reset not in ("zero", "subtract", "none"):
         raise BundleError(f"{path}: layer {name}: reset {reset!r}, expected zero, subtract or none")
     return IntegerNeuron(
-        threshold=scalar("vThMant"),
+        threshold=parameter("vThMant"),
         bias_mantissa=bias,
-        decay_u=scalar("iDecay"),
-        decay_v=scalar("vDecay"),
+        decay_u=parameter("iDecay"),
+        decay_v=parameter("vDecay"),
         bias_exponent=scalar("biasExponent") if own else NETX_BIAS_EXPONENT,
-        v_init=scalar("vInit") if own else 0,
+        v_init=parameter("vInit") if own else 0,
         reset="zero" if reset == "zero" else "subtract" if reset == "subtract" else "none",
         gain=_read_gain(neuron, name, path) if own and "gain" in neuron else None,
-        reset_amount=scalar(AMOUNT) if own and AMOUNT in neuron else None,
+        reset_amount=parameter(AMOUNT) if own and AMOUNT in neuron else None,
         u_init=read_whole(neuron, U_INIT, path) if own and U_INIT in neuron else None,
     )
 

@@ -16,6 +16,8 @@ from typing import Literal, get_args
 import numpy as np
 
 from spikecut.errors import InputError
+from spikecut.export.network.arrays import Array
+from spikecut.export.network.parameters import FloatParameter, as_given
 
 Integration = Literal["euler", "exponential"]
 NirReset = Literal["zero", "subtract"]
@@ -69,17 +71,17 @@ class Discretisation:
             )
         return self.dt
 
-    def lost(self, tau: float, node: str) -> float:
-        """d of a positive time constant; InputError if a timestep is longer than Euler's method allows."""
-        ratio = self.step(node) / tau
+    def lost(self, tau: float | Array, node: str) -> FloatParameter:
+        """d of positive time constants; InputError if a timestep is longer than Euler's method allows."""
+        ratio = self.step(node) / np.asarray(tau)
         if self.integration == "exponential":
-            return float(-np.expm1(-ratio))
-        if ratio > 1 + 1e-6:
+            return as_given(-np.expm1(-ratio))
+        if np.any(ratio > 1 + 1e-6):
             raise InputError(
-                f"node {node}: a timestep of {self.dt:g} is longer than the time constant {tau:g}; is --dt in the "
-                "unit of the file's time constants?"
+                f"node {node}: a timestep of {self.dt:g} is longer than the time constant "
+                f"{self.step(node) / ratio.max():g}; is --dt in the unit of the file's time constants?"
             )
-        return min(ratio, 1.0)
+        return as_given(np.minimum(ratio, 1.0))
 
 
 # What the frameworks' own exporters and neurons do, read in the sources of the versions named.

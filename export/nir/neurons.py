@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 
 from spikecut.errors import BundleError, InputError, UnsupportedError
-from spikecut.export.importers.neurons import NeuronModel, StepNeuron, chip_decay, shared_value
+from spikecut.export.importers.neurons import NeuronModel, StepNeuron, chip_decay
 from spikecut.export.importers.neurons import step_neuron as step_neuron_of
 from spikecut.export.network.arrays import Shape, size
+from spikecut.export.network.parameters import FloatParameter, as_given
 from spikecut.export.nir.discretisation import Discretisation
 from spikecut.export.nir.file import NirNode
 
@@ -44,13 +45,14 @@ class _Neuron:
         tau = "tau" if node.kind in ("LI", "LIF") else "tau_mem"
         decay_v, share = self._decay("v", self._lost(tau), tau)
         scaled = time.scales_input if node.kind.endswith("LIF") else time.scales_leaky_readout
-        gain, decay_u = (share if scaled else 1.0) * resistance, 1.0
+        gain = (share if scaled else 1.0) * resistance
+        decay_u: FloatParameter = 1.0
         if node.kind.startswith("Cuba"):
             decay_u, share = self._decay("u", self._lost("tau_syn"), "tau_syn")
-            gain *= (1.0 if time.synapse_jumps else share) * self._only("w_in", 1.0)
+            gain = gain * (1.0 if time.synapse_jumps else share) * self._only("w_in", 1.0)
         return self._spiking(gain, decay_u, decay_v)
 
-    def _spiking(self, gain: float, decay_u: float, decay_v: float) -> StepNeuron:
+    def _spiking(self, gain: FloatParameter, decay_u: FloatParameter, decay_v: FloatParameter) -> StepNeuron:
         node, time = self.node, self.time
         memory = node.kind != "Threshold"
         fires = node.kind not in ("I", "LI", "CubaLI")
@@ -80,35 +82,39 @@ class _Neuron:
                 v_init=self._start() if memory else 0.0,
                 delayed='train with beta > 0, or with reset_mechanism="zero" and give --reset zero',
                 inexact=tuple(self.inexact),
-            )
+            ),
+            self.shape,
         )
 
-    def _start(self) -> float:
+    def _start(self) -> FloatParameter:
         """v before the first timestep."""
         key = {"zero": None, "leak": "v_leak", "reset": "v_reset"}[self.time.starts_at]
         return self._only(key, 0.0) if key is not None else 0.0
 
-    def _lost(self, key: str) -> float:
-        tau = self._only(key)
-        if tau == 0 or (tau < 0 and not self.time.clamps_beta):
-            raise BundleError(f"node {self.node.name}: {key} = {tau:g}, expected a positive time constant")
-        return self.time.lost(tau, self.node.name)
+    def _lost(self, key: str) -> FloatParameter:
+        tau = np.asarray(self._only(key))
+        wrong = tau[tau == 0 if self.time.clamps_beta else tau <= 0]
+        if wrong.size:
+            raise BundleError(f"node {self.node.name}: {key} = {wrong.flat[0]:g}, expected a positive time constant")
+        return self.time.lost(as_given(tau), self.node.name)
 
-    def _decay(self, what: str, lost: float, key: str) -> tuple[float, float]:
+    def _decay(self, what: str, lost: FloatParameter, key: str) -> tuple[FloatParameter, FloatParameter]:
         """What is lost, and what part of its input enters: both the same but where the framework clamps β at 1.
 
         The multiple of 1/4096 that the file's precision cannot tell from `lost`; `lost` itself, noted, otherwise.
         """
-        if lost < 0:
-            self.notes.append(f"{what} would gain {-lost:.4g} per timestep ({key} < 0): β above 1 is clamped to 1")
-            return 0.0, lost
+        gains = np.asarray(lost) < 0
+        if gains.any():
+            most = f"{-np.min(lost):.4g}" if np.ndim(lost) == 0 else f"up to {-np.min(lost):.4g}"
+            self.notes.append(f"{what} would gain {most} per timestep ({key} < 0): β above 1 is clamped to 1")
         dtype = self.node.numbers[key].dtype
-        decay, inexact = chip_decay(what, lost, key, float(np.finfo(dtype).eps) if dtype.kind == "f" else 2.0**-52)
+        precision = float(np.finfo(dtype).eps) if dtype.kind == "f" else 2.0**-52
+        decay, inexact = chip_decay(what, as_given(np.where(gains, 0.0, lost)), key, precision)
         self.inexact += inexact
-        return decay, decay
+        return decay, as_given(np.where(gains, lost, decay))
 
-    def _only(self, key: str, default: float | None = None) -> float:
-        """The one value of a parameter that all neurons share."""
+    def _only(self, key: str, default: float | None = None) -> FloatParameter:
+        """A parameter: one value, or one for each neuron, of their shape."""
         values = self.node.numbers.get(key)
         if values is None:
             if default is None:
@@ -119,4 +125,6 @@ class _Neuron:
                 f"node {self.node.name}: {key} holds {values.size} values for the {size(self.shape)} neurons of shape "
                 f"{self.shape}"
             )
-        return shared_value(float(values.min()), float(values.max()), key, f"node {self.node.name}")
+        if values.min() == values.max():
+            return float(values.min())
+        return np.asarray(values, dtype=np.float64).reshape(self.shape)

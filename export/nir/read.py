@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from torch import nn
 
 from spikecut.errors import BundleError, ExportError, InputError, SpikecutError, UnsupportedError
@@ -255,11 +256,15 @@ class _Assembly:
             for number, term in enumerate(terms)
         ]
         biased = any(synapse.bias.any() for synapse in synapses)
-        if neuron.decay_u < 1 and (neuron.offset or (neuron.decay_u == 0 and biased)):
+        offset, keeps = bool(np.any(neuron.offset)), np.asarray(neuron.decay_u) == 0
+        if np.any(np.asarray(neuron.decay_u) < 1) and (offset or (keeps.any() and biased)):
             what = "a v_leak that is not v_reset with a current that decays, which is not read"
             never = "a bias in front of a current that never decays, which would grow for ever"
+            raise UnsupportedError(f"node {node.name}: {what if offset else never}; train without it, or with LIF")
+        if np.ndim(neuron.decay_u) > 1 and biased:
             raise UnsupportedError(
-                f"node {node.name}: {what if neuron.offset else never}; train without it, or with LIF"
+                f"node {node.name}: a bias in front of a current whose decay differs inside a channel; train without "
+                "bias, or with one tau_syn a channel"
             )
         self._add(node, synapses, terms, neuron.module())
 

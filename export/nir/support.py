@@ -24,6 +24,9 @@ _NEURONS_BETWEEN = "put neurons between them, or multiply the two before writing
 _DECAY = "v loses the nearest multiple of 1/4096; the report gives the error"
 _LAST = "the output's membrane; its scores are what each timestep adds to it"
 _ONE = "at most one a timestep; the golden scores count all, so that the export's report shows the difference"
+_FROM_RESET = "v and the threshold are counted from v_reset, and v starts where it does"
+_EACH = "one value a channel or a neuron; r goes into the weights, or into the threshold of each neuron of a map"
+_ONE_A_CHANNEL = "train with one value a channel"
 _ONLY_LAST = "only the last layer may send its membrane; use a spiking neuron"
 
 ROWS: tuple[Row, ...] = (
@@ -61,21 +64,26 @@ ROWS: tuple[Row, ...] = (
     Row("IF", "v ≥ threshold, soft reset (Sinabs)", "exact", "v starts one unit higher"),
     Row("IF", "several spikes in a timestep (Sinabs' default)", "approximate", _ONE),
     Row("IF", "v ≥ threshold, hard reset", "approximate", "v > threshold: only where v hits it exactly it differs"),
-    Row("IF", "v_reset that is not v(0), or not 0 with a soft reset", "refused", "train with v_reset = 0"),
-    Row("IF", "a parameter that differs between neurons", "refused", "train with one value, or split the layer"),
+    Row("IF", "v_reset that is not v(0), hard reset", "exact", _FROM_RESET),
+    Row("IF", "v_reset that is not 0, soft reset", "refused", "train with v_reset = 0"),
+    Row("IF", "parameters that differ between neurons", "exact", _EACH),
     Row("LI", "last, v loses a multiple of 1/4096 per timestep", "exact", _LAST),
     Row("LI", "last, v loses anything else", "approximate", _DECAY),
     Row("LI", "before other layers", "refused", _ONLY_LAST),
     Row("LIF", "v loses a multiple of 1/4096 per timestep", "exact", "r goes into the weights, v_leak into the biases"),
     Row("LIF", "v loses anything else", "approximate", _DECAY),
     Row("LIF", "v_reset = v(0), hard reset", "exact", "v, v_leak and the threshold are counted from v_reset"),
-    Row("LIF", "v_reset that is not v(0), or not 0 with a soft reset", "refused", "train with v_reset = 0"),
+    Row("LIF", "v_reset that is not v(0), hard reset", "exact", _FROM_RESET),
+    Row("LIF", "v_reset that is not 0, soft reset", "refused", "train with v_reset = 0"),
     Row("LIF", "soft reset after the next leak (snnTorch's default)", "exact", "one before it, by threshold / β"),
     Row("LIF", "the same, where v leaks whole", "refused", 'train with reset_mechanism="zero"'),
-    Row("LIF", "a parameter that differs between neurons", "refused", "train with one value, or split the layer"),
+    Row("LIF", "parameters that differ between neurons", "exact", _EACH),
+    Row("LIF", "v_leak, or a v_reset, that differs inside a channel of a map", "refused", _ONE_A_CHANNEL),
     Row("CubaLI", "last, u and v lose multiples of 1/4096", "exact", _LAST),
     Row("CubaLIF", "u and v lose multiples of 1/4096", "exact", "r and w_in go into the weights"),
     Row("CubaLIF", "u or v loses anything else", "approximate", _DECAY),
+    Row("CubaLIF", "parameters that differ between neurons", "exact", _EACH),
+    Row("CubaLIF", "a bias in front of a tau_syn that differs inside a channel", "refused", _ONE_A_CHANNEL),
     Row("CubaLIF", "a bias in front of it", "exact", "a bias of the membrane, and a current that starts at minus it"),
     Row("CubaLIF", "a v_leak that is not v_reset", "refused", "train without it, or with LIF"),
     Row("CubaLIF", "hard reset in the next timestep (snnTorch's Synaptic)", "refused", "train with reset_delay=False"),

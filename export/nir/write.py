@@ -25,6 +25,7 @@ from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 from spikecut.export.network.names import check_texts
 from spikecut.export.network.neurons import IntegerNeuron
+from spikecut.export.network.parameters import lowest, per_neuron
 from spikecut.export.network.skip import INPUT, Skip
 from spikecut.export.nir.file import NirNode
 from spikecut.export.nir.sandbox import read_graph
@@ -44,18 +45,24 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+_Maps = list[list[list[int]]]
+_Array = list[int] | _Maps
+_Parameter = int | _Array
+"""One number, or one per channel, or per neuron, (C, H, W)."""
+
+
 class _Layer(_Strict):
     name: str
-    decay_u: int
-    decay_v: int
-    threshold: int
-    bias_mantissa: list[int]
+    decay_u: _Parameter
+    decay_v: _Parameter
+    threshold: _Parameter
+    bias_mantissa: _Array
     bias_exponent: int
-    v_init: int
+    v_init: _Parameter
     reset: Literal["zero", "subtract", "none"]
     reset_order: Literal["before_leak", "after_leak"]
-    reset_amount: int | None = None
-    u_init: list[int] | None = None
+    reset_amount: _Parameter | None = None
+    u_init: _Array | None = None
     source: str | None = None
     skips: list[str] = []
 
@@ -164,7 +171,7 @@ def _described(network: IntegerNetwork) -> dict[str, Any]:
         {
             "name": layer.name,
             "bias_mantissa": layer.neuron.bias_mantissa.tolist(),
-            **{key: getattr(layer.neuron, key) for key in KEPT},
+            **{key: _plain(getattr(layer.neuron, key)) for key in KEPT},
             **_since_format_2(layer.neuron),
             **({} if layer.source is None else {"source": layer.source}),
             **({"skips": [skip.source for skip in layer.skips]} if layer.skips else {}),
@@ -188,8 +195,18 @@ def _format(network: IntegerNetwork) -> int:
 
 
 def _since_format_2(neuron: IntegerNeuron) -> dict[str, Any]:
-    amount = {} if neuron.reset_amount is None else {"reset_amount": neuron.reset_amount}
+    amount = {} if neuron.reset_amount is None else {"reset_amount": _plain(neuron.reset_amount)}
     return amount if neuron.u_init is None else {**amount, "u_init": neuron.u_init.tolist()}
+
+
+def _plain(parameter: Any) -> Any:
+    """An array as lists."""
+    return parameter.tolist() if isinstance(parameter, np.ndarray) else parameter
+
+
+def _parameter(plain: Any) -> Any:
+    """Lists as an array."""
+    return np.array(plain) if isinstance(plain, list) else plain
 
 
 def _name(index: int, layer: str) -> str:
@@ -202,7 +219,7 @@ def _node(name: str, kind: str, **numbers: Any) -> NirNode:
 
 def _synapse(layer: IntegerLayer, name: str) -> list[NirNode]:
     own = {} if layer.delay is None else {"delay": layer.delay}
-    bias = layer.neuron.bias / WEIGHT_UNIT if layer.neuron.decay_u == DECAY_UNITY else np.zeros(layer.output_shape[0])
+    bias = np.zeros(layer.output_shape[0]) if _leaks_bias(layer.neuron) else layer.neuron.bias / WEIGHT_UNIT
     return _weights(layer, f"{name}.synapse", f"{name}.flatten", bias, own)
 
 
@@ -225,24 +242,31 @@ def _weights(layer: Synapse, name: str, flatten: str, bias: Array, own: dict[str
     return [_node(flatten, "Flatten", input_type=shape, start_dim=0, end_dim=-1), synapse]
 
 
+def _leaks_bias(neuron: IntegerNeuron) -> bool:
+    """Whether a bias is a v_leak: where the current has a memory, or where it differs inside a channel."""
+    return lowest(neuron.decay_u) < DECAY_UNITY or neuron.bias.ndim > 1
+
+
 def _neuron(layer: IntegerLayer, name: str) -> NirNode:
     neuron, shape = layer.neuron, layer.output_shape
-    tau_u, tau_v = (DECAY_UNITY / decay if decay else FOREVER for decay in (neuron.decay_u, neuron.decay_v))
-    numbers: dict[str, float] = {"r": WEIGHT_UNIT}
+    decays = (per_neuron(decay, shape) for decay in (neuron.decay_u, neuron.decay_v))
+    tau_u, tau_v = (np.where(decay == 0, FOREVER, DECAY_UNITY / np.maximum(decay, 1)) for decay in decays)
+    numbers: dict[str, Any] = {"r": WEIGHT_UNIT}
     leak = np.zeros(shape)
-    if neuron.decay_u < DECAY_UNITY:
+    if _leaks_bias(neuron):
+        leak = per_neuron(neuron.bias, shape) * tau_v + leak
+    if lowest(neuron.decay_u) < DECAY_UNITY:
         kind = "CubaLI"
         numbers = {"tau_syn": tau_u, "tau_mem": tau_v, "r": WEIGHT_UNIT * tau_v, "w_in": tau_u}
-        leak = neuron.bias.reshape(-1, *([1] * (len(shape) - 1))) * tau_v + leak
-    elif neuron.decay_v:
+    elif np.any(neuron.decay_v) or leak.any():
         kind = "LI"
         numbers = {"tau": tau_v, "r": WEIGHT_UNIT * tau_v}
     else:
         kind = "I"
     if neuron.reset != "none":
         kind += "F"
-        numbers |= {"v_threshold": float(neuron.threshold * WEIGHT_UNIT), "v_reset": 0.0}
-    arrays = {key: np.full(shape, value, dtype=np.float64) for key, value in numbers.items()}
+        numbers |= {"v_threshold": per_neuron(neuron.threshold, shape) * WEIGHT_UNIT, "v_reset": 0.0}
+    arrays = {key: np.array(np.broadcast_to(value, shape), dtype=np.float64) for key, value in numbers.items()}
     return _node(name, kind, **arrays, **({} if kind in ("I", "IF") else {"v_leak": leak}))
 
 
@@ -272,8 +296,8 @@ def _network(described: _Network, nodes: Mapping[str, NirNode]) -> IntegerNetwor
             ),
             neuron=IntegerNeuron(
                 bias_mantissa=np.array(entry.bias_mantissa),
-                **{key: getattr(entry, key) for key in KEPT},
-                reset_amount=entry.reset_amount,
+                **{key: _parameter(getattr(entry, key)) for key in KEPT},
+                reset_amount=None if entry.reset_amount is None else _parameter(entry.reset_amount),
                 u_init=None if entry.u_init is None else np.array(entry.u_init),
             ),
             input_shape=shapes[before if entry.source is None else entry.source],

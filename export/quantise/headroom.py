@@ -9,6 +9,8 @@ from spikecut.export.network.arrays import IntArray
 from spikecut.export.network.gain import gain_at
 from spikecut.export.network.geometry import Synapse
 from spikecut.export.network.layers import IntegerLayer
+from spikecut.export.network.neurons import IntegerNeuron
+from spikecut.export.network.parameters import spread
 from spikecut.fixed_point import ALIGNMENT_SHIFT, STATE_LIMIT, keep, multiplied
 
 
@@ -48,6 +50,11 @@ def _currents(layer: Synapse, minimum: int, maximum: int) -> tuple[IntArray, Int
     return positive * maximum + negative * minimum, positive * minimum + negative * maximum
 
 
+def _beside(rows: IntArray, neuron: IntegerNeuron) -> IntArray:
+    """One per channel, with axes for neurons that differ inside channels, where they do."""
+    return spread(rows, 3) if neuron.varies_inside_channels else rows
+
+
 def worst_case(
     layer: IntegerLayer, horizon: int, minimum: int, maximum: int, skip_ranges: Sequence[tuple[int, int]] = ()
 ) -> Ranges:
@@ -59,34 +66,37 @@ def worst_case(
     removes terms whose bounds include 0, since minimum <= 0 <= maximum. A delayed synapse adds one message a step.
     """
     neuron = layer.neuron
-    high_input, low_input = _currents(layer, minimum, maximum)
+    high_input, low_input = (_beside(each, neuron) for each in _currents(layer, minimum, maximum))
     for skip, messages in zip(layer.skips, skip_ranges, strict=True):
-        high, low = _currents(skip, *messages)
+        high, low = (_beside(each, neuron) for each in _currents(skip, *messages))
         high_input, low_input = high_input + high, low_input + low
     if layer.recurrent is not None:
         high_input = high_input + (np.maximum(layer.recurrent, 0).sum(axis=1) << ALIGNMENT_SHIFT)
         low_input = low_input + (np.minimum(layer.recurrent, 0).sum(axis=1) << ALIGNMENT_SHIFT)
-    threshold = neuron.threshold << ALIGNMENT_SHIFT
-    u_high = np.zeros_like(high_input) if neuron.u_init is None else neuron.u_init
+    rank = high_input.ndim
+    decay_u, decay_v, bias = (spread(each, rank) for each in (neuron.decay_u, neuron.decay_v, neuron.bias))
+    threshold, amount = spread(neuron.threshold, rank) << ALIGNMENT_SHIFT, spread(neuron.subtracted, rank)
+    u_high = np.zeros_like(high_input) + (0 if neuron.u_init is None else spread(neuron.u_init, rank))
     u_low = u_high
-    v_high = np.full_like(high_input, neuron.v_init)
+    v_high = np.zeros_like(high_input) + spread(neuron.v_init, rank)
     v_low = v_high.copy()
-    current, membrane = int(np.abs(u_high).max()), abs(neuron.v_init)
+    current, membrane = int(np.abs(u_high).max()), int(np.abs(v_high).max())
     for t in range(horizon):
-        u_high, u_low = keep(u_high, neuron.decay_u) + high_input, keep(u_low, neuron.decay_u) + low_input
-        x_high, x_low = u_high + neuron.bias, u_low + neuron.bias
+        u_high, u_low = keep(u_high, decay_u) + high_input, keep(u_low, decay_u) + low_input
+        x_high, x_low = u_high + bias, u_low + bias
         if neuron.gain is not None:  # a negative one turns the interval round
             ends = [multiplied(x, gain_at(neuron.gain, t)) for x in (x_high, x_low)]
             x_high, x_low = np.maximum(*ends), np.minimum(*ends)
-        v_high = keep(v_high, neuron.decay_v) + x_high
-        v_low = keep(v_low, neuron.decay_v) + x_low
+        v_high = keep(v_high, decay_v) + x_high
+        v_low = keep(v_low, decay_v) + x_low
         current = max(current, int(np.abs(u_high).max()), int(np.abs(u_low).max()))
         membrane = max(membrane, int(np.abs(v_high).max()), int(np.abs(v_low).max()))
         if neuron.reset == "none":
             continue
         may_fire = v_high > threshold
         soft = neuron.reset == "subtract"
-        v_low = np.where(may_fire, np.minimum(v_low, min(0, threshold + 1 - neuron.subtracted) if soft else 0), v_low)
-        after = v_high - neuron.subtracted if soft else np.zeros_like(v_high)
+        rest = np.minimum(0, threshold + 1 - amount) if soft else 0
+        v_low = np.where(may_fire, np.minimum(v_low, rest), v_low)
+        after = v_high - amount if soft else np.zeros_like(v_high)
         v_high = np.where(may_fire, np.maximum(after, threshold), v_high)
     return Ranges(current, membrane)

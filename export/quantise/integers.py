@@ -5,27 +5,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from spikecut.errors import InputError, RangeError, UnsupportedError
+from spikecut.errors import InputError, RangeError
 from spikecut.export.network.arrays import Array, IntArray
 from spikecut.export.network.graph import message_range, sources_of
 from spikecut.export.network.layers import FloatLayer, FloatNetwork, IntegerLayer, IntegerNetwork
-from spikecut.export.network.neurons import NETX_BIAS_EXPONENT, FloatNeuron, IntegerNeuron
+from spikecut.export.network.neurons import NETX_BIAS_EXPONENT
+from spikecut.export.network.parameters import highest
 from spikecut.export.network.skip import FloatSkip, Skip
 from spikecut.export.quantise.fold import factors_of, fold
 from spikecut.export.quantise.headroom import Ranges, worst_case
+from spikecut.export.quantise.neurons import integer_neuron, membrane_bias, netx_neurons, rounded
 from spikecut.export.quantise.report import Evidence, LayerReport, layer_report, weight_bits
 from spikecut.fixed_point import (
-    DECAY_UNITY,
     THRESHOLD_MAXIMUM,
     WEIGHT_BITS_MAXIMUM,
     WEIGHT_BITS_MINIMUM,
-    WEIGHT_UNIT,
     bias_exponent,
-    round_bias,
-    round_decay,
-    round_gain,
-    round_reset,
-    round_threshold,
     round_weight,
 )
 from spikecut.models.twin import StagePlan
@@ -81,7 +76,7 @@ def quantise(
     """
     if not WEIGHT_BITS_MINIMUM <= bits <= WEIGHT_BITS_MAXIMUM:
         raise InputError(f"weights of {bits} bits: expected {WEIGHT_BITS_MINIMUM} to {WEIGHT_BITS_MAXIMUM}")
-    folded = _rounded(fold(network)) if rounding else fold(network)
+    folded = rounded(fold(network)) if rounding else fold(network)
     search = _Search(netx_neurons(folded), wide, bits)
     layers, plans, unproven = _integer_layers(network, folded, search)
     result = IntegerNetwork(tuple(layers), network.input, network.readout, network.horizon, name)
@@ -128,54 +123,6 @@ def _integer_layers(
     return layers, plans, unproven
 
 
-def _rounded(network: FloatNetwork) -> FloatNetwork:
-    """The network with decays of 12 bits, and neurons that fire at equality only where a Process can."""
-    layers = []
-    for layer in network.layers:
-        neuron = layer.neuron
-        decay_u, decay_v = round_decay(neuron.decay_u) / DECAY_UNITY, round_decay(neuron.decay_v) / DECAY_UNITY
-        fires = neuron.fires if neuron.reset == "subtract" and decay_v == 0 else ">"
-        layers.append(replace(layer, neuron=replace(neuron, decay_u=decay_u, decay_v=decay_v, fires=fires)))
-    return replace(network, layers=tuple(layers))
-
-
-def netx_neurons(network: FloatNetwork) -> bool:
-    """Whether netx can express all neurons: hard reset, u(0) = v(0) = 0, no gain per timestep, spiking output."""
-    return network.readout == "count" and all(
-        neuron.reset == "zero" and neuron.v_init == 0 and neuron.fires == ">" and neuron.gain is None and not rises
-        for neuron, rises in ((layer.neuron, _rises(layer)) for layer in network.layers)
-    )
-
-
-def _rises(layer: FloatLayer) -> bool:
-    """Whether a layer has a bias that enters a current with a memory."""
-    return layer.neuron.bias_enters == "current" and layer.neuron.decay_u != 1 and bool(layer.bias.any())
-
-
-def _membrane_bias(layer: FloatLayer) -> Array:
-    """A layer's biases as they enter the membrane; those of a current are what they rise to."""
-    if not _rises(layer):
-        return layer.bias
-    decay = decay_12bit(layer.neuron.decay_u, layer.name)
-    if not decay:
-        raise UnsupportedError(
-            f"layer {layer.name}: a bias in front of a current that never decays, which would grow for ever; train "
-            "without bias, or with a decay"
-        )
-    return layer.bias * DECAY_UNITY / decay
-
-
-def decay_12bit(fraction: float, layer: str) -> int:
-    """A decay fraction as Loihi's 12-bit integer; UnsupportedError where it is not exact."""
-    value = fraction * DECAY_UNITY
-    if not 0 <= value <= DECAY_UNITY or value != int(value):
-        raise UnsupportedError(
-            f"layer {layer}: a decay of {fraction:g} is not a multiple of 1/{DECAY_UNITY}; round it in training, for "
-            f"instance to {round(min(max(value, 0), DECAY_UNITY))}/{DECAY_UNITY}"
-        )
-    return int(value)
-
-
 def _widest(
     layer: FloatLayer, horizon: int, messages: list[Range], factors: tuple[float, ...], search: _Search
 ) -> tuple[IntegerLayer, StagePlan, bool]:
@@ -193,7 +140,7 @@ def _widest(
             continue
         if worst_case(integer, horizon, *messages[0], messages[1:]).fits:
             return integer, plan, True
-        if search.wide and _may_clip(integer) and ROOM * integer.neuron.threshold > THRESHOLD_MAXIMUM:
+        if search.wide and _may_clip(integer) and ROOM * highest(integer.neuron.threshold) > THRESHOLD_MAXIMUM:
             beyond = RangeError(f"its threshold leaves less than {ROOM} thresholds to where v is clipped")
             continue
         widest = widest or (integer, plan)
@@ -206,7 +153,7 @@ def _widest(
 
 def _may_clip(layer: IntegerLayer) -> bool:
     """Whether v may be clipped without harm: it is the sum of what came in, less a threshold a spike."""
-    return layer.neuron.reset == "subtract" and layer.neuron.decay_v == 0 and layer.neuron.gain is None
+    return layer.neuron.reset == "subtract" and not np.any(layer.neuron.decay_v) and layer.neuron.gain is None
 
 
 def _margin(layer: IntegerLayer, ranges: Ranges, wide: bool) -> float:
@@ -231,8 +178,8 @@ def _with_bits(layer: FloatLayer, bits: int, netx: bool, factors: tuple[float, .
     if layer.recurrent is not None:
         largest = max(largest, float(np.abs(layer.recurrent).max()))
     scale = 2.0 * (2 ** (bits - 1) - 1) / largest
-    exponent = NETX_BIAS_EXPONENT if netx else bias_exponent(float(np.abs(_membrane_bias(layer)).max()), scale)
-    neuron = _integer_neuron(layer, layer.neuron, scale, exponent)
+    exponent = NETX_BIAS_EXPONENT if netx else bias_exponent(float(np.abs(membrane_bias(layer)).max()), scale)
+    neuron = integer_neuron(layer, scale, exponent)
     integer = IntegerLayer(
         name=layer.name,
         kind=layer.kind,
@@ -273,41 +220,6 @@ def _integer_skip(skip: FloatSkip, scale: float) -> Skip:
     )
 
 
-def _integer_neuron(layer: FloatLayer, neuron: FloatNeuron, scale: float, exponent: int) -> IntegerNeuron:
-    decay_v = decay_12bit(neuron.decay_v, layer.name)
-    late = neuron.reset != "none" and neuron.reset_order != "after_leak"
-    if late and (neuron.reset == "zero" or decay_v == DECAY_UNITY):
-        raise UnsupportedError(
-            f"layer {layer.name}: a reset that waits for the next timestep, after the leak, of a v that is set to 0 or "
-            "leaks whole by then, has no Process; train with a reset right after the spike"
-        )
-    if neuron.gain is not None and neuron.decay_u != 1:
-        raise UnsupportedError(
-            f"layer {layer.name}: scales per timestep (TEBN) on a current that decays slowly have no Process; train "
-            "with batch norm, or without synaptic memory"
-        )
-    threshold = 0 if neuron.reset == "none" else round_threshold(neuron.threshold, scale)
-    if neuron.v_init not in (0.0, neuron.threshold / 2):
-        raise UnsupportedError(f"layer {layer.name}: v(0) = {neuron.v_init:g} is neither 0 nor half the threshold")
-    v_init = threshold * WEIGHT_UNIT // 2 if neuron.v_init else 0
-    if neuron.fires == ">=":
-        # Lava fires at v > threshold; one unit more in v(0) makes equality fire, and a soft reset carries it along.
-        if neuron.reset == "zero" or decay_v:
-            raise UnsupportedError(f"layer {layer.name}: firing at equality needs soft reset and no leak")
-        v_init += 1
-    mantissa = round_bias(_membrane_bias(layer), scale, exponent)
-    return IntegerNeuron(
-        threshold=threshold,
-        bias_mantissa=mantissa,
-        decay_u=decay_12bit(neuron.decay_u, layer.name),
-        decay_v=decay_v,
-        bias_exponent=exponent,
-        v_init=v_init,
-        reset=neuron.reset,
-        gain=None if neuron.gain is None else tuple(round_gain(neuron.gain).tolist()),
-        reset_amount=round_reset(neuron.threshold, scale, decay_v) if late and decay_v else None,
-        u_init=-mantissa * 2**exponent if _rises(layer) else None,
-    )
 
 
 def measured_ranges(

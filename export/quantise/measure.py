@@ -1,5 +1,6 @@
 """The largest |u| and |v| of integrate-and-fire layers on samples, in torch: long horizons on many samples, quickly."""
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -8,7 +9,8 @@ from spikecut.export.encode import encode_samples
 from spikecut.export.network.arrays import Floats
 from spikecut.export.network.geometry import Synapse
 from spikecut.export.network.graph import message_range
-from spikecut.export.network.layers import IntegerNetwork
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+from spikecut.export.network.parameters import Parameter, spread
 from spikecut.export.quantise.headroom import Ranges, largest_sum
 from spikecut.fixed_point import ALIGNMENT_SHIFT, FLOAT32_EXACT, STATE_LIMIT, WEIGHT_UNIT
 
@@ -37,11 +39,10 @@ def _run(network: IntegerNetwork, frame: Tensor, peaks: dict[str, list[int]]) ->
         for paths in network.paths
     ]
     first = _current(network.layers[0], weights[0][0], frame)
-    membranes = [torch.full((1,), float(layer.neuron.v_init), dtype=torch.float64) for layer in network.layers]
-    biases = [
-        torch.tensor(layer.neuron.bias.reshape(-1, *([1] * (len(layer.output_shape) - 1))), dtype=torch.float64)
-        for layer in network.layers
-    ]
+    membranes = [_beside(layer, layer.neuron.v_init) for layer in network.layers]
+    biases = [_beside(layer, layer.neuron.bias) for layer in network.layers]
+    thresholds = [_beside(layer, layer.neuron.threshold << ALIGNMENT_SHIFT) for layer in network.layers]
+    amounts = [_beside(layer, layer.neuron.subtracted) for layer in network.layers]
     for _ in range(network.horizon):
         points = [frame]
         for depth, layer in enumerate(network.layers):
@@ -55,9 +56,13 @@ def _run(network: IntegerNetwork, frame: Tensor, peaks: dict[str, list[int]]) ->
             peak[1] = max(peak[1], int(v.abs().max()))
             membranes[depth] = v.clamp_(1 - STATE_LIMIT, STATE_LIMIT - 1)
             if layer.neuron.reset == "subtract":
-                threshold = float(layer.neuron.threshold << ALIGNMENT_SHIFT)
-                points.append((v > threshold).double())
-                membranes[depth] = v.sub_(points[-1], alpha=float(layer.neuron.subtracted))
+                points.append((v > thresholds[depth]).double())
+                membranes[depth] = v.addcmul_(points[-1], amounts[depth], value=-1)
+
+
+def _beside(layer: IntegerLayer, parameter: Parameter) -> Tensor:
+    """A parameter of a layer's neurons, float64, as it stands beside their membranes."""
+    return torch.tensor(np.asarray(spread(parameter, len(layer.output_shape))), dtype=torch.float64)
 
 
 def _weight(layer: Synapse, largest: int) -> Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 from spikecut.export.network.arrays import IntArray
 from spikecut.export.network.layers import FloatLayer, IntegerLayer
 from spikecut.export.network.neurons import FloatNeuron
+from spikecut.export.network.parameters import FloatParameter, beside
 from spikecut.export.quantise.headroom import Ranges
 from spikecut.fixed_point import DECAY_UNITY, GAIN_UNITY, WEIGHT_STEP, WEIGHT_UNIT
 from spikecut.models.twin import StagePlan
@@ -25,7 +26,7 @@ class LayerReport:
     scale: integer weight units per float unit.
     weight_bits: bits of the weight's mantissa, sign included; weights are mantissa · 2.
     weight_error_max, weight_error_rms: rounding error of the weights, those of the layer's own spikes among them.
-    threshold_error, bias_error_max: rounding error of threshold and biases.
+    threshold_error, bias_error_max: largest rounding error of thresholds and biases.
     decay_error_u, decay_error_v: rounding error of the decays, fractions per timestep.
     gain_error_max: rounding error of the gains per timestep, in parts of the largest, which is in the weights. Besides,
         the product is cut off towards zero, by less than one unit of v, 1 / (64 · scale).
@@ -67,7 +68,8 @@ def layer_report(
     spiking = after.neuron.reset != "none"
     bias = after.neuron.bias / plan.scale / WEIGHT_UNIT
     if after.neuron.u_init is not None:  # of a bias that enters the current, see export/network/neurons.py
-        bias = bias * after.neuron.decay_u / DECAY_UNITY
+        bias, decay_u = beside(bias, after.neuron.decay_u)
+        bias = bias * decay_u / DECAY_UNITY
     gains = np.array(before.neuron.gain or ()), np.array(after.neuron.gain or ()) / GAIN_UNITY
     return LayerReport(
         name=after.name,
@@ -75,16 +77,22 @@ def layer_report(
         weight_bits=bits,
         weight_error_max=float(np.abs(error).max()),
         weight_error_rms=float(np.sqrt(np.mean(error**2))),
-        threshold_error=abs(after.neuron.threshold / plan.scale - before.neuron.threshold) if spiking else 0.0,
-        bias_error_max=float(np.abs(bias - before.bias).max()),
-        decay_error_u=abs(after.neuron.decay_u / DECAY_UNITY - neuron.decay_u),
-        decay_error_v=abs(after.neuron.decay_v / DECAY_UNITY - neuron.decay_v),
+        threshold_error=_largest(after.neuron.threshold / plan.scale, before.neuron.threshold) if spiking else 0.0,
+        bias_error_max=_largest(bias, before.bias),
+        decay_error_u=_largest(after.neuron.decay_u / DECAY_UNITY, neuron.decay_u),
+        decay_error_v=_largest(after.neuron.decay_v / DECAY_UNITY, neuron.decay_v),
         gain_error_max=float(np.abs(gains[1] - gains[0]).max(initial=0.0)),
         bias_exponent=plan.bias_exponent,
         headroom_bits=ranges.current_bits if evidence == "clipped" else ranges.bits,
         headroom=evidence,
         skip_weight_error_max=_skip_error(before, after, plan.scale),
     )
+
+
+def _largest(after: FloatParameter, before: FloatParameter) -> float:
+    """The largest magnitude of a difference."""
+    one, other = beside(after, before)
+    return float(np.max(np.abs(one - other)))
 
 
 def _skip_error(before: FloatLayer, after: IntegerLayer, scale: float) -> float | None:

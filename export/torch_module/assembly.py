@@ -12,6 +12,7 @@ from spikecut.export.importers.base import PartReport
 from spikecut.export.importers.linear import Synapse, as_dense, synapse_module
 from spikecut.export.importers.neurons import StepNeuron, step_neuron
 from spikecut.export.network.arrays import Shape
+from spikecut.export.network.parameters import FloatParameter, as_given
 from spikecut.export.torch_module.adapters.base import Neuron
 from spikecut.export.torch_module.fold import Entry, Folded, folded
 from spikecut.export.torch_module.graph import Graph, LayerNode, place
@@ -93,10 +94,11 @@ class _Assembly:
         main, *more = self._ordered(node)
         name = node.path or next((f.where for f in reversed(main.functions) if f.where), "output")
         where = place(name)
-        neuron = self._neuron(node, where)
+        whole = self._synapse(main, where, node)
+        neuron = self._neuron(node, where, whole.synapse.output_shape)
         gain, offset = (1.0, 0.0) if neuron is None else (neuron.gain, neuron.offset)
-        whole = self._synapse(main, where, (gain, offset), node)
-        sides = tuple(self._synapse(link, where, (gain, 0.0), node) for link in more)
+        whole = _scaled(whole, gain, offset)
+        sides = tuple(_scaled(self._synapse(link, where, node), gain) for link in more)
         back = self._recurrent(node, where, gain, whole)
         if back is not None:
             added = whole.synapse.bias + back.synapse.bias, whole.magnitudes.bias + back.magnitudes.bias
@@ -106,14 +108,21 @@ class _Assembly:
                 magnitudes=replace(whole.magnitudes, bias=added[1]),
             )
             back = replace(back, synapse=_unbiased(back.synapse), magnitudes=_unbiased(back.magnitudes))
-        if neuron is not None and neuron.decay_u < 1 and neuron.offset:
+        decay_u = np.asarray(1.0 if neuron is None else neuron.decay_u)
+        if np.any(decay_u < 1) and np.any(offset):
             raise UnsupportedError(
                 f"{where}: a v_leak that is not v_reset with a current that decays, which is not read; train with 0"
             )
-        if neuron is not None and neuron.decay_u == 0 and any(each.synapse.bias.any() for each in (whole, *sides)):
+        biased = any(each.synapse.bias.any() for each in (whole, *sides))
+        if np.any(decay_u == 0) and biased:
             raise UnsupportedError(
                 f"{where}: a bias in front of a current that never decays, which would grow for ever; train its "
                 "weights without bias, or with a decay"
+            )
+        if decay_u.ndim > 1 and biased:
+            raise UnsupportedError(
+                f"{where}: a bias in front of a current whose decay differs inside a channel; train its weights "
+                "without bias, or with one decay a channel"
             )
         if not whole.synapse.weight.any():
             raise UnsupportedError(f"{where}: all weights of its layer are zero; nothing would ever reach it")
@@ -136,12 +145,12 @@ class _Assembly:
         before = self.layers[-1].path if self.layers else ""
         return sorted(links, key=lambda link: link.source.path != before)
 
-    def _neuron(self, node: LayerNode, where: str) -> StepNeuron | None:
+    def _neuron(self, node: LayerNode, where: str, shape: Shape) -> StepNeuron | None:
         if node.pool is not None:
             return OR
         if not node.path:
             return None
-        neuron = step_neuron(self.neurons[node.path].model)
+        neuron = step_neuron(self.neurons[node.path].model, shape, self.graph.axes[node.path].features)
         if neuron.refused is not None:
             self.refusal = self.refusal or UnsupportedError(neuron.refused)
         if neuron.threshold is None and node is not self.graph.layers[-1]:
@@ -150,18 +159,16 @@ class _Assembly:
             )
         return neuron
 
-    def _synapse(self, link: Link, where: str, scale: tuple[float, float], node: LayerNode) -> Folded:
+    def _synapse(self, link: Link, where: str, node: LayerNode) -> Folded:
         functions = link.functions
         if node.pool is not None:
             functions = (*functions, replace(node.pool, function="sum_pool2d"))
         found = folded(functions, self.entries[link.source.path], where)
         if node is self.graph.layers[-1] and found.synapse.output_shape[1:] == (1, 1):
             found = replace(found, synapse=as_dense(found.synapse, where), magnitudes=as_dense(found.magnitudes, where))
-        synapse = found.synapse.scaled(*scale)
-        magnitudes = found.magnitudes.scaled(abs(scale[0]), abs(scale[1]))
-        return replace(found, synapse=synapse, magnitudes=magnitudes)
+        return found
 
-    def _recurrent(self, node: LayerNode, where: str, gain: float, whole: Folded) -> Folded | None:
+    def _recurrent(self, node: LayerNode, where: str, gain: FloatParameter, whole: Folded) -> Folded | None:
         """The synapse from a layer's own spikes of the timestep before, in the neuron's module or around it."""
         links = [link for link in node.links if link.late]
         held = self.neurons[node.path].recurrent if node.path in self.neurons else None
@@ -183,7 +190,7 @@ class _Assembly:
             raise UnsupportedError(
                 f"{where}: its spikes come back to maps of channels, which no Process does; use Linear"
             )
-        return replace(found, synapse=found.synapse.scaled(gain), magnitudes=found.magnitudes.scaled(abs(gain)))
+        return _scaled(found, gain)
 
     def _check_output(self, last: Layer) -> None:
         where = place(last.path)
@@ -259,6 +266,12 @@ class _Assembly:
             else:
                 kind = self.kinds[node.path]
                 self.report.append(PartReport(name, kind, shape, exactness, neuron.told, name))  # type: ignore[arg-type]
+
+
+def _scaled(found: Folded, gain: FloatParameter, offset: FloatParameter = 0.0) -> Folded:
+    """gain · y + offset, and the same of magnitudes; both one number, or one per channel."""
+    magnitudes = found.magnitudes.scaled(as_given(np.abs(gain)), as_given(np.abs(offset)))
+    return replace(found, synapse=found.synapse.scaled(gain, offset), magnitudes=magnitudes)
 
 
 def _unbiased(synapse: Synapse) -> Synapse:

@@ -1,15 +1,17 @@
 """`spikecut.neuron`: what a neuron written by hand does, in one line, for `spikecut.export` to read and to check."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
+
+import numpy.typing as npt
 
 from spikecut.errors import InputError
 
 if TYPE_CHECKING:  # a module is only marked here
     from torch import nn
 
-Setting: TypeAlias = float | str | Callable[[Any], Any]
+Setting: TypeAlias = float | str | npt.NDArray[Any] | Sequence[float] | Callable[[Any], Any]
 Reset: TypeAlias = Literal["zero", "subtract", "subtract_next"]
 MARK = "_spikecut_neuron"
 Marked = TypeVar("Marked", "nn.Module", "type[nn.Module]")
@@ -76,6 +78,8 @@ def neuron(
     threshold: None for a neuron that never fires, and gives v.
     decay: the fraction of v that is lost, 1 - β where v ← β v. decay_u: that of the current u; 1 for none.
     gain: what multiplies the input. Each number may be the name of an attribute of the module, or a function of it.
+        Threshold, decays and gain may be arrays, which broadcast to the neurons as torch's do: (F,), (C, 1, 1) for one
+        per channel of a map, (C, H, W) for one per neuron.
 
     InputError for a reset or `fires` of another name.
     """

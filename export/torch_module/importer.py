@@ -15,6 +15,7 @@ from spikecut.errors import InputError, UnsupportedError
 from spikecut.export.importers.base import ImportedNetwork, Recipe
 from spikecut.export.importers.neurons import NeuronModel, chip_decay
 from spikecut.export.network.arrays import Shape, size
+from spikecut.export.network.parameters import FloatParameter, said
 from spikecut.export.torch_module.adapters.base import Neuron, adapted, number
 from spikecut.export.torch_module.assembly import assembled
 from spikecut.export.torch_module.declare import MARK, Declaration
@@ -136,13 +137,13 @@ def find_neurons(module: nn.Module) -> dict[str, Neuron]:
 
 
 def _declared(declared: Declaration, module: nn.Module, where: str) -> Neuron:
-    def value(name: str) -> float:
+    def value(name: str) -> FloatParameter:
         given = declared.value(name, module, where)
         try:
-            found = number(given, name, where)
+            found = number(given)
         except (TypeError, ValueError, RuntimeError):  # no number, an empty tensor
             found = math.nan
-        if not math.isfinite(found):
+        if not np.isfinite(found).all():
             told = " ".join(repr(given).split())[:60]
             raise InputError(f"{where}: spikecut.neuron was told {name}, which is {told}; expected a number")
         return found
@@ -150,8 +151,9 @@ def _declared(declared: Declaration, module: nn.Module, where: str) -> Neuron:
     precision = float(torch.finfo(torch.float32).eps)
     decay, inexact = chip_decay("v", value("decay"), "decay", precision)
     decay_u, inexact_u = chip_decay("u", value("decay_u"), "decay_u", precision)
-    if not (0 <= decay <= 1 and 0 <= decay_u <= 1):
-        raise InputError(f"{where}: declared decays {decay_u:g} and {decay:g}: expected fractions between 0 and 1")
+    if not all(np.all((np.asarray(each) >= 0) & (np.asarray(each) <= 1)) for each in (decay, decay_u)):
+        told = f"{said(decay_u, 'g')} and {said(decay, 'g')}"
+        raise InputError(f"{where}: declared decays {told}: expected fractions between 0 and 1")
     model = NeuronModel(
         where=where,
         threshold=None if declared.threshold is None else value("threshold"),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -19,6 +20,7 @@ from torch.nn import functional
 from spikecut.errors import ExportError
 from spikecut.export.importers.linear import Synapse
 from spikecut.export.importers.neurons import StepNeuron
+from spikecut.export.network.parameters import FloatParameter
 from spikecut.export.torch_module.assembly import Layer
 from spikecut.export.torch_module.fold import Folded
 from spikecut.export.torch_module.forward import Taken, at_rest
@@ -182,7 +184,7 @@ def compare(witness: ModuleWitness, frames: Tensor, batch: int) -> Compared:
                 tally.add(*run.step(step, theirs))
             if layer.neuron.threshold is not None:
                 tally.decisions, tally.spikes = tally.decisions + theirs.numel(), tally.spikes + int(theirs.sum())
-                tally.check(place(layer.path), layer.neuron.threshold, precision)
+                tally.check(place(layer.path), float(np.min(layer.neuron.threshold)), precision)
         _check_output(witness, sent, witness.said(given, some), unit)
     for layer in witness.layers:
         tallies[layer.path].check_count(place(layer.path), precision)
@@ -242,8 +244,17 @@ class _Forced:
         self.currents = _currents(layer, sent)
         self.magnitudes = _currents(layer, sent, magnitudes=True)
         self.count = _operations(layer)
-        self.u = self.v = self.doubt_u = self.doubt_v = torch.zeros_like(self.currents[0])
+        self.u = self.doubt_u = self.doubt_v = torch.zeros_like(self.currents[0])
         self.late = torch.zeros_like(self.u)
+        self.v = self.u + self._beside(neuron.v_init)
+        self.keep_u, self.keep_v = 1 - self._beside(neuron.decay_u), 1 - self._beside(neuron.decay_v)
+        self.level = self._beside(0.0 if neuron.threshold is None else neuron.threshold)
+
+    def _beside(self, parameter: FloatParameter) -> Tensor:
+        """A parameter as it broadcasts to the neurons."""
+        numbers = torch.tensor(parameter, dtype=torch.float64)
+        axes = len(self.layer.shape) - numbers.ndim
+        return numbers.reshape(*numbers.shape, *[1] * axes) if numbers.ndim else numbers
 
     def step(self, step: int, theirs: Tensor) -> tuple[int, float]:
         """One timestep; the ties in it, and the widest bound among them. ExportError for a difference."""
@@ -253,13 +264,12 @@ class _Forced:
             sent = theirs[step - 1]
             incoming = incoming + _applied(self.layer.recurrent.synapse, sent)
             size = size + _applied(self.layer.recurrent.magnitudes, sent.abs())
-        keep_u, keep_v = 1 - neuron.decay_u, 1 - neuron.decay_v
+        keep_u, keep_v, level = self.keep_u, self.keep_v, self.level
         self.doubt_u = keep_u * self.doubt_u + unit * (
             self.count * size + SCALAR_ROUNDINGS * (size + keep_u * self.u.abs())
         )
         self.u = keep_u * self.u + incoming
         before = self.v
-        level = neuron.threshold or 0.0
         self.v = keep_v * self.v + self.u - self.late
         self.doubt_v = (
             keep_v * self.doubt_v
@@ -295,7 +305,8 @@ class _Forced:
         where = place(self.layer.path)
         index = neuron[0] if len(neuron) == 1 else tuple(neuron)
         shown = f"sends {theirs:g}" if self.neuron.threshold is not None else f"has v = {theirs:.7g}"
-        level = "" if self.neuron.threshold is None else f", the threshold {self.neuron.threshold:.7g}"
+        threshold = float(self.level.expand(self.v.shape)[at])
+        level = "" if self.neuron.threshold is None else f", the threshold {threshold:.7g}"
         raise ExportError(
             f"{where}: does not do what was read of it: neuron {index}, timestep {step}, sample {sample}: v = {v:.7g}"
             f"{level}, but the module {shown} ({int(wrong.sum())} of {wrong.numel()} differ at this timestep); "

@@ -1,6 +1,6 @@
 """The general neuron of Loihi: a decaying current, a decaying membrane potential, either reset, or no spikes at all."""
 
-import math
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -9,12 +9,23 @@ from torch.nn import functional
 from spikecut.errors import InputError
 from spikecut.models.neurons.leaky import Reset
 
+Parameter: TypeAlias = float | Tensor
+"""One number for all neurons, or one per channel (C,), or per neuron of a map (C, H, W)."""
+
+
+def beside(parameter: Any, values: Tensor) -> Any:
+    """A parameter as it broadcasts to values [N, *shape]: axes of length 1 behind those that it has."""
+    if not isinstance(parameter, Tensor) or parameter.ndim == 0:
+        return parameter
+    axes = [1] * (values.ndim - 1 - parameter.ndim)
+    return parameter.reshape(*parameter.shape, *axes).to(values.dtype)
+
 
 class CurrentBased(nn.Module):
     """Current, leak, fire, reset, in this order:
 
         u[t] = (1 - decay_u) u[t-1] + x[t],  u[0] = 0
-        v[t] = (1 - decay_v) v[t-1] + u[t],  v[0] = 0
+        v[t] = (1 - decay_v) v[t-1] + u[t],  v[0] = v_init
         s[t] = v[t] > threshold            (at_equality: ≥)
         v[t] ← 0                  where s[t], reset "zero"
         v[t] ← v[t] - threshold   where s[t], reset "subtract"
@@ -31,6 +42,9 @@ class CurrentBased(nn.Module):
     ----------
     threshold: positive; None: the neuron never fires and sends v[t] - v[t-1], which sums up to v.
     decay_u, decay_v: fractions lost per timestep, in [0, 1].
+    v_init: v before the first timestep.
+
+    These four are one number for all neurons, or float64, one per channel (C,), or per neuron of a map (C, H, W).
 
     InputError for a value outside its range.
     """
@@ -39,18 +53,22 @@ class CurrentBased(nn.Module):
 
     def __init__(
         self,
-        threshold: float | None,
-        decay_u: float = 1.0,
-        decay_v: float = 0.0,
+        threshold: Parameter | None,
+        decay_u: Parameter = 1.0,
+        decay_v: Parameter = 0.0,
         reset: Reset = "zero",
         at_equality: bool = False,
         delayed_reset: bool = False,
+        v_init: Parameter = 0.0,
     ) -> None:
         super().__init__()
-        if threshold is not None and not (math.isfinite(threshold) and threshold > 0):
+        level = torch.as_tensor(1.0 if threshold is None else threshold)
+        if not bool((level.isfinite() & (level > 0)).all()):
             raise InputError(f"threshold {threshold}: expected a positive number")
-        if not (0 <= decay_u <= 1 and 0 <= decay_v <= 1):
+        if not all(bool(((each >= 0) & (each <= 1)).all()) for each in map(torch.as_tensor, (decay_u, decay_v))):
             raise InputError(f"decays {decay_u}, {decay_v}: expected fractions between 0 and 1")
+        if not bool(torch.as_tensor(v_init).isfinite().all()) or (threshold is None and v_init):
+            raise InputError(f"v_init {v_init}: expected a number, and 0 where nothing fires")
         if reset not in ("zero", "subtract") or (delayed_reset and reset == "zero"):
             raise InputError(f"reset {reset!r}: expected zero or subtract, and subtract where it is delayed")
         self.threshold = threshold
@@ -59,27 +77,32 @@ class CurrentBased(nn.Module):
         self.reset: Reset = reset
         self.at_equality = at_equality
         self.delayed_reset = delayed_reset
+        self.v_init = v_init
         self.register_buffer("recurrent", None)
 
     def forward(self, currents: Tensor) -> Tensor:
         """Currents [T, N, *] → spikes, or increments of the membrane, [T, N, *]. Every call starts at rest."""
-        current = membrane_potential = pending = spike = torch.zeros_like(currents[0])
+        current = pending = spike = torch.zeros_like(currents[0])
+        decay_u, decay_v, v_init, threshold = (
+            beside(each, currents[0]) for each in (self.decay_u, self.decay_v, self.v_init, self.threshold)
+        )
+        membrane_potential = current + v_init
         sent = []
         for incoming in currents:
             before = membrane_potential
-            current = (1 - self.decay_u) * current + incoming
+            current = (1 - decay_u) * current + incoming
             if self.recurrent is not None:
                 current = current + functional.linear(spike, self.recurrent)
-            membrane_potential = (1 - self.decay_v) * before + current - pending
-            if self.threshold is None:
+            membrane_potential = (1 - decay_v) * before + current - pending
+            if threshold is None:
                 sent.append(membrane_potential - before)
                 continue
-            fires = membrane_potential >= self.threshold if self.at_equality else membrane_potential > self.threshold
+            fires = membrane_potential >= threshold if self.at_equality else membrane_potential > threshold
             spike = fires.to(currents.dtype)
             if self.delayed_reset:
-                pending = self.threshold * spike
+                pending = threshold * spike
             elif self.reset == "subtract":
-                membrane_potential = membrane_potential - self.threshold * spike
+                membrane_potential = membrane_potential - threshold * spike
             else:
                 membrane_potential = torch.where(fires, 0.0, membrane_potential)
             sent.append(spike)

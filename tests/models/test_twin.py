@@ -8,10 +8,11 @@ from torch import nn
 
 from spikecut.errors import InputError, RangeError, UnsupportedError
 from spikecut.models.architectures import build
+from spikecut.models.integer_neurons import IntegerLeaky
 from spikecut.models.network import SpikingNetwork, Stage
 from spikecut.models.neurons.integrate_fire import IntegrateFire, MembraneReadout
 from spikecut.models.neurons.leaky import LeakyIntegrateFire
-from spikecut.models.twin import IntegerLeaky, StagePlan, quantised_twin
+from spikecut.models.twin import StagePlan, quantised_twin
 
 
 @given(

@@ -8,7 +8,6 @@ in half of the cases, and gives Lava's messages and events.
 
 import hashlib
 from collections import Counter
-from dataclasses import replace
 
 import numpy as np
 from fuzz_graphs import MOST_OPERATIONS, graph_features, operations, oracle_differs, streamable, streams_differ
@@ -17,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import seed as hypothesis_seed
 from hypothesis import strategies as st
 from lava_layers import LavaLayer
+from networks import VARIABLE
 
 from spikecut.deploy.backends.batched.engine import Tuning, run_batched
 from spikecut.deploy.backends.batched.slots import LayerPlan, LayerSlots
@@ -190,15 +190,15 @@ def _features(network, depth, slots, runs):
         "hard reset": neuron.reset == "zero",
         "soft reset": neuron.reset == "subtract",
         "soft reset by another amount": neuron.reset_amount is not None,
-        "soft reset by more than the threshold": neuron.subtracted > neuron.threshold << ALIGNMENT_SHIFT,
+        "soft reset by more than the threshold": neuron.subtracts_more,
         "bias": mantissa.any(),
         "bias exponent other than 6": mantissa.any() and neuron.bias_exponent != 6,
         "bias mantissa of 13 bits": (mantissa >= 2**11).any() or (mantissa < -(2**11)).any(),
-        "v(0) not 0": neuron.v_init != 0,
+        "v(0) not 0": np.any(neuron.v_init),
         "u(0) not 0": neuron.u_init is not None,
         "gain per timestep": neuron.gain is not None,
-        "threshold 0": neuron.threshold == 0,
-        "threshold 2^16 or more": neuron.threshold >= 2**16,
+        "threshold 0": np.any(neuron.threshold == 0),
+        "threshold 2^16 or more": np.any(neuron.threshold >= 2**16),
         "weight -256": weight.min() == -256,
         "weight 254": weight.max() == 254,
         "weights of one sign": weight.min() >= 0 or weight.max() <= 0,
@@ -210,9 +210,16 @@ def _features(network, depth, slots, runs):
         **graph_features(network, depth + 1),
     }
     for key, decay in (("u", neuron.decay_u), ("v", neuron.decay_v)):
-        has[f"decay of {key} 0"] = decay == 0
-        has[f"decay of {key} between"] = 0 < decay < 4096
-        has[f"decay of {key} 4096"] = decay == 4096
+        has[f"decay of {key} 0"] = np.any(decay == 0)
+        has[f"decay of {key} between"] = np.any((decay > 0) & (decay < 4096))
+        has[f"decay of {key} 4096"] = np.any(decay == 4096)
+    for key in ("threshold", "decay_u", "decay_v", "v_init", "reset_amount", "u_init", "bias_mantissa"):
+        value = np.asarray(getattr(neuron, key))
+        has[f"{key} per neuron of a map"] = value.ndim == 3
+        if key not in ("u_init", "bias_mantissa"):
+            has[f"{key} per channel"] = value.ndim == 1
+            if key != "decay_u":
+                has[f"{key} that differs, with a gain"] = value.ndim > 0 and neuron.gain is not None
     return has
 
 
@@ -266,19 +273,19 @@ def digest(network):
     """A fingerprint: networks with the same one are the same network."""
     found = hashlib.blake2b(repr((network.input, network.readout, network.horizon)).encode(), digest_size=16)
     for layer in network.layers:
-        found.update(repr(replace(layer.neuron, bias_mantissa=np.zeros(1), u_init=None)).encode())
+        found.update(repr((layer.neuron.reset, layer.neuron.bias_exponent, layer.neuron.gain)).encode())
         found.update(repr((layer.kind, layer.stride, layer.padding, layer.dilation, layer.groups)).encode())
         found.update(repr([(s.source, s.stride, s.padding, s.groups) for s in layer.skips]).encode())
         found.update(repr(layer.source).encode())
         for array in (
             layer.weight,
-            layer.neuron.bias_mantissa,
-            layer.neuron.u_init,
+            *(getattr(layer.neuron, key) for key in VARIABLE),
             layer.delay,
             layer.recurrent,
             *(skip.weight for skip in layer.skips),
         ):
-            found.update(b"none" if array is None else repr(array.shape).encode() + array.tobytes())
+            array = np.asarray(array)
+            found.update(b"none" if array.dtype == object else repr(array.shape).encode() + array.tobytes())
     return found.hexdigest()
 
 

@@ -12,6 +12,7 @@ from spikecut.export.network.arrays import size
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 from spikecut.export.network.neurons import IntegerNeuron
+from spikecut.export.network.parameters import beside, lowest
 
 TOP_THRESHOLD = 2**17 - 1
 EXTREMES = st.sampled_from([0, TOP_THRESHOLD])
@@ -28,7 +29,7 @@ def fuzz_cases(draw, largest=400, samples=4, wide=None):
     fuzz_boundaries; by default a quarter.
     """
     seed = draw(st.integers(0, 2**32 - 1))
-    rng, gains = np.random.default_rng(seed), np.random.default_rng([seed, 1])
+    rng, gains, each = (np.random.default_rng(number) for number in (seed, [seed, 1], [seed, 2]))
     wide = draw(st.integers(0, 3)) == 0 if wide is None else wide
     horizon = draw(st.integers(2, 8 if wide else 48))
     spec = draw(wide_inputs() if wide else _inputs(largest))
@@ -60,11 +61,13 @@ def fuzz_cases(draw, largest=400, samples=4, wide=None):
         layer = draw(_with_links(rng, layer, points, lost if last else [], spec if wide else None))
         around = [dict(points)[skip.source] for skip in layer.skips]
         neuron = _with_gain(gains, draw(_neuron(rng, layer.output_shape[0])), horizon)
+        neuron = _varied(each, neuron, layer.output_shape)
         if last and membrane:
             layer = replace(layer, neuron=replace(neuron, threshold=0, reset="none", reset_amount=None))
         else:
             probe, *probes = (each[:PROBED_STEPS, :1] for each in (frames, *around))
-            layer = _firing(replace(layer, neuron=neuron), probe, probes, draw(st.sampled_from([0.02, 0.1, 0.3, 0.5])))
+            rate, factors = draw(st.sampled_from([0.02, 0.1, 0.3, 0.5])), _factors(each, layer.output_shape)
+            layer = _firing(replace(layer, neuron=neuron), probe, probes, rate, factors)
             layer = replace(layer, neuron=_late(layer.neuron, draw(st.integers(0, 2)) == 0))
             if draw(st.integers(0, 9)) == 0:
                 layer = replace(layer, neuron=replace(layer.neuron, threshold=draw(EXTREMES)))
@@ -105,10 +108,46 @@ def _with_links(draw, rng, layer, points, lost, wide):
 
 def _late(neuron, wanted):
     """A soft reset one step later, after the leak: what it subtracts leaks to the threshold."""
-    if not wanted or neuron.reset != "subtract" or neuron.decay_v == 4096:
+    if not wanted or neuron.reset != "subtract" or lowest(neuron.decay_v) == 4096:
         return neuron
-    amount = (neuron.threshold << 6) * 4096 // (4096 - neuron.decay_v)
-    return replace(neuron, reset_amount=min(amount, STATE_TOP))
+    threshold, decay = beside(neuron.threshold, neuron.decay_v)
+    amount = (threshold << 6) * 4096 // np.maximum(4096 - decay, 1)
+    return replace(neuron, reset_amount=np.minimum(amount, STATE_TOP))
+
+
+def _shape(rng, shape):
+    """Of a parameter: None for one number, one per channel, or one per neuron."""
+    return [None, shape[:1], shape][rng.integers(3)]
+
+
+def _varied(rng, neuron, shape):
+    """In half of them, some parameters differ between channels or between neurons."""
+    if rng.random() < 0.5:
+        return neuron
+    changed = {}
+    for key in ("decay_u", "decay_v", "v_init", "reset_amount", "u_init", "bias_mantissa"):
+        value, wanted = getattr(neuron, key), _shape(rng, shape)
+        if wanted is None or value is None or (key == "decay_u" and neuron.gain is not None):
+            continue
+        others = {
+            "decay_u": [0, 1, 2048, 4095, 4096],
+            "decay_v": [0, 1, 2048, 4095, 4096],
+            "v_init": [0, -5000, 77, STATE_TOP, -STATE_TOP],
+            "reset_amount": [0, 1, STATE_TOP],
+        }.get(key, [0])
+        changed[key] = rng.choice([*np.ravel(value), *others, *rng.permutation(np.ravel(value) >> 1)], wanted)
+    neuron = replace(neuron, **changed)
+    if lowest(neuron.decay_u) == 4096:
+        return replace(neuron, u_init=None)
+    if neuron.u_init is None and rng.random() < 0.5:
+        return replace(neuron, u_init=rng.integers(-(2**16), 2**16, _shape(rng, shape) or shape))
+    return neuron
+
+
+def _factors(rng, shape):
+    """What the threshold of a layer is multiplied by: 1, or one factor per channel or per neuron."""
+    wanted = _shape(rng, shape)
+    return 1 if wanted is None else rng.choice([0.0, 0.25, 0.5, 1.0, 1.5, 3.0], wanted)
 
 
 def _with_gain(rng, neuron, horizon):
@@ -222,8 +261,11 @@ def _neuron(draw, rng, channels):
     )
 
 
-def _firing(layer, frames, around, rate):
-    """The layer with the threshold, found by bisection on one sample, at which about `rate` of its slots fire."""
+def _firing(layer, frames, around, rate, factors):
+    """The layer with the threshold, found by bisection on one sample, at which about `rate` of its slots fire.
+
+    factors: of the thresholds of its channels or neurons, each times the one that is found.
+    """
     temporal = layer.delay is not None or layer.recurrent is not None
     sums = None if temporal else [synapse(layer, frame) for frame in frames]
     for skip, taken in zip(layer.skips, around, strict=True):
@@ -232,7 +274,8 @@ def _firing(layer, frames, around, rate):
     low, high = 0, TOP_THRESHOLD
     for _ in range(8):
         middle = (low + high) // 2 if low else int(np.sqrt(high))
-        layer = replace(layer, neuron=replace(layer.neuron, threshold=middle))
+        threshold = middle if isinstance(factors, int) else np.minimum((middle * factors).astype(int), TOP_THRESHOLD)
+        layer = replace(layer, neuron=replace(layer.neuron, threshold=threshold))
         state = NeuronState.at_rest(layer, 1)
         if sums is None:
             fired = propagate_layer(layer, frames, state, around).mean()

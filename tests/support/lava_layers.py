@@ -13,7 +13,7 @@ from lava_steps import Wire, make_model
 from oracle import gained
 
 from spikecut.deploy.backends.lava.axes import to_lava
-from spikecut.deploy.backends.lava.blocks import beyond_int8, own_block, require_lava, start_of
+from spikecut.deploy.backends.lava.blocks import beyond_int8, own_block, require_lava, starts_of
 from spikecut.deploy.backends.lava.paths import skip_synapse
 from spikecut.fixed_point import STATE_LIMIT, keep
 
@@ -67,7 +67,7 @@ class LavaLayer:
         }
         config = SimpleNamespace(exception_proc_model_map=models)
         block = own_block(replace(layer, neuron=replace(layer.neuron, gain=None)), message_bits)
-        block.neuron.proc_params[Wave.KEY] = WaveParameters(new_ring(1), 1, 0, None, 1)  # in which nothing ever starts
+        block.neuron.proc_params[Wave.KEY] = WaveParameters(new_ring(1), 1, None, 1)  # in which nothing ever starts
         self.layer = layer
         self.synapse, self.neuron = make_model(block.synapse, config), make_model(block.neuron, config)
         self.loop = None if layer.recurrent is None else make_model(block.recurrent, config)
@@ -88,8 +88,9 @@ class LavaLayer:
 
     def run(self, frames, around=()):
         """One sample from rest: frames [T, *input_shape], and those that each skip takes → LavaRun."""
-        neuron, decays = self.neuron, (self.layer.neuron.decay_u, self.layer.neuron.decay_v)
-        neuron.u[:], neuron.v[:] = start_of(self.layer.neuron), self.layer.neuron.v_init
+        neuron, starts = self.neuron, starts_of(self.layer.neuron)
+        decays = [np.transpose(decay) for decay in (self.layer.neuron.decay_u, self.layer.neuron.decay_v)]
+        neuron.u[:], neuron.v[:] = starts["u_init"], starts["v_init"]
         for model in (self.synapse, self.loop, *self.around):
             if model is not None:
                 setattr(model, self.held, np.zeros_like(getattr(model, self.held)))

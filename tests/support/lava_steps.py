@@ -4,7 +4,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from spikecut.deploy.backends.lava.axes import from_lava, to_lava
-from spikecut.deploy.backends.lava.blocks import build_chain, require_lava, start_of
+from spikecut.deploy.backends.lava.blocks import build_chain, require_lava, starts_of
 from spikecut.export.network.arrays import size
 
 
@@ -155,7 +155,7 @@ def run_steps(network, inputs, gaps, models):
     ring = new_ring(network.depth)
     records = [shared_int32((total + 1) * size(layer.output_shape)) for layer in network.layers]
     waves = [
-        WaveParameters(ring, depth, layer.neuron.v_init, record, total + 1, start_of(layer.neuron))
+        WaveParameters(ring, depth, record, total + 1, **starts_of(layer.neuron))
         for layer, record, depth in zip(network.layers, records, network.depths[1:], strict=True)
     ]
     chain = build_chain(network, waves, models)

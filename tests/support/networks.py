@@ -26,6 +26,7 @@ class Features:
     skips: bool = False
     gain: bool = False
     graph: bool = False
+    differs: str = ""  # "channels" or "neurons", by which thresholds, decays and what goes with the reset differ
 
 
 def random_network(seed, *, horizon=6, **features):
@@ -47,8 +48,25 @@ def random_network(seed, *, horizon=6, **features):
         choices, p = [4096, 3700, 2048, -300, 0], [0.4, 0.3, 0.2, 0.05, 0.05]
         gains = draws.choice(choices, (len(layers), horizon), p=p).tolist()
         layers = [with_gain(layer, values) for layer, values in zip(layers, gains, strict=True)]
+    if has.differs:
+        layers = [differing(np.random.default_rng([seed, n]), layer, has.differs) for n, layer in enumerate(layers)]
     spec = InputSpec(shape, "direct", bits=4) if has.graded else InputSpec(shape, "events")
     return IntegerNetwork(tuple(layers), spec, "membrane" if has.membrane else "count", horizon)
+
+
+def differing(rng, layer, by):
+    """The layer with parameters that differ between its channels or its neurons, about those that it had."""
+    neuron, shape = layer.neuron, layer.output_shape[: 1 if by == "channels" else 3]
+    changed = {"decay_v": rng.choice([0, 700, 2048, 4096], shape)}
+    if neuron.gain is None:
+        changed["decay_u"] = rng.choice([0, 3000, 4096], shape)
+    if neuron.reset != "none":
+        changed["threshold"] = neuron.threshold * rng.integers(1, 9, shape) // 4
+        if neuron.v_init:
+            changed["v_init"] = rng.integers(-1000, 1000, shape)
+    if neuron.reset == "subtract":
+        changed["reset_amount"] = 64 * neuron.threshold * rng.integers(1, 9, shape) // 4
+    return replace(layer, neuron=replace(neuron, **changed))
 
 
 @dataclass(frozen=True)
@@ -204,6 +222,25 @@ def neurons(draw, channels, readout=False):
     )
 
 
+VARIABLE = ("threshold", "decay_u", "decay_v", "v_init", "reset_amount", "u_init", "bias_mantissa")
+
+
+@st.composite
+def varied(draw, layer):
+    """The layer with some parameters that differ between its channels or its neurons: shuffled and halved copies."""
+    if draw(st.booleans()):
+        return layer
+    rng, changed = np.random.default_rng(draw(st.integers(0, 2**32 - 1))), {}
+    for key in VARIABLE:
+        shape = draw(st.sampled_from([None, layer.output_shape[:1], layer.output_shape]))
+        value = getattr(layer.neuron, key)
+        idle = value is None or (layer.neuron.reset == "none" and key == "threshold")
+        if shape is None or idle or (layer.neuron.gain is not None and key == "decay_u"):
+            continue
+        changed[key] = rng.choice(np.ravel(value), shape) >> rng.integers(0, 3, shape)
+    return replace(layer, neuron=replace(layer.neuron, **changed))
+
+
 @st.composite
 def weight_arrays(draw, shape):
     """Even weights over the whole legal range."""
@@ -230,7 +267,9 @@ def conv_layers(draw, name, shape):
         spatial.append((n + 2 * p - d * (k - 1) - 1) // s + 1)
     weight = draw(weight_arrays((outputs, shape[0] // groups, *geometry.pop("kernel"))))
     neuron = draw(neurons(outputs))
-    return IntegerLayer(name, "conv", weight, neuron, shape, (outputs, *spatial), groups=groups, **geometry)
+    return draw(
+        varied(IntegerLayer(name, "conv", weight, neuron, shape, (outputs, *spatial), groups=groups, **geometry))
+    )
 
 
 def branched(rng, layers, shape):
@@ -278,7 +317,8 @@ def networks(draw, beyond_nir=True):
         if draw(st.booleans()) and not (membrane and number == dense - 1):
             extras["recurrent"] = draw(weight_arrays((outputs, outputs)))
         neuron = draw(neurons(outputs))
-        layers.append(IntegerLayer(f"dense{number + 1}", "dense", weight, neuron, shape, (outputs,), **extras))
+        layer = IntegerLayer(f"dense{number + 1}", "dense", weight, neuron, shape, (outputs,), **extras)
+        layers.append(draw(varied(layer)))
         shape = (outputs,)
     if draw(st.integers(0, 2)) == 0:
         rng, points = np.random.default_rng(draw(st.integers(0, 2**32 - 1))), [("input", spec.shape)]
@@ -293,7 +333,7 @@ def networks(draw, beyond_nir=True):
     if membrane:
         last = layers.pop()
         readout = draw(neurons(last.output_shape[0], readout=True))
-        layers.append(replace(last, neuron=readout))
+        layers.append(draw(varied(replace(last, neuron=readout))))
     horizon = draw(st.integers(1, 5))
     if beyond_nir and draw(st.booleans()):
         layers = [with_gain(layer, draw(gains(horizon))) if draw(st.booleans()) else layer for layer in layers]

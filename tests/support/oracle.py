@@ -80,32 +80,39 @@ def skip_sums(skip, frame):
     return [sum(int(w) * int(s) for w, s in zip(row, flat, strict=True)) for row in skip.weight]
 
 
+def of_each(parameter, layer):
+    """One number for a layer, one per channel or per neuron → a Python integer for every neuron, in torch's order."""
+    neurons = int(np.prod(layer.output_shape))
+    flat = [int(value) for value in np.ravel(parameter)]
+    return [flat[n * len(flat) // neurons] for n in range(neurons)]
+
+
 def run_layer(layer, frames, around=()):
     """Frames [T, *input_shape] of one sample → messages [T, *output_shape]; around: those that each skip takes."""
     neuron = layer.neuron
     count = int(np.prod(layer.output_shape))
-    per_channel = count // layer.output_shape[0]
-    bias = [int(m) * 2**neuron.bias_exponent for m in neuron.bias_mantissa for _ in range(per_channel)]
-    starts = [0] * layer.output_shape[0] if neuron.u_init is None else neuron.u_init
-    u, v = [int(start) for start in starts for _ in range(per_channel)], [neuron.v_init] * count
+    bias = [mantissa * 2**neuron.bias_exponent for mantissa in of_each(neuron.bias_mantissa, layer)]
+    u, v = of_each(0 if neuron.u_init is None else neuron.u_init, layer), of_each(neuron.v_init, layer)
+    decay_u, decay_v = of_each(neuron.decay_u, layer), of_each(neuron.decay_v, layer)
+    threshold = of_each(neuron.threshold, layer)
+    amount = [64 * each for each in threshold] if neuron.reset_amount is None else of_each(neuron.reset_amount, layer)
     result = np.zeros((len(frames), count), dtype=np.int64)
     for t, frame in enumerate(frames):
         sums = dense_sums(layer, frames, t, result) if layer.kind == "dense" else conv_sums(layer, frame)
         for skip, messages in zip(layer.skips, around, strict=True):
             sums = [own + other for own, other in zip(sums, skip_sums(skip, messages[t]), strict=True)]
         for n in range(count):
-            u[n] = wrapped(wrapped32(decayed(u[n], neuron.decay_u) + wrapped32(64 * sums[n])))
+            u[n] = wrapped(wrapped32(decayed(u[n], decay_u[n]) + wrapped32(64 * sums[n])))
         driven = [u[n] + bias[n] for n in range(count)]
         if neuron.gain is not None:
             driven = gained(driven, neuron.gain, t)
         for n in range(count):
-            v[n] = clipped(decayed(v[n], neuron.decay_v) + driven[n])
+            v[n] = clipped(decayed(v[n], decay_v[n]) + driven[n])
             if neuron.reset == "none":
                 result[t, n] = v[n]
-            elif v[n] > 64 * neuron.threshold:
+            elif v[n] > 64 * threshold[n]:
                 result[t, n] = 1
-                amount = 64 * neuron.threshold if neuron.reset_amount is None else neuron.reset_amount
-                v[n] = v[n] - amount if neuron.reset == "subtract" else 0
+                v[n] = v[n] - amount[n] if neuron.reset == "subtract" else 0
     return result.reshape(len(frames), *layer.output_shape)
 
 

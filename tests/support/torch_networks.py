@@ -220,6 +220,25 @@ def stepwise():
     )
 
 
+def each_its_own():
+    """snnTorch with thresholds and decays that differ: learned per channel, per neuron of a map, per neuron."""
+    options = {"init_hidden": True, "learn_beta": True, "learn_threshold": True}
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1),
+        nn.AvgPool2d(2),
+        snntorch.Leaky(
+            beta=torch.linspace(0.3, 0.9, 8).view(8, 1, 1),
+            threshold=torch.linspace(0.1, 0.6, 128).view(8, 4, 4),
+            **options,
+        ),
+        nn.Flatten(),
+        nn.Linear(128, 20),
+        snntorch.Synaptic(alpha=torch.linspace(0, 0.75, 20), beta=torch.linspace(0.9, 0.5, 20), init_hidden=True),
+        nn.Linear(20, 10),
+        snntorch.Leaky(beta=torch.linspace(0, 1, 10), reset_mechanism="zero", output=True, **options),
+    )
+
+
 def recurrent():
     """snnTorch's recurrent neurons, one to one and all to all, with hidden states, a timestep a call."""
     options = {"beta": 0.75, "init_hidden": True}
@@ -261,7 +280,13 @@ class Ours(nn.Module):
 FRAME, STEPS = (2, 1, 8, 8), (TIMESTEPS, 2, 1, 8, 8)
 # By framework: how a network is made, and the shape of an input as it takes it.
 NETWORKS: dict[str, dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]]] = {
-    "torch": {"loop": (lambda: Loop(HandWritten(), HandWritten(0.5)), (2, 64)), "frames": (Frames, STEPS)},
+    "torch": {
+        "loop": (
+            lambda: Loop(HandWritten(torch.linspace(0, 1, 24), torch.linspace(0.5, 1.5, 24)), HandWritten(0.5)),
+            (2, 64),
+        ),
+        "frames": (Frames, STEPS),
+    },
     "snntorch": {
         "loop": (lambda: Loop(*(snntorch.Leaky(beta=0.8, reset_mechanism="zero") for _ in range(2))), FRAME),
         "default": (lambda: Loop(snntorch.Leaky(beta=0.9), snntorch.Leaky(beta=0.75)), FRAME),
@@ -269,6 +294,7 @@ NETWORKS: dict[str, dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]]] 
         "lateral": (Lateral, STEPS),
         "recurrent": (recurrent, FRAME),
         "stepwise": (stepwise, FRAME),
+        "each its own": (each_its_own, FRAME),
     },
     "spikingjelly": {"csnn": (Csnn, FRAME), "containers": (Containers, STEPS), "single steps": (single_steps, FRAME)},
     "spikecut": {"ours": (Ours, STEPS)},

@@ -22,6 +22,7 @@ from spikecut.export.network.connectivity import fan_out, recurrent_fan_out
 from spikecut.export.network.geometry import Synapse
 from spikecut.export.network.graph import message_range
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+from spikecut.export.network.parameters import Parameter, per_neuron
 from spikecut.export.quantise.headroom import largest_sum, worst_case
 from spikecut.fixed_point import ALIGNMENT_SHIFT, FLOAT32_EXACT, STATE_LIMIT
 
@@ -122,17 +123,21 @@ class TemporalSums:
         return current
 
 
+def _start(parameter: Parameter | None, layer: IntegerLayer) -> npt.NDArray[np.int32]:
+    """The u or v at which the neurons of a layer start, int32 [elements], channels last."""
+    each = per_neuron(0 if parameter is None else parameter, layer.output_shape)
+    return channels_last(each, layer.output_shape).astype(np.int32)
+
+
 class LayerSlots:
     """A layer's state for a number of slots; every array is [slots, elements], channels last."""
 
     def __init__(self, plan: LayerPlan, slots: int) -> None:
         self.plan = plan
         elements, neuron = plan.elements, plan.layer.neuron
-        channels = plan.neurons.channels
-        u_init = np.zeros(channels, dtype=np.int32) if neuron.u_init is None else neuron.u_init.astype(np.int32)
-        self.u_init = np.tile(u_init, elements // channels)
+        self.u_init, self.v_init = (_start(each, plan.layer) for each in (neuron.u_init, neuron.v_init))
         self.u = np.tile(self.u_init, (slots if plan.neurons.needs_u else 0, 1))
-        self.v = np.full((slots, elements), neuron.v_init, dtype=np.int32)
+        self.v = np.tile(self.v_init, (slots, 1))
         self.out: npt.NDArray[np.generic] = np.zeros((slots, elements), dtype=plan.output_dtype)
         self.position = 0
         # Of a layer with a gain per timestep: the steps that each slot's sample has done.
@@ -149,7 +154,7 @@ class LayerSlots:
         """Bring slots to rest, for new samples."""
         if len(self.u):
             self.u[slots] = self.u_init
-        self.v[slots] = self.plan.layer.neuron.v_init
+        self.v[slots] = self.v_init
         if len(self.steps):
             self.steps[slots] = 0
         if self.plan.temporal is not None:

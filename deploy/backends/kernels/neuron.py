@@ -10,11 +10,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+from numba import njit, types
+from numba.extending import overload
 
 from spikecut.deploy.backends.kernels.compiled import compiled
+from spikecut.deploy.backends.kernels.product import channels_last
+from spikecut.export.network.arrays import size
 from spikecut.export.network.layers import IntegerLayer
 from spikecut.export.network.neurons import Reset
+from spikecut.export.network.parameters import Parameter, differs, differs_inside_channels, per_neuron
 from spikecut.export.quantise.headroom import Ranges
 from spikecut.fixed_point import ALIGNMENT_SHIFT, DECAY_SHIFT, DECAY_UNITY, GAIN_UNITY, STATE_LIMIT
 
@@ -33,6 +37,18 @@ def _keep(value: Any, factor: Any) -> Any:
     return np.int32(-kept) if value < 0 else kept
 
 
+def _at(parameter: Any, column: Any) -> Any:
+    """The parameter of one neuron: of an array its own, else the one number of all, which stays outside the loop."""
+    return parameter[column] if isinstance(parameter, np.ndarray) else parameter
+
+
+@overload(_at, inline="always", strict=False)  # annotations are no part of the match
+def _at_compiled(parameter: Any, column: Any) -> Any:
+    if isinstance(parameter, types.Array):
+        return lambda parameter, column: parameter[column]
+    return lambda parameter, column: parameter
+
+
 # Over 50 lines: numba specialises the kernel by the values that it closes over.
 @lru_cache(maxsize=256)
 def make_kernel(decay_u: int, decay_v: int, reset: int, wrap_sum: bool, bounded: bool, gained: bool = False) -> Kernel:
@@ -49,8 +65,8 @@ def make_kernel(decay_u: int, decay_v: int, reset: int, wrap_sum: bool, bounded:
     Returns kernel(current, shift, bias, u, v, keep_u, keep_v, threshold, amount, gain, out): current float [rows, C]
     holding integers, shifted left by `shift` into u's units: 6, or 7 of halved weights; bias int32 [C]; u, v int32
     [rows, C], changed in place (u is not touched when all of it is lost); keep_u, keep_v 4096 - decay; threshold, and
-    amount, which SUBTRACT subtracts, in v's units; gain int32 [slots], one for as many rows each, read only where
-    `gained`; out [rows, C] of any type.
+    amount, which SUBTRACT subtracts, in v's units; these four are all numbers, or all int32 [C]; gain int32 [slots],
+    one for as many rows each, read only where `gained`; out [rows, C] of any type.
     """
 
     # One long function: numba specialises its branches on what encloses it, and in pieces it is slower. It takes arrays
@@ -75,10 +91,6 @@ def make_kernel(decay_u: int, decay_v: int, reset: int, wrap_sum: bool, bounded:
         shift32 = np.int32(shift)
         # Of halved weights the half wraps where the whole would: 2 (h wrapped at 23 bits) = 2h wrapped at 24.
         edge = np.int64(STATE_LIMIT) >> (np.int64(shift) - ALIGNMENT_SHIFT)
-        ku = np.int32(keep_u)
-        kv = np.int32(keep_v)
-        vth = np.int32(threshold)
-        taken = np.int32(amount)
         positions = rows // gain.size
         for r in range(rows):
             if gained:
@@ -96,7 +108,7 @@ def make_kernel(decay_u: int, decay_v: int, reset: int, wrap_sum: bool, bounded:
                 if decay_u == 0:
                     synaptic = np.int32(u[r, c] + synaptic)
                 elif decay_u == 1:
-                    synaptic = np.int32(_keep(u[r, c], ku) + synaptic)
+                    synaptic = np.int32(_keep(u[r, c], np.int32(_at(keep_u, c))) + synaptic)
                 if not bounded:
                     if synaptic > limit:
                         synaptic = np.int32(np.int32(synaptic - limit) - limit)
@@ -112,15 +124,15 @@ def make_kernel(decay_u: int, decay_v: int, reset: int, wrap_sum: bool, bounded:
                 if decay_v == 0:
                     potential = np.int32(v[r, c] + potential)
                 elif decay_v == 1:
-                    potential = np.int32(_keep(v[r, c], kv) + potential)
+                    potential = np.int32(_keep(v[r, c], np.int32(_at(keep_v, c))) + potential)
                 if not bounded:
                     potential = np.int32(min(max(potential, np.int32(-top)), top))
                 if reset == 2:
                     v[r, c] = potential
                     out[r, c] = potential
                 else:
-                    fires = potential > vth
-                    after = np.int32(potential - taken) if reset == 1 else np.int32(0)
+                    fires = potential > np.int32(_at(threshold, c))
+                    after = np.int32(potential - np.int32(_at(amount, c))) if reset == 1 else np.int32(0)
                     v[r, c] = after if fires else potential
                     out[r, c] = fires
 
@@ -128,7 +140,9 @@ def make_kernel(decay_u: int, decay_v: int, reset: int, wrap_sum: bool, bounded:
     return specialised
 
 
-def choose_kernel(decay_u: int, decay_v: int, reset: Reset, *, wrap_sum: bool, bounded: bool, gained: bool) -> Kernel:
+def choose_kernel(
+    decay_u: Parameter, decay_v: Parameter, reset: Reset, *, wrap_sum: bool, bounded: bool, gained: bool
+) -> Kernel:
     """The kernel for a neuron's decays, 0..4096, and reset; see make_kernel.
 
     With a gain there are six, for each takes about a second to compile: they take any decay of v, and always clip it.
@@ -166,11 +180,20 @@ class NeuronKernel:
         )
         self.gain = None if neuron.gain is None else np.array(neuron.gain, dtype=np.int32)
         self.shift = ALIGNMENT_SHIFT + int(halved)
-        self.bias = neuron.bias.astype(np.int32)
-        self.keep_u, self.keep_v = DECAY_UNITY - neuron.decay_u, DECAY_UNITY - neuron.decay_v
-        self.threshold, self.amount = neuron.threshold << ALIGNMENT_SHIFT, neuron.subtracted
-        self.needs_u = neuron.decay_u != DECAY_UNITY
-        self.channels = layer.output_shape[0]
+        given = neuron.decay_u, neuron.decay_v, neuron.threshold, neuron.subtracted
+        # What differs inside a channel makes a column of every neuron of the layer.
+        shape = layer.output_shape
+        inside = differs_inside_channels(*given, neuron.bias)
+        self.columns = size(shape) if inside else shape[0]
+
+        def columns(parameter: Parameter) -> npt.NDArray[np.int32]:
+            if inside:
+                return np.array(channels_last(per_neuron(parameter, shape), shape).reshape(-1), dtype=np.int32)
+            return np.array(np.broadcast_to(parameter, self.columns), dtype=np.int32)
+
+        self.bias = columns(neuron.bias)
+        self.constants = constants_of(*given, columns)
+        self.needs_u = decay_kind(neuron.decay_u) != ALL
 
     def __call__(
         self,
@@ -181,8 +204,7 @@ class NeuronKernel:
         gain: npt.NDArray[np.int32] = NO_GAIN,
     ) -> None:
         """One step; all arrays channels last and contiguous, of the same number of elements; gain: int32 [slots]."""
-        c = self.channels
-        rows = (-1, c)
+        rows = (-1, self.columns)
         u_rows = u.reshape(rows) if self.needs_u else v.reshape(rows)
         self.kernel(
             current.reshape(rows),
@@ -190,15 +212,32 @@ class NeuronKernel:
             self.bias,
             u_rows,
             v.reshape(rows),
-            self.keep_u,
-            self.keep_v,
-            self.threshold,
-            self.amount,
+            *self.constants,
             gain,
             out.reshape(rows),
         )
 
 
-def decay_kind(decay: int) -> int:
-    """NONE, PARTIAL or ALL of a state that loses decay / 4096."""
+def constants_of(
+    decay_u: Parameter,
+    decay_v: Parameter,
+    threshold: Parameter,
+    amount: Parameter,
+    columns: Callable[[Parameter], npt.NDArray[np.int32]],
+) -> tuple[Any, Any, Any, Any]:
+    """keep_u, keep_v, threshold and amount as the kernels take them: numbers, or, where one differs, int32 [C] each.
+
+    columns: a parameter → int32 [C], writable. The others: of an IntegerNeuron.
+    """
+    values = DECAY_UNITY - decay_u, DECAY_UNITY - decay_v, threshold << ALIGNMENT_SHIFT, amount
+    if not differs(*values):
+        return values
+    keep_u, keep_v, level, taken = (columns(each) for each in values)
+    return keep_u, keep_v, level, taken
+
+
+def decay_kind(decay: Parameter) -> int:
+    """NONE, PARTIAL or ALL of a state that loses decay / 4096; PARTIAL, which can be all, where neurons differ."""
+    if isinstance(decay, np.ndarray):
+        return PARTIAL
     return NONE if decay == 0 else ALL if decay == DECAY_UNITY else PARTIAL

@@ -14,6 +14,7 @@ from spikecut.export.network.connectivity import gather_index
 from spikecut.export.network.gain import gain_at
 from spikecut.export.network.geometry import Synapse
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+from spikecut.export.network.parameters import spread
 from spikecut.export.quantise.headroom import Ranges
 from spikecut.fixed_point import ALIGNMENT_SHIFT, STATE_LIMIT, keep, multiplied
 
@@ -119,29 +120,28 @@ class NeuronState:
         shape = (samples, *layer.output_shape)
         u = np.zeros(shape, dtype=np.int64)
         if layer.neuron.u_init is not None:
-            u += layer.neuron.u_init.reshape(-1, *([1] * (len(layer.output_shape) - 1)))
-        return cls(u, np.full(shape, layer.neuron.v_init, dtype=np.int64))
+            u += spread(layer.neuron.u_init, len(layer.output_shape))
+        return cls(u, np.zeros(shape, dtype=np.int64) + spread(layer.neuron.v_init, len(layer.output_shape)))
 
     def step(self, layer: IntegerLayer, current: IntArray) -> Integers:
         """One step of Lava's AbstractPyLifModelFixed; returns spikes, or membranes of a readout."""
-        neuron = layer.neuron
-        u = wrap32(keep(self.u, neuron.decay_u) + wrap32(current << ALIGNMENT_SHIFT))
+        neuron, dimensions = layer.neuron, len(layer.output_shape)
+        u = wrap32(keep(self.u, spread(neuron.decay_u, dimensions)) + wrap32(current << ALIGNMENT_SHIFT))
         self.peak_u = max(self.peak_u, int(np.abs(u).max(initial=0)))
         u = np.where(u > STATE_LIMIT, u - 2 * STATE_LIMIT, np.where(u <= -STATE_LIMIT, u + 2 * STATE_LIMIT, u))
-        bias = neuron.bias.reshape(-1, *([1] * (len(layer.output_shape) - 1)))
-        driven = u + bias
+        driven = u + spread(neuron.bias, dimensions)
         if neuron.gain is not None:
             driven = multiplied(driven, gain_at(neuron.gain, self.steps))
         self.steps += 1
-        v = keep(self.v, neuron.decay_v) + driven
+        v = keep(self.v, spread(neuron.decay_v, dimensions)) + driven
         self.peak_v = max(self.peak_v, int(np.abs(v).max(initial=0)))
         v = np.clip(v, -STATE_LIMIT + 1, STATE_LIMIT - 1)
         self.u, self.v = u, v
         if neuron.reset == "none":
             return np.array(v)
-        threshold = neuron.threshold << ALIGNMENT_SHIFT
-        spikes = v > threshold
-        self.v = np.where(spikes, v - neuron.subtracted if neuron.reset == "subtract" else 0, v)
+        spikes = v > spread(neuron.threshold, dimensions) << ALIGNMENT_SHIFT
+        after = v - spread(neuron.subtracted, dimensions) if neuron.reset == "subtract" else 0
+        self.v = np.where(spikes, after, v)
         return np.asarray(spikes, dtype=np.int32)
 
 

@@ -6,7 +6,7 @@ int32 and visit only the messages that are not 0, as exact as Lava's own int32 p
 """
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,14 +15,15 @@ from numpy.lib.stride_tricks import as_strided
 from threadpoolctl import threadpool_limits
 
 from spikecut.deploy.backends.kernels.compiled import compiled
-from spikecut.deploy.backends.kernels.neuron import NO_GAIN, choose_kernel
+from spikecut.deploy.backends.kernels.neuron import NO_GAIN, choose_kernel, constants_of
 from spikecut.errors import BackendError
 from spikecut.export.network.arrays import Pair, Shape
 from spikecut.export.network.gain import gain_at
 from spikecut.export.network.geometry import Synapse
 from spikecut.export.network.neurons import IntegerNeuron, Reset
+from spikecut.export.network.parameters import Parameter
 from spikecut.export.quantise.headroom import largest_sum
-from spikecut.fixed_point import ALIGNMENT_SHIFT, DECAY_UNITY, FLOAT32_EXACT, FLOAT64_EXACT, STATE_LIMIT
+from spikecut.fixed_point import ALIGNMENT_SHIFT, FLOAT32_EXACT, FLOAT64_EXACT, STATE_LIMIT
 
 log = logging.getLogger(__name__)
 Int32 = npt.NDArray[np.int32]
@@ -49,9 +50,17 @@ def exact_type(layer: Synapse, largest: int) -> type[np.number[Any]]:
 def compile_for(neuron: IntegerNeuron, *, wraps: bool, dtype: type[np.number[Any]]) -> None:
     """Compile what a layer needs, so that the processes that are forked from this one find it ready."""
     u, v = np.zeros((2, 1), dtype=np.int32)
-    one = replace(neuron, bias_mantissa=neuron.bias_mantissa[:1])
-    messages = Neurons.of(one, u, v, wraps)(np.zeros(1, dtype=dtype))
+    first = (np.reshape(each, -1)[:1] if isinstance(each, np.ndarray) else each for each in _given(neuron))
+    decay_u, decay_v, bias, threshold, amount = first
+    constants = NeuronConstants(decay_u, decay_v, bias, threshold, amount, neuron.reset, neuron.gain)
+    messages = Neurons(u, v, constants, wraps=wraps)(np.zeros(1, dtype=dtype))
     DenseSums(np.zeros((1, 1)))(messages)
+
+
+def _given(neuron: IntegerNeuron) -> tuple[Any, Any, Any, Any, Any]:
+    """Decays, bias, threshold and amount: numbers, or arrays in Lava's order of axes."""
+    given = neuron.decay_u, neuron.decay_v, neuron.bias, neuron.threshold, neuron.subtracted
+    return tuple(each.T if isinstance(each, np.ndarray) else each for each in given)  # type: ignore[return-value]
 
 
 def bound_threads() -> None:
@@ -187,15 +196,15 @@ class NeuronConstants:
     Attributes
     ----------
     decay_u, decay_v: 0..4096. bias: in v's units, broadcast to v's shape. threshold: compared as v > threshold · 64.
-    amount: what a soft reset subtracts, in v's units.
+    amount: what a soft reset subtracts, in v's units. All of them are numbers, or arrays that v's shape broadcasts.
     gain: in 4096ths, one per timestep since the last `rest`, see export.gain; None for none.
     """
 
-    decay_u: int
-    decay_v: int
+    decay_u: Parameter
+    decay_v: Parameter
     bias: Numbers
-    threshold: int
-    amount: int
+    threshold: Parameter
+    amount: Parameter
     reset: Reset
     gain: tuple[int, ...] | None = None
 
@@ -215,22 +224,18 @@ class Neurons:
             given.decay_u, given.decay_v, given.reset, wrap_sum=wraps, bounded=False, gained=given.gain is not None
         )
         self.gain, self.steps = given.gain, 0
-        self.bias = np.array(np.broadcast_to(given.bias, v.shape), dtype=np.int32).reshape(-1)
-        kept = DECAY_UNITY - given.decay_u, DECAY_UNITY - given.decay_v
-        self.constants = *kept, given.threshold << ALIGNMENT_SHIFT, given.amount
+
+        def columns(values: Any) -> Int32:
+            return np.array(np.broadcast_to(values, v.shape), dtype=np.int32).reshape(-1)
+
+        self.bias = columns(given.bias)
+        self.constants = constants_of(given.decay_u, given.decay_v, given.threshold, given.amount, columns)
 
     @classmethod
     def of(cls, neuron: IntegerNeuron, u: Int32, v: Int32, wraps: bool) -> "Neurons":
-        """The neurons of an IntegerLayer, whose channels are the last axis of v."""
-        constants = NeuronConstants(
-            neuron.decay_u,
-            neuron.decay_v,
-            neuron.bias,
-            neuron.threshold,
-            neuron.subtracted,
-            neuron.reset,
-            neuron.gain,
-        )
+        """The neurons of an IntegerLayer, whose v has its shape in Lava's order of axes, (W, H, C) or (F,)."""
+        decay_u, decay_v, bias, threshold, amount = _given(neuron)
+        constants = NeuronConstants(decay_u, decay_v, bias, threshold, amount, neuron.reset, neuron.gain)
         return cls(u, v, constants, wraps=wraps)
 
     def __call__(self, sums: Numbers) -> Int32:
@@ -241,7 +246,9 @@ class Neurons:
         self.kernel(sums.reshape(1, -1), ALIGNMENT_SHIFT, self.bias, *self.state, *self.constants, gain, messages)
         return messages.reshape(-1)
 
-    def rest(self, u_init: Numbers | int, v_init: int) -> None:
-        """The state before a sample's first step."""
+    def rest(self, u_init: Numbers | int, v_init: Numbers | int) -> None:
+        """The state before a sample's first step; numbers, or arrays, one per channel or per neuron in Lava's order."""
         u, v = self.state
-        u.reshape(-1, np.size(u_init))[:], v[:], self.steps = u_init, v_init, 0
+        for state, start in ((u, u_init), (v, v_init)):
+            state.reshape(-1, np.size(start))[:] = np.reshape(start, -1)
+        self.steps = 0

@@ -33,6 +33,7 @@ from spikecut.errors import BackendError, InputError
 from spikecut.export.network.geometry import Synapse
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 from spikecut.export.network.neurons import IntegerNeuron
+from spikecut.export.network.parameters import Parameter
 from spikecut.export.netx.limits import beyond_netx, check_exportable
 from spikecut.export.netx.write import write_netx
 from spikecut.export.quantise.headroom import largest_sum
@@ -222,9 +223,14 @@ def _netx_network(network: IntegerNetwork, path: Path) -> Any:
     return netx
 
 
-def start_of(neuron: IntegerNeuron) -> Any:
-    """The current of a layer's neurons at the start of a sample: 0, or int32, one per channel."""
-    return 0 if neuron.u_init is None else neuron.u_init.astype(np.int32)
+def starts_of(neuron: IntegerNeuron) -> dict[str, Any]:
+    """The current and the membrane of a layer's neurons at the start of a sample, as WaveParameters hold them."""
+    return {"u_init": _lava(0 if neuron.u_init is None else neuron.u_init), "v_init": _lava(neuron.v_init)}
+
+
+def _lava(parameter: Parameter) -> Any:
+    """A parameter of a neuron as Lava's Processes take it: a number, or int32, one per channel or in Lava's order."""
+    return np.array(parameter.T, dtype=np.int32) if isinstance(parameter, np.ndarray) else parameter
 
 
 def own_block(layer: IntegerLayer, message_bits: int) -> Any:
@@ -240,19 +246,20 @@ def own_block(layer: IntegerLayer, message_bits: int) -> Any:
     parameters: dict[str, Any] = {
         "neuron_proc": process,
         "bias_key": "bias_mant",
-        "vth": neuron.threshold,
-        "v": neuron.v_init,
-        "du": neuron.decay_u - 1,
-        "dv": neuron.decay_v,
+        "vth": _lava(neuron.threshold),
+        "v": _lava(neuron.v_init),
+        "du": _lava(neuron.decay_u - 1),
+        "dv": _lava(neuron.decay_v),
         "bias_exp": neuron.bias_exponent,
         "num_message_bits": 24 if neuron.reset == "none" else 0,
     }
     if neuron.reset == "subtract":
-        parameters["amount"] = neuron.subtracted
+        parameters["amount"] = _lava(neuron.subtracted)
     if neuron.gain is not None:
         gain = np.array(neuron.gain, dtype=np.int32)
-        parameters |= {"neuron_proc": GainLIF, "gain": gain, "after_spike": neuron.reset, "amount": neuron.subtracted}
-    bias = neuron.bias_mantissa.copy() if np.any(neuron.bias_mantissa) else None
+        amount = _lava(neuron.subtracted)
+        parameters |= {"neuron_proc": GainLIF, "gain": gain, "after_spike": neuron.reset, "amount": amount}
+    bias = neuron.bias_mantissa.T.copy() if np.any(neuron.bias_mantissa) else None
     shared: dict[str, Any] = {"neuron_params": parameters, "bias": bias, "input_message_bits": message_bits}
     shape = lava_shape(layer.output_shape)
     if layer.kind == "dense":

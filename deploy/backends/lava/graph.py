@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from spikecut.deploy.backends.base import LavaModels
 from spikecut.deploy.backends.lava.axes import from_lava, lava_shape, to_lava
-from spikecut.deploy.backends.lava.blocks import build_chain, start_of
+from spikecut.deploy.backends.lava.blocks import build_chain, starts_of
 from spikecut.deploy.backends.lava.blocks import require_lava as require_lava
 from spikecut.deploy.backends.lava.simulation import Simulation, check_graph_memory
 from spikecut.deploy.cutoff.base import CutoffPolicy
@@ -95,7 +95,7 @@ class LavaGraph(Simulation):
 
         network = self.network
         waves = [
-            wave.WaveParameters(self._ring, depth, layer.neuron.v_init, record, self._rows, start_of(layer.neuron))
+            wave.WaveParameters(self._ring, depth, record, self._rows, **starts_of(layer.neuron))
             for layer, depth, record in zip(network.layers, network.depths[1:], self._records, strict=True)
         ]
         self._chain = build_chain(network, waves, models, net_file)

@@ -18,6 +18,7 @@ from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import BackendError, Refusal
 from spikecut.export.network.arrays import Integers
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+from spikecut.export.network.parameters import differs, said
 
 HOST_PROCESSES = ("source", "monitor")
 LAVA_LOIHI = "lava.magma.compiler.subcompilers.nc"
@@ -70,8 +71,10 @@ def _without_model(network: IntegerNetwork, layer: IntegerLayer) -> str:
         return "a gain per timestep"
     if neuron.u_init is not None:
         return "u(0) that is not 0"
-    if neuron.v_init:
-        return f"v(0) = {neuron.v_init}"
+    if np.any(neuron.v_init):
+        return f"v(0) = {said(neuron.v_init, 'd')}"
+    if differs(neuron.threshold, neuron.decay_u, neuron.decay_v):
+        return "a threshold or a decay that differs between the neurons of a layer"
     if layer.skips:
         return f"a {layer.skips[0].name}, whose relay has no model there"
     if layer.source is not None:

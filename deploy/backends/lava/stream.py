@@ -10,7 +10,7 @@ import numpy as np
 from spikecut.deploy.backends.base import LavaModels
 from spikecut.deploy.backends.inputs import check_frames
 from spikecut.deploy.backends.lava.axes import lava_shape, to_lava
-from spikecut.deploy.backends.lava.blocks import build_chain, require_lava, start_of
+from spikecut.deploy.backends.lava.blocks import build_chain, require_lava, starts_of
 from spikecut.deploy.backends.lava.simulation import Simulation, check_graph_memory
 from spikecut.deploy.cutoff.stream import (
     NOTHING,
@@ -66,7 +66,7 @@ class LavaStream(Simulation):
         self._control = wave.shared_int64(stream.CONTROL_WORDS)
         self._ring = wave.new_ring(network.depth)
         waves = [
-            wave.WaveParameters(self._ring, depth, layer.neuron.v_init, None, 1, start_of(layer.neuron))
+            wave.WaveParameters(self._ring, depth, None, 1, **starts_of(layer.neuron))
             for layer, depth in zip(network.layers, network.depths[1:], strict=True)
         ]
         built = build_chain(network, waves, models, net_file)

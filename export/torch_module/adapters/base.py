@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from spikecut.errors import UnsupportedError
-from spikecut.export.importers.neurons import NeuronModel, chip_decay, shared_value
+from spikecut.export.importers.neurons import NeuronModel, chip_decay
 from spikecut.export.network.arrays import Array
+from spikecut.export.network.parameters import FloatParameter, as_given
 
 Sent: TypeAlias = Literal["spikes", "membrane", "state"]
 ADAPTERS = {
@@ -59,14 +61,21 @@ def adapted(module: nn.Module, where: str) -> Neuron | None:
     return None
 
 
-def number(value: Any, name: str, where: str) -> float:
-    """A parameter that all neurons of a layer share; UnsupportedError where it differs between them."""
-    if not isinstance(value, Tensor):
-        return float(value)
-    return shared_value(float(value.min()), float(value.max()), name, where)
+def number(value: Any) -> FloatParameter:
+    """A parameter: a number, or an array that broadcasts to the neurons as the module's own does.
+
+    TypeError or ValueError for what is neither.
+    """
+    given = value.detach().cpu().double().numpy() if isinstance(value, Tensor) else value
+    array = np.asarray(given, dtype=np.float64)
+    if not array.size:
+        raise ValueError("an empty tensor")
+    return float(array.reshape(-1)[0]) if (array == array.flat[0]).all() else as_given(array)
 
 
-def lost(what: str, kept: float, source: str, dtype: torch.dtype = torch.float32) -> tuple[float, tuple[str, ...]]:
+def lost(
+    what: str, kept: FloatParameter, source: str, dtype: torch.dtype = torch.float32
+) -> tuple[FloatParameter, tuple[str, ...]]:
     """The fraction that is lost where `kept` of u or v is kept, and what is inexact about it; see chip_decay."""
     return chip_decay(what, 1 - kept, source, float(torch.finfo(dtype).eps))
 

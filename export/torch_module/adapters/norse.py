@@ -5,6 +5,7 @@ from typing import Any
 from torch import nn
 
 from spikecut.export.importers.neurons import NeuronModel
+from spikecut.export.network.parameters import FloatParameter
 from spikecut.export.torch_module.adapters.base import Neuron, Sent, lost, number, refusal
 
 CURRENTS = ("LIFCell", "LIF", "LICell", "LI")
@@ -27,10 +28,11 @@ def describe(module: nn.Module, where: str) -> Neuron | None:
 def _neuron(module: Any, kind: str, where: str) -> Neuron:
     parameters, fires = module.p, kind.startswith(("LIF", "IAF"))
 
-    def value(name: str, default: float = 0.0) -> float:
-        return number(getattr(parameters, name, default), name, where)
+    def value(name: str, default: float = 0.0) -> FloatParameter:
+        return number(getattr(parameters, name, default))
 
-    decay_u, decay_v = 1.0, 0.0
+    decay_u: FloatParameter = 1.0
+    decay_v: FloatParameter = 0.0
     inexact: tuple[str, ...] = ()
     if kind not in PLAIN:
         decay_v, inexact = lost("v", 1 - float(module.dt) * value("tau_mem_inv"), "dt · tau_mem_inv")

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from spikecut.export.importers.neurons import NeuronModel
+from spikecut.export.network.parameters import said
 from spikecut.export.torch_module.adapters.base import Neuron, lost, number, refusal
 
 KNOWN = ("IAF", "LIF", "ExpLeak")
@@ -37,15 +39,16 @@ def _neuron(module: Any, where: str) -> Neuron:
         raise refusal(
             where, module, "tau_syn, by which a current loses its input in its own timestep; train without it"
         )
-    kept = number(module.alpha_mem_calculated, "tau_mem", where)
+    kept = number(module.alpha_mem_calculated)
     decay, inexact = lost("v", kept, "1 - exp(-1 / tau_mem)")
-    threshold = number(module.spike_threshold, "spike_threshold", where) if fires else None
+    threshold = number(module.spike_threshold) if fires else None
     reset = type(module.reset_fn).__name__ if fires else "MembraneSubtract"
     if fires and reset not in ("MembraneSubtract", "MembraneReset"):
         raise refusal(where, module, f"reset_fn {reset}; train with MembraneSubtract or MembraneReset")
     amount = getattr(module.reset_fn, "subtract_value", None) if fires else None
-    if amount is not None and float(amount) != threshold:
-        raise refusal(where, module, f"a reset by {float(amount):g}, not by the threshold; leave out subtract_value")
+    if amount is not None and np.any(np.asarray(number(amount)) != threshold):
+        by = said(number(amount), "g")
+        raise refusal(where, module, f"a reset by {by}, not by the threshold; leave out subtract_value")
     if fires and reset == "MembraneReset" and module.reset_fn.reset_value:
         raise refusal(where, module, "reset_value adds to a v that was set to 0; train with reset_value=0")
     model = NeuronModel(

@@ -8,6 +8,7 @@ from torch import nn
 
 from spikecut.export.importers.neurons import NeuronModel
 from spikecut.export.network.arrays import Array
+from spikecut.export.network.parameters import FloatParameter, as_given, said
 from spikecut.export.torch_module.adapters.base import Neuron, Sent, lost, number, refusal
 
 CURRENTS = ("Synaptic", "RSynaptic")
@@ -39,7 +40,7 @@ def _neuron(module: Any, where: str, kind: str) -> Neuron:
             raise refusal(where, module, f"{name}={getattr(module, name)}, which no Process does; train without it")
     beta, assumed = _clamped(module.beta, "beta", where)
     decay_v, inexact = lost("v", beta, "1 - beta")
-    decay_u = 1.0
+    decay_u: FloatParameter = 1.0
     if current:
         alpha, more = _clamped(module.alpha, "alpha", where)
         decay_u, inexact_u = lost("u", alpha, "1 - alpha")
@@ -54,7 +55,7 @@ def _neuron(module: Any, where: str, kind: str) -> Neuron:
         )
     model = NeuronModel(
         where=where,
-        threshold=None if reset == "none" else number(module.threshold, "threshold", where),
+        threshold=None if reset == "none" else number(module.threshold),
         decay_u=decay_u,
         decay_v=decay_v,
         reset="subtract" if reset == "subtract" else "zero",
@@ -85,8 +86,10 @@ def _recurrent(synapse: nn.Module, where: str, module: nn.Module) -> tuple[Array
     return np.diag(each), np.zeros(each.size)
 
 
-def _clamped(value: Any, name: str, where: str) -> tuple[float, tuple[str, ...]]:
+def _clamped(value: Any, name: str, where: str) -> tuple[FloatParameter, tuple[str, ...]]:
     """A decay as the forward clamps it."""
-    given = number(value, name, where)
-    kept = min(max(given, 0.0), 1.0)
-    return kept, () if kept == given else (f"{where}: {name} = {given:g} is clamped to {kept:g}, as snnTorch does",)
+    given = number(value)
+    kept = as_given(np.clip(given, 0.0, 1.0))
+    if np.all(np.asarray(kept) == given):
+        return kept, ()
+    return kept, (f"{where}: {name} = {said(given, 'g')} is clamped to {said(kept, 'g')}, as snnTorch does",)

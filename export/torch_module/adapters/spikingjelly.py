@@ -5,6 +5,7 @@ from typing import Any
 from torch import nn
 
 from spikecut.export.importers.neurons import NeuronModel
+from spikecut.export.network.parameters import FloatParameter
 from spikecut.export.torch_module.adapters.base import Neuron, lost, number, refusal
 
 KNOWN = ("IFNode", "ParametricLIFNode", "LIFNode")
@@ -25,16 +26,17 @@ def describe(module: nn.Module, where: str) -> Neuron | None:
 
 def _neuron(module: Any, kind: str, where: str) -> Neuron:
     soft = module.v_reset is None
-    reset = 0.0 if soft else float(module.v_reset)
-    decay, gain = 0.0, 1.0
+    reset = 0.0 if soft else number(module.v_reset)
+    decay: FloatParameter = 0.0
+    gain: FloatParameter = 1.0
     inexact: tuple[str, ...] = ()
     if kind != "IFNode":
-        share = float(module.w.detach().sigmoid()) if kind == "ParametricLIFNode" else 1 / float(module.tau)
+        share = number(module.w.sigmoid()) if kind == "ParametricLIFNode" else 1 / number(module.tau)
         decay, inexact = lost("v", 1 - share, "sigmoid(w)" if kind == "ParametricLIFNode" else "1 / tau")
         gain = share if module.decay_input else 1.0
     model = NeuronModel(
         where=where,
-        threshold=number(module.v_threshold, "v_threshold", where),
+        threshold=number(module.v_threshold),
         gain=gain,
         decay_v=decay,
         reset="subtract" if soft else "zero",

@@ -52,7 +52,7 @@ def test_only_graphs_need_a_new_format(tmp_path, case, number):
             read_netx(path)
 
 
-@pytest.mark.parametrize("case", [{}, {"bias": False}, {"dense_only": True}])
+@pytest.mark.parametrize("case", [{}, {"bias": False}, {"dense_only": True}, {"differs": "channels"}])
 def test_netx_loads_the_file_unchanged(tmp_path, case):
     from lava.lib.dl.netx.hdf5 import Network
 
@@ -72,11 +72,14 @@ def test_netx_loads_the_file_unchanged(tmp_path, case):
             stored = synapse.weights.init >> -synapse.proc_params["weight_exp"]
         np.testing.assert_array_equal(stored, layer.weight)
         neuron = block.neuron
-        assert int(neuron.vth.init) == layer.neuron.threshold
-        assert (int(neuron.du.init), int(neuron.dv.init)) == (layer.neuron.decay_u - 1, layer.neuron.decay_v)
+        np.testing.assert_array_equal(neuron.vth.init, layer.neuron.threshold)
+        np.testing.assert_array_equal(neuron.du.init, layer.neuron.decay_u - 1)
+        np.testing.assert_array_equal(neuron.dv.init, layer.neuron.decay_v)
 
 
-@pytest.mark.parametrize("case", [{"soft": True}, {"soft": True, "graded": True, "membrane": True}])
+@pytest.mark.parametrize(
+    "case", [{"soft": True}, {"soft": True, "graded": True, "membrane": True}, {"differs": "neurons"}]
+)
 def test_netx_stops_at_what_it_cannot_express(tmp_path, case):
     from lava.lib.dl.netx.hdf5 import Network
 
@@ -197,7 +200,8 @@ DAMAGE = {
     "a kernel larger than the map": (damage("layer/1/weight", np.ones((4, 2, 30, 30), dtype=int)), "gives|fit"),
     "no groups": (damage("layer/1/groups", 0), "groups must be positive|must be positive"),
     "negative padding": (damage("layer/1/padding", np.array([-1, -1])), "padding"),
-    "decays per neuron": (damage("layer/1/neuron/vDecay", np.ones(4, dtype=int)), "per neuron"),
+    "decays of too few": (damage("layer/1/neuron/vDecay", np.arange(3)), r"decay_v of shape \(3,\), expected one"),
+    "no decays": (damage("layer/1/neuron/vDecay", np.zeros(0, dtype=int)), r"decay_v of shape \(0,\)"),
 }
 
 

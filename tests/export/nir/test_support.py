@@ -42,9 +42,19 @@ def behind_dense(neuron, bias=True):
     return chain(dense(3, 3, bias), neuron, shape=SIZE, out=SIZE)
 
 
-def uneven(node, key):
-    getattr(node, key)[0] += 1.0
+def uneven(node, **choices):
+    """The node with parameters drawn for each neuron by itself, or for each channel where `channels` says so."""
+    rng, channels = np.random.default_rng(3), choices.pop("channels", False)
+    for key, values in choices.items():
+        whole = getattr(node, key)
+        drawn = rng.choice(values, (len(whole), *([1] * (whole.ndim - 1))) if channels else whole.shape)
+        drawn.flat[0], drawn.flat[-1] = values[0], values[-1]
+        whole[:] = drawn
     return node
+
+
+def no_bias(*shape):
+    return conv(RNG.normal(size=shape))
 
 
 def inner(nodes, edges=None):
@@ -209,8 +219,17 @@ EXAMPLES = {
         {"framework": "sinabs"},
     ),
     ("IF", "v ≥ threshold, hard reset"): (behind_dense(fires()), {"framework": "spikingjelly", "dt": 1.0}),
-    ("IF", "v_reset that is not v(0), or not 0 with a soft reset"): (behind_dense(fires(v_reset=-0.5)), {}),
-    ("IF", "a parameter that differs between neurons"): (behind_dense(uneven(fires(), "r")), {}),
+    ("IF", "v_reset that is not v(0), hard reset"): (behind_dense(uneven(fires(), v_reset=[-0.5, 0.25])), {}),
+    ("IF", "v_reset that is not 0, soft reset"): (behind_dense(fires(v_reset=-0.5)), {"reset": "subtract"}),
+    ("IF", "parameters that differ between neurons"): (
+        on_map(
+            uneven(fires(MAP), r=[0.5, 1.0, 2.0], v_threshold=[0.3, 1.0, 1.7]),
+            no_bias(2, 2, 3, 3),
+            uneven(fires((2, 4, 4)), channels=True, r=[-1.0, 2.0], v_threshold=[0.3, 1.7]),
+            shape=(2, 4, 4),
+        ),
+        {"reset": "subtract"},
+    ),
     ("LI", "last, v loses a multiple of 1/4096 per timestep"): (
         behind_dense(nir.LI(full(4.0, SIZE), full(2.0, SIZE), full(0.5, SIZE))),
         {},
@@ -229,10 +248,8 @@ EXAMPLES = {
         behind_dense(lif(SIZE, v_leak=-0.75, v_reset=-0.75)),
         {"framework": "norse", "dt": 1.0},
     ),
-    ("LIF", "v_reset that is not v(0), or not 0 with a soft reset"): (
-        behind_dense(lif(SIZE, v_reset=0.5)),
-        {"reset": "subtract"},
-    ),
+    ("LIF", "v_reset that is not v(0), hard reset"): (behind_dense(lif(SIZE, v_reset=0.5, v_leak=-0.25)), {}),
+    ("LIF", "v_reset that is not 0, soft reset"): (behind_dense(lif(SIZE, v_reset=0.5)), {"reset": "subtract"}),
     ("LIF", "soft reset after the next leak (snnTorch's default)"): (
         behind_dense(lif(SIZE)),
         {"framework": "snntorch", "dt": 1.0},
@@ -241,10 +258,38 @@ EXAMPLES = {
         behind_dense(lif(SIZE, decay=1.0)),
         {"framework": "snntorch", "dt": 1.0},
     ),
-    ("LIF", "a parameter that differs between neurons"): (behind_dense(uneven(lif(SIZE), "tau")), {}),
+    ("LIF", "parameters that differ between neurons"): (
+        on_map(
+            uneven(lif(MAP), tau=[1.0, 2.0, 4.0], r=[0.5, 1.0, 8.0], v_threshold=[0.3, 1.0, 1.7]),
+            no_bias(3, 2, 3, 3),
+            uneven(lif((3, 4, 4)), channels=True, tau=[1.0, 2.0, 8.0], v_leak=[0.0, 0.25], v_reset=[0.0, -0.5]),
+            shape=(3, 4, 4),
+        ),
+        {},
+    ),
+    ("LIF", "v_leak, or a v_reset, that differs inside a channel of a map"): (
+        on_map(uneven(lif(MAP), v_leak=[0.0, 0.25])),
+        {},
+    ),
     ("CubaLI", "last, u and v lose multiples of 1/4096"): (behind_dense(cuba(SIZE, fires=False), bias=False), {}),
     ("CubaLIF", "u and v lose multiples of 1/4096"): (behind_dense(cuba(SIZE), bias=False), {}),
     ("CubaLIF", "u or v loses anything else"): (behind_dense(cuba(SIZE, decay_u=0.3), bias=False), {}),
+    ("CubaLIF", "parameters that differ between neurons"): (
+        on_map(
+            uneven(cuba(MAP), tau_syn=[1.0, 2.0, 4.0], tau_mem=[2.0, 16.0], w_in=[0.5, 2.0], v_threshold=[0.3, 1.0]),
+            conv(kernel(3, 2, 3, 3), bias=RNG.normal(size=3)),
+            uneven(cuba((3, 4, 4)), channels=True, tau_syn=[2.0, 4.0], tau_mem=[1.0, 8.0], v_threshold=[0.3, 1.0]),
+            shape=(3, 4, 4),
+        ),
+        {},
+    ),
+    ("CubaLIF", "a bias in front of a tau_syn that differs inside a channel"): (
+        on_map(
+            conv(kernel(2, 2, 1, 1), bias=RNG.normal(size=2)),
+            uneven(cuba(MAP), tau_syn=[2.0, 4.0]),
+        ),
+        {},
+    ),
     ("CubaLIF", "a bias in front of it"): (behind_dense(cuba(SIZE)), {}),
     ("CubaLIF", "a v_leak that is not v_reset"): (behind_dense(cuba(SIZE, v_leak=0.25), bias=False), {}),
     ("CubaLIF", "hard reset in the next timestep (snnTorch's Synaptic)"): (

@@ -15,7 +15,8 @@ from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.netx.limits import beyond_netx
 from spikecut.export.quantise.fold import fold
 from spikecut.export.quantise.headroom import Ranges
-from spikecut.export.quantise.integers import decay_12bit, quantise
+from spikecut.export.quantise.integers import quantise
+from spikecut.export.quantise.neurons import decay_12bit
 from spikecut.fixed_point import STATE_LIMIT
 from spikecut.models.architectures import build
 from spikecut.models.twin import quantised_twin
@@ -136,8 +137,8 @@ def test_refusals():
         quantise(with_neuron(decay_v=0.3))
     with pytest.raises(UnsupportedError, match="after the leak, of a v that is set to 0"):
         quantise(with_neuron(reset_order="before_leak"))
-    with pytest.raises(UnsupportedError, match="neither 0 nor half"):
-        quantise(with_neuron(v_init=0.3))
+    with pytest.raises(RangeError, match=r"v\(0\) becomes"):
+        quantise(with_neuron(v_init=1e9))
     with pytest.raises(UnsupportedError, match=rf"layer {first.name}: scales per timestep .* decays slowly"):
         quantise(with_neuron(gain=(1.0, 0.5, 0.5, 0.5), decay_u=0.5))
     with pytest.raises(UnsupportedError, match="equality"):
@@ -155,6 +156,23 @@ def test_refusals():
     exact = replace(first, weight=np.ones_like(first.weight), recurrent=0.01 * back)  # 254, and 2.54 that becomes 2
     assert quantise(replace(network, layers=(exact, last))).report[0].weight_error_max == pytest.approx(0.54 / 254)
     assert decay_12bit(0.5, "x") == 2048 and decay_12bit(1.0, "x") == 4096
+
+
+def test_thresholds_keep_their_relation_and_a_start_is_rounded_or_half_a_threshold():
+    network = trace(random_torch("mlp-lif", 1), SPECS["mlp-lif"], 4)
+    first, last = network.layers
+    count = first.output_shape[0]
+    levels, starts = np.linspace(0.4, 1.9, count), np.linspace(-1, 0.3, count)
+    starts[3] = levels[3] / 2
+    neuron = replace(first.neuron, threshold=levels, v_init=starts, decay_v=np.arange(count) % 5 / 4)
+    found = quantise(replace(network, layers=(replace(first, neuron=neuron), last)))
+    integer, scale = found.network.layers[0].neuron, found.plans[0].scale
+    np.testing.assert_array_equal(integer.threshold, np.rint(levels * scale))
+    expected = np.rint(64 * starts * scale)
+    expected[3] = 32 * integer.threshold[3]
+    np.testing.assert_array_equal(integer.v_init, expected)
+    np.testing.assert_array_equal(integer.decay_v, 1024 * (np.arange(count) % 5))
+    assert found.report[0].threshold_error == pytest.approx(np.abs(integer.threshold / scale - levels).max())
 
 
 def test_a_zero_point_under_padding_is_refused():

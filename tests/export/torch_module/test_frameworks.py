@@ -122,6 +122,18 @@ def test_a_recurrent_weight_that_has_changed_is_found_whether_samples_feel_it_or
     assert not found.passed and found.difference.layer == f"{layers[depth].name} recurrent weights"
 
 
+def test_one_neuron_that_has_changed_is_found_whether_samples_feel_it_or_not(images, tmp_path):
+    bundle = exported("snntorch", "each its own", images, tmp_path / "bundle")
+    first, *others = bundle.network.layers
+    threshold = first.neuron.threshold.copy()
+    assert threshold.shape == first.output_shape == (8, 4, 4) and first.neuron.decay_v.shape == (8,)
+    threshold[3, 2, 1] += 1
+    changed = replace(first, neuron=replace(first.neuron, threshold=threshold))
+    network = replace(bundle.network, layers=(changed, *others))
+    found = spikecut.verify(replace(bundle, network=network), backend="batched")
+    assert not found.passed and found.difference.layer == f"{first.name} neurons"
+
+
 @pytest.mark.lava
 @pytest.mark.parametrize("framework", NETWORKS)
 def test_lava_gives_the_same_integers(framework, images, tmp_path):

@@ -197,10 +197,6 @@ REFUSED = {
         lambda: chain(snntorch.Synaptic(0.5, 0.5, reset_mechanism="zero", init_hidden=True)),
         r"net.2 \(Synaptic\): after a spike .* reset_delay=False",
     ),
-    "a parameter per neuron": (
-        lambda: chain(leaky(beta=torch.linspace(0, 0.9, 16))),
-        r"net.2: beta differs between neurons \(0 to 0.9\)",
-    ),
     "a graded spike": (lambda: chain(leaky(graded_spikes_factor=2.0)), "net.2 .*graded_spikes_factor=2"),
     "spikingjelly": (lambda: chain(neuron.QIFNode()), r"net.2 \(QIFNode\): .* train with IFNode"),
     "a filter": (lambda: chain(layer.SynapseFilter()), r"net.2 \(SynapseFilter\): keeps a state"),

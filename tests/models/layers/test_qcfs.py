@@ -10,9 +10,9 @@ from spikecut.errors import InputError
 from spikecut.fixed_point import WEIGHT_UNIT
 from spikecut.models.architectures import build
 from spikecut.models.conversion import qcfs_to_spiking
+from spikecut.models.integer_neurons import IntegerIntegrateFire
 from spikecut.models.layers.qcfs import QCFS
 from spikecut.models.neurons.integrate_fire import IntegrateFire
-from spikecut.models.twin import IntegerIntegrateFire
 
 
 def clip_floor_shift(value: Fraction, levels: int) -> int:

@@ -82,18 +82,29 @@ def test_wrong_parameters(wrong):
 
 
 @st.composite
+def numbers(draw, outputs, one):
+    """One number for all neurons, or one for each."""
+    if draw(st.booleans()):
+        return draw(one)
+    return torch.tensor(draw(st.lists(one, min_size=outputs, max_size=outputs))).double()
+
+
+@st.composite
 def networks(draw):
     """A dense network with random neurons, with and without biases."""
     torch.manual_seed(draw(st.integers(0, 10**6)))
     stages = []
     readout = draw(st.sampled_from(["count", "membrane"]))
     for depth, (inputs, outputs) in enumerate([(6, 8), (8, 4)]):
-        decay_u = draw(st.sampled_from([1.0, 0.5, 0.3]))
-        decay_v = draw(st.sampled_from([0.0, 0.25, 0.1, 1.0]))
+        decay_u = draw(numbers(outputs, st.sampled_from([1.0, 0.5, 0.3])))
+        decay_v = draw(numbers(outputs, st.sampled_from([0.0, 0.25, 0.1, 1.0])))
         reset = draw(st.sampled_from(["zero", "subtract"]))
-        threshold = None if readout == "membrane" and depth else draw(st.floats(0.1, 2.0))
-        late = reset == "subtract" and decay_v < 1 and draw(st.booleans())
-        neuron = CurrentBased(threshold, decay_u, decay_v, reset, draw(st.booleans()), delayed_reset=late)
+        threshold = None if readout == "membrane" and depth else draw(numbers(outputs, st.floats(0.1, 2.0)))
+        late = reset == "subtract" and bool((torch.as_tensor(decay_v) < 1).all()) and draw(st.booleans())
+        start = 0.0 if threshold is None else draw(numbers(outputs, st.sampled_from([0.0, -0.7, 0.3])))
+        if threshold is not None and draw(st.integers(0, 3)) == 0:
+            start = threshold / 2
+        neuron = CurrentBased(threshold, decay_u, decay_v, reset, draw(st.booleans()), late, start)
         if threshold is not None and draw(st.booleans()):
             neuron.recurrent = torch.randn(outputs, outputs).double() / 2
         stages.append(
@@ -113,9 +124,8 @@ def test_the_integer_network_is_the_twin(network, horizon, seed):
     np.testing.assert_array_equal(messages[1], twin["layer0"].numpy())
     np.testing.assert_array_equal(scores_of(quantised.network, messages[-1]), twin["layer1"].numpy())
     for stage, entry in zip(network.chain(), quantised.report, strict=True):
-        assert entry.decay_error_v == pytest.approx(
-            abs(round(stage.neuron.decay_v * 4096) / 4096 - stage.neuron.decay_v)
-        )
+        decay = torch.as_tensor(stage.neuron.decay_v).double()
+        assert entry.decay_error_v == pytest.approx(float(((decay * 4096).round() / 4096 - decay).abs().max()))
 
 
 def late(decay_v):

@@ -161,11 +161,11 @@ class _FastNeurons:
 
         self.scale_bias()
         constants = NeuronConstants(
-            decay_u=_scalar(self.du) + self.ds_offset,
-            decay_v=_scalar(self.dv) + self.dm_offset,
+            decay_u=_parameter(self.du) + self.ds_offset,
+            decay_v=_parameter(self.dv) + self.dm_offset,
             bias=self.effective_bias,
-            threshold=_scalar(self.vth),
-            amount=_scalar(getattr(self, "amount", 0)),  # a Var of Processes with a soft reset alone
+            threshold=_parameter(self.vth),
+            amount=_parameter(getattr(self, "amount", 0)),  # a Var of Processes with a soft reset alone
             reset=self.reset,
             gain=self.gains,
         )
@@ -214,6 +214,11 @@ class FastGainLifModel(_FastNeurons, PyGainLifModel):
 
 def _pair(values: npt.NDArray[Any]) -> tuple[int, int]:
     return int(values[0]), int(values[1])
+
+
+def _parameter(value: Any) -> Any:
+    """A Var of neurons: a number for all, or an array that broadcasts to them."""
+    return _scalar(value) if np.size(value) == 1 else np.asarray(value, dtype=np.int64)
 
 
 def _scalar(value: Any) -> int:

@@ -69,7 +69,8 @@ class _Stage:
         self.delayed = isinstance(self.own.synapses, DelayedSums)
         self.recurrent = None if layer.recurrent is None else DenseSums(layer.recurrent)
         shape = lava_shape(layer.output_shape)
-        u, v = np.zeros(shape, dtype=np.int32), np.full(shape, self.wave.v_init, dtype=np.int32)
+        u, v = np.zeros((2, *shape), dtype=np.int32)
+        v[:] = self.wave.v_init
         alone = not self.skips
         self.neurons = Neurons.of(layer.neuron, u, v, wraps=layer.kind == "conv" and alone)
         self.held: npt.NDArray[Any] = np.zeros(u.size, dtype=parameters.paths[0].dtype if alone else np.int32)

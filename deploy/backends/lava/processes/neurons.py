@@ -27,12 +27,14 @@ class SoftResetLIF(LIF):
 
     Parameters
     ----------
-    amount: in v's units, 24 bits; vth << 6 where it is the threshold. The others as LIF's.
+    amount: in v's units, 24 bits; vth << 6 where it is the threshold. One for all, or int32 that broadcasts to the
+        neurons, as vth, du and dv.
+    The others as LIF's.
     """
 
-    def __init__(self, *, amount: int, **parameters: Any) -> None:
+    def __init__(self, *, amount: int | npt.NDArray[np.int32], **parameters: Any) -> None:
         super().__init__(**parameters)
-        self.amount = Var(shape=(1,), init=amount)
+        self.amount = Var(shape=np.shape(amount) or (1,), init=amount)
 
 
 class MembraneReadout(LIF):
@@ -50,10 +52,17 @@ class GainLIF(LIF):
     The others as LIF's; du must be 4095, which loses all of the current.
     """
 
-    def __init__(self, *, gain: npt.NDArray[np.int32], after_spike: Reset, amount: int, **parameters: Any) -> None:
+    def __init__(
+        self,
+        *,
+        gain: npt.NDArray[np.int32],
+        after_spike: Reset,
+        amount: int | npt.NDArray[np.int32],
+        **parameters: Any,
+    ) -> None:
         super().__init__(after_spike=after_spike, **parameters)
         self.gain = Var(shape=gain.shape, init=gain)
-        self.amount = Var(shape=(1,), init=amount)
+        self.amount = Var(shape=np.shape(amount) or (1,), init=amount)
 
 
 class ResettingLifModel(PyLifModelBitAcc):

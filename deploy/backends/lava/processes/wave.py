@@ -66,18 +66,18 @@ class WaveParameters:
     ----------
     ring: shared ring of start steps.
     depth: the layer's distance from the source in hardware steps.
-    u_init, v_init: current and membrane at the start of a sample, in v's units; u_init: a number, or one per channel,
-        the last axis of Lava's shapes.
     record: shared int32 [rows, neurons] or None; row h % rows holds the messages of hardware step h, Lava's order.
     rows: number of rows.
+    u_init, v_init: current and membrane at the start of a sample, in v's units: a number, or int32, one per channel,
+        the last axis of Lava's shapes, or one per neuron.
     """
 
     ring: Any
     depth: int
-    v_init: int
     record: Any
     rows: int
     u_init: Any = 0
+    v_init: Any = 0
 
 
 class Wave:
