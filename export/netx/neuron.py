@@ -69,12 +69,6 @@ def read_neuron(group: h5py.Group, name: str, bias: IntArray, path: Path, integr
     if kind not in NETX_TYPES and not own:
         raise UnsupportedError(f"{path}: layer {name}: neuron type {kind!r}; only {NETX_TYPES} are read")
 
-    def parameter(key: str) -> Parameter:
-        values = read_whole(neuron, key, path)
-        if values.size == 1:
-            return int(values.reshape(-1)[0])
-        return values.reshape(-1) if values.size == len(values) else values  # lava-dl's have axes of 1 behind them
-
     def scalar(key: str) -> int:
         values = read_whole(neuron, key, path).reshape(-1)
         if values.size != 1:
@@ -90,17 +84,25 @@ def read_neuron(group: h5py.Group, name: str, bias: IntArray, path: Path, integr
     if reset not in ("zero", "subtract", "none"):
         raise BundleError(f"{path}: layer {name}: reset {reset!r}, expected zero, subtract or none")
     return IntegerNeuron(
-        threshold=parameter("vThMant"),
+        threshold=_parameter(neuron, "vThMant", path),
         bias_mantissa=bias,
-        decay_u=parameter("iDecay"),
-        decay_v=parameter("vDecay"),
+        decay_u=_parameter(neuron, "iDecay", path),
+        decay_v=_parameter(neuron, "vDecay", path),
         bias_exponent=scalar("biasExponent") if own else NETX_BIAS_EXPONENT,
-        v_init=parameter("vInit") if own else 0,
+        v_init=_parameter(neuron, "vInit", path) if own else 0,
         reset="zero" if reset == "zero" else "subtract" if reset == "subtract" else "none",
         gain=_read_gain(neuron, name, path) if own and "gain" in neuron else None,
-        reset_amount=parameter(AMOUNT) if own and AMOUNT in neuron else None,
+        reset_amount=_parameter(neuron, AMOUNT, path) if own and AMOUNT in neuron else None,
         u_init=read_whole(neuron, U_INIT, path) if own and U_INIT in neuron else None,
     )
+
+
+def _parameter(neuron: h5py.Group, key: str, path: Path) -> Parameter:
+    """One number, one per channel, or one per neuron."""
+    values = read_whole(neuron, key, path)
+    if values.size == 1:
+        return int(values.reshape(-1)[0])
+    return values.reshape(-1) if values.size == len(values) else values  # lava-dl's have axes of 1 behind them
 
 
 def _read_gain(neuron: h5py.Group, name: str, path: Path) -> tuple[int, ...]:

@@ -213,7 +213,13 @@ def _features(network, depth, slots, runs):
         has[f"decay of {key} 0"] = np.any(decay == 0)
         has[f"decay of {key} between"] = np.any((decay > 0) & (decay < 4096))
         has[f"decay of {key} 4096"] = np.any(decay == 4096)
-    for key in ("threshold", "decay_u", "decay_v", "v_init", "reset_amount", "u_init", "bias_mantissa"):
+    return has | _differences(neuron)
+
+
+def _differences(neuron):
+    """Which parameters differ between the channels or the neurons of a layer."""
+    has = {}
+    for key in VARIABLE:
         value = np.asarray(getattr(neuron, key))
         has[f"{key} per neuron of a map"] = value.ndim == 3
         if key not in ("u_init", "bias_mantissa"):

@@ -60,14 +60,13 @@ def fuzz_cases(draw, largest=400, samples=4, wide=None):
             layer = layer.with_weight(_at_a_boundary(rng, layer, spec))
         layer = draw(_with_links(rng, layer, points, lost if last else [], spec if wide else None))
         around = [dict(points)[skip.source] for skip in layer.skips]
-        neuron = _with_gain(gains, draw(_neuron(rng, layer.output_shape[0])), horizon)
-        neuron = _varied(each, neuron, layer.output_shape)
+        neuron = _varied(each, _with_gain(gains, draw(_neuron(rng, layer.output_shape[0])), horizon), layer)
         if last and membrane:
             layer = replace(layer, neuron=replace(neuron, threshold=0, reset="none", reset_amount=None))
         else:
-            probe, *probes = (each[:PROBED_STEPS, :1] for each in (frames, *around))
-            rate, factors = draw(st.sampled_from([0.02, 0.1, 0.3, 0.5])), _factors(each, layer.output_shape)
-            layer = _firing(replace(layer, neuron=neuron), probe, probes, rate, factors)
+            probe, *probes = (frame[:PROBED_STEPS, :1] for frame in (frames, *around))
+            rate = draw(st.sampled_from([0.02, 0.1, 0.3, 0.5]))
+            layer = _firing(replace(layer, neuron=neuron), probe, probes, rate, each)
             layer = replace(layer, neuron=_late(layer.neuron, draw(st.integers(0, 2)) == 0))
             if draw(st.integers(0, 9)) == 0:
                 layer = replace(layer, neuron=replace(layer.neuron, threshold=draw(EXTREMES)))
@@ -120,8 +119,9 @@ def _shape(rng, shape):
     return [None, shape[:1], shape][rng.integers(3)]
 
 
-def _varied(rng, neuron, shape):
+def _varied(rng, neuron, layer):
     """In half of them, some parameters differ between channels or between neurons."""
+    shape = layer.output_shape
     if rng.random() < 0.5:
         return neuron
     changed = {}
@@ -261,11 +261,12 @@ def _neuron(draw, rng, channels):
     )
 
 
-def _firing(layer, frames, around, rate, factors):
+def _firing(layer, frames, around, rate, rng):
     """The layer with the threshold, found by bisection on one sample, at which about `rate` of its slots fire.
 
-    factors: of the thresholds of its channels or neurons, each times the one that is found.
+    rng: of the factors of its channels' or neurons' thresholds, each times the one that is found.
     """
+    factors = _factors(rng, layer.output_shape)
     temporal = layer.delay is not None or layer.recurrent is not None
     sums = None if temporal else [synapse(layer, frame) for frame in frames]
     for skip, taken in zip(layer.skips, around, strict=True):

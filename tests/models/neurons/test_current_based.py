@@ -124,7 +124,7 @@ def test_the_integer_network_is_the_twin(network, horizon, seed):
     np.testing.assert_array_equal(messages[1], twin["layer0"].numpy())
     np.testing.assert_array_equal(scores_of(quantised.network, messages[-1]), twin["layer1"].numpy())
     for stage, entry in zip(network.chain(), quantised.report, strict=True):
-        decay = torch.as_tensor(stage.neuron.decay_v).double()
+        decay = torch.as_tensor(stage.neuron.decay_v, dtype=torch.float64)
         assert entry.decay_error_v == pytest.approx(float(((decay * 4096).round() / 4096 - decay).abs().max()))
 
 
