@@ -15,6 +15,7 @@ from spikecut.errors import Refusal
 from spikecut.export.network.arrays import IntArray
 from spikecut.export.network.connectivity import fan_out, recurrent_fan_out
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+from spikecut.export.network.parameters import lowest
 from spikecut.fixed_point import ALIGNMENT_SHIFT, DECAY_UNITY
 
 MOST_SYNAPSES = 2_000_000
@@ -35,7 +36,7 @@ def _of_network(network: IntegerNetwork, placement: Placement) -> Iterator[Refus
     if count > MOST_SYNAPSES:
         yield Refusal("", f"{count:,} synapses, of which SANA-FE's file names each; at most {MOST_SYNAPSES:,}")
     for depth, layer in enumerate(network.layers, start=1):
-        if potentials(layer, depth) is None:
+        if not _differ(layer) and potentials(layer, depth) is None:
             yield Refusal(
                 layer.name,
                 f"its bias works from SANA-FE's first step, {depth} steps before its first input, and fires it then",
@@ -43,8 +44,15 @@ def _of_network(network: IntegerNetwork, placement: Placement) -> Iterator[Refus
             )
 
 
+def _differ(layer: IntegerLayer) -> bool:
+    return layer.neuron.varies or layer.neuron.varies_inside_channels
+
+
 def _of_layer(layer: IntegerLayer) -> Iterator[Refusal]:
     neuron = layer.neuron
+    if _differ(layer):
+        yield Refusal(layer.name, "parameters that differ between neurons, which are not written")
+        return
     if layer.skips:
         yield Refusal(layer.name, "a skip, whose messages wait")
     if layer.source is not None:
@@ -75,8 +83,8 @@ def potentials(layer: IntegerLayer, depth: int) -> IntArray | None:
     """
     neuron = layer.neuron
     bias = neuron.bias
-    v = np.full(bias.shape, neuron.v_init, dtype=np.int64)
-    kept = DECAY_UNITY - neuron.decay_v
+    v = np.full(bias.shape, lowest(neuron.v_init), dtype=np.int64)
+    kept = DECAY_UNITY - lowest(neuron.decay_v)  # one for all: what differs is refused
     for step in range(depth, 0, -1):
         if neuron.reset != "none" and (v > neuron.threshold << ALIGNMENT_SHIFT).any():
             return None
@@ -116,7 +124,7 @@ def differences(network: IntegerNetwork, chip: Chip, placement: Placement) -> tu
     moved = [
         layer.name
         for depth, layer in enumerate(network.layers, start=1)
-        if layer.neuron.bias.any() or layer.neuron.v_init
+        if layer.neuron.bias.any() or np.any(layer.neuron.v_init)
         if (found := potentials(layer, depth)) is not None and (found != layer.neuron.v_init).any()
     ]
     if moved:

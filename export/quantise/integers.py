@@ -220,8 +220,6 @@ def _integer_skip(skip: FloatSkip, scale: float) -> Skip:
     )
 
 
-
-
 def measured_ranges(
     network: IntegerNetwork, names: list[str], measure: Measure | None, reason: str
 ) -> dict[str, Ranges]:

@@ -19,6 +19,7 @@ EXTREMES = st.sampled_from([0, TOP_THRESHOLD])
 STATE_TOP = 2**23 - 1
 DELAYED_SYNAPSES = 4000
 PROBED_STEPS = 12
+RATES = 0.02, 0.1, 0.3, 0.5
 
 
 @st.composite
@@ -65,8 +66,7 @@ def fuzz_cases(draw, largest=400, samples=4, wide=None):
             layer = replace(layer, neuron=replace(neuron, threshold=0, reset="none", reset_amount=None))
         else:
             probe, *probes = (frame[:PROBED_STEPS, :1] for frame in (frames, *around))
-            rate = draw(st.sampled_from([0.02, 0.1, 0.3, 0.5]))
-            layer = _firing(replace(layer, neuron=neuron), probe, probes, rate, each)
+            layer = _firing(replace(layer, neuron=neuron), probe, probes, draw(st.sampled_from(RATES)), each)
             layer = replace(layer, neuron=_late(layer.neuron, draw(st.integers(0, 2)) == 0))
             if draw(st.integers(0, 9)) == 0:
                 layer = replace(layer, neuron=replace(layer.neuron, threshold=draw(EXTREMES)))
