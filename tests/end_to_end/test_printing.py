@@ -82,6 +82,8 @@ cutoff policy topk: thresholds never, 0, 0, 0
 calibrated at ε = 0.05 on 60 samples: 71.67 % right in 3.22 timesteps on average, 71.67 % at T = 4
 0.00 % (95 %: 0.00 % to 5.96 %) are right at T and wrong at the exit
 no guarantee for new samples
+note: 60 samples are few for ε = 0.05: even if the cutoff loses none of them, it may lose up to 5.96 % of new ones \
+(95% interval); 72 would do
 """,
     "guaranteed": """
 cutoff policy fixed: timestep 3
