@@ -19,7 +19,7 @@ RARE = {
 
 
 def test_a_million_slots():
-    tally, digests = campaign(seed=12, slots=SLOTS)
+    tally, digests = campaign(seed=23, slots=SLOTS)
     assert tally["slots"] >= SLOTS
     assert len(digests) >= 20
     assert set(never(tally)) <= RARE
