@@ -4,17 +4,22 @@ lava-nc 0.10.0 and lava-dl 0.6.0 are the last releases, made for Python 3.10 and
 since then. `install` puts a finder before Python's own that, when one of these modules is imported, replaces these
 lines in memory: in exactly these releases, checked by the hash of the file, and only where the running Python or numpy
 needs it. Processes that Lava forks inherit it. Nothing on disk is changed.
+
+Two further lines import torch, torchvision and torch's compilers for what no run calls. In the same way these imports
+are put off until something calls for them.
 """
 
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from types import CodeType, ModuleType
+from typing import Any
 
 from spikecut.errors import BackendError
 
@@ -50,7 +55,9 @@ class Repair:
     @property
     def file(self) -> Path:
         """The module's file, found without importing it; PackageNotFoundError where Lava is not installed."""
-        return Path(str(distribution(self.distribution).locate_file(self.module.replace(".", "/") + ".py")))
+        place = distribution(self.distribution).locate_file(self.module.replace(".", "/"))
+        package = Path(str(place), "__init__.py")
+        return package if package.is_file() else Path(f"{place}.py")
 
     @property
     def needed(self) -> bool:
@@ -76,8 +83,9 @@ SOURCES = {
     "lava.lib.dl.slayer.object_detection.boundingbox.metrics": (
         "b458e731f281193e8a93227cfa72a23c81a067688dc24c308d1fd19e48438586"
     ),
+    "lava.lib.dl.netx": "bb8d4cc3ce9a0f23f6cd2b39e88db92d1a3e2c51ad76b1a310700eaf61204ad8",
 }
-"""Modules that are repaired, with the SHA-256 of their files."""
+"""Modules of which lines are replaced, with the SHA-256 of their files."""
 
 REPAIRS = (
     Repair(
@@ -147,6 +155,55 @@ REPAIRS = (
 )
 
 
+_SLOW = "torch, torchvision and torch's compilers are imported for what no run calls"
+
+DEFERRALS = (
+    Repair(
+        "lava.lib.dl.netx.hdf5",
+        19,
+        "from lava.lib.dl.slayer.neuron.rf import neuron_params as get_rf_params",
+        "from spikecut.lava_repairs import call_later; "
+        "get_rf_params = call_later('lava.lib.dl.slayer.neuron.rf', 'neuron_params')",
+        _SLOW,
+        "python",
+        (3, 10),
+        used=False,
+    ),
+    Repair(
+        "lava.lib.dl.netx",
+        7,
+        "from . import sequential_modules as modules",
+        "from spikecut.lava_repairs import import_later; "
+        "__getattr__ = import_later(__name__, modules='sequential_modules')",
+        _SLOW,
+        "python",
+        (3, 10),
+        used=False,
+    ),
+)
+"""Imports that are put off, on every Python: left as they are in another release, or in a file that was changed."""
+
+
+def call_later(module: str, name: str) -> Callable[..., Any]:
+    """The function of this name, whose module is imported when it is called."""
+
+    def called(*arguments: Any, **named: Any) -> Any:
+        return getattr(import_module(module), name)(*arguments, **named)
+
+    return called
+
+
+def import_later(package: str, **modules: str) -> Callable[[str], ModuleType]:
+    """A package's __getattr__, which imports its modules when they are asked for; modules: by attribute."""
+
+    def found(name: str) -> ModuleType:
+        if name not in modules:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return import_module(f"{package}.{modules[name]}")
+
+    return found
+
+
 def unrepairable() -> tuple[Path, ...]:
     """Files of the installed Lava that need a repair here and are not those that were released."""
     files = {repair.file: SOURCES[repair.module] for repair in needed()}
@@ -159,7 +216,7 @@ def needed() -> tuple[Repair, ...]:
 
 
 def install() -> None:
-    """Repair Lava as it is imported; does nothing where nothing is needed, or a second time.
+    """Repair Lava as it is imported, and put off what no run needs; does nothing a second time.
 
     Raises
     ------
@@ -168,27 +225,29 @@ def install() -> None:
     if any(isinstance(finder, _Finder) for finder in sys.meta_path):
         return
     repairs = needed()
-    if not repairs or not _installed():
+    if not _installed(bool(repairs)):
         return
     for module in sorted({repair.module for repair in repairs if repair.used} & sys.modules.keys()):
         raise BackendError(
             f"{module} was imported before spikecut could repair it: call spikecut.lava_repairs.install() first"
         )
-    sys.meta_path.insert(0, _Finder(repairs))
+    sys.meta_path.insert(0, _Finder((*repairs, *DEFERRALS)))
 
 
-def _installed() -> bool:
-    """Whether Lava is there; BackendError for a release that nobody has looked at."""
+def _installed(repaired: bool) -> bool:
+    """Whether Lava's last releases are there; BackendError for one that must be `repaired` and nobody has looked at."""
     for package, release in RELEASES.items():
         try:
             found = version(package)
         except PackageNotFoundError:
             return False
-        if found != release:
+        if found != release and repaired:
             raise BackendError(
                 f"{package} {found} is installed, and spikecut knows how to repair {release} for this Python: "
                 "spikecut install-lava"
             )
+        if found != release:
+            return False
     return True
 
 
@@ -218,9 +277,11 @@ class _Loader(SourceFileLoader):
         self.repairs = repairs
 
     def get_code(self, fullname: str) -> CodeType:
-        """The repaired module; BackendError if its file is not the one that was released."""
+        """The repaired module; BackendError if it must be repaired and its file is not the one that was released."""
         source = self.get_data(self.path)
         if _sha256(source) != SOURCES[fullname]:
+            if all(repair in DEFERRALS for repair in self.repairs):
+                return self.source_to_code(source, self.path)
             raise BackendError(
                 f"{self.path} was changed since it was released, and this Python needs it repaired: install Lava again "
                 "(spikecut install-lava)"

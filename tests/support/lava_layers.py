@@ -13,7 +13,8 @@ from lava_steps import Wire, make_model
 from oracle import gained
 
 from spikecut.deploy.backends.lava.axes import to_lava
-from spikecut.deploy.backends.lava.blocks import beyond_int8, own_block, require_lava, starts_of
+from spikecut.deploy.backends.lava.blocks import own_block, require_lava, starts_of
+from spikecut.deploy.backends.lava.models import beyond_int8
 from spikecut.deploy.backends.lava.paths import skip_synapse
 from spikecut.fixed_point import STATE_LIMIT, keep
 

@@ -11,7 +11,6 @@ spikecut's Processes. Lava is imported on demand.
 """
 
 import contextlib
-import logging
 import multiprocessing
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from spikecut import lava_repairs
 from spikecut.deploy.backends.base import MODELS, LavaModels
 from spikecut.deploy.backends.kernels.step import compile_for, exact_type
 from spikecut.deploy.backends.lava.axes import lava_kernels, lava_shape
+from spikecut.deploy.backends.lava.models import fast_models, run_config, stock_models
 from spikecut.deploy.backends.lava.paths import Way, connect_blocks, largest_message
 from spikecut.errors import BackendError, InputError
 from spikecut.export.network.geometry import Synapse
@@ -169,7 +169,7 @@ def _fused_chain(network: IntegerNetwork, waves: "Sequence[WaveParameters]", typ
         alone = not skips
         compile_for(layer.neuron, wraps=layer.kind == "conv" and alone, dtype=dtype if alone else np.int32)
     process = FusedChain(layers=tuple(parameters))
-    return Chain((Way(network.paths[0][0], process.inp),), process.out, _run_config({}), process)
+    return Chain((Way(network.paths[0][0], process.inp),), process.out, run_config({}), process)
 
 
 def _block_chain(
@@ -194,7 +194,7 @@ def _block_chain(
                 from spikecut.deploy.backends.lava.processes.fast import FLOAT_KEY
 
                 block.synapse.proc_params[FLOAT_KEY] = types[depth]
-    config = _run_config(_stock_models(network) if types is None else _fast_models())
+    config = run_config(stock_models(network) if types is None else fast_models())
     ways = connect_blocks(network, blocks, chained, fast=types is not None)
     return Chain(ways, blocks[-1].out, config, owner)
 
@@ -280,58 +280,3 @@ def own_block(layer: IntegerLayer, message_bits: int) -> Any:
         groups=layer.groups,
         **shared,
     )
-
-
-def beyond_int8(synapse: Synapse) -> bool:
-    """Whether Lava's own Conv cannot hold the geometry of a synapse: it keeps and multiplies it in 8 bits."""
-    if synapse.kind != "conv":
-        return False
-    spans = (d * (k - 1) + 1 for d, k in zip(synapse.dilation, synapse.weight.shape[2:], strict=True))
-    sizes = (synapse.groups, *synapse.stride, *(2 * each for each in synapse.padding), *spans)
-    return bool(max(sizes) > np.iinfo(np.int8).max)
-
-
-def _stock_models(network: IntegerNetwork) -> dict[Any, Any]:
-    from lava.proc.conv.models import PyConvModelFixed
-    from lava.proc.conv.process import Conv
-    from lava.proc.dense.process import DelayDense
-    from lava.proc.lif.process import LIF
-
-    from spikecut.deploy.backends.lava.processes import neurons, synapses
-
-    wide = any(beyond_int8(path.synapse) for paths in network.paths for path in paths)
-    return {
-        Conv: synapses.WideConvModel if wide else PyConvModelFixed,
-        LIF: neurons.ResettingLifModel,
-        neurons.SoftResetLIF: neurons.PySoftResetLifModel,
-        neurons.MembraneReadout: neurons.PyMembraneReadoutModel,
-        neurons.GainLIF: neurons.PyGainLifModel,
-        DelayDense: synapses.ResettingDelayDenseModel,
-        synapses.RecurrentSynapse: synapses.PyRecurrentSynapseModel,
-    }
-
-
-def _fast_models() -> dict[Any, Any]:
-    from lava.proc.conv.process import Conv
-    from lava.proc.dense.process import DelayDense, Dense
-    from lava.proc.lif.process import LIF
-
-    from spikecut.deploy.backends.lava.processes import fast, neurons, synapses
-
-    return {
-        LIF: fast.FastLifModel,
-        neurons.SoftResetLIF: fast.FastSoftResetLifModel,
-        neurons.MembraneReadout: fast.FastMembraneReadoutModel,
-        neurons.GainLIF: fast.FastGainLifModel,
-        Conv: fast.FastConvModel,
-        Dense: fast.FastDenseModel,
-        DelayDense: fast.FastDelayDenseModel,
-        synapses.RecurrentSynapse: fast.FastRecurrentModel,
-    }
-
-
-def _run_config(models: dict[Any, Any]) -> Any:
-    """Which model each Process gets; without select_tag Lava silently takes the float ones."""
-    from lava.magma.core.run_configs import Loihi2SimCfg
-
-    return Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map=models, loglevel=logging.ERROR)

@@ -9,12 +9,12 @@ import pytest
 
 from spikecut import lava_repairs
 from spikecut.errors import BackendError
-from spikecut.lava_repairs import REPAIRS, SOURCES, Repair
+from spikecut.lava_repairs import DEFERRALS, REPAIRS, SOURCES, Repair, call_later, import_later
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "lava.md"
 
 
-@pytest.mark.parametrize("repair", REPAIRS, ids=lambda repair: f"{repair.module}:{repair.line}")
+@pytest.mark.parametrize("repair", REPAIRS + DEFERRALS, ids=lambda repair: f"{repair.module}:{repair.line}")
 def test_each_repair_is_of_one_line_of_the_released_file(repair):
     source = repair.file.read_bytes()
     assert lava_repairs._sha256(source) == SOURCES[repair.module]
@@ -32,6 +32,9 @@ def test_the_table_in_the_documentation_is_that_of_the_code():
         old, new = next((old, new) for old, new in lines if old != new)
         since = f"{repair.package} {repair.since[0]}.{repair.since[1]}"
         assert f"| `{repair.module}`, line {repair.line} | `{old}` | `{new}` | {since} | {repair.fails} |\n" in text
+    for deferral in DEFERRALS:
+        row = f"| `{deferral.module}`, line {deferral.line} | `{deferral.upstream}` | `{deferral.repaired}` |\n"
+        assert row in text
 
 
 @pytest.mark.parametrize(
@@ -79,15 +82,23 @@ def test_a_forked_child_repairs_too(module):
     assert module.stem not in sys.modules
 
 
-def test_only_where_something_is_needed_a_finder_is_installed(monkeypatch):
+@pytest.mark.parametrize("repairs", [(), REPAIRS[-1:]])
+def test_one_finder_repairs_what_is_needed_and_puts_off_the_rest(monkeypatch, repairs):
     monkeypatch.setattr(sys, "meta_path", [each for each in sys.meta_path if type(each).__name__ != "_Finder"])
     before = list(sys.meta_path)
-    for repairs, finders in (((), 0), (REPAIRS[-1:], 1)):
-        monkeypatch.setattr(lava_repairs, "needed", lambda repairs=repairs: repairs)
-        monkeypatch.delitem(sys.modules, REPAIRS[-1].module, raising=False)
-        lava_repairs.install()
-        lava_repairs.install()
-        assert sys.meta_path[finders:] == before and len(sys.meta_path) == len(before) + finders
+    monkeypatch.setattr(lava_repairs, "needed", lambda: repairs)
+    monkeypatch.delitem(sys.modules, REPAIRS[-1].module, raising=False)
+    lava_repairs.install()
+    lava_repairs.install()
+    assert sys.meta_path[1:] == before and sys.meta_path[0].repairs == (*repairs, *DEFERRALS)
+
+
+def test_what_is_put_off_is_imported_when_it_is_asked_for():
+    assert call_later("math", "hypot")(3, 4) == 5
+    found = import_later("importlib", readers="resources")
+    assert found("readers") is importlib.import_module("importlib.resources")
+    with pytest.raises(AttributeError, match="module 'importlib' has no attribute 'other'"):
+        found("other")
 
 
 def test_a_file_that_nobody_released_is_found_without_importing_it(monkeypatch):
@@ -104,12 +115,21 @@ def test_a_changed_file_is_refused(module):
     assert module.stem not in sys.modules
 
 
+def test_a_changed_file_of_which_only_an_import_is_put_off_stays_as_it_is(module, monkeypatch):
+    monkeypatch.setattr(lava_repairs, "DEFERRALS", sys.meta_path[0].repairs)
+    module.write_text("VALUE = 'as released'  # by somebody\n")
+    assert importlib.import_module(module.stem).VALUE == "as released"
+
+
 def test_another_release_is_refused(monkeypatch):
     monkeypatch.setattr(lava_repairs, "needed", lambda: REPAIRS[:1])
     monkeypatch.setattr(sys, "meta_path", [each for each in sys.meta_path if type(each).__name__ != "_Finder"])
     monkeypatch.setattr(lava_repairs, "version", lambda package: "0.9.0")
     with pytest.raises(BackendError, match=r"lava-nc 0\.9\.0 is installed"):
         lava_repairs.install()
+    monkeypatch.setattr(lava_repairs, "needed", lambda: ())
+    lava_repairs.install()
+    assert not any(type(each).__name__ == "_Finder" for each in sys.meta_path)
 
 
 def test_lava_that_is_there_already_is_refused(monkeypatch):
