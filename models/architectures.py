@@ -8,7 +8,7 @@ from typing import Any, Literal
 from torch import nn
 
 from spikecut.errors import InputError
-from spikecut.models.bodies import BODIES, RESIDUAL_BODIES, Body
+from spikecut.models.bodies import ARCHITECTURES, BODIES, RESIDUAL_BODIES, Body
 from spikecut.models.layers.qcfs import QCFS
 from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm
 from spikecut.models.network import Norm, Readout, ResidualStage, SpikingNetwork, Stage
@@ -19,12 +19,6 @@ from spikecut.models.slayer.network import build_slayer
 INITIAL_THRESHOLD = 2.0
 Normalisation = Literal["batch", "tebn", "none"]
 Shape = tuple[int, ...]
-
-
-ARCHITECTURES = (
-    *(f"{body}-{neuron}" for body in (*BODIES, *RESIDUAL_BODIES) for neuron in ("lif", "qcfs")),
-    *(f"{body}-cuba" for body in ("digits", "mlp", "small", "conv")),
-)
 
 
 @dataclass(frozen=True)

@@ -71,3 +71,9 @@ RESIDUAL_BODIES = {
     "resnet18": ((64, 2), (128, 2), (256, 2), (512, 2)),
 }
 """Groups of blocks: channels, and how many blocks; all groups but the first begin with stride 2."""
+
+ARCHITECTURES = (
+    *(f"{body}-{neuron}" for body in (*BODIES, *RESIDUAL_BODIES) for neuron in ("lif", "qcfs")),
+    *(f"{body}-cuba" for body in ("digits", "mlp", "small", "conv")),
+)
+"""Names of the architectures: a body, and the neurons that it gets."""

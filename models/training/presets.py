@@ -1,14 +1,16 @@
 """Hyper-parameters by name: one preset per data set and training method."""
 
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from spikecut.errors import InputError
-from spikecut.models.architectures import Normalisation
 from spikecut.models.data import DEFAULT_FRAMES, EMULATED, MAXIMUM_HORIZON, Dataset
-from spikecut.models.network import Readout
-from spikecut.models.neurons.leaky import Reset
-from spikecut.models.training.encoding import Encoding
+
+if TYPE_CHECKING:  # torch takes seconds, and the names are listed without it
+    from spikecut.models.architectures import Normalisation
+    from spikecut.models.network import Readout
+    from spikecut.models.neurons.leaky import Reset
+    from spikecut.models.training.encoding import Encoding
 
 Method = Literal["ce", "qcfs", "slayer", "tebn", "tet"]
 Optimiser = Literal["adamw", "sgd"]
@@ -56,11 +58,11 @@ class Preset:
     learning_rate: float
     weight_decay: float = 1e-2
     optimiser: Optimiser = "adamw"
-    encoding: Encoding = "direct"
-    readout: Readout = "membrane"
-    norm: Normalisation = "batch"
+    encoding: "Encoding" = "direct"
+    readout: "Readout" = "membrane"
+    norm: "Normalisation" = "batch"
     levels: int = 4
-    reset: Reset = "zero"
+    reset: "Reset" = "zero"
     surrogate: str = "triangle"
     logit_scale: float = 40.0
     rcs_alpha: float = 0.0

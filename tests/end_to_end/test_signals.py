@@ -121,6 +121,30 @@ def test_a_signal_while_the_command_is_imported_ends_it(arguments, number, state
     assert process.returncode == 130 and said == "spikecut: interrupted; nothing half-written was left\n"
 
 
+IN_A_DESTRUCTOR = """
+import signal, time
+from spikecut.__main__ import main
+from spikecut.deploy.cli import main as cli
+
+class Cleared:
+    def __del__(self):
+        signal.raise_signal(signal.SIGTERM)
+
+def command():
+    Cleared()
+    time.sleep(60)
+
+cli.main = command
+main()
+"""
+
+
+def test_a_signal_that_python_drops_comes_again():
+    """What is raised in a destructor, Python only writes to the terminal."""
+    done = subprocess.run([sys.executable, "-c", IN_A_DESTRUCTOR], capture_output=True, text=True, check=False)
+    assert done.returncode == 130 and done.stderr == "spikecut: interrupted; nothing half-written was left\n"
+
+
 def test_a_signal_that_is_ignored_stays_ignored():
     """As under nohup."""
     command = [sys.executable, "-m", "spikecut", "version"]
@@ -164,7 +188,8 @@ def test_graphs_in_two_threads_leave_the_programs_streams(capsys):
     streams, filters, traces = (sys.stdout, sys.stderr), list(warnings.filters), {}
 
     def play(n):
-        traces[n] = run_lava(networks[n], random_inputs(networks[n], 2))
+        for _ in range(4):  # one of which forks while the other does
+            traces[n] = run_lava(networks[n], random_inputs(networks[n], 2))
 
     threads = [threading.Thread(target=play, args=(n,)) for n in range(2)]
     for thread in threads:

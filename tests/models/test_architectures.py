@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from spikecut.errors import InputError
-from spikecut.models.architectures import ARCHITECTURES, build
+from spikecut.models.architectures import build
+from spikecut.models.bodies import ARCHITECTURES
 from spikecut.models.conversion import fold_pooling, qcfs_to_spiking
 from spikecut.models.layers.qcfs import QCFS
 from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm

@@ -81,13 +81,21 @@ def quiet() -> Iterator[None]:
                     setattr(sys, name, stream.stream)
 
 
+_IMPORT = threading.RLock()
+
+
 def require_lava() -> None:
     """Import Lava, or raise BackendError with the remedy."""
     if sys.flags.optimize > 1:
         raise BackendError(
             "lava-dl works with its docstrings, which python -OO leaves out: use python -O, or --backend batched"
         )
-    lava_repairs.install()
+    with _IMPORT:  # two threads may ask at once
+        lava_repairs.install()
+        _import_lava()
+
+
+def _import_lava() -> None:
     if "lava.magma.runtime.message_infrastructure.multiprocessing" not in sys.modules:
         # This module sets the start method at import, and fails if another library has asked for it before; packages
         # above it stay in sys.modules even then.

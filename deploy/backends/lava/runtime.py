@@ -31,6 +31,8 @@ ORPHAN_POLL_S = 0.5
 GRACE_S = 5.0
 CAUSE_S = 60.0
 POLL_S = 0.01
+# Of two threads that fork at once, filelock refuses one.
+_FORK = threading.Lock()
 
 
 class Channels:
@@ -67,7 +69,8 @@ class Processes(MultiProcessing):
         actor = SystemProcess(target=_work, args=(builder, os.getpid()), daemon=True)
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # in the new process, until it is ready for them
         try:
-            actor.start()
+            with _FORK:
+                actor.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         self._actors.append(actor)

@@ -37,7 +37,7 @@ def _presets() -> Sequence[str]:
 
 
 def _architectures() -> Sequence[str]:
-    from spikecut.models.architectures import ARCHITECTURES
+    from spikecut.models.bodies import ARCHITECTURES
 
     return ARCHITECTURES
 

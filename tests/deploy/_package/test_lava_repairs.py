@@ -90,7 +90,7 @@ def test_one_finder_repairs_what_is_needed_and_puts_off_the_rest(monkeypatch, re
     monkeypatch.delitem(sys.modules, REPAIRS[-1].module, raising=False)
     lava_repairs.install()
     lava_repairs.install()
-    assert sys.meta_path[1:] == before and sys.meta_path[0].repairs == (*repairs, *DEFERRALS)
+    assert sys.meta_path[1:] == before and vars(sys.meta_path[0])["repairs"] == (*repairs, *DEFERRALS)
 
 
 def test_what_is_put_off_is_imported_when_it_is_asked_for():
@@ -116,7 +116,7 @@ def test_a_changed_file_is_refused(module):
 
 
 def test_a_changed_file_of_which_only_an_import_is_put_off_stays_as_it_is(module, monkeypatch):
-    monkeypatch.setattr(lava_repairs, "DEFERRALS", sys.meta_path[0].repairs)
+    monkeypatch.setattr(lava_repairs, "DEFERRALS", vars(sys.meta_path[0])["repairs"])
     module.write_text("VALUE = 'as released'  # by somebody\n")
     assert importlib.import_module(module.stem).VALUE == "as released"
 

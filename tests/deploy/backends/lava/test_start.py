@@ -7,6 +7,7 @@ from pathlib import Path
 
 RUNS = """
 import sys
+import threading
 
 import numpy as np
 from networks import random_inputs, random_network
@@ -17,7 +18,19 @@ from spikecut.deploy.backends.lava.stream import run_lava_stream
 from spikecut.deploy.cutoff.stream import StreamSettings
 from spikecut.deploy.cutoff.topk import TopK
 
-require_lava()
+def attempt():
+    try:
+        require_lava()
+    except Exception as error:
+        errors.append(error)
+
+errors = []
+threads = [threading.Thread(target=attempt) for _ in range(2)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert not errors, errors
 from lava.magma.compiler.compiler_graphs import ProcGroupDiGraphs
 
 def searched(proc):
@@ -42,6 +55,7 @@ print(*sorted({"lava.lib.dl.netx.hdf5", "lava.lib.dl.slayer", "torch", "torchvis
 
 
 def test_no_search_for_models_and_no_torch():
+    """Also where two threads ask for Lava at once."""
     support = Path(__file__).parents[3] / "support"
     surroundings = os.environ | {"PYTHONPATH": str(support)}
     done = subprocess.run([sys.executable, "-c", RUNS], capture_output=True, text=True, check=False, env=surroundings)

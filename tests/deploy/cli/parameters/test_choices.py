@@ -15,7 +15,7 @@ from spikecut.deploy.placement.hardware import hardware_names
 from spikecut.deploy.run_trace import Mode
 from spikecut.export.network.input_spec import Encoding
 from spikecut.export.nir.discretisation import NirReset, NirResetOrder, Spikes
-from spikecut.models.architectures import ARCHITECTURES
+from spikecut.models.bodies import ARCHITECTURES
 from spikecut.models.neurons.surrogate import SURROGATES
 from spikecut.models.training.presets import METHODS, PRESETS, Optimiser
 from spikecut.models.training.trainer import Log
