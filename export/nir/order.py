@@ -1,18 +1,30 @@
-"""A NIR graph in an order in which every node comes after those that feed it, with nested graphs taken apart."""
+"""A NIR graph in an order in which every node comes after those that feed it, with nested graphs taken apart.
+
+What comes back to a layer of neurons through linear nodes stands before it in the order: what feeds these is what the
+layer sent in the timestep before, `Placed.back`.
+"""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from spikecut.errors import BundleError, UnsupportedError
+from spikecut.errors import BundleError
+from spikecut.export.nir.cycles import Nodes, opened
 from spikecut.export.nir.file import NirNode
 
 
 @dataclass(frozen=True)
 class Placed:
-    """A node, and the places in the order of those that feed it, whose messages add up; none of the graph's Input."""
+    """A node, and what feeds it, whose messages add up.
+
+    Attributes
+    ----------
+    sources: places in the order of those that feed it in the same timestep; none of the graph's Input.
+    back: places, its own or a later one, of the neurons whose messages of the timestep before it takes.
+    """
 
     node: NirNode
     sources: tuple[int, ...]
+    back: tuple[int, ...] = ()
 
 
 def ordered(graph: NirNode) -> list[Placed]:
@@ -21,62 +33,60 @@ def ordered(graph: NirNode) -> list[Placed]:
     Raises
     ------
     BundleError: an edge to nowhere, an edge listed twice, no Input or Output or several, a node off the way.
-    UnsupportedError: a cycle, named.
+    UnsupportedError: a cycle through no layer of neurons, or through several, named.
     """
-    found: list[Placed] = []
-    _place(graph, (), found)
-    return found
+    found = _Flat()
+    found.take(graph)
+    nodes = Nodes(tuple(found.nodes), tuple(map(tuple, found.sources)))
+    order = nodes.order()
+    if order is None:
+        nodes = opened(nodes)
+        order = nodes.order()
+    if order is None:
+        raise nodes.without_neurons()
+    places = {index: place for place, index in enumerate(order)}
+    return [
+        Placed(
+            nodes.nodes[index],
+            tuple(places[source] for source in nodes.sources[index]),
+            tuple(places[source] for source in nodes.back.get(index, ())),
+        )
+        for index in order
+    ]
 
 
-def _place(graph: NirNode, sources: tuple[int, ...], found: list[Placed]) -> int:
-    """Append a graph's nodes, its Input fed by `sources`; the place of its Output."""
-    where = f"graph {graph.name}" if graph.name else "the graph"
-    nodes = {node.short: node for node in graph.nodes}
-    if not nodes:
-        raise BundleError(f"{where} holds no nodes")
-    _check_edges(graph, nodes, where)
-    inputs, outputs = (_the_only(nodes, kind, where) for kind in ("Input", "Output"))
-    feeding: dict[str, list[str]] = {name: [] for name in nodes}
-    fed: dict[str, list[str]] = {name: [] for name in nodes}
-    for source, target in graph.edges:
-        feeding[target].append(source)
-        fed[source].append(target)
-    _check_ways(nodes, feeding, fed, (inputs, outputs), where)
-    places: dict[str, int] = {}
-    for name in _sorted(nodes, feeding, fed, where):
-        node, given = nodes[name], tuple(places[source] for source in feeding[name])
-        given = sources if name == inputs else given
-        if node.kind == "NIRGraph":
-            places[name] = _place(node, given, found)
-        else:
-            places[name] = len(found)
-            found.append(Placed(node, given))
-    return places[outputs]
+@dataclass
+class _Flat:
+    """All nodes of a graph and of those inside it; `sources`: of each node those that feed it, by number."""
 
+    nodes: list[NirNode] = field(default_factory=list)
+    sources: list[list[int]] = field(default_factory=list)
 
-def _sorted(
-    nodes: dict[str, NirNode], feeding: dict[str, list[str]], fed: dict[str, list[str]], where: str
-) -> list[str]:
-    """Names in an order in which each stands behind all that feed it; the deepest way first."""
-    missing = {name: len(sources) for name, sources in feeding.items()}
-    ready, done = [name for name, count in missing.items() if not count], []
-    while ready:
-        name = ready.pop()
-        done.append(name)
-        for target in fed[name]:
-            missing[target] -= 1
-            if not missing[target]:
-                ready.append(target)
-    if len(done) == len(nodes):
-        return done
-    way = [next(name for name in nodes if missing[name] and any(missing[source] for source in feeding[name]))]
-    while way.count(way[-1]) < 2:
-        way.append(next(source for source in feeding[way[-1]] if missing[source]))
-    cycle = way[way.index(way[-1]) :][::-1]
-    raise UnsupportedError(
-        f"{where}: node {nodes[cycle[0]].name} is recurrent: a cycle through {' → '.join(cycle)}; a file's recurrence "
-        "is not read: export the module itself, spikecut.export(module), or train without it"
-    )
+    def take(self, graph: NirNode) -> tuple[int, int]:
+        """Append a graph's nodes; the numbers of its Input and its Output."""
+        where = f"graph {graph.name}" if graph.name else "the graph"
+        nodes = {node.short: node for node in graph.nodes}
+        if not nodes:
+            raise BundleError(f"{where} holds no nodes")
+        _check_edges(graph, nodes, where)
+        inputs, outputs = (_the_only(nodes, kind, where) for kind in ("Input", "Output"))
+        feeding: dict[str, list[str]] = {name: [] for name in nodes}
+        fed: dict[str, list[str]] = {name: [] for name in nodes}
+        for source, target in graph.edges:
+            feeding[target].append(source)
+            fed[source].append(target)
+        _check_ways(nodes, feeding, fed, (inputs, outputs), where)
+        ends = {
+            name: self.take(node) if node.kind == "NIRGraph" else self._append(node) for name, node in nodes.items()
+        }
+        for source, target in graph.edges:
+            self.sources[ends[target][0]].append(ends[source][1])
+        return ends[inputs][0], ends[outputs][1]
+
+    def _append(self, node: NirNode) -> tuple[int, int]:
+        self.nodes.append(node)
+        self.sources.append([])
+        return len(self.nodes) - 1, len(self.nodes) - 1
 
 
 def _check_ways(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 from torch import nn
 
 from spikecut.errors import BundleError, ExportError, InputError, SpikecutError, UnsupportedError
@@ -25,11 +26,11 @@ from spikecut.export.importers.linear import (
 from spikecut.export.importers.neurons import StepNeuron
 from spikecut.export.network.arrays import Shape, size
 from spikecut.export.nir.discretisation import Discretisation
-from spikecut.export.nir.file import MAXIMUM_NUMBERS, NirNode
+from spikecut.export.nir.file import NirNode
 from spikecut.export.nir.neurons import NEURONS, step_neuron
 from spikecut.export.nir.order import Placed, ordered
 from spikecut.export.nir.sandbox import read_graph
-from spikecut.export.nir.synapses import SYNAPSES, operation_of
+from spikecut.export.nir.synapses import SYNAPSES, input_shape, operation_of
 from spikecut.export.nir.witness import NirWitness
 from spikecut.models.network import JoiningStage, Readout, SpikingNetwork, Stage
 from spikecut.models.neurons.current_based import CurrentBased
@@ -114,7 +115,8 @@ class _Term:
     ----------
     source: name of the stage whose spikes it comes from; "" for the input. synapse: what was made of them, None for
         nothing yet. shape: of it. flat: whether it has been flattened since. waiting: reports of linear nodes that do
-        not know their layer yet. silent: whether the stage sends a membrane.
+        not know their layer yet. silent: whether the stage sends a membrane. back: whether it was sent in the timestep
+        before.
     """
 
     source: str
@@ -123,6 +125,7 @@ class _Term:
     flat: bool = False
     waiting: tuple[int, ...] = ()
     silent: bool = False
+    back: bool = False
 
 
 class _Assembly:
@@ -136,7 +139,7 @@ class _Assembly:
         self.refusal: SpikecutError | None = None
 
     def run(self) -> Imported:
-        shape = _input_shape([each.node for each in self.placed])
+        shape = input_shape([each.node for each in self.placed])
         complete = True
         for each in self.placed:
             terms = tuple(term for source in each.sources for term in self.sent[source]) if complete else ()
@@ -144,7 +147,8 @@ class _Assembly:
                 self._report(each.node, "not reached", "stands behind a node that is refused", ())
                 continue
             try:
-                terms = terms if each.sources else (_Term("", shape),)
+                terms = terms if each.sources or each.back else (_Term("", shape),)
+                terms += self._back(each, terms)
                 self._check_alike(each.node, terms)
                 self.sent.append(self._node(each.node, terms))
             except BundleError:
@@ -164,6 +168,24 @@ class _Assembly:
         shapes = {term.shape if not term.flat else (size(term.shape),) for term in terms}
         if len(shapes) > 1:
             raise BundleError(f"node {node.name} adds up messages of the shapes {sorted(shapes)}; they must be alike")
+
+    def _back(self, placed: Placed, terms: tuple[_Term, ...]) -> tuple[_Term, ...]:
+        """What comes back from neurons, one timestep later, to a node that gets these terms beside it."""
+        found = []
+        for place in placed.back:
+            neurons = self.placed[place]
+            before = (source for source in neurons.sources if source < len(self.sent))
+            known = terms or [term for source in before for term in self.sent[source]]
+            shapes = [(size(term.shape),) if term.flat else term.shape for term in known]
+            weight = placed.node.numbers.get("weight")
+            if not shapes and (weight is None or weight.ndim != 2):
+                raise UnsupportedError(
+                    f"node {placed.node.name}: how many neurons of {neurons.node.name} feed it is not told before "
+                    "them; use a Linear"
+                )
+            shape = shapes[0] if shapes or weight is None else weight.shape[1:]
+            found.append(_Term(_stage_name(neurons.node), shape, back=True))
+        return tuple(found)
 
     def _node(self, node: NirNode, terms: tuple[_Term, ...]) -> tuple[_Term, ...]:
         silent = next((term.source for term in terms if term.silent), None)
@@ -240,21 +262,44 @@ class _Assembly:
 
     def _neuron(self, node: NirNode, terms: tuple[_Term, ...]) -> tuple[_Term, ...]:
         neuron = step_neuron(node, self.time, terms[0].shape)
+        if any(term.back for term in terms):
+            self._check_recurrent(node, neuron, terms)
         self._stage(node, neuron, terms)
         sent = self._fired(node)
         if neuron.refused is not None:
             self._refuse(node, UnsupportedError(neuron.refused), sent)
         else:
-            self._report(node, "approximate" if neuron.inexact else "exact", neuron.told, sent)
+            told = neuron.told if not any(term.back for term in terms) else f"{neuron.told}; feeds itself"
+            self._report(node, "approximate" if neuron.inexact else "exact", told, sent)
         return tuple(replace(term, silent=neuron.threshold is None) for term in sent)
 
-    def _stage(self, node: NirNode, neuron: StepNeuron, terms: tuple[_Term, ...]) -> None:
-        synapses = [
-            (term.synapse or identity(term.shape, f"node {node.name}")).scaled(
-                neuron.gain, 0.0 if number else neuron.offset
+    def _check_recurrent(self, node: NirNode, neuron: StepNeuron, terms: tuple[_Term, ...]) -> None:
+        """UnsupportedError for neurons whose own messages of the timestep before cannot come back."""
+        if neuron.threshold is None:
+            raise UnsupportedError(f"node {node.name}: its membrane comes back to it; let spikes come back")
+        if self.time.drops_input and self.time.reset == "zero" and self.time.reset_order == "next_step":
+            raise UnsupportedError(
+                f"node {node.name}: after a spike snnTorch's RLeaky and RSynaptic lose the next timestep's input too, "
+                "which no Process does; train with reset_delay=False and give --reset-order same_step"
             )
-            for number, term in enumerate(terms)
-        ]
+        if len(terms[0].shape) > 1:
+            raise UnsupportedError(
+                f"node {node.name}: a map of shape {terms[0].shape} that feeds itself; use a Linear behind a Flatten"
+            )
+
+    def _stage(self, node: NirNode, neuron: StepNeuron, terms: tuple[_Term, ...]) -> None:
+        given = [(term.synapse or identity(term.shape, f"node {node.name}")).scaled(neuron.gain) for term in terms]
+        forward = [each for each, term in zip(given, terms, strict=True) if not term.back]
+        back = [each for each, term in zip(given, terms, strict=True) if term.back]
+        for each in back:
+            if size(each.input_shape) != size(terms[0].shape) or each.output_shape != terms[0].shape:
+                raise BundleError(
+                    f"node {node.name}: what comes back to it is of {size(each.input_shape)} neurons, but "
+                    f"{node.name} has {size(terms[0].shape)}"
+                )
+        # A bias on the way back counts in every timestep, as that of a layer does.
+        added = neuron.offset + sum(each.bias for each in back)
+        synapses = [forward[0].scaled(1.0, added), *forward[1:]]
         biased = any(synapse.bias.any() for synapse in synapses)
         offset, keeps = bool(np.any(neuron.offset)), np.asarray(neuron.decay_u) == 0
         if np.any(np.asarray(neuron.decay_u) < 1) and (offset or (keeps.any() and biased)):
@@ -266,7 +311,10 @@ class _Assembly:
                 f"node {node.name}: a bias in front of a current whose decay differs inside a channel; train without "
                 "bias, or with one tau_syn a channel"
             )
-        self._add(node, synapses, terms, neuron.module())
+        module = neuron.module()
+        if back:
+            module.recurrent = torch.tensor(sum(each.weight for each in back))
+        self._add(node, synapses, terms, module)
 
     def _add(self, node: NirNode, synapses: list[Synapse], terms: tuple[_Term, ...], neuron: nn.Module) -> None:
         """A stage of these synapses of the terms, whose sums the neuron integrates."""
@@ -274,12 +322,13 @@ class _Assembly:
             synapses = [as_dense(synapse, f"node {node.name}") for synapse in synapses]  # one score a class
         if not any(synapse.weight.any() for synapse in synapses):
             raise UnsupportedError(f"node {node.name}: all weights of its layer are zero; nothing would ever reach it")
-        name, still = node.name.replace("/", "."), nn.Identity()
+        name, still = _stage_name(node), nn.Identity()
         before = self.stages[-1].name if self.stages else ""
         # The layer before comes first: a chain stays one.
-        pairs = sorted(zip(terms, synapses, strict=True), key=lambda pair: pair[0].source != before)
+        sent = [term for term in terms if not term.back]
+        pairs = sorted(zip(sent, synapses, strict=True), key=lambda pair: pair[0].source != before)
         first, *more = (synapse_module(synapse) for _, synapse in pairs)
-        if [term.source for term in terms] == [before]:
+        if [term.source for term in sent] == [before]:
             self.stages.append(Stage(name, first, still, neuron))
         else:
             branches = [Stage(f"{name}.skip{n}", each, still, nn.Identity()) for n, each in enumerate(more, start=1)]
@@ -287,13 +336,14 @@ class _Assembly:
             self.stages.append(JoiningStage(name, first, still, neuron, sources, branches))
         for term in terms:
             detail = "multiplied into the layer's weights" if len(term.waiting) > 1 else ""
+            detail = "comes back in the next timestep" if term.back else detail
             for index in term.waiting:
                 self.reports[index] = replace(self.reports[index], layer=name, detail=detail)
         self.shape = synapses[0].output_shape
 
     def _fired(self, node: NirNode) -> tuple[_Term, ...]:
         """What the stage that was made last sends."""
-        return (_Term(node.name.replace("/", "."), self.shape),)
+        return (_Term(_stage_name(node), self.shape),)
 
     def _behind(self) -> Sequence[NirNode]:
         """The nodes behind the one that is being looked at."""
@@ -334,7 +384,7 @@ class _Assembly:
 
     def _goes_on(self, node: NirNode) -> bool:
         """Whether the nodes behind a refused neuron can still be looked at: its shape is that of its input."""
-        return bool(self.stages) and self.stages[-1].name == node.name.replace("/", ".")
+        return bool(self.stages) and self.stages[-1].name == _stage_name(node)
 
     def _refuse(self, node: NirNode, error: SpikecutError, terms: Sequence[_Term]) -> None:
         self.refusal = self.refusal or error
@@ -346,22 +396,5 @@ class _Assembly:
         self.reports.append(NodeReport(node.name, node.kind, shape, layer, exactness, detail))
 
 
-def _input_shape(chain: Sequence[NirNode]) -> Shape:
-    """(F,) or (C, H, W) of a frame: without a batch dimension that the exporter left in, and (C, 1, L) for (C, L)."""
-    node, following = chain[0], chain[1:2]
-    values = node.numbers["shape"].reshape(-1).tolist()
-    shape = tuple(int(value) for value in values)
-    if not 1 <= len(shape) <= 4 or list(shape) != values or min(shape) < 1 or max(shape) > MAXIMUM_NUMBERS:
-        raise BundleError(
-            f"node {node.name}: shape {values[:8]}, expected (features,), (channels, length) or (C, H, W)"
-        )
-    dense = any(other.kind in ("Affine", "Linear") for other in following)
-    if shape[0] == 1 and (len(shape) == 4 or (len(shape) == 2 and dense)):
-        shape = shape[1:]
-    if len(shape) == 4:
-        raise BundleError(f"node {node.name}: shape {shape} holds a batch of {shape[0]}; write the graph without batch")
-    if len(shape) == 2:
-        shape = (shape[0], 1, shape[1])
-    if size(shape) > MAXIMUM_NUMBERS:
-        raise BundleError(f"node {node.name}: an input of shape {shape} is absurdly large")
-    return shape
+def _stage_name(node: NirNode) -> str:
+    return node.name.replace("/", ".")

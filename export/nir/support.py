@@ -27,6 +27,7 @@ _ONE = "at most one a timestep; the golden scores count all, so that the export'
 _FROM_RESET = "v and the threshold are counted from v_reset, and v starts where it does"
 _EACH = "one value a channel or a neuron; r goes into the weights, or into the threshold of each neuron of a map"
 _ONE_A_CHANNEL = "train with one value a channel"
+_LATE = "comes later than the next timestep on the chip, one hardware step a layer; let each layer feed itself"
 _ONLY_LAST = "only the last layer may send its membrane; use a spiking neuron"
 
 ROWS: tuple[Row, ...] = (
@@ -89,7 +90,13 @@ ROWS: tuple[Row, ...] = (
     Row("CubaLIF", "hard reset in the next timestep (snnTorch's Synaptic)", "refused", "train with reset_delay=False"),
     Row("NIRGraph", "a chain inside the chain", "exact", "its nodes stand in its place"),
     Row("NIRGraph", "residual, branching: nodes that several others feed", "exact", "sums of skips and branches"),
-    Row("NIRGraph", "recurrent", "refused", "export the module itself, `spikecut.export(module)`, or train without"),
+    Row(
+        "NIRGraph",
+        "recurrent: a layer feeds itself by a Linear, an Affine, a Scale, or as it is",
+        "exact",
+        "what comes back comes in the next timestep, as in snnTorch and Norse",
+    ),
+    Row("NIRGraph", "recurrent through other layers", "refused", _LATE),
 )
 
 

@@ -1,13 +1,15 @@
-"""NIR's linear nodes as operations of spikecut.export.importers.linear: their fields checked, words made numbers."""
+"""NIR's Input, and its linear nodes as operations of spikecut.export.importers.linear: checked, words made numbers."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from spikecut.errors import BundleError
 from spikecut.export.importers.linear import Convolution, Dense, Operation, Pooling, Scaling, check_map
-from spikecut.export.network.arrays import Array, Pair, Shape
+from spikecut.export.network.arrays import Array, Pair, Shape, size
 from spikecut.export.network.geometry import same_padding
-from spikecut.export.nir.file import NirNode
+from spikecut.export.nir.file import MAXIMUM_NUMBERS, NirNode
 
 SYNAPSES = ("Affine", "Linear", "Scale", "Conv1d", "Conv2d", "SumPool2d", "AvgPool2d")
 MAXIMUM_SIDE = 2**16
@@ -32,6 +34,27 @@ def operation_of(node: NirNode, shape: Shape, flat: bool) -> Operation:
         stride, padding = _pair(node, "stride", 1, False), _pair(node, "padding", 0, False)
         return Pooling(where, node.kind, kernel, stride, padding, value)
     return _convolution(node, shape)
+
+
+def input_shape(chain: Sequence[NirNode]) -> Shape:
+    """(F,) or (C, H, W) of a frame: without a batch dimension that the exporter left in, and (C, 1, L) for (C, L)."""
+    node, following = chain[0], chain[1:2]
+    values = node.numbers["shape"].reshape(-1).tolist()
+    shape = tuple(int(value) for value in values)
+    if not 1 <= len(shape) <= 4 or list(shape) != values or min(shape) < 1 or max(shape) > MAXIMUM_NUMBERS:
+        raise BundleError(
+            f"node {node.name}: shape {values[:8]}, expected (features,), (channels, length) or (C, H, W)"
+        )
+    dense = any(other.kind in ("Affine", "Linear") for other in following)
+    if shape[0] == 1 and (len(shape) == 4 or (len(shape) == 2 and dense)):
+        shape = shape[1:]
+    if len(shape) == 4:
+        raise BundleError(f"node {node.name}: shape {shape} holds a batch of {shape[0]}; write the graph without batch")
+    if len(shape) == 2:
+        shape = (shape[0], 1, shape[1])
+    if size(shape) > MAXIMUM_NUMBERS:
+        raise BundleError(f"node {node.name}: an input of shape {shape} is absurdly large")
+    return shape
 
 
 def _convolution(node: NirNode, shape: Shape) -> Convolution:

@@ -4,7 +4,7 @@ It shares the reading of the file and the framework's rules (nir_time) with the 
 neurons: pooling pools, a scale scales, and every neuron integrates with its own tau, r, v_leak and v_reset.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -46,18 +46,45 @@ class NirWitness(nn.Module):
 
     def _all(self, frames: Tensor) -> list[Tensor]:
         """What every node sends, in their order."""
+        frames = frames.double().reshape(*frames.shape[:2], *self.shape)
+        neurons = {
+            place: _Neuron(each.node, self.time) for place, each in enumerate(self.placed) if each.node.kind in NEURONS
+        }
+        if not any(each.back for each in self.placed):
+            return self._sent(frames, neurons, None)
+        steps: list[list[Tensor]] = []
+        for frame in frames:
+            steps.append(self._sent(frame[None], neurons, steps[-1] if steps else None))
+        return [torch.cat(each) for each in zip(*steps, strict=True)]
+
+    def _sent(self, frames: Tensor, neurons: Mapping[int, "_Neuron"], before: list[Tensor] | None) -> list[Tensor]:
+        """What every node sends at some timesteps; before: at the one before, None before the first."""
         found: list[Tensor] = []
-        for each in self.placed:
-            sent = frames.double().reshape(*frames.shape[:2], *self.shape)
-            if each.sources:
-                sent = torch.stack([found[source] for source in each.sources]).sum(0)
-            if each.node.kind in NEURONS:
-                sent = neuron_over_time(each.node, self.time, sent)
+        for place, each in enumerate(self.placed):
+            given = [found[source] for source in each.sources]
+            if before is not None:
+                given += [before[source] for source in each.back]
+            if given:
+                sent = torch.stack(given).sum(0)
+            elif each.back:
+                sent = self._nothing(each, found)
+            else:
+                sent = frames
+            if place in neurons:
+                sent = torch.stack([neurons[place].step(x) for x in sent])
             elif each.node.kind not in PASSING:
                 flat = _linear(each.node, sent.flatten(0, 1))
                 sent = flat.reshape(*sent.shape[:2], *flat.shape[1:])
             found.append(sent)
         return found
+
+    def _nothing(self, placed: Placed, found: list[Tensor]) -> Tensor:
+        """What comes back at the first timestep: zeros of the neurons' shape, which is that of what they get."""
+        for source in self.placed[placed.back[0]].sources:
+            if source < len(found):
+                return torch.zeros_like(found[source])
+        columns = placed.node.numbers["weight"].shape[1]
+        return torch.zeros(1, len(found[0][0]), columns, dtype=torch.float64)
 
 
 def _linear(node: NirNode, x: Tensor) -> Tensor:
@@ -90,60 +117,63 @@ def _linear(node: NirNode, x: Tensor) -> Tensor:
     return pooled * (kernel[0] * kernel[1]) if node.kind == "SumPool2d" else pooled
 
 
-# Two lines over 50: the equations of every kind of neuron stand side by side, as in the paper.
-def neuron_over_time(node: NirNode, time: Discretisation, currents: Tensor) -> Tensor:
-    """One neuron node: currents [T, N, ...] → spikes, or increments of the membrane."""
+class _Neuron:
+    """One neuron node through time, from rest."""
 
-    def parameter(key: str) -> Tensor:
-        values = torch.tensor(node.numbers[key], dtype=torch.float64)
-        return values.reshape(currents.shape[2:]) if values.numel() > 1 else values.reshape(1)
+    def __init__(self, node: NirNode, time: Discretisation) -> None:
+        self.node, self.time = node, time
+        self.current: Tensor | float = 0.0
+        self.late: Tensor | float = 0.0
+        self.v: Tensor | None = None
 
-    def lost(key: str) -> Tensor:
-        ratio: Tensor = time.step(node.name) / parameter(key)
-        return 1 - torch.exp(-ratio) if time.integration == "exponential" else ratio
+    def _parameter(self, key: str, x: Tensor) -> Tensor:
+        values = torch.tensor(self.node.numbers[key], dtype=torch.float64)
+        return values.reshape(x.shape[1:]) if values.numel() > 1 else values.reshape(1)
 
-    zero = torch.zeros(1, dtype=torch.float64)
-    fires_at_equality = time.fires_at_equality
-    if node.kind == "Threshold":
-        threshold = parameter("threshold")
-        over: Tensor = currents >= threshold if fires_at_equality else currents > threshold
-        return over.double()
-    cuba, fires = node.kind.startswith("Cuba"), node.kind.endswith("IF")
-    keeps_all = node.kind in ("I", "IF")
-    r = parameter("r")
-    loss = zero if keeps_all else lost("tau_mem" if cuba else "tau")
-    leak = zero if keeps_all else parameter("v_leak")
-    if keeps_all:
-        gain = r * time.step(node.name) if time.integrator_uses_dt else r
-    else:
-        gain = r * loss if (time.scales_input if fires else time.scales_leaky_readout) else r
-    reset = parameter("v_reset") if "v_reset" in node.numbers else zero
-    start = {"zero": zero, "leak": leak, "reset": reset}[time.starts_at]
-    v = torch.zeros_like(currents[0]) + start
-    i = torch.zeros_like(v)
-    late = torch.zeros_like(v)
-    sent = []
-    for x in currents:
-        before = v
+    def _lost(self, key: str, x: Tensor) -> Tensor:
+        ratio: Tensor = self.time.step(self.node.name) / self._parameter(key, x)
+        return 1 - torch.exp(-ratio) if self.time.integration == "exponential" else ratio
+
+    # The equations of every kind of neuron stand side by side, as in the paper.
+    def step(self, x: Tensor) -> Tensor:
+        """Currents of a timestep [N, ...] → spikes, or the increment of the membrane."""
+        node, time = self.node, self.time
+        fires_at_equality = time.fires_at_equality
+        if node.kind == "Threshold":
+            threshold = self._parameter("threshold", x)
+            over: Tensor = x >= threshold if fires_at_equality else x > threshold
+            return over.double()
+        zero = torch.zeros(1, dtype=torch.float64)
+        cuba, fires = node.kind.startswith("Cuba"), node.kind.endswith("IF")
+        keeps_all = node.kind in ("I", "IF")
+        r = self._parameter("r", x)
+        loss = zero if keeps_all else self._lost("tau_mem" if cuba else "tau", x)
+        leak = zero if keeps_all else self._parameter("v_leak", x)
+        if keeps_all:
+            gain = r * time.step(node.name) if time.integrator_uses_dt else r
+        else:
+            gain = r * loss if (time.scales_input if fires else time.scales_leaky_readout) else r
+        reset = self._parameter("v_reset", x) if "v_reset" in node.numbers else zero
+        if self.v is None:
+            self.v = torch.zeros_like(x) + {"zero": zero, "leak": leak, "reset": reset}[time.starts_at]
+        before = self.v
         if cuba:
-            jump = (parameter("w_in") if "w_in" in node.numbers else 1.0) * x
-            i = i - lost("tau_syn").clamp(min=0) * i + (jump if time.synapse_jumps else lost("tau_syn") * jump)
-            x = i
-        v = v + loss.clamp(min=0) * (leak - v) + gain * x - late
+            jump = (self._parameter("w_in", x) if "w_in" in node.numbers else 1.0) * x
+            kept, lost = self.current, self._lost("tau_syn", x)
+            self.current = x = kept - lost.clamp(min=0) * kept + (jump if time.synapse_jumps else lost * jump)
+        v = self.v = before + loss.clamp(min=0) * (leak - before) + gain * x - self.late
         if not fires:
-            sent.append(v - before)
-            continue
-        threshold = parameter("v_threshold")
+            return v - before
+        threshold = self._parameter("v_threshold", x)
         spike = v >= threshold if fires_at_equality else v > threshold
         count = torch.floor(v / threshold) * spike if time.spikes == "multi" else spike.double()
         if time.reset == "zero":
-            v = torch.where(spike, reset.expand_as(v), v)
+            self.v = torch.where(spike, reset.expand_as(v), v)
         elif time.reset_order == "next_step":
-            late = threshold * count
+            self.late = threshold * count
         else:
-            v = v - threshold * count
-        sent.append(count)
-    return torch.stack(sent)
+            self.v = v - threshold * count
+        return count
 
 
 def _whole(node: NirNode, key: str) -> list[int]:

@@ -65,7 +65,13 @@ def inner(nodes, edges=None):
 PADDED_POOL = on_map(lif(MAP), conv(kernel(2, 2, 3, 3)), pool("SumPool2d", 3, 2, 1), lif((2, 2, 2)), shape=(2, 2, 2))
 ONE_INSIDE = inner([("in", nir.Input(np.array([3]))), ("lif", lif(SIZE)), ("out", nir.Output(np.array([3])))])
 FLATTENED = on_map(lif(MAP), shape=MAP)
-LOOP = chain(dense(3, 3), lif(SIZE), shape=SIZE, out=SIZE)
+RECURRENT = inner(  # as snnTorch exports RLeaky
+    [
+        *(("input", nir.Input(np.array([3]))), ("lif", lif(SIZE)), ("w_rec", dense(3, 3))),
+        ("output", nir.Output(np.array([3]))),
+    ],
+    [("input", "lif"), ("lif", "w_rec"), ("w_rec", "lif"), ("lif", "output")],
+)
 # A residual block, a pooled branch from the input, and weights that both take what is added up there.
 BRANCHES = on_map(
     *(conv(kernel(2, 2, 3, 3), padding=(1, 1)), lif(MAP), conv(kernel(2, 2, 3, 3), np.ones(2) * 0.1, padding=(1, 1))),
@@ -298,7 +304,26 @@ EXAMPLES = {
     ),
     ("NIRGraph", "a chain inside the chain"): (chain(dense(3, 3), ONE_INSIDE, shape=SIZE, out=SIZE), {}),
     ("NIRGraph", "residual, branching: nodes that several others feed"): (BRANCHES, {}, BRANCHING),
-    ("NIRGraph", "recurrent"): (LOOP, {}, [*pairwise(["input", "n0", "n1", "output"]), ("n1", "n0")]),
+    ("NIRGraph", "recurrent: a layer feeds itself by a Linear, an Affine, a Scale, or as it is"): (
+        chain(
+            *(dense(3, 3), lif(SIZE), dense(3, 3), nir.Scale(RNG.normal(size=3)), dense(3, 3), RECURRENT),
+            *(dense(3, 3), cuba(SIZE), fires(SIZE)),
+            shape=SIZE,
+            out=SIZE,
+        ),
+        {},
+        [
+            *pairwise(["input", "n0", "n1", "n4", "n5", "n6", "n7", "n8", "output"]),
+            *pairwise(["n1", "n2", "n3", "n1"]),  # by two nodes
+            ("n7", "n6"),  # by the weights of what comes from below
+            ("n8", "n8"),  # as it is
+        ],
+    ),
+    ("NIRGraph", "recurrent through other layers"): (
+        chain(dense(3, 3), lif(SIZE), dense(3, 3), lif(SIZE), shape=SIZE, out=SIZE),
+        {},
+        [*pairwise(["input", "n0", "n1", "n2", "n3", "output"]), ("n3", "n0")],
+    ),
 }
 # Rows that refuse the graph as a whole; and nodes whose kind is refused at another node, the neuron or the output.
 ELSEWHERE = {"Output": "Output"}
@@ -330,7 +355,7 @@ def test_every_row_is_true(tmp_path, row):
     nodes, given, *edges = EXAMPLES[row.primitive, row.case]
     path, time = tmp_path / "graph.nir", options(given)
     if row.primitive == "NIRGraph" and row.exactness == "refused":
-        with pytest.raises(SpikecutError, match=r"n[01] is recurrent: a cycle through"):
+        with pytest.raises(SpikecutError, match=r"n[0-3] is recurrent through other layers.*timestep"):
             read_nir(write(path, nodes, *edges), time)
         return
     imported = read_nir(write(path, nodes, *edges), time)
