@@ -19,7 +19,7 @@ def test_the_ends_of_the_ranges_are_reached_and_not_passed():
     assert round_weight([-256.0, 254.0], 1.0).tolist() == [-256, 254]
     assert round_threshold(2**17 - 1, 1.0) == 2**17 - 1
     assert round_bias([-4096.0, 4095.0], 1.0, 6).tolist() == [-4096, 4095]
-    for values in ([255.1], [-257.1], [np.nan], [np.inf]):
+    for values in ([255.1], [-257.1], [np.nan], [np.inf], [1.0, np.nan]):
         with pytest.raises(RangeError, match="weight"):
             round_weight(values, 1.0)
     for threshold in (2**17, -1, np.nan):
