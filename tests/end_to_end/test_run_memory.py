@@ -78,6 +78,7 @@ def chunks_of(monkeypatch):
     return chosen
 
 
+@pytest.mark.no_cover  # whose own memory would count
 def test_what_a_run_holds_hardly_grows_with_its_samples(workshop, digits, monkeypatch, chunks_of):
     bundle = open_bundle(workshop / "lif")
     monkeypatch.setattr(columns, "SPOOL_BYTES", 2**12)
