@@ -84,6 +84,9 @@ class IntegerCurrentBased(nn.Module):
     bias: integers, broadcast to the neurons, that come in with the currents for the membrane: what a bias in front of u
     lets u rise to, from u[0] = -bias. None where all that comes in enters u.
 
+    refractory: timesteps after a spike in which v stays as the reset left it and nothing fires; 0
+    unless it is set.
+
     recurrent: weights (O, O) · 64, from the layer's own spikes of the timestep before; None where there are none.
     """
 
@@ -103,6 +106,7 @@ class IntegerCurrentBased(nn.Module):
         super().__init__()
         self.amount = amount
         self.v_init = v_init
+        self.refractory = 0
         self.bias = self.recurrent = None
         self.decay_u, self.decay_v = decay_u, decay_v
         self.threshold = threshold
@@ -125,16 +129,20 @@ class IntegerCurrentBased(nn.Module):
         bias = current if self.bias is None else current + self.bias
         current = current - bias
         spike = torch.zeros_like(bias)
+        tired = torch.zeros_like(bias)  # the timesteps until v goes on
         sent = []
         for given in currents:
             back = 0.0 if self.recurrent is None else spike.to(given.dtype) @ self.recurrent.T
             incoming, before = given + back, membrane_potential
             current = torch.trunc(current * keep_u / DECAY_UNITY) + incoming - bias
             membrane_potential = torch.trunc(before * keep_v / DECAY_UNITY) + current + bias
+            membrane_potential = torch.where(tired > 0, before, membrane_potential)
             if self.threshold is None:
                 sent.append(membrane_potential - before)
                 continue
             spike = membrane_potential >= level if self.at_equality else membrane_potential > level
+            spike = spike & (tired == 0)
+            tired = torch.where(spike, torch.full_like(tired, self.refractory), (tired - 1).clamp(min=0))
             after = membrane_potential - amount if self.reset == "subtract" else 0
             membrane_potential = torch.where(spike, after, membrane_potential)
             sent.append(spike.to(currents.dtype))

@@ -281,6 +281,7 @@ def _integer_current_based(name: str, neuron: CurrentBased, scale: float) -> Int
         amount = round_reset(level, scale, leak)
     v_init = round_start(start, level, scale) if np.any(start) else 0
     made = IntegerCurrentBased(decay_u, decay_v, threshold, neuron.reset, at_equality, amount, v_init)
+    made.refractory = neuron.refractory
     if neuron.recurrent is not None:
         made.recurrent = WEIGHT_UNIT * torch.from_numpy(round_weight(neuron.recurrent.numpy(), scale)).double()
     return made

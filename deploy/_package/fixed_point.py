@@ -40,6 +40,8 @@ BIAS_MINIMUM, BIAS_MAXIMUM = -(2**12), 2**12 - 1
 BIAS_EXPONENT_MAXIMUM = 7
 DELAY_MAXIMUM = 62
 """Timesteps that a synapse can wait."""
+REFRACTORY_MAXIMUM = 63
+"""Timesteps that a neuron can rest after a spike: a counter of 6 bits."""
 
 FLOAT32_EXACT, FLOAT64_EXACT = 2**24, 2**53
 """Below these every sum of integers is exact in float32 and float64, whatever the order."""

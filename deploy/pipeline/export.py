@@ -367,6 +367,7 @@ def export_nir(bundle: Path, out: Path, overwrite: bool) -> NirWritten:
     starts = [(layer.name, layer.neuron.v_init) for layer in layers if np.any(layer.neuron.v_init)]
     beyond += [Refusal(name, f"v(0) = {said(v_init, 'd')}") for name, v_init in starts]
     beyond += [Refusal(layer.name, "u(0) that is not 0") for layer in layers if layer.neuron.u_init is not None]
+    beyond += [Refusal(layer.name, "a refractory period") for layer in layers if layer.neuron.refractory]
     beyond += [Refusal(layer.name, "delays") for layer in layers if layer.delay is not None]
     return NirWritten(out, tuple(beyond))
 

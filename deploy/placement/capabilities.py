@@ -36,6 +36,10 @@ def check_capabilities(network: IntegerNetwork, hardware: Hardware) -> tuple[Ref
             missing.append("initial state (u starts at another value than 0)")
     if any(layer.neuron.gain is not None for layer in network.layers) and not can.programmable_neuron:
         missing.append("programmable neurons (a gain per timestep, as TEBN has)")
+    resting = [layer.neuron for layer in network.layers if layer.neuron.refractory]
+    fixed = can.refractory_period and all(each.reset == "zero" for each in resting)
+    if resting and not (fixed or can.programmable_neuron):
+        missing.append("programmable neurons (a refractory period)")
     missing += _arithmetic(network, hardware.arithmetic)
     return tuple(Refusal(hardware.name, feature) for feature in missing)
 
@@ -75,6 +79,7 @@ REMEDIES = {
     "initial state": "neurons that start at 0",
     "programmable neurons (a soft": "a soft reset by the threshold",
     "programmable neurons (a gain": "neurons without a gain per timestep",
+    "programmable neurons (a refractory": "neurons that do not rest after a spike",
     "an exponential leak": "neurons without a leak",
     "negative membranes": "weights and biases of at least 0",
     "weights of": "weights of fewer bits",

@@ -24,12 +24,16 @@ PACKAGE = "spikecut.hardware_configs"
 
 
 class Capabilities(Strict):
-    """What the chip's neurons and messages can do."""
+    """What the chip's neurons and messages can do.
+
+    refractory_period: whether neurons that are set to 0 can rest after a spike without being programmable.
+    """
 
     graded_spikes: bool
     soft_reset: bool
     initial_state: bool
     programmable_neuron: bool
+    refractory_period: bool = False
 
 
 class Arithmetic(Strict):

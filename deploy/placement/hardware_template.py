@@ -21,6 +21,7 @@ COMMENTS = {
     "soft_reset": "a spike subtracts the threshold instead of setting 0",
     "initial_state": "a membrane may start at another value than 0",
     "programmable_neuron": "a gain per timestep, as TEBN has, or a soft reset by another amount than the threshold",
+    "refractory_period": "neurons that are set to 0 may rest for some steps after a spike",
     "cores_per_chip": "must be known, as the next three: cores cannot be laid out without",
     "neurons_per_core": "a limit that is null is not checked, and every estimate says so",
     "input_axons_per_core": "distinct senders whose messages a core takes",

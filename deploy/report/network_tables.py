@@ -11,8 +11,9 @@ from spikecut.export.importers.base import ImportedNetwork, PartReport
 from spikecut.export.manifest import Manifest
 from spikecut.export.network.connectivity import fan_out, recurrent_fan_out
 from spikecut.export.network.layers import IntegerNetwork, passes_input
+from spikecut.export.network.neurons import reset_of
 from spikecut.export.network.parameters import Parameter, said
-from spikecut.fixed_point import DECAY_UNITY, GAIN_UNITY, WEIGHT_UNIT
+from spikecut.fixed_point import DECAY_UNITY, GAIN_UNITY
 
 SHOWN_GAINS = 8
 SHOWN_TIMESTEPS = 64
@@ -59,9 +60,7 @@ def _layer_row(network: IntegerNetwork, index: int) -> dict[str, Any]:
         "out": "×".join(map(str, layer.output_shape)),
         "parameters": int(parameters),
         "synapses": int(synapses),
-        "reset": neuron.reset
-        if neuron.reset_amount is None
-        else f"{neuron.reset} {said(neuron.reset_amount / WEIGHT_UNIT, ',g')}",
+        "reset": reset_of(neuron),
         "decay u": _decay(neuron.decay_u),
         "decay v": _decay(neuron.decay_v),
         "threshold": "" if neuron.reset == "none" else _number(neuron.threshold),

@@ -12,7 +12,7 @@ import torch
 from spikecut.errors import InputError, UnsupportedError
 from spikecut.export.network.arrays import Shape
 from spikecut.export.network.parameters import FloatParameter, float_parameter, said
-from spikecut.fixed_point import DECAY_UNITY
+from spikecut.fixed_point import DECAY_UNITY, REFRACTORY_MAXIMUM
 from spikecut.models.neurons.current_based import CurrentBased
 from spikecut.models.neurons.leaky import Reset
 
@@ -33,6 +33,8 @@ class NeuronModel:
     Attributes
     ----------
     where: "node lif1", for errors. threshold: None for a neuron that never fires and gives v.
+    refractory: timesteps after a spike in which v stays as the reset left it and nothing fires; u goes on. A v that is
+        set to v_reset in the timestep after a spike, whatever comes in, is 1.
     next_step: the threshold is subtracted in the next timestep, after the leak. delayed: what to do where v leaks whole
         by then.
     inexact: a line for everything that was found to be approximated so far.
@@ -50,6 +52,7 @@ class NeuronModel:
     v_reset: FloatParameter = 0.0
     v_init: FloatParameter = 0.0
     delayed: str = ""
+    refractory: int = 0
     inexact: tuple[str, ...] = ()
 
 
@@ -62,7 +65,7 @@ class StepNeuron:
     gain: what multiplies the weights and biases before it. offset: what is then added to the biases. Both are one
         number, or one per channel, as weights and biases are.
     threshold: None for a neuron that never fires. This and the next are one number, or one per channel, or per neuron.
-    v_init: v before the first timestep.
+    v_init: v before the first timestep. refractory: see NeuronModel.
     decay_u, decay_v: multiples of 1/4096 where the file's precision cannot tell them from one.
     inexact: a line for everything that the integers do otherwise. refused: why no Process does this, and what to do.
     notes: a line for what was read otherwise than the file says it.
@@ -80,12 +83,16 @@ class StepNeuron:
     refused: str | None = None
     notes: tuple[str, ...] = ()
     v_init: FloatParameter = 0.0
+    refractory: int = 0
 
     def module(self) -> CurrentBased:
         """The neuron in torch, which takes currents that `gain` and `offset` are in already."""
         threshold = None if self.threshold is None else _tensor(self.threshold)
         decay_u, decay_v, v_init = (_tensor(each) for each in (self.decay_u, self.decay_v, self.v_init))
-        return CurrentBased(threshold, decay_u, decay_v, self.reset, self.at_equality, self.delayed_reset, v_init)
+        reset = self.reset, self.at_equality, self.delayed_reset
+        made = CurrentBased(threshold, decay_u, decay_v, *reset, v_init)
+        made.refractory = self.refractory
+        return made
 
     @property
     def told(self) -> str:
@@ -94,6 +101,8 @@ class StepNeuron:
         lines = self.inexact or (f"{lost[0]}, {lost[1]}" if np.any(np.asarray(self.decay_u) < 1) else lost[1],)
         if self.threshold is not None and isinstance(self.threshold, np.ndarray):
             lines = (*lines, f"thresholds of {said(self.threshold, '.5g')}, each neuron its own")
+        if self.refractory:
+            lines = (*lines, f"rests after a spike, timesteps: {self.refractory}")
         if self.delayed_reset and self.refused is None:
             amount = said(1 / (1 - np.asarray(self.decay_v)), ".5g")
             lines = (*lines, f"a reset after the leak is one by {amount} thresholds before it")
@@ -113,12 +122,7 @@ def step_neuron(model: NeuronModel, shape: Shape, features: Shape | None = None)
     model = _whole(model, shape, features or shape)
     offset = model.decay_v * model.v_rest
     if model.threshold is None:
-        if np.any(model.v_init):
-            start = said(float_parameter(model.v_init), "g")
-            raise UnsupportedError(f"{model.where}: its membrane starts at v_leak = {start}; set v_leak to 0")
-        numbers = _by_channel(model, offset, None, 0.0)
-        decays = float_parameter(model.decay_u), float_parameter(model.decay_v)
-        return StepNeuron(numbers[0], numbers[1], None, *decays, "zero", False, False, model.inexact)
+        return _silent(model, offset)
     shift = _shift(model)
     threshold = model.threshold - shift
     if np.any(threshold <= 0):
@@ -127,6 +131,7 @@ def step_neuron(model: NeuronModel, shape: Shape, features: Shape | None = None)
             "fire for ever; train with a positive threshold"
         )
     soft = model.reset == "subtract"
+    _check_refractory(model)
     delayed = model.next_step and soft and bool(np.any(model.decay_v))
     refused = None
     if delayed and np.any(np.rint(np.asarray(model.decay_v) * DECAY_UNITY) == DECAY_UNITY):
@@ -152,7 +157,29 @@ def step_neuron(model: NeuronModel, shape: Shape, features: Shape | None = None)
         inexact=inexact,
         refused=refused,
         v_init=v_init,
+        refractory=model.refractory,
     )
+
+
+def _silent(model: NeuronModel, offset: FloatParameter) -> StepNeuron:
+    """A neuron that never fires and gives v."""
+    if np.any(model.v_init):
+        start = said(float_parameter(model.v_init), "g")
+        raise UnsupportedError(f"{model.where}: its membrane starts at v_leak = {start}; set v_leak to 0")
+    numbers = _by_channel(model, offset, None, 0.0)
+    decays = float_parameter(model.decay_u), float_parameter(model.decay_v)
+    return StepNeuron(numbers[0], numbers[1], None, *decays, "zero", False, False, model.inexact)
+
+
+def _check_refractory(model: NeuronModel) -> None:
+    if not 0 <= model.refractory <= REFRACTORY_MAXIMUM:
+        raise UnsupportedError(
+            f"{model.where}: a refractory period of {model.refractory} timesteps; at most {REFRACTORY_MAXIMUM}"
+        )
+    if model.refractory and model.next_step and model.reset == "subtract":
+        raise UnsupportedError(
+            f"{model.where}: a refractory period and a reset in the next timestep, which no Process has; train with one"
+        )
 
 
 def _whole(model: NeuronModel, shape: Shape, features: Shape) -> NeuronModel:

@@ -188,6 +188,7 @@ def _current_based(neuron: CurrentBased) -> FloatNeuron:
         reset_order="before_leak" if neuron.delayed_reset else "after_leak",
         fires=">=" if neuron.at_equality else ">",
         bias_enters="current",
+        refractory=neuron.refractory,
     )
 
 

@@ -28,11 +28,11 @@ from spikecut.export.network.geometry import MAXIMUM_ELEMENTS, Kind, check_geome
 from spikecut.export.network.graph import Path, depths_of, paths_of, unheard
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.names import check_name
-from spikecut.export.network.neurons import VARIABLE, FloatNeuron, IntegerNeuron, check_neuron
+from spikecut.export.network.neurons import VARIABLE, FloatNeuron, IntegerNeuron, check_neuron, reset_of
 from spikecut.export.network.parameters import check_shape, per_neuron, said
 from spikecut.export.network.ranges import check_values, check_weight
 from spikecut.export.network.skip import INPUT, FloatSkip, Skip
-from spikecut.fixed_point import BIAS_MAXIMUM, DELAY_MAXIMUM, WEIGHT_UNIT
+from spikecut.fixed_point import BIAS_MAXIMUM, DELAY_MAXIMUM
 from spikecut.text import brief, columns, sides
 
 Readout = Literal["count", "membrane"]
@@ -210,8 +210,7 @@ class IntegerNetwork:
             kind = layer.kind if layer.source is None else f"{layer.kind} from {layer.source}"
             kind = ", ".join([kind, *map(str, layer.skips)])
             decays = f"{said(neuron.decay_u, 'd')}, {said(neuron.decay_v, 'd')}"
-            amount = "" if neuron.reset_amount is None else f" {said(neuron.reset_amount / WEIGHT_UNIT, ',g')}"
-            cells = (f"{layer.weight.size:,}", said(neuron.threshold, ",d"), decays, f"{neuron.reset}{amount}")
+            cells = (f"{layer.weight.size:,}", said(neuron.threshold, ",d"), decays, reset_of(neuron))
             rows.append((layer.name, kind, sides(layer.output_shape), *cells))
         return f"{title}\n{columns(rows, right=frozenset({3, 4, 5}))}"
 

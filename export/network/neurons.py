@@ -8,6 +8,9 @@ Per timestep t,
     v[t] ← 0                  where s[t], reset "zero"      (hard reset)
     v[t] ← v[t] - threshold   where s[t], reset "subtract"  (soft reset; of integers by `subtracted`)
 
+With a refractory period of R timesteps, `refractory`, v stays as the reset left it at t+1, …, t+R, and nothing fires;
+the current u goes on. So does Lava's LIFRefractory; v is set to 0 in the timestep after a spike by R = 1.
+
 With a gain per timestep, gain[t] (u[t] + b) enters v in the place of u[t] + b, see export/network/gain.py.
 A readout neuron (`reset` "none") never fires; its membrane is the output. `reset_order` "after_leak" is this one; with
 "before_leak" the reset waits for the next step, v[t+1] = (1 - decay_v) v[t] - threshold + ..., as in snnTorch. In
@@ -41,9 +44,10 @@ from spikecut.export.network.parameters import (
     integer_parameter,
     lowest,
     per_channel,
+    said,
 )
 from spikecut.export.network.ranges import NEURON, SMALLER, check_values
-from spikecut.fixed_point import ALIGNMENT_SHIFT, BIAS_MAXIMUM, BIAS_MINIMUM, DECAY_UNITY, STATE_LIMIT
+from spikecut.fixed_point import ALIGNMENT_SHIFT, BIAS_MAXIMUM, BIAS_MINIMUM, DECAY_UNITY, STATE_LIMIT, WEIGHT_UNIT
 from spikecut.text import brief
 
 Reset = Literal["zero", "subtract", "none"]
@@ -61,6 +65,7 @@ class FloatNeuron:
 
     gain: one per timestep of the horizon, which multiplies current and bias; None for 1.
     bias_enters: the membrane, or the current, in which it decays as all that came in does.
+    refractory: timesteps after a spike in which v stays as it is and nothing fires.
     """
 
     threshold: FloatParameter
@@ -73,6 +78,7 @@ class FloatNeuron:
     amplitude: float = 1.0
     gain: tuple[float, ...] | None = None
     bias_enters: Literal["membrane", "current"] = "membrane"
+    refractory: int = 0
 
     __repr__ = brief
 
@@ -98,6 +104,8 @@ class IntegerNeuron:
     u_init: u before the first step of a sample, in v's units, |u| < 2^23, int64, one per output channel or neuron; for
         a decay_u that is not 4096 throughout. None for 0.
     reset_amount: what a soft reset subtracts, in v's units, 0 to 2^23 - 1; None for the threshold, threshold << 6.
+    refractory: timesteps after a spike, 0..63, in which v stays as it is and nothing fires; one for a layer, and not
+        beside a gain.
     """
 
     threshold: Parameter
@@ -111,6 +119,7 @@ class IntegerNeuron:
     gain: tuple[int, ...] | None = None
     reset_amount: Parameter | None = None
     u_init: IntArray | None = None
+    refractory: int = 0
 
     __repr__ = brief
 
@@ -119,6 +128,7 @@ class IntegerNeuron:
         for key in VARIABLE:
             object.__setattr__(self, key, integer_parameter(getattr(self, key), key))
         object.__setattr__(self, "bias_exponent", whole(self.bias_exponent, "bias_exponent"))
+        object.__setattr__(self, "refractory", whole(self.refractory, "refractory"))
         if self.gain is not None:
             object.__setattr__(self, "gain", tuple(whole(value, "gain") for value in self.gain))
         if self.u_init is not None:
@@ -162,6 +172,12 @@ class IntegerNeuron:
         return differs_inside_channels(*arrays, *(getattr(self, key) for key in VARIABLE))
 
 
+def reset_of(neuron: IntegerNeuron) -> str:
+    """A neuron's reset in words, for tables: what it subtracts where that is not the threshold, how long it rests."""
+    amount = "" if neuron.reset_amount is None else f" {said(neuron.reset_amount / WEIGHT_UNIT, ',g')}"
+    return f"{neuron.reset}{amount}{f', rests {neuron.refractory}' if neuron.refractory else ''}"
+
+
 def check_neuron(neuron: IntegerNeuron, shape: Shape, where: str) -> None:
     """Raise RangeError, ExportError or UnsupportedError for what no neuron of chip and Lava can be; where: whose.
 
@@ -192,3 +208,12 @@ def check_neuron(neuron: IntegerNeuron, shape: Shape, where: str) -> None:
         check_values(np.asarray(neuron.reset_amount), 0, STATE_LIMIT - 1, f"{where}: reset_amount", why)
     if neuron.gain is not None:
         check_gain(neuron.gain, lowest(neuron.decay_u), where)
+    if neuron.refractory:
+        _check_refractory(neuron, where)
+
+
+def _check_refractory(neuron: IntegerNeuron, where: str) -> None:
+    if neuron.reset == "none":
+        raise ExportError(f"{where}: a refractory period of neurons that never fire; leave it out")
+    if neuron.gain is not None:
+        raise UnsupportedError(f"{where}: a refractory period beside a gain per timestep, which no Process has")

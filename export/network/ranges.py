@@ -11,6 +11,7 @@ from spikecut.errors import RangeError
 from spikecut.fixed_point import (
     BIAS_EXPONENT_MAXIMUM,
     DECAY_UNITY,
+    REFRACTORY_MAXIMUM,
     STATE_LIMIT,
     THRESHOLD_MAXIMUM,
     WEIGHT_MAXIMUM,
@@ -25,6 +26,7 @@ NEURON = {
     "decay_u": (0, DECAY_UNITY, "4096ths of the current that a step takes away"),
     "decay_v": (0, DECAY_UNITY, "4096ths of the membrane that a step takes away"),
     "bias_exponent": (0, BIAS_EXPONENT_MAXIMUM, f"3 bits; {SMALLER}"),
+    "refractory": (0, REFRACTORY_MAXIMUM, "timesteps that a neuron rests, 6 bits"),
     "v_init": (1 - STATE_LIMIT, STATE_LIMIT - 1, f"the membrane's 24 bits; {SMALLER}"),
 }
 """Smallest and largest value of each number of a neuron, and why."""

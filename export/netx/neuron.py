@@ -14,11 +14,13 @@ from spikecut.fixed_point import DECAY_UNITY
 
 NETX_TYPES = ("CUBA", "LOIHI")
 OWN_TYPE = "SPIKECUT"
-AMOUNT, U_INIT = "resetAmount", "uInit"
+AMOUNT, U_INIT, REFRACTORY = "resetAmount", "uInit", "refDelay"
 MAXIMUM_TEXT = 256
 MAXIMUM_GAINS = 2**20
 DROPPED = {"gradedSpike": 0, "messageBits": 0, "refDelay": 1, "wgtExp": 0}
-"""What netx and Lava would drop: a file may say it only with these values, which change nothing."""
+"""What netx and Lava would drop: a file may say it only with these values, which change nothing. Of spikecut's own
+neurons, refDelay counts the step of the spike and those of rest after it.
+"""
 
 
 def write_neuron(group: h5py.Group, neuron: IntegerNeuron, own: bool) -> None:
@@ -28,7 +30,7 @@ def write_neuron(group: h5py.Group, neuron: IntegerNeuron, own: bool) -> None:
     """
     write_text(group, "type", OWN_TYPE if own else "CUBA")
     group["iDecay"], group["vDecay"] = neuron.decay_u, neuron.decay_v
-    group["vThMant"], group["refDelay"], group["gradedSpike"] = neuron.threshold, 1, False
+    group["vThMant"], group["refDelay"], group["gradedSpike"] = neuron.threshold, 1 + neuron.refractory, False
     if own:
         write_text(group, "reset", neuron.reset)
         group["vInit"], group["biasExponent"] = neuron.v_init, neuron.bias_exponent
@@ -75,11 +77,7 @@ def read_neuron(group: h5py.Group, name: str, bias: IntArray, path: Path, integr
             raise UnsupportedError(f"{path}: layer {name}: {key} of {values.size} values; it is one for a layer")
         return int(values[0])
 
-    for key, harmless in DROPPED.items():
-        if key in neuron and (value := scalar(key)) != harmless:
-            raise UnsupportedError(
-                f"{path}: layer {name}: {key} {value}, which netx would drop without a word; export with {harmless}"
-            )
+    _check_dropped({key: scalar(key) for key in DROPPED if key in neuron}, own, f"{path}: layer {name}")
     reset = read_text(neuron, "reset", path) if own else "zero"
     if reset not in ("zero", "subtract", "none"):
         raise BundleError(f"{path}: layer {name}: reset {reset!r}, expected zero, subtract or none")
@@ -94,7 +92,16 @@ def read_neuron(group: h5py.Group, name: str, bias: IntArray, path: Path, integr
         gain=_read_gain(neuron, name, path) if own and "gain" in neuron else None,
         reset_amount=_parameter(neuron, AMOUNT, path) if own and AMOUNT in neuron else None,
         u_init=read_whole(neuron, U_INIT, path) if own and U_INIT in neuron else None,
+        refractory=scalar(REFRACTORY) - 1 if own and REFRACTORY in neuron else 0,
     )
+
+
+def _check_dropped(values: dict[str, int], own: bool, where: str) -> None:
+    for key, value in values.items():
+        if value != DROPPED[key] and not (own and key == REFRACTORY):
+            raise UnsupportedError(
+                f"{where}: {key} {value}, which netx would drop without a word; export with {DROPPED[key]}"
+            )
 
 
 def _parameter(neuron: h5py.Group, key: str, path: Path) -> Parameter:

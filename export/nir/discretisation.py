@@ -40,7 +40,7 @@ class Discretisation:
     integrator_uses_dt: I and IF take g = dt R (else R). synapse_jumps: a spike adds w_in to the current of CubaLIF and
         CubaLI (else d w_in).
     starts_at: v before the first timestep: 0, v_leak or v_reset.
-    drops_input: with a hard reset in the next timestep, CubaLIF loses that timestep's input too.
+    drops_input: with a hard reset in the next timestep, CubaLIF, and a LIF that feeds itself, lose its input too.
     clamps_beta: a factor β above 1, which makes a time constant negative, is clamped to 1.
     spikes: at most one a timestep, or ⌊v / v_threshold⌋ of them, each of which a soft reset subtracts.
     assumed: one line for each thing that the file does not tell.

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from spikecut.errors import BundleError, InputError, UnsupportedError
+from spikecut.errors import BundleError, InputError
 from spikecut.export.importers.neurons import NeuronModel, StepNeuron, chip_decay
 from spikecut.export.importers.neurons import step_neuron as step_neuron_of
 from spikecut.export.network.arrays import Shape, size
@@ -15,8 +15,8 @@ from spikecut.export.nir.file import NirNode
 NEURONS = ("Threshold", "I", "IF", "LI", "LIF", "CubaLI", "CubaLIF")
 
 
-def step_neuron(node: NirNode, time: Discretisation, shape: Shape) -> StepNeuron:
-    """The neuron of a node whose input is of this shape.
+def step_neuron(node: NirNode, time: Discretisation, shape: Shape, fed: bool = False) -> StepNeuron:
+    """The neuron of a node whose input is of this shape; fed: by its own messages, too.
 
     Raises
     ------
@@ -24,13 +24,13 @@ def step_neuron(node: NirNode, time: Discretisation, shape: Shape) -> StepNeuron
     InputError: dt is not known, or longer than a time constant.
     UnsupportedError: what no Process does, with the reason and what to do.
     """
-    neuron = _Neuron(node, time, shape)
+    neuron = _Neuron(node, time, shape, fed)
     return replace(neuron.step(), notes=tuple(neuron.notes))
 
 
 class _Neuron:
-    def __init__(self, node: NirNode, time: Discretisation, shape: Shape) -> None:
-        self.node, self.time, self.shape = node, time, shape
+    def __init__(self, node: NirNode, time: Discretisation, shape: Shape, fed: bool) -> None:
+        self.node, self.time, self.shape, self.fed = node, time, shape, fed
         self.inexact: list[str] = []
         self.notes: list[str] = []
 
@@ -58,11 +58,8 @@ class _Neuron:
         fires = node.kind not in ("I", "LI", "CubaLI")
         soft = time.reset == "subtract" and memory
         late = time.reset_order == "next_step" and memory
-        if late and fires and not soft and node.kind == "CubaLIF" and time.drops_input:
-            raise UnsupportedError(
-                f"node {node.name}: after a spike snnTorch's Synaptic loses the next timestep's input too, which no "
-                "Process does; train with reset_delay=False and give --reset-order same_step"
-            )
+        # After a spike v of snnTorch's Synaptic, RSynaptic and RLeaky is 0 in the next timestep, whatever comes in.
+        rests = late and fires and not soft and time.drops_input and (node.kind == "CubaLIF" or self.fed)
         if time.spikes == "multi" and fires:
             self.inexact.append(
                 "sends one spike where v reaches a multiple of the threshold, the framework as many as fit into v"
@@ -82,6 +79,7 @@ class _Neuron:
                 v_init=self._start() if memory else 0.0,
                 delayed='train with beta > 0, or with reset_mechanism="zero" and give --reset zero',
                 inexact=tuple(self.inexact),
+                refractory=int(rests),
             ),
             self.shape,
         )

@@ -261,15 +261,16 @@ class _Assembly:
         return terms
 
     def _neuron(self, node: NirNode, terms: tuple[_Term, ...]) -> tuple[_Term, ...]:
-        neuron = step_neuron(node, self.time, terms[0].shape)
-        if any(term.back for term in terms):
+        fed = any(term.back for term in terms)
+        neuron = step_neuron(node, self.time, terms[0].shape, fed)
+        if fed:
             self._check_recurrent(node, neuron, terms)
         self._stage(node, neuron, terms)
         sent = self._fired(node)
         if neuron.refused is not None:
             self._refuse(node, UnsupportedError(neuron.refused), sent)
         else:
-            told = neuron.told if not any(term.back for term in terms) else f"{neuron.told}; feeds itself"
+            told = f"{neuron.told}; feeds itself" if fed else neuron.told
             self._report(node, "approximate" if neuron.inexact else "exact", told, sent)
         return tuple(replace(term, silent=neuron.threshold is None) for term in sent)
 
@@ -277,11 +278,6 @@ class _Assembly:
         """UnsupportedError for neurons whose own messages of the timestep before cannot come back."""
         if neuron.threshold is None:
             raise UnsupportedError(f"node {node.name}: its membrane comes back to it; let spikes come back")
-        if self.time.drops_input and self.time.reset == "zero" and self.time.reset_order == "next_step":
-            raise UnsupportedError(
-                f"node {node.name}: after a spike snnTorch's RLeaky and RSynaptic lose the next timestep's input too, "
-                "which no Process does; train with reset_delay=False and give --reset-order same_step"
-            )
         if len(terms[0].shape) > 1:
             raise UnsupportedError(
                 f"node {node.name}: a map of shape {terms[0].shape} that feeds itself; use a Linear behind a Flatten"

@@ -28,6 +28,7 @@ _FROM_RESET = "v and the threshold are counted from v_reset, and v starts where 
 _EACH = "one value a channel or a neuron; r goes into the weights, or into the threshold of each neuron of a map"
 _ONE_A_CHANNEL = "train with one value a channel"
 _LATE = "comes later than the next timestep on the chip, one hardware step a layer; let each layer feed itself"
+_RESTS = "a refractory period of one timestep: v is 0 then, whatever comes in, and its current goes on"
 _ONLY_LAST = "only the last layer may send its membrane; use a spiking neuron"
 
 ROWS: tuple[Row, ...] = (
@@ -87,7 +88,7 @@ ROWS: tuple[Row, ...] = (
     Row("CubaLIF", "a bias in front of a tau_syn that differs inside a channel", "refused", _ONE_A_CHANNEL),
     Row("CubaLIF", "a bias in front of it", "exact", "a bias of the membrane, and a current that starts at minus it"),
     Row("CubaLIF", "a v_leak that is not v_reset", "refused", "train without it, or with LIF"),
-    Row("CubaLIF", "hard reset in the next timestep (snnTorch's Synaptic)", "refused", "train with reset_delay=False"),
+    Row("CubaLIF", "hard reset in the next timestep (snnTorch's Synaptic)", "exact", _RESTS),
     Row("NIRGraph", "a chain inside the chain", "exact", "its nodes stand in its place"),
     Row("NIRGraph", "residual, branching: nodes that several others feed", "exact", "sums of skips and branches"),
     Row(
@@ -127,9 +128,9 @@ write without: `scripts/nir_golden.py` fills them in.
 ## Out again
 
 `spikecut export BUNDLE --to nir --out FILE.nir` writes the integers as they are, one timestep as 1. NIR has no soft
-reset, v(0), delay per synapse, or decay that cuts off towards zero: these lie in metadata, and `spikecut.load` reads
-the file back as the same network. `nir.read` needs `type_check=False` for kernels that are not square and for
-groups, which its check of shapes gets wrong.
+reset, refractory period, v(0), delay per synapse, or decay that cuts off towards zero: these lie in metadata, and
+`spikecut.load` reads the file back as the same network. `nir.read` needs `type_check=False` for kernels that are not
+square and for groups, which its check of shapes gets wrong.
 """
 
 

@@ -47,8 +47,11 @@ class NirWitness(nn.Module):
     def _all(self, frames: Tensor) -> list[Tensor]:
         """What every node sends, in their order."""
         frames = frames.double().reshape(*frames.shape[:2], *self.shape)
+        fed = {source for each in self.placed for source in each.back}
         neurons = {
-            place: _Neuron(each.node, self.time) for place, each in enumerate(self.placed) if each.node.kind in NEURONS
+            place: _Neuron(each.node, self.time, place in fed)
+            for place, each in enumerate(self.placed)
+            if each.node.kind in NEURONS
         }
         if not any(each.back for each in self.placed):
             return self._sent(frames, neurons, None)
@@ -118,13 +121,14 @@ def _linear(node: NirNode, x: Tensor) -> Tensor:
 
 
 class _Neuron:
-    """One neuron node through time, from rest."""
+    """One neuron node through time, from rest; fed: by its own messages, too."""
 
-    def __init__(self, node: NirNode, time: Discretisation) -> None:
-        self.node, self.time = node, time
+    def __init__(self, node: NirNode, time: Discretisation, fed: bool) -> None:
+        self.node, self.time, self.fed = node, time, fed
         self.current: Tensor | float = 0.0
         self.late: Tensor | float = 0.0
         self.v: Tensor | None = None
+        self.held: Tensor | None = None
 
     def _parameter(self, key: str, x: Tensor) -> Tensor:
         values = torch.tensor(self.node.numbers[key], dtype=torch.float64)
@@ -162,12 +166,16 @@ class _Neuron:
             kept, lost = self.current, self._lost("tau_syn", x)
             self.current = x = kept - lost.clamp(min=0) * kept + (jump if time.synapse_jumps else lost * jump)
         v = self.v = before + loss.clamp(min=0) * (leak - before) + gain * x - self.late
+        if self.held is not None:
+            v = self.v = torch.where(self.held, reset, v)
         if not fires:
             return v - before
         threshold = self._parameter("v_threshold", x)
         spike = v >= threshold if fires_at_equality else v > threshold
         count = torch.floor(v / threshold) * spike if time.spikes == "multi" else spike.double()
         if time.reset == "zero":
+            late = time.drops_input and time.reset_order == "next_step"
+            self.held = spike if late and (cuba or self.fed) else None  # at v_reset in the next timestep, by snnTorch
             self.v = torch.where(spike, reset.expand_as(v), v)
         elif time.reset_order == "next_step":
             self.late = threshold * count

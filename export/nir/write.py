@@ -63,6 +63,7 @@ class _Layer(_Strict):
     reset_order: Literal["before_leak", "after_leak"]
     reset_amount: _Parameter | None = None
     u_init: _Array | None = None
+    refractory: int = 0
     source: str | None = None
     skips: list[str] = []
 
@@ -195,8 +196,14 @@ def _format(network: IntegerNetwork) -> int:
 
 
 def _since_format_2(neuron: IntegerNeuron) -> dict[str, Any]:
-    amount = {} if neuron.reset_amount is None else {"reset_amount": _plain(neuron.reset_amount)}
-    return amount if neuron.u_init is None else {**amount, "u_init": neuron.u_init.tolist()}
+    found: dict[str, Any] = {}
+    if neuron.reset_amount is not None:
+        found["reset_amount"] = _plain(neuron.reset_amount)
+    if neuron.u_init is not None:
+        found["u_init"] = neuron.u_init.tolist()
+    if neuron.refractory:
+        found["refractory"] = neuron.refractory
+    return found
 
 
 def _plain(parameter: Any) -> Any:
@@ -299,6 +306,7 @@ def _network(described: _Network, nodes: Mapping[str, NirNode]) -> IntegerNetwor
                 **{key: _parameter(getattr(entry, key)) for key in KEPT},
                 reset_amount=None if entry.reset_amount is None else _parameter(entry.reset_amount),
                 u_init=None if entry.u_init is None else np.array(entry.u_init),
+                refractory=entry.refractory,
             ),
             input_shape=shapes[before if entry.source is None else entry.source],
             output_shape=output,

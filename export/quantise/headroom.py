@@ -13,6 +13,9 @@ from spikecut.export.network.neurons import IntegerNeuron
 from spikecut.export.network.parameters import spread
 from spikecut.fixed_point import ALIGNMENT_SHIFT, STATE_LIMIT, keep, multiplied
 
+BEYOND = 2**62
+"""Beyond all that v may be."""
+
 
 @dataclass(frozen=True)
 class Ranges:
@@ -81,6 +84,7 @@ def worst_case(
     v_high = np.zeros_like(high_input) + spread(neuron.v_init, rank)
     v_low = v_high.copy()
     current, membrane = int(np.abs(u_high).max()), int(np.abs(v_high).max())
+    held_low, held_high = np.full_like(v_high, BEYOND), np.full_like(v_high, -BEYOND)  # where v may stay after a spike
     for t in range(horizon):
         u_high, u_low = keep(u_high, decay_u) + high_input, keep(u_low, decay_u) + low_input
         x_high, x_low = u_high + bias, u_low + bias
@@ -99,4 +103,8 @@ def worst_case(
         v_low = np.where(may_fire, np.minimum(v_low, rest), v_low)
         after = v_high - amount if soft else np.zeros_like(v_high)
         v_high = np.where(may_fire, np.maximum(after, threshold), v_high)
+        if neuron.refractory:
+            held_low = np.minimum(held_low, np.where(may_fire, rest, BEYOND))
+            held_high = np.maximum(held_high, np.where(may_fire, after, -BEYOND))
+            v_low, v_high = np.minimum(v_low, held_low), np.maximum(v_high, held_high)
     return Ranges(current, membrane)

@@ -153,7 +153,9 @@ def _widest(
 
 def _may_clip(layer: IntegerLayer) -> bool:
     """Whether v may be clipped without harm: it is the sum of what came in, less a threshold a spike."""
-    return layer.neuron.reset == "subtract" and not np.any(layer.neuron.decay_v) and layer.neuron.gain is None
+    neuron = layer.neuron
+    simple = neuron.gain is None and not neuron.refractory
+    return neuron.reset == "subtract" and not np.any(neuron.decay_v) and simple
 
 
 def _margin(layer: IntegerLayer, ranges: Ranges, wide: bool) -> float:

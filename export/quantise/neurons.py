@@ -38,7 +38,7 @@ def rounded(network: FloatNetwork) -> FloatNetwork:
 
 
 def netx_neurons(network: FloatNetwork) -> bool:
-    """Whether netx can express all neurons: hard reset, u(0) = v(0) = 0, no gain per timestep, spiking output.
+    """Whether netx can express all neurons: hard reset, u(0) = v(0) = 0, no gain, no refractory period, spiking output.
 
     They may differ between channels, but not inside them.
     """
@@ -47,6 +47,7 @@ def netx_neurons(network: FloatNetwork) -> bool:
         and not np.any(neuron.v_init)
         and neuron.fires == ">"
         and neuron.gain is None
+        and not neuron.refractory
         and not rises
         and not differs_inside_channels(neuron.threshold, neuron.decay_u, neuron.decay_v)
         for neuron, rises in ((layer.neuron, _rises(layer)) for layer in network.layers)
@@ -133,4 +134,5 @@ def integer_neuron(layer: FloatLayer, scale: float, exponent: int) -> IntegerNeu
         gain=None if neuron.gain is None else tuple(round_gain(neuron.gain).tolist()),
         reset_amount=round_reset(level, scale, leak) if late and np.any(decay_v) else None,
         u_init=-mantissa * 2**exponent if _rises(layer) else None,
+        refractory=neuron.refractory,
     )

@@ -27,6 +27,7 @@ class Declaration:
     reset: Reset = "zero"
     fires: Literal[">", ">="] = ">"
     gain: Setting = 1.0
+    refractory: Setting = 0
 
     def value(self, name: str, module: "nn.Module", where: str) -> Any:
         """A setting, as the module has it; InputError for an attribute that it lacks."""
@@ -49,7 +50,7 @@ class Declaration:
         return setting
 
 
-def neuron(
+def neuron(  # noqa: PLR0913 (each but the module by its name, as a user says it)
     module: "Marked",
     *,
     threshold: Setting | None,
@@ -58,6 +59,7 @@ def neuron(
     reset: Reset = "zero",
     fires: Literal[">", ">="] = ">",
     gain: Setting = 1.0,
+    refractory: Setting = 0,
 ) -> "Marked":
     """Say what a neuron module, or a class of them, does at each timestep; `export` compares it with what it does.
 
@@ -68,6 +70,9 @@ def neuron(
 
     With reset "subtract_next" it is subtracted one timestep later, after the leak, as snnTorch does by default:
     v[t+1] = (1 - decay) v[t] + u[t+1] - threshold where s[t].
+
+    With a refractory period of R timesteps v stays as the reset left it at t+1, …, t+R, and nothing fires; u goes on.
+    A v that is set to 0 in the timestep after a spike, whatever comes in, is reset "zero" and refractory=1.
 
     The module's forward takes x, of one timestep or of all of them, time first; what else it takes or keeps is its
     own. It gives s, or a tuple that begins with s.
@@ -80,12 +85,15 @@ def neuron(
     gain: what multiplies the input. Each number may be the name of an attribute of the module, or a function of it.
         Threshold, decays and gain may be arrays, which broadcast to the neurons as torch's do: (F,), (C, 1, 1) for one
         per channel of a map, (C, H, W) for one per neuron.
+    refractory: 0 to 63, one number for a layer; not beside "subtract_next".
 
-    InputError for a reset or `fires` of another name.
+    InputError for a reset or `fires` of another name, and for a refractory period beside "subtract_next".
     """
     if reset not in get_args(Reset):
         raise InputError(f"spikecut.neuron: reset {reset!r}: expected zero, subtract or subtract_next")
     if fires not in (">", ">="):
         raise InputError(f"spikecut.neuron: fires {fires!r}: expected > or >=")
-    setattr(module, MARK, Declaration(threshold, decay, decay_u, reset, fires, gain))
+    if reset == "subtract_next" and not (isinstance(refractory, int | float) and refractory == 0):
+        raise InputError("spikecut.neuron: a refractory period beside reset subtract_next, which no Process has")
+    setattr(module, MARK, Declaration(threshold, decay, decay_u, reset, fires, gain, refractory))
     return module

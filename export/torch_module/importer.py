@@ -25,6 +25,7 @@ from spikecut.export.torch_module.graph import layer_graph, place
 from spikecut.export.torch_module.recording.recorder import Recorder, Recording, beside_output, output_of
 from spikecut.export.torch_module.recording.values import Extent, Source, Value
 from spikecut.export.torch_module.witness import ModuleWitness, compare
+from spikecut.fixed_point import REFRACTORY_MAXIMUM
 
 BATCH = 64
 """Samples that the module is compared on at a time, at most."""
@@ -154,6 +155,12 @@ def _declared(declared: Declaration, module: nn.Module, where: str) -> Neuron:
     if not all(np.all((np.asarray(each) >= 0) & (np.asarray(each) <= 1)) for each in (decay, decay_u)):
         told = f"{said(decay_u, 'g')} and {said(decay, 'g')}"
         raise InputError(f"{where}: declared decays {told}: expected fractions between 0 and 1")
+    period = value("refractory")
+    if isinstance(period, np.ndarray) or period != round(period) or not 0 <= period <= REFRACTORY_MAXIMUM:
+        raise InputError(
+            f"{where}: declared refractory {said(period, 'g')}: expected a whole number, 0 to {REFRACTORY_MAXIMUM}, "
+            "one for all neurons"
+        )
     model = NeuronModel(
         where=where,
         threshold=None if declared.threshold is None else value("threshold"),
@@ -165,6 +172,7 @@ def _declared(declared: Declaration, module: nn.Module, where: str) -> Neuron:
         next_step=declared.reset == "subtract_next",
         delayed="train with a decay below 1, or with a reset in the spike's own timestep",
         inexact=inexact_u + inexact,
+        refractory=0 if declared.threshold is None else round(period),
     )
     return Neuron(model, ("membrane",) if declared.threshold is None else ("spikes",))
 

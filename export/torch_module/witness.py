@@ -245,7 +245,7 @@ class _Forced:
         self.magnitudes = _currents(layer, sent, magnitudes=True)
         self.count = _operations(layer)
         self.u = self.doubt_u = self.doubt_v = torch.zeros_like(self.currents[0])
-        self.late = torch.zeros_like(self.u)
+        self.late = self.waits = torch.zeros_like(self.u)
         self.v = self.u + self._beside(neuron.v_init)
         self.keep_u, self.keep_v = 1 - self._beside(neuron.decay_u), 1 - self._beside(neuron.decay_v)
         self.level = self._beside(0.0 if neuron.threshold is None else neuron.threshold)
@@ -271,22 +271,25 @@ class _Forced:
         self.u = keep_u * self.u + incoming
         before = self.v
         self.v = keep_v * self.v + self.u - self.late
-        self.doubt_v = (
+        doubt_v = (
             keep_v * self.doubt_v
             + self.doubt_u
             + unit * SCALAR_ROUNDINGS * (self.v.abs() + before.abs() + self.u.abs() + level)
         )
+        rests = self.waits > 0
+        self.v, self.doubt_v = torch.where(rests, before, self.v), torch.where(rests, self.doubt_v, doubt_v)
         said = theirs[step]
         if neuron.threshold is None:
             self._check(step, said, (said - self.v).abs() > self.doubt_v)
             return 0, 0.0
-        ours = self.v >= level if neuron.at_equality else self.v > level
+        ours = (self.v >= level if neuron.at_equality else self.v > level) & ~rests
         differ = ours != (said != 0)
-        near = (self.v - level).abs() <= self.doubt_v
+        near = ((self.v - level).abs() <= self.doubt_v) & ~rests
         self._check(step, said, (differ & ~near) | ((said != 0) & (said != 1)))
         tied = differ & near
         ties = int(tied.sum()), float(self.doubt_v[tied].max()) if bool(tied.any()) else 0.0
         fired = said != 0
+        self.waits = torch.where(fired, float(neuron.refractory), (self.waits - 1).clamp(min=0))
         if neuron.delayed_reset:
             self.late = level * said
         elif neuron.reset == "subtract":

@@ -33,6 +33,9 @@ class CurrentBased(nn.Module):
     delayed_reset: v[t+1] = (1 - decay_v) v[t] - threshold · s[t] + u[t+1] in the place of a soft reset: the whole of v
     leaks before the threshold is subtracted, as in snnTorch's Leaky.
 
+    refractory: timesteps after a spike in which v stays as the reset left it and nothing fires, u goes on; 0 unless it
+    is set, and not for a delayed_reset.
+
     recurrent: weights (O, O) float from each spike of a timestep to the x of the next, x[t] + recurrent s[t-1]; the
     currents are [T, N, O] then.
 
@@ -78,6 +81,7 @@ class CurrentBased(nn.Module):
         self.at_equality = at_equality
         self.delayed_reset = delayed_reset
         self.v_init = v_init
+        self.refractory = 0
         self.register_buffer("recurrent", None)
 
     def forward(self, currents: Tensor) -> Tensor:
@@ -87,17 +91,20 @@ class CurrentBased(nn.Module):
             beside(each, currents[0]) for each in (self.decay_u, self.decay_v, self.v_init, self.threshold)
         )
         membrane_potential = current + v_init
+        waits = torch.zeros_like(current)
         sent = []
         for incoming in currents:
             before = membrane_potential
             current = (1 - decay_u) * current + incoming
             if self.recurrent is not None:
                 current = current + functional.linear(spike, self.recurrent)
-            membrane_potential = (1 - decay_v) * before + current - pending
+            membrane_potential = torch.where(waits > 0, before, (1 - decay_v) * before + current - pending)
             if threshold is None:
                 sent.append(membrane_potential - before)
                 continue
             fires = membrane_potential >= threshold if self.at_equality else membrane_potential > threshold
+            fires = fires & (waits == 0)
+            waits = torch.where(fires, float(self.refractory), (waits - 1).clamp(min=0))
             spike = fires.to(currents.dtype)
             if self.delayed_reset:
                 pending = threshold * spike

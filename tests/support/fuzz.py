@@ -213,7 +213,19 @@ def _features(network, depth, slots, runs):
         has[f"decay of {key} 0"] = np.any(decay == 0)
         has[f"decay of {key} between"] = np.any((decay > 0) & (decay < 4096))
         has[f"decay of {key} 4096"] = np.any(decay == 4096)
-    return has | _differences(neuron)
+    return has | _differences(neuron) | _rests(layer)
+
+
+def _rests(layer):
+    """What a layer has that rests after a spike."""
+    neuron = layer.neuron
+    rests = neuron.refractory > 0
+    return {
+        "refractory period": rests,
+        "refractory period of a soft reset": rests and neuron.reset == "subtract",
+        "refractory period of a current with a memory": rests and np.any(neuron.decay_u < 4096),
+        "refractory period in recurrence": rests and layer.recurrent is not None,
+    }
 
 
 def _differences(neuron):
@@ -280,6 +292,7 @@ def digest(network):
     found = hashlib.blake2b(repr((network.input, network.readout, network.horizon)).encode(), digest_size=16)
     for layer in network.layers:
         found.update(repr((layer.neuron.reset, layer.neuron.bias_exponent, layer.neuron.gain)).encode())
+        found.update(repr(layer.neuron.refractory).encode())
         found.update(repr((layer.kind, layer.stride, layer.padding, layer.dilation, layer.groups)).encode())
         found.update(repr([(s.source, s.stride, s.padding, s.groups) for s in layer.skips]).encode())
         found.update(repr(layer.source).encode())

@@ -30,14 +30,12 @@ def fuzz_cases(draw, largest=400, samples=4, wide=None):
     fuzz_boundaries; by default a quarter.
     """
     seed = draw(st.integers(0, 2**32 - 1))
-    rng, gains, each = (np.random.default_rng(number) for number in (seed, [seed, 1], [seed, 2]))
+    rng, gains, each, rests = (np.random.default_rng([seed, n] if n else seed) for n in range(4))
     wide = draw(st.integers(0, 3)) == 0 if wide is None else wide
     horizon = draw(st.integers(2, 8 if wide else 48))
     spec = draw(wide_inputs() if wide else _inputs(largest))
-    if wide:
-        frames = frames_near_the_top(rng, spec, horizon, samples)
-    else:
-        frames = _frames(rng, spec, horizon, samples, draw(st.sampled_from([0.05, 0.2, 0.5, 0.9])))
+    rate = None if wide else draw(st.sampled_from([0.05, 0.2, 0.5, 0.9]))
+    frames = frames_near_the_top(rng, spec, horizon, samples) if wide else _frames(rng, spec, horizon, samples, rate)
     layers, points = [], [("input", frames)]
     kinds = ["conv"] * (draw(st.integers(1, 3)) if len(spec.shape) == 3 else 0)
     kinds += ["dense"] * draw(st.integers(0 if kinds else 1, 4 - len(kinds) // 2))
@@ -61,9 +59,10 @@ def fuzz_cases(draw, largest=400, samples=4, wide=None):
             layer = layer.with_weight(_at_a_boundary(rng, layer, spec))
         layer = draw(_with_links(rng, layer, points, lost if last else [], spec if wide else None))
         around = [dict(points)[skip.source] for skip in layer.skips]
-        neuron = _varied(each, _with_gain(gains, draw(_neuron(rng, layer.output_shape[0])), horizon), layer)
+        neuron = _with_gain(gains, draw(_neuron(rng, layer.output_shape[0])), horizon)
+        neuron = _varied(each, _resting(rests, neuron), layer)
         if last and membrane:
-            layer = replace(layer, neuron=replace(neuron, threshold=0, reset="none", reset_amount=None))
+            layer = replace(layer, neuron=replace(neuron, threshold=0, reset="none", reset_amount=None, refractory=0))
         else:
             probe, *probes = (frame[:PROBED_STEPS, :1] for frame in (frames, *around))
             layer = _firing(replace(layer, neuron=neuron), probe, probes, draw(st.sampled_from(RATES)), each)
@@ -156,6 +155,11 @@ def _with_gain(rng, neuron, horizon):
         return neuron
     gain = [rng.integers(-600, 4097, horizon), rng.choice([4096, 2048, 0], horizon)][rng.integers(2)]
     return replace(neuron, decay_u=4096, u_init=None, gain=tuple(gain.tolist()))
+
+
+def _resting(rng, neuron):
+    """In some of them, a refractory period."""
+    return neuron if neuron.gain else replace(neuron, refractory=int(rng.choice([0, 0, 0, 1, 2, 5, 63])))
 
 
 def _at_a_boundary(rng, synapse, spec):

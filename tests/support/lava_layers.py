@@ -2,7 +2,8 @@
 
 Soft reset and the membrane readout have no model in Lava. They run under spikecut's Processes, whose synapse, current
 and membrane are Lava's `AbstractPyLifModelFixed` all the same. Lava has no gain per timestep either: the oracle
-multiplies the current that Lava gives, and Lava integrates the product as a bias.
+multiplies the current that Lava gives, and Lava integrates the product as a bias. Its LIFRefractory computes in floats
+alone: Lava's LIF steps, and the neurons that rest are put back to where they were.
 """
 
 from dataclasses import dataclass, replace
@@ -67,7 +68,7 @@ class LavaLayer:
             RecurrentSynapse: PyDenseModelBitAcc,
         }
         config = SimpleNamespace(exception_proc_model_map=models)
-        block = own_block(replace(layer, neuron=replace(layer.neuron, gain=None)), message_bits)
+        block = own_block(replace(layer, neuron=replace(layer.neuron, gain=None, refractory=0)), message_bits)
         block.neuron.proc_params[Wave.KEY] = WaveParameters(new_ring(1), 1, None, 1)  # in which nothing ever starts
         self.layer = layer
         self.synapse, self.neuron = make_model(block.synapse, config), make_model(block.neuron, config)
@@ -92,6 +93,7 @@ class LavaLayer:
         neuron, starts = self.neuron, starts_of(self.layer.neuron)
         decays = [np.transpose(decay) for decay in (self.layer.neuron.decay_u, self.layer.neuron.decay_v)]
         neuron.u[:], neuron.v[:] = starts["u_init"], starts["v_init"]
+        self.waits = np.zeros(neuron.v.shape, dtype=np.int64)
         for model in (self.synapse, self.loop, *self.around):
             if model is not None:
                 setattr(model, self.held, np.zeros_like(getattr(model, self.held)))
@@ -110,12 +112,13 @@ class LavaLayer:
                 sums = sums + self._step(model, taken[min(t + 1, len(frames) - 1)])
             arriving = sums if self.loop is None else sums + self.loop.a_buff
             u, v = keep(neuron.u.astype(np.int64), decays[0]), keep(neuron.v.astype(np.int64), decays[1])
+            v_before = neuron.v.copy()
             current = self._integrate(arriving, t)
             u = u + np.left_shift(arriving.astype(np.int32), 6)
             run.wraps += int(((u > STATE_LIMIT) | (u <= -STATE_LIMIT)).sum())
             run.clips += int((np.abs(v + neuron.u + neuron.effective_bias) >= STATE_LIMIT).sum())
             neuron.u[:] = current
-            sent = neuron.s_out.recv()
+            sent = self.rested(v_before, neuron.s_out.recv())
             if self.loop is not None:
                 self.loop.s_in.send(sent)
                 self.loop.run_spk()
@@ -124,6 +127,14 @@ class LavaLayer:
         for key in ("sums", "u", "v", "messages"):
             setattr(run, key, np.array(getattr(run, key), dtype=np.int64))
         return run
+
+    def rested(self, before, sent):
+        """What is sent; neurons that rest after a spike keep the v of before."""
+        rests = self.waits > 0
+        self.neuron.v[:] = np.where(rests, before, self.neuron.v)
+        sent = np.where(rests, 0, sent)
+        self.waits = np.where(sent != 0, self.layer.neuron.refractory, np.maximum(self.waits - 1, 0))
+        return sent
 
     def _integrate(self, arriving, t):
         """One step of the neurons; their current, in whose place u is 0 where the product has entered as a bias."""

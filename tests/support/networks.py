@@ -182,7 +182,7 @@ def with_skip(rng, layer, source, top=60):
 
 def with_gain(layer, gain):
     """A layer with a gain per timestep, and so without synaptic memory."""
-    return replace(layer, neuron=replace(layer.neuron, decay_u=4096, u_init=None, gain=tuple(gain)))
+    return replace(layer, neuron=replace(layer.neuron, decay_u=4096, u_init=None, gain=tuple(gain), refractory=0))
 
 
 @st.composite
@@ -219,6 +219,7 @@ def neurons(draw, channels, readout=False):
         reset=reset,
         reset_amount=draw(st.one_of(st.none(), st.integers(0, 2**23 - 1))) if reset == "subtract" else None,
         u_init=None if start is None else start >> np.arange(channels),
+        refractory=0 if readout else draw(st.sampled_from([0, 0, 1, 3])),
     )
 
 

@@ -97,6 +97,7 @@ def run_layer(layer, frames, around=()):
     threshold = of_each(neuron.threshold, layer)
     amount = [64 * each for each in threshold] if neuron.reset_amount is None else of_each(neuron.reset_amount, layer)
     result = np.zeros((len(frames), count), dtype=np.int64)
+    last = [-1000] * count  # the step of each neuron's last spike
     for t, frame in enumerate(frames):
         sums = dense_sums(layer, frames, t, result) if layer.kind == "dense" else conv_sums(layer, frame)
         for skip, messages in zip(layer.skips, around, strict=True):
@@ -107,11 +108,13 @@ def run_layer(layer, frames, around=()):
         if neuron.gain is not None:
             driven = gained(driven, neuron.gain, t)
         for n in range(count):
+            if t - last[n] <= neuron.refractory:
+                continue
             v[n] = clipped(decayed(v[n], decay_v[n]) + driven[n])
             if neuron.reset == "none":
                 result[t, n] = v[n]
             elif v[n] > 64 * threshold[n]:
-                result[t, n] = 1
+                result[t, n], last[n] = 1, t
                 v[n] = v[n] - amount[n] if neuron.reset == "subtract" else 0
     return result.reshape(len(frames), *layer.output_shape)
 

@@ -57,6 +57,44 @@ class Remembers(nn.Module):
         return spike
 
 
+class Tired(nn.Module):
+    """A current that goes on while v rests after a spike, counted down; all timesteps at once."""
+
+    def __init__(self, rests):
+        super().__init__()
+        self.rests = rests
+
+    def forward(self, x):
+        u = v = waits = torch.zeros_like(x[0])
+        spikes = []
+        for frame in x:
+            u = 0.5 * u + frame
+            v = torch.where(waits > 0, v, 0.75 * v + u)
+            spike = Step.apply(v - 1.0) * (waits == 0)
+            waits = spike * self.rests + (waits - 1).clamp(min=0)
+            v = v * (1 - spike)
+            spikes.append(spike)
+        return torch.stack(spikes)
+
+
+class Resting(nn.Module):
+    """Of the user's own, and Norse's cells with a refractory period; time first."""
+
+    def __init__(self, first):
+        super().__init__()
+        self.fc, self.first, self.out = nn.Linear(64, 24, bias=False), first, nn.Linear(24, 10, bias=False)
+        parameters = norse.LIFParameters(tau_mem_inv=torch.tensor(250.0), v_th=torch.tensor(0.25))
+        self.last = norse.LIFRefracCell(norse.LIFRefracParameters(parameters, torch.tensor(2.0)))
+
+    def forward(self, x):
+        sent = self.first(self.fc(x.flatten(2)))
+        state, found = None, []
+        for spikes in sent:
+            spike, state = self.last(self.out(spikes), state)
+            found.append(spike)
+        return torch.stack(found)
+
+
 class Loop(nn.Module):
     """snnTorch's tutorials: a frame, repeated in the forward, and lists of what comes out."""
 
@@ -251,6 +289,20 @@ def recurrent():
     )
 
 
+def set_to_0_late():
+    """snnTorch's neurons whose v is 0 in the timestep after a spike, whatever comes in."""
+    options = {"beta": 0.75, "init_hidden": True, "reset_mechanism": "zero"}
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, stride=2),
+        snntorch.Synaptic(alpha=0.5, **options),
+        nn.Flatten(),
+        nn.Linear(36, 16),
+        snntorch.RSynaptic(alpha=0.5, linear_features=16, **options),
+        nn.Linear(16, 10),
+        snntorch.RLeaky(all_to_all=False, V=-0.4, **options),
+    )
+
+
 def single_steps():
     """SpikingJelly, a timestep a call, neurons of which v is not counted from 0."""
     return nn.Sequential(
@@ -295,16 +347,18 @@ NETWORKS: dict[str, dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]]] 
         "recurrent": (recurrent, FRAME),
         "stepwise": (stepwise, FRAME),
         "each its own": (each_its_own, FRAME),
+        "set to 0 late": (set_to_0_late, FRAME),
     },
     "spikingjelly": {"csnn": (Csnn, FRAME), "containers": (Containers, STEPS), "single steps": (single_steps, FRAME)},
     "spikecut": {"ours": (Ours, STEPS)},
-    "norse": {"cells": (Cells, STEPS), "lifted": (Lifted, STEPS)},
+    "norse": {"cells": (Cells, STEPS), "lifted": (Lifted, STEPS), "resting": (lambda: Resting(Tired(2)), STEPS)},
 }
 CASES = [(framework, name) for framework, networks in NETWORKS.items() for name in networks]
 
 
 # As a user does, once for every class of their own.
 spikecut.neuron(HandWritten, threshold="threshold", decay=lambda module: 1 - module.beta)
+spikecut.neuron(Tired, threshold=1.0, decay=0.25, decay_u=0.5, refractory="rests")
 spikecut.neuron(Remembers, threshold=1.0, reset="subtract")
 
 

@@ -15,6 +15,7 @@ from numba.extending import overload
 
 from spikecut.deploy.backends.kernels.compiled import compiled
 from spikecut.deploy.backends.kernels.product import channels_last
+from spikecut.deploy.backends.kernels.refractory import NO_REST, rest
 from spikecut.export.network.arrays import size
 from spikecut.export.network.layers import IntegerLayer
 from spikecut.export.network.neurons import Reset
@@ -164,6 +165,7 @@ class NeuronKernel:
     bounded: u and v are proven to stay within 24 bits.
     needs_u: u is kept from one step to the next; otherwise all of it decays.
     gain: int32 [T], or None.
+    refractory: steps that a neuron rests after a spike.
     """
 
     def __init__(self, layer: IntegerLayer, ranges: Ranges, halved: bool) -> None:
@@ -179,6 +181,7 @@ class NeuronKernel:
             gained=neuron.gain is not None,
         )
         self.gain = None if neuron.gain is None else np.array(neuron.gain, dtype=np.int32)
+        self.refractory = neuron.refractory
         self.shift = ALIGNMENT_SHIFT + int(halved)
         given = neuron.decay_u, neuron.decay_v, neuron.threshold, neuron.subtracted
         # What differs inside a channel makes a column of every neuron of the layer.
@@ -202,9 +205,14 @@ class NeuronKernel:
         v: npt.NDArray[np.int32],
         out: npt.NDArray[Any],
         gain: npt.NDArray[np.int32] = NO_GAIN,
+        waits: npt.NDArray[np.int8] = NO_REST,
     ) -> None:
-        """One step; all arrays channels last and contiguous, of the same number of elements; gain: int32 [slots]."""
+        """One step; all arrays channels last and contiguous, of the same number of elements; gain: int32 [slots].
+
+        waits: of neurons that rest after a spike, the steps for which each still does, changed in place.
+        """
         rows = (-1, self.columns)
+        before = v.copy() if self.refractory else v
         u_rows = u.reshape(rows) if self.needs_u else v.reshape(rows)
         self.kernel(
             current.reshape(rows),
@@ -216,6 +224,8 @@ class NeuronKernel:
             gain,
             out.reshape(rows),
         )
+        if self.refractory:
+            rest(before.reshape(-1), v.reshape(-1), out.reshape(-1), waits.reshape(-1), self.refractory)
 
 
 def constants_of(

@@ -106,10 +106,14 @@ def synapse(layer: Synapse, frame: Integers, weight: IntArray | None = None, wra
 
 @dataclass
 class NeuronState:
-    """u and v of a layer, int64 [N, *output_shape]; the largest magnitudes before wrap and clip; the steps done."""
+    """u and v of a layer, int64 [N, *output_shape]; the largest magnitudes before wrap and clip; the steps done.
+
+    waits: the steps for which each neuron still rests after a spike, int64 [N, *output_shape].
+    """
 
     u: IntArray
     v: IntArray
+    waits: IntArray
     peak_u: int = 0
     peak_v: int = 0
     steps: int = 0
@@ -121,7 +125,8 @@ class NeuronState:
         u = np.zeros(shape, dtype=np.int64)
         if layer.neuron.u_init is not None:
             u += spread(layer.neuron.u_init, len(layer.output_shape))
-        return cls(u, np.zeros(shape, dtype=np.int64) + spread(layer.neuron.v_init, len(layer.output_shape)))
+        zeros = np.zeros(shape, dtype=np.int64)
+        return cls(u, zeros + spread(layer.neuron.v_init, len(layer.output_shape)), zeros)
 
     def step(self, layer: IntegerLayer, current: IntArray) -> Integers:
         """One step of Lava's AbstractPyLifModelFixed; returns spikes, or membranes of a readout."""
@@ -136,10 +141,13 @@ class NeuronState:
         v = keep(self.v, spread(neuron.decay_v, dimensions)) + driven
         self.peak_v = max(self.peak_v, int(np.abs(v).max(initial=0)))
         v = np.clip(v, -STATE_LIMIT + 1, STATE_LIMIT - 1)
+        rests = self.waits > 0
+        v = np.where(rests, self.v, v)
         self.u, self.v = u, v
         if neuron.reset == "none":
             return np.array(v)
-        spikes = v > spread(neuron.threshold, dimensions) << ALIGNMENT_SHIFT
+        spikes = (v > spread(neuron.threshold, dimensions) << ALIGNMENT_SHIFT) & ~rests
+        self.waits = np.where(spikes, neuron.refractory, np.maximum(self.waits - 1, 0))
         after = v - spread(neuron.subtracted, dimensions) if neuron.reset == "subtract" else 0
         self.v = np.where(spikes, after, v)
         return np.asarray(spikes, dtype=np.int32)

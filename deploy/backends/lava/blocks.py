@@ -241,15 +241,12 @@ def _lava(parameter: Parameter) -> Any:
     return np.array(parameter.T, dtype=np.int32) if isinstance(parameter, np.ndarray) else parameter
 
 
-def own_block(layer: IntegerLayer, message_bits: int) -> Any:
-    """A netx block with one of spikecut's neuron Processes, from an integer layer."""
-    from lava.lib.dl.netx.blocks.process import Conv, Dense
+def _neuron_parameters(neuron: IntegerNeuron) -> dict[str, Any]:
+    """The Process of a layer's neurons, and what it takes, as netx's blocks hand it on."""
     from lava.proc.lif.process import LIF
 
-    from spikecut.deploy.backends.lava.processes.neurons import GainLIF, MembraneReadout, SoftResetLIF
-    from spikecut.deploy.backends.lava.processes.synapses import RecurrentSynapse
+    from spikecut.deploy.backends.lava.processes.neurons import GainLIF, MembraneReadout, RefractoryLIF, SoftResetLIF
 
-    neuron = layer.neuron
     process = {"zero": LIF, "subtract": SoftResetLIF, "none": MembraneReadout}[neuron.reset]
     parameters: dict[str, Any] = {
         "neuron_proc": process,
@@ -261,12 +258,26 @@ def own_block(layer: IntegerLayer, message_bits: int) -> Any:
         "bias_exp": neuron.bias_exponent,
         "num_message_bits": 24 if neuron.reset == "none" else 0,
     }
+    amount = _lava(neuron.subtracted)
     if neuron.reset == "subtract":
-        parameters["amount"] = _lava(neuron.subtracted)
+        parameters["amount"] = amount
+    if neuron.refractory:
+        resting = {"neuron_proc": RefractoryLIF, "refractory": neuron.refractory}
+        parameters |= {**resting, "after_spike": neuron.reset, "amount": amount}
     if neuron.gain is not None:
         gain = np.array(neuron.gain, dtype=np.int32)
-        amount = _lava(neuron.subtracted)
         parameters |= {"neuron_proc": GainLIF, "gain": gain, "after_spike": neuron.reset, "amount": amount}
+    return parameters
+
+
+def own_block(layer: IntegerLayer, message_bits: int) -> Any:
+    """A netx block with one of spikecut's neuron Processes, from an integer layer."""
+    from lava.lib.dl.netx.blocks.process import Conv, Dense
+
+    from spikecut.deploy.backends.lava.processes.synapses import RecurrentSynapse
+
+    neuron = layer.neuron
+    parameters = _neuron_parameters(neuron)
     bias = neuron.bias_mantissa.T.copy() if np.any(neuron.bias_mantissa) else None
     shared: dict[str, Any] = {"neuron_params": parameters, "bias": bias, "input_message_bits": message_bits}
     shape = lava_shape(layer.output_shape)

@@ -69,6 +69,8 @@ def _without_model(network: IntegerNetwork, layer: IntegerLayer) -> str:
         return "a readout that sends its membrane"
     if neuron.gain is not None:
         return "a gain per timestep"
+    if neuron.refractory:
+        return "a refractory period"
     if neuron.u_init is not None:
         return "u(0) that is not 0"
     if np.any(neuron.v_init):

@@ -32,6 +32,7 @@ def stock_models(network: IntegerNetwork) -> dict[Any, Any]:
         Conv: synapses.WideConvModel if wide else PyConvModelFixed,
         LIF: neurons.ResettingLifModel,
         neurons.SoftResetLIF: neurons.PySoftResetLifModel,
+        neurons.RefractoryLIF: neurons.PyRefractoryLifModel,
         neurons.MembraneReadout: neurons.PyMembraneReadoutModel,
         neurons.GainLIF: neurons.PyGainLifModel,
         DelayDense: synapses.ResettingDelayDenseModel,
@@ -50,6 +51,7 @@ def fast_models() -> dict[Any, Any]:
     return {
         LIF: fast.FastLifModel,
         neurons.SoftResetLIF: fast.FastSoftResetLifModel,
+        neurons.RefractoryLIF: fast.FastRefractoryLifModel,
         neurons.MembraneReadout: fast.FastMembraneReadoutModel,
         neurons.GainLIF: fast.FastGainLifModel,
         Conv: fast.FastConvModel,

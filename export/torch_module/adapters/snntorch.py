@@ -47,12 +47,7 @@ def _neuron(module: Any, where: str, kind: str) -> Neuron:
         inexact, assumed = inexact_u + inexact, more + assumed
     reset = str(module.reset_mechanism)
     late = bool(getattr(module, "reset_delay", True))
-    if (current or recurrent) and reset == "zero" and late:
-        raise refusal(
-            where,
-            module,
-            "after a spike it loses the next timestep's input too, which no Process does; train with reset_delay=False",
-        )
+    loses = (current or recurrent) and reset == "zero" and late  # v is 0 after a spike, whatever comes in
     model = NeuronModel(
         where=where,
         threshold=None if reset == "none" else number(module.threshold),
@@ -61,6 +56,7 @@ def _neuron(module: Any, where: str, kind: str) -> Neuron:
         reset="subtract" if reset == "subtract" else "zero",
         next_step=late,
         delayed=DELAYED,
+        refractory=int(loses),
         inexact=inexact,
     )
     sends: tuple[Sent, ...] = ("spikes", "state", "membrane") if current else ("spikes", "membrane")

@@ -29,6 +29,7 @@ def describe(module: nn.Module, where: str) -> Neuron | None:
             next_step=module.delayed_reset,
             delayed="train with a reset in the spike's own timestep, or with decay_v < 1",
             inexact=inexact_u + inexact_v,
+            refractory=module.refractory,
         )
         return Neuron(model)
     if type(module).__module__.startswith("spikecut.models.neurons"):

@@ -178,8 +178,8 @@ def test_barrier_between_entries() -> None:
 
 
 def test_capabilities() -> None:
-    assert set(dict(chip("loihi1").capabilities).values()) == {False}
-    assert set(dict(chip("loihi1_davies2018").capabilities).values()) == {False}
+    for name in ("loihi1", "loihi1_davies2018"):
+        assert [key for key, can in chip(name).capabilities if can] == ["refractory_period"]
     assert set(dict(chip("loihi2").capabilities).values()) == {True}
 
 

@@ -157,6 +157,11 @@ def test_capabilities() -> None:
     assert len(check_capabilities(all_missing, loihi())) == 4
     another = chain(dense("a", (2,), 2, reset="subtract", reset_amount=10**6))
     assert [each.feature for each in check_capabilities(another, loihi())] == ["soft reset"]
+    resting = chain(dense("a", (2,), 2, refractory=2))
+    assert check_capabilities(resting, loihi()) == ()
+    resting = chain(dense("a", (2,), 2, reset="subtract", refractory=2))
+    rests = "programmable neurons (a refractory period)"
+    assert [each.feature for each in check_capabilities(resting, loihi())] == ["soft reset", rests]
     chip = loihi()
     able = chip.capabilities.model_copy(update={"soft_reset": True})
     floor = chip.arithmetic.model_copy(update={"negative_membrane": False})

@@ -57,6 +57,7 @@ def test_refuses_what_neurons_there_do_otherwise(features: dict, said: str, tmp_
     [
         ({"decay_u": 1000}, "decays by 1000/4096 a step, rounded towards zero"),
         ({"reset": "subtract", "reset_amount": 5}, "another amount than the threshold"),
+        ({"refractory": 2}, "a refractory period"),
         ({"decay_u": 0, "u_init": 5}, "a current that does not begin at 0"),
         ({"bias_mantissa": -4000}, "3 steps before its first input, and fires it then"),
         ({"decay_v": 0, "threshold": 2**17 - 1, "bias_mantissa": 4000}, "leaves the chip's 24 bits"),

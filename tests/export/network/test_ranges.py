@@ -29,6 +29,7 @@ NEURON = {
     "bias_mantissa": (-4096, 4095),
     "bias_exponent": (0, 7),
     "v_init": (-(2**23) + 1, 2**23 - 1),
+    "refractory": (0, 63),
     "gain": (-4096, 4096),
 }
 SYNAPSE = {"weight": (-256, 254), "recurrent": (-256, 254), "delay": (0, 62)}
@@ -193,7 +194,7 @@ IN_A_FILE = {
     "an exponent of 64": (put("layer/1/neuron/biasExponent", 64), "conv1: bias_exponent 64"),
     "a bias of 13 bits": (put("layer/1/bias", np.full(4, 4096)), "conv1: bias_mantissa 4096"),
     "graded spikes": (put("layer/1/neuron/gradedSpike", True), "conv1: gradedSpike 1, which netx would drop"),
-    "a refractory delay": (put("layer/1/neuron/refDelay", 3), "conv1: refDelay 3, which netx would drop"),
+    "a refractory delay": (put("layer/1/neuron/refDelay", 65), "conv1: refractory 64 lies outside"),
     "an absurd padding": (put("layer/1/padding", np.array([2**20, 2**20])), "conv1: a convolution that needs"),
     "a delay": (put("layer/2/padding", np.array([2**62, 2**62])), "conv2: a convolution that needs"),
 }

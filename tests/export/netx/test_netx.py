@@ -107,6 +107,23 @@ def test_what_lava_makes_of_a_dense_matrix(seed, one, other, step):
     np.testing.assert_array_equal(dense_weight_in_lava(weight), applied)
 
 
+def test_a_refractory_period_lies_where_older_readers_refuse_what_they_do_not_know(tmp_path):
+    network = random_network(1, dense_only=True)
+    layer = network.layers[0]
+    resting = replace(layer, neuron=replace(layer.neuron, refractory=2))
+    write_netx(replace(network, layers=(resting, *network.layers[1:])), tmp_path / "resting.net")
+    with h5py.File(tmp_path / "resting.net") as file:
+        group = file["layer/1/neuron"]
+        assert group["refDelay"][()] == 3 and group["type"][0] == b"SPIKECUT"
+    assert read_netx(tmp_path / "resting.net").layers[0].neuron.refractory == 2
+    write_netx(network, tmp_path / "network.net")
+    with h5py.File(tmp_path / "network.net", "r+") as file:  # lava-dl's neurons, of which netx drops it
+        assert file["layer/1/neuron/type"][0] == b"CUBA"
+        file["layer/1/neuron/refDelay"][()] = 3
+    with pytest.raises(UnsupportedError, match="dense1: refDelay 3, which netx would drop"):
+        read_netx(tmp_path / "network.net")
+
+
 def test_gains_that_do_not_fit_are_refused(tmp_path):
     network = random_network(1, gain=True)
     assert Refusal("conv1", "a gain per timestep, which needs programmable neurons: Loihi 2") in beyond_netx(network)

@@ -189,14 +189,6 @@ REFUSED = {
         lambda: chain(snntorch.RLeaky(0.9, conv2d_channels=2, kernel_size=3)),
         r"net.2 \(RLeaky\): recurrent convolutions have no Process; train with linear_features",
     ),
-    "snntorch recurrent, set to 0 late": (
-        lambda: chain(snntorch.RLeaky(0.9, linear_features=16, reset_mechanism="zero")),
-        r"net.2 \(RLeaky\): after a spike it loses the next timestep's input .* reset_delay=False",
-    ),
-    "snntorch synaptic": (
-        lambda: chain(snntorch.Synaptic(0.5, 0.5, reset_mechanism="zero", init_hidden=True)),
-        r"net.2 \(Synaptic\): after a spike .* reset_delay=False",
-    ),
     "a graded spike": (lambda: chain(leaky(graded_spikes_factor=2.0)), "net.2 .*graded_spikes_factor=2"),
     "spikingjelly": (lambda: chain(neuron.QIFNode()), r"net.2 \(QIFNode\): .* train with IFNode"),
     "a filter": (lambda: chain(layer.SynapseFilter()), r"net.2 \(SynapseFilter\): keeps a state"),
@@ -289,6 +281,15 @@ class Surrogate(HandWritten):
         v = self.beta * v + x
         spike = Step.apply(v - self.threshold)
         return spike, v - spike * self.threshold
+
+
+def test_a_refractory_period_that_no_neuron_has_is_refused():
+    with pytest.raises(spikecut.InputError, match="a refractory period beside reset subtract_next"):
+        spikecut.neuron(Surrogate(1.0), threshold=1.0, reset="subtract_next", refractory=2)
+    for wrong in (1.5, -1, 64, torch.tensor([1.0, 2.0])):
+        first = spikecut.neuron(Surrogate(1.0), threshold=1.0, refractory=wrong)
+        with pytest.raises(spikecut.InputError, match=r"net.lif1: declared refractory .*: expected a whole number"):
+            imported(Loop(first, HandWritten(0.5)))
 
 
 def test_an_instance_may_be_declared():

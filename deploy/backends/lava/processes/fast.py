@@ -14,6 +14,7 @@ from lava.utils.weightutils import clip_weights, determine_sign_mode, truncate_w
 from spikecut.deploy.backends.lava.processes.neurons import (
     PyGainLifModel,
     PyMembraneReadoutModel,
+    PyRefractoryLifModel,
     PySoftResetLifModel,
     ResettingLifModel,
 )
@@ -141,6 +142,7 @@ class _FastNeurons:
 
     reset: Reset
     gains: tuple[int, ...] | None = None
+    period: int = 0
     neurons: Any = None
     wave: Wave
     time_step: int
@@ -168,6 +170,7 @@ class _FastNeurons:
             amount=_parameter(getattr(self, "amount", 0)),  # a Var of Processes with a soft reset alone
             reset=self.reset,
             gain=self.gains,
+            refractory=self.period,
         )
         self.neurons = Neurons(self.u, self.v, constants, wraps=False)
 
@@ -192,6 +195,18 @@ class FastSoftResetLifModel(_FastNeurons, PySoftResetLifModel):
     """SoftResetLIF in one pass."""
 
     reset: Reset = "subtract"
+
+
+class FastRefractoryLifModel(_FastNeurons, PyRefractoryLifModel):
+    """RefractoryLIF in one pass, and one over what rests."""
+
+    def __init__(self, proc_params: Any) -> None:
+        super().__init__(proc_params)
+        self.reset = self.after_spike
+
+    def _prepare(self) -> None:
+        self.period = _scalar(self.refractory)
+        super()._prepare()
 
 
 class FastMembraneReadoutModel(_FastNeurons, PyMembraneReadoutModel):

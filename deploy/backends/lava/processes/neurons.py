@@ -1,4 +1,4 @@
-"""Neuron Processes: Lava's LIF under a model that resets with the sample, soft reset, membrane readout, gains.
+"""Neuron Processes: Lava's LIF under a model that resets with the sample, soft reset, rest, membrane readout, gains.
 
 All share the arithmetic of Lava's AbstractPyLifModelFixed (24-bit u wraps, v clips, 12-bit decays of the magnitude).
 """
@@ -35,6 +35,25 @@ class SoftResetLIF(LIF):
     def __init__(self, *, amount: int | npt.NDArray[np.int32], **parameters: Any) -> None:
         super().__init__(**parameters)
         self.amount = Var(shape=np.shape(amount) or (1,), init=amount)
+
+
+class RefractoryLIF(LIF):
+    """LIF that rests after a spike: v stays as the reset left it, and nothing fires; u goes on. As LIFRefractory does.
+
+    Parameters
+    ----------
+    refractory: the steps of rest after a spike, 1 to 63.
+    after_spike: "zero" or "subtract". amount: see SoftResetLIF; unused by "zero".
+    The others as LIF's.
+    """
+
+    def __init__(
+        self, *, refractory: int, after_spike: Reset, amount: int | npt.NDArray[np.int32], **parameters: Any
+    ) -> None:
+        super().__init__(after_spike=after_spike, **parameters)
+        self.refractory = Var(shape=(1,), init=refractory)
+        self.amount = Var(shape=np.shape(amount) or (1,), init=amount)
+        self.waits = Var(shape=self.v.shape, init=0)
 
 
 class MembraneReadout(LIF):
@@ -125,6 +144,44 @@ class PySoftResetLifModel(_OwnModel):
     def reset_voltage(self, spike_vector: npt.NDArray[np.bool_]) -> None:
         """Soft reset."""
         self.v[:] -= np.where(spike_vector, self.amount, 0).astype(self.v.dtype)
+
+
+@implements(proc=RefractoryLIF, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("bit_accurate_loihi", "fixed_pt")
+class PyRefractoryLifModel(_OwnModel):
+    """Counts down the steps of rest, in which v is what it was."""
+
+    refractory: int = LavaPyType(int, np.int32, precision=6)
+    amount: int = LavaPyType(int, np.int32, precision=24)
+    waits: npt.NDArray[np.int32] = LavaPyType(np.ndarray, np.int32, precision=6)
+
+    def __init__(self, proc_params: Any) -> None:
+        super().__init__(proc_params)
+        self.after_spike: Reset = proc_params["after_spike"]
+
+    def rest(self) -> None:
+        """The state before a sample's first step, in which nothing rests."""
+        super().rest()
+        self.waits[:] = 0
+
+    def subthr_dynamics(self, activation_in: npt.NDArray[np.int32]) -> None:
+        """Lava's current and membrane; the membranes that rest stay."""
+        before = self.v.copy()
+        super().subthr_dynamics(activation_in)
+        self.v[:] = np.where(self.waits > 0, before, self.v)
+
+    def spiking_activation(self) -> npt.NDArray[np.bool_]:
+        """Spikes of this step."""
+        return np.asarray((self.v > self.effective_vth) & (self.waits == 0))
+
+    def reset_voltage(self, spike_vector: npt.NDArray[np.bool_]) -> None:
+        """Hard or soft reset; the rest begins, or is a step shorter."""
+        if self.after_spike == "zero":
+            self.v[spike_vector] = 0
+        else:
+            self.v[:] -= np.where(spike_vector, self.amount, 0).astype(self.v.dtype)
+        self.waits[:] = np.where(spike_vector, self.refractory, np.maximum(self.waits - 1, 0))
 
 
 @implements(proc=MembraneReadout, protocol=LoihiProtocol)
