@@ -4,15 +4,17 @@ torch.load is not called. Even with weights_only=True it hands TorchScript, whic
 (CVE-2025-32434, before torch 2.6), and it believes how many numbers a file claims to hold: beyond the record it reads
 whatever lies there in memory. Here zipfile reads the archive through one open handle, the names in its pickle are
 compared with a list before torch's own restricted unpickler sees them, and a storage is a record of just its length.
+Files from before torch 1.6, which are no archives, are read in the same way, pickle by pickle.
 """
 
 import io
 import pickletools
 import re
+import struct
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from safetensors import SafetensorError
@@ -26,8 +28,11 @@ from spikecut.files import open_regular, read_bytes
 MAXIMUM_BYTES = 2**30
 MAXIMUM_PICKLE_BYTES = 2**24  # names and shapes alone
 ADVICE = "save the state_dict() alone, by torch.save or as safetensors"
+LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""How files of torch.save before torch 1.6 begin: a pickle of a number."""
+LEGACY_VERSION = 1001
 NAMES = re.compile(
-    r"collections OrderedDict|torch Size|torch\._utils _rebuild_(tensor_v2|parameter)|"
+    r"collections OrderedDict|torch Size|torch\._utils _rebuild_(tensor|tensor_v2|parameter)|"
     r"torch (Bool|Byte|Char|Short|Int|Long|Half|BFloat16|Float|Double)Storage"
 )
 """The classes and functions that a pickle may name: dense tensors, their storages and what holds them."""
@@ -60,14 +65,17 @@ def read_torch(path: Path, limit: int = MAXIMUM_BYTES) -> Any:
     """
     with open_regular(path, CheckpointError, limit) as file:
         try:
-            with zipfile.ZipFile(file) as archive:
-                found = _Archive(path, archive, limit).value()
+            if file.read(len(LEGACY)) == LEGACY:
+                found = _Stream(path, file, limit).value()
+            else:
+                with zipfile.ZipFile(file) as archive:
+                    found = _Archive(path, archive, limit).value()
         except CheckpointError:
             raise
         # What zipfile, zlib, pickletools and torch raise for damaged bytes has no common base below Exception.
         except Exception as error:
             raise CheckpointError(
-                f"{path}: truncated, or not written by torch.save since torch 1.6 ({type(error).__name__}); load it in "
+                f"{path}: truncated, or not written by torch.save ({type(error).__name__}); load it in "
                 f"torch and save it again: {ADVICE}"
             ) from error
     _check_claims(path, _tensors(found), limit)
@@ -112,12 +120,7 @@ class _Archive:
         if self.pickle.file_size > MAXIMUM_PICKLE_BYTES:
             raise CheckpointError(f"{self.path}: its names and shapes need over {MAXIMUM_PICKLE_BYTES} bytes; {ADVICE}")
         content = self._read("data.pkl")
-        for operation, argument, _ in pickletools.genops(content):
-            if operation.name == "GLOBAL" and not NAMES.fullmatch(str(argument)):
-                named = ".".join(str(argument).split(" "))
-                raise CheckpointError(
-                    f"{self.path}: holds pickled objects, which are not opened ({named[:80]!r}); {ADVICE}"
-                )
+        _check_names(self.path, content)
         unpickler: Any = Unpickler(io.BytesIO(content), encoding="utf-8")
         unpickler.persistent_load = self._storage
         return unpickler.load()
@@ -137,6 +140,75 @@ class _Archive:
             storage: Any = torch.storage.TypedStorage
             self.storages[key] = storage(wrap_storage=held, dtype=kind.dtype, _internal=True)
         return self.storages[key]
+
+
+class _Stream:
+    """A file of torch.save before torch 1.6: five pickles one after the other, then the storages' numbers."""
+
+    def __init__(self, path: Path, file: IO[bytes], limit: int) -> None:
+        self.path, self.file = path, file
+        self.size = file.seek(0, io.SEEK_END)
+        if self.size > limit:
+            raise CheckpointError(f"{path}: more than {limit} bytes, which are read at most")
+        file.seek(0)
+        self.claimed = 0
+        self.storages: dict[str, tuple[int, bytearray, Any]] = {}  # bytes of a number, all bytes, the storage
+
+    def value(self) -> Any:
+        """The unpickled value, its tensors in memory of their own."""
+        self._pickled()  # the magic number
+        if self._pickled() != LEGACY_VERSION or self._pickled().get("little_endian") is not True:
+            raise CheckpointError(f"{self.path}: written by another version of torch.save; {ADVICE}")
+        found, keys = self._pickled(), self._pickled()
+        if not isinstance(keys, list) or sorted(keys) != sorted(self.storages):
+            raise CheckpointError(f"{self.path}: names other storages than it holds: it is damaged")
+        for key in keys:
+            width, held, _ = self.storages[key]
+            (count,) = struct.unpack("<q", self.file.read(8))
+            content = self.file.read(len(held))
+            if count * width != len(held) or len(content) != len(held):
+                raise CheckpointError(f"{self.path}: storage {key} is not as long as is claimed: it is damaged")
+            held[:] = content
+        return found
+
+    def _pickled(self) -> Any:
+        """The next pickle's value."""
+        start = self.file.tell()
+        for _ in pickletools.genops(self.file):
+            if self.file.tell() - start > MAXIMUM_PICKLE_BYTES:
+                raise CheckpointError(f"{self.path}: its names and shapes need over {MAXIMUM_PICKLE_BYTES} bytes")
+        length = self.file.tell() - start
+        self.file.seek(start)
+        content = self.file.read(length)
+        _check_names(self.path, content)
+        unpickler: Any = Unpickler(io.BytesIO(content), encoding="utf-8")
+        unpickler.persistent_load = self._storage
+        return unpickler.load()
+
+    def _storage(self, identity: tuple[str, Any, str, str, int, object]) -> Any:
+        """The storage that a tensor names, whose numbers come later in the file."""
+        _, kind, key, _, count, view = identity
+        if view is not None:
+            raise CheckpointError(f"{self.path}: holds a storage that is part of another one; {ADVICE}")
+        width = kind.dtype.itemsize
+        if key not in self.storages:
+            self.claimed += count * width
+            if count < 0 or self.claimed > self.size:
+                raise CheckpointError(f"{self.path}: claims more numbers than the file holds: it is damaged")
+            content = bytearray(count * width)
+            # Not resizable, and not longer than is told: a tensor that claims more than this is refused by torch.
+            held = torch.frombuffer(content or bytearray(1), dtype=torch.uint8).untyped_storage()
+            storage: Any = torch.storage.TypedStorage
+            self.storages[key] = width, content, storage(wrap_storage=held, dtype=kind.dtype, _internal=True)
+        return self.storages[key][2]
+
+
+def _check_names(path: Path, content: bytes) -> None:
+    """CheckpointError for a pickle that names anything but tensors."""
+    for operation, argument, _ in pickletools.genops(content):
+        if operation.name == "GLOBAL" and not NAMES.fullmatch(str(argument)):
+            named = ".".join(str(argument).split(" "))
+            raise CheckpointError(f"{path}: holds pickled objects, which are not opened ({named[:80]!r}); {ADVICE}")
 
 
 def _tensors(found: Any) -> Iterator[Tensor]:

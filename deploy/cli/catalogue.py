@@ -23,6 +23,7 @@ WHERE = {
     "presets": "train --preset",
     "architectures": "train --arch",
     "importers": "what export and inspect read",
+    "layouts": "published networks, --layout of export, convert and inspect",
 }
 """Of every kind, where it is given, and which command tells more."""
 AFTER = {
@@ -34,6 +35,7 @@ AFTER = {
     "presets": ("train", "--preset", "PRESET", "--out", "net.safetensors"),
     "architectures": ("train", "--arch", "ARCHITECTURE", "--out", "net.safetensors"),
     "importers": ("inspect", "FILE"),
+    "layouts": ("export", "FILE", "--layout", "LAYOUT", "--horizon", "T", "--dataset", "DATA", "--out", "bundle"),
 }
 """Of every kind, the command that takes a name of it."""
 
@@ -128,7 +130,7 @@ class ListOptions:
 
 @verb
 def list_(options: ListOptions) -> None:
-    """List what can be chosen by name: presets, architectures, data sets, policies, hardware, backends, importers."""
+    """List what can be chosen by name: presets, data sets, policies, hardware, backends, importers, layouts, more."""
     if options.kind is not None and options.kind not in KINDS:
         raise InputError(f"list {options.kind!r}: expected one of {', '.join(KINDS)}")
     if options.kind is not None:

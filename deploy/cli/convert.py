@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from spikecut.deploy.cli.options import MOST_TIMESTEPS, Data, Dataset, Json, Overwrite, verb
+from spikecut.deploy.cli.options import MOST_TIMESTEPS, Data, Dataset, Json, Layout, Overwrite, verb
 from spikecut.deploy.cli.output import Result, progress_bar, report, typed
 
 
@@ -14,11 +14,12 @@ from spikecut.deploy.cli.output import Result, progress_bar, report, typed
 class ConvertOptions:
     """Arguments and options of `spikecut convert`."""
 
-    weights: Annotated[Path, typer.Argument(help="State dict of a ReLU network: .safetensors, .pt or .pth.")]
+    weights: Annotated[Path, typer.Argument(help="State dict of a ReLU network: .safetensors, .pt, .pth or .th.")]
     out: Annotated[Path, typer.Option(help="Folder of the bundle.")]
     dataset: Dataset
     data: Data = None
     spec: Annotated[Path | None, typer.Option(help="Its layers, a JSON file; see docs/conversion.md.")] = None
+    layout: Layout = None
     timesteps: Annotated[int, typer.Option(min=1, max=MOST_TIMESTEPS, help="Horizon T.")] = 16
     percentile: Annotated[
         float, typer.Option(help="Of positive activations, which thresholds are at most; 90 to 100.")
@@ -33,7 +34,7 @@ def convert(options: ConvertOptions) -> None:
     from spikecut.deploy.pipeline.convert import ConversionOptions, convert_files
     from spikecut.deploy.report.network_tables import conversion_tables, manifest_tables
 
-    how = ConversionOptions(options.dataset, options.timesteps, options.percentile)
+    how = ConversionOptions(options.dataset, options.timesteps, options.percentile, options.layout)
     done = convert_files(options.weights, options.spec, options.out, how, options.overwrite, progress_bar)
     shown = [
         *conversion_tables(done.layers, how.percentile, str(done.loss), done.loss.integers),

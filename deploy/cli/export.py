@@ -12,6 +12,7 @@ from spikecut.deploy.cli.options import (
     Dt,
     Framework,
     Json,
+    Layout,
     Overwrite,
     Reset,
     ResetOrder,
@@ -27,7 +28,19 @@ from spikecut.errors import InputError
 if TYPE_CHECKING:  # imported when the command runs
     from spikecut.deploy.pipeline.export import Exported
 
-IMPORT = ("dataset", "horizon", "dt", "framework", "reset", "reset_order", "spikes", "encoding", "strict", "slayer")
+IMPORT = (
+    "dataset",
+    "horizon",
+    "dt",
+    "framework",
+    "reset",
+    "reset_order",
+    "spikes",
+    "encoding",
+    "strict",
+    "slayer",
+    "layout",
+)
 """Options that are the importer's."""
 
 
@@ -68,7 +81,9 @@ class ExportOptions:
     ] = None
     horizon: Annotated[
         int | None,
-        typer.Option(min=1, max=MOST_TIMESTEPS, help="NIR, .net, --slayer, FILE.py: timesteps per sample, T."),
+        typer.Option(
+            min=1, max=MOST_TIMESTEPS, help="NIR, .net, --slayer, --layout, FILE.py: timesteps per sample, T."
+        ),
     ] = None
     dt: Dt = None
     framework: Framework = None
@@ -83,6 +98,7 @@ class ExportOptions:
     slayer: Annotated[
         Path | None, typer.Option(help="The blocks of lava-dl that a state dict belongs to, as YAML; docs/slayer.md.")
     ] = None
+    layout: Layout = None
     overwrite: Overwrite = False
     as_json: Json = False
 

@@ -16,6 +16,7 @@ from spikecut.deploy.cli.options import (
     Hardware,
     Hypothetical,
     Json,
+    Layout,
     Reset,
     ResetOrder,
     Spikes,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:  # imported when the command runs
     from spikecut.export.importers.base import ImportedNetwork
     from spikecut.export.network.layers import IntegerNetwork
 
-IMPORT = ("horizon", "dataset", "slayer", "spec", "dt", "framework", "reset", "reset_order", "spikes")
+IMPORT = ("horizon", "dataset", "slayer", "spec", "layout", "dt", "framework", "reset", "reset_order", "spikes")
 """Options that are the importer's."""
 
 
@@ -54,6 +55,7 @@ class InspectOptions:
     ] = None
     slayer: Annotated[Path | None, typer.Option(help="The blocks of lava-dl that a state dict belongs to.")] = None
     spec: Annotated[Path | None, typer.Option(help="The ReLU layers that a state dict belongs to.")] = None
+    layout: Layout = None
     dt: Dt = None
     framework: Framework = None
     reset: Reset = None

@@ -55,7 +55,19 @@ PANELS = {
     ),
     "Hardware": ("hardware", "monitor", "hypothetical"),
     "Import": (
-        *("weights", "to", "horizon", "dt", "framework", "reset_order", "spikes", "encoding", "strict", "slayer"),
+        *(
+            "weights",
+            "to",
+            "horizon",
+            "dt",
+            "framework",
+            "reset_order",
+            "spikes",
+            "encoding",
+            "strict",
+            "slayer",
+            "layout",
+        ),
         *("spec", "percentile"),
     ),
     "Network": ("preset", "method", "arch", "timesteps", "levels", "reset", "surrogate", "start", "weight_bits"),
@@ -246,6 +258,10 @@ Target = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in --out.")]
 Dt = Annotated[float | None, typer.Option(help="NIR: a timestep, in the unit of the file's time constants.")]
+Layout = Annotated[
+    str | None,
+    typer.Option(help="The published network that a state dict is of.", **named("layouts", "LAYOUT")),
+]
 Framework = Annotated[
     str | None,
     typer.Option(help="NIR: what wrote it.", **one_of("snntorch", "norse", "sinabs", "spikingjelly", "lava")),

@@ -16,6 +16,7 @@ from spikecut.errors import InputError
 from spikecut.export.encode import encode
 from spikecut.export.importers.base import ImportedNetwork, PartReport
 from spikecut.export.importers.relu_files import TIMESTEPS, ReluImporter
+from spikecut.export.layouts.importer import LayoutImporter
 from spikecut.models.data import MAXIMUM_HORIZON
 from spikecut.text import brief, percent, told
 
@@ -33,11 +34,13 @@ class ConversionOptions:
     ----------
     dataset: a name or a path to samples that are preprocessed as in training. timesteps: horizon T.
     percentile: of positive activations, which the threshold is at most, 90 to 100.
+    layout: name of the published network that a file is of; None: a spec tells its layers.
     """
 
     dataset: str
     timesteps: int = TIMESTEPS
     percentile: float = PERCENTILE
+    layout: str | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.timesteps <= MAXIMUM_HORIZON:
@@ -129,8 +132,18 @@ def convert_files(
     """
     dropped = check_bundle_target(out, overwrite)
     given = {"dataset": how.dataset, "percentile": how.percentile, "horizon": how.timesteps}
-    given |= {} if spec is None else {"spec": spec}
-    return _converted(ReluImporter().read(weights, given), out, how, dropped, progress)
+    if how.layout is None:
+        given |= {} if spec is None else {"spec": spec}
+        return _converted(ReluImporter().read(weights, given), out, how, dropped, progress)
+    if spec is not None:
+        raise InputError("--spec, --layout: a network has its layers from one of them; leave the other out")
+    imported = LayoutImporter().read(weights, {**given, "layout": how.layout})
+    if not imported.conversion:
+        raise InputError(
+            f"--layout {how.layout}: its neurons spike already, there is nothing to convert: `spikecut export "
+            f"{weights} --layout {how.layout} …`"
+        )
+    return _converted(imported, out, how, dropped, progress)
 
 
 def convert(

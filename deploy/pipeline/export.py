@@ -19,8 +19,8 @@ from spikecut.deploy.pipeline.samples import split_notes
 from spikecut.deploy.pipeline.targets import check_bundle_target, check_file
 from spikecut.deploy.run.summary import jsonable
 from spikecut.deploy.verify.witness import integer_golden, integer_report
-from spikecut.errors import BundleError, DataError, InputError, Refusal, SpikecutError
-from spikecut.export.encode import encode, encode_samples
+from spikecut.errors import BundleError, InputError, Refusal, SpikecutError
+from spikecut.export.encode import encode
 from spikecut.export.importers.base import (
     ImportedNetwork,
     MeasureRanges,
@@ -30,8 +30,8 @@ from spikecut.export.importers.base import (
     importer_of,
     read_network,
 )
+from spikecut.export.importers.samples import GOLDEN_SAMPLES, input_fields, matching_data, sample_frames
 from spikecut.export.manifest import Manifest
-from spikecut.export.network.arrays import Shape
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import IntegerNetwork
 from spikecut.export.network.neurons import IntegerNeuron
@@ -41,12 +41,10 @@ from spikecut.export.quantise.headroom import Ranges
 from spikecut.export.write_bundle import ExportSettings, export_network, recipe_horizon, write_integers
 from spikecut.models.data import MAXIMUM_HORIZON, Dataset, load_dataset
 from spikecut.models.network import SpikingNetwork
-from spikecut.models.training.encoding import encoding_for
 
 if TYPE_CHECKING:  # torch is imported where a module is read
     from torch import nn
 
-GOLDEN_SAMPLES = 64
 GENERAL = ExportSettings()
 
 
@@ -135,7 +133,7 @@ def export_imported(imported: ImportedNetwork, out: Path, how: Import) -> Export
     data = matching_data(
         load_dataset(how.dataset, frames=how.horizon), how.dataset, network.input_shape, _classes(network)
     )
-    fields, assumed = _input(data, how.dataset, how.encoding, read.encoding)
+    fields, assumed = input_fields(data, how.dataset, how.encoding, read.encoding)
     recipe = _recipe(read, _classes(network), data, how, fields)
     said = imported.assumed if read.encoding_known else (*imported.assumed, assumed)
     recipe[read.method] = {**read.details, **({"assumed": list(said)} if said else {})}
@@ -154,7 +152,7 @@ def _export_integers(imported: ImportedNetwork, network: IntegerNetwork, out: Pa
     matching_data(data, how.dataset, network.input_shape, network.classes)
     assumed: tuple[str, ...] = ()
     if not read.encoding_known and read.encoding == "events" and data.frames is None:
-        fields, said = _input(data, how.dataset, how.encoding, "bernoulli")
+        fields, said = input_fields(data, how.dataset, how.encoding, "bernoulli")
         network, assumed = replace(network, input=InputSpec(shape=network.input_shape, **fields)), (said,)
     elif how.encoding is not None:
         raise InputError(f"--encoding {how.encoding}: {imported.source} tells its input itself; leave it out")
@@ -185,13 +183,7 @@ def export_module(module: "nn.Module", out: Path, how: Import, sample: object = 
     if not 1 <= how.horizon <= MAXIMUM_HORIZON:
         raise InputError(f"timesteps={how.horizon}: expected 1 to {MAXIMUM_HORIZON}")
     data = load_dataset(how.dataset, frames=how.horizon)
-    images = data.calibration.x[:GOLDEN_SAMPLES]
-    fields, _ = _input(data, how.dataset, how.encoding, "direct")
-    spec = InputSpec(shape=data.shape, **fields)
-    direct = spec.encoding == "direct"
-    frames = (
-        np.broadcast_to(images, (how.horizon, *images.shape)) if direct else encode_samples(images, spec, how.horizon)
-    )
+    frames = sample_frames(data, how.dataset, how.encoding, how.horizon)
     return export_imported(import_module(module, Sampled.of(frames, sample)), out, how)
 
 
@@ -296,37 +288,6 @@ def export_to_bundle(
     chosen_settings = ExportSettings(measure, settings.witness, settings.rounding, settings.wide)
     manifest = export_network(network, recipe, out, images, labels, name, chosen_settings)
     return Exported(out, manifest, notes=split_notes(data))
-
-
-def _input(data: Dataset, dataset: str, encoding: str | None, default: str) -> tuple[dict[str, Any], str]:
-    """The input's description in a recipe, and a line on what was assumed of it.
-
-    encoding: how samples become input; None takes the default. Events are taken as they are.
-
-    Raises InputError for an encoding that is unknown, or of events.
-    """
-    if data.frames is not None:
-        if encoding is not None:
-            raise InputError(f"--encoding {encoding}: {dataset} holds events, which need none; leave it out")
-        return asdict(encoding_for("events", data.train, 0)), f"input events in {data.frames} frames"
-    chosen = encoding or default
-    if chosen not in ("direct", "bernoulli", "latency"):
-        raise InputError(f"--encoding {encoding!r}: expected direct, bernoulli or latency")
-    fields = asdict(encoding_for("direct" if chosen == "direct" else "bernoulli", data.train, 0))
-    fields["encoding"] = chosen  # latency scales like bernoulli
-    said = (
-        f"{fields['bits']} bits, unit {fields['scale']:.4g}" if chosen == "direct" else f"scale {fields['scale']:.4g}"
-    )
-    return fields, f"input {chosen}, {said}{'' if encoding else ': no --encoding given'}"
-
-
-def matching_data(data: Dataset, dataset: str, shape: Shape, classes: int) -> Dataset:
-    """The data set; DataError for samples or classes that do not fit the network."""
-    if data.shape != tuple(shape):
-        raise DataError(f"{dataset}: samples of shape {data.shape}, but the network takes {tuple(shape)}")
-    if len(data.labels) > classes:
-        raise DataError(f"{dataset}: {len(data.labels)} classes, but the network has {classes} outputs")
-    return data
 
 
 def _classes(network: SpikingNetwork) -> int:

@@ -32,7 +32,7 @@ from spikecut.models.data import Dataset, load_dataset
 from spikecut.models.network import SpikingNetwork, Stage
 from spikecut.models.neurons.integrate_fire import IntegrateFire, MembraneReadout
 from spikecut.models.relu.calibration import corrected, lowered
-from spikecut.models.relu.network import ReluLayer, ReluNetwork, SpikingWitness
+from spikecut.models.relu.network import ReluLayer, ReluNetwork, SpikingWitness, balanced_thresholds
 from spikecut.models.relu.spec import load_relu_network
 
 PERCENTILE = 99.0
@@ -131,7 +131,7 @@ def convert_relu(
     """Balance the thresholds of a trained ReLU network on calibration samples, and make it spike.
 
     network: a module whose forward is a chain (nn.Sequential, or what torch.fx reads as one), or what was read already.
-    images [N, *shape], labels [N]: as the network was trained on. percentile: see ReluNetwork.thresholds.
+    images [N, *shape], labels [N]: as the network was trained on. percentile: see balanced_thresholds.
     timesteps: T, for which thresholds are lowered and biases corrected, see models.relu.calibration; None leaves both.
 
     Raises
@@ -146,7 +146,7 @@ def convert_relu(
     if tuple(images.shape[1:]) != chain.input_shape:
         raise InputError(f"samples of shape {tuple(images.shape[1:])}, but the network takes {chain.input_shape}")
     _stages(chain, {layer.name: torch.ones(1) for layer in chain.layers})  # refuses before samples are run
-    thresholds = chain.thresholds(samples, percentile)
+    thresholds = balanced_thresholds(chain, samples, percentile)
     spiking = chain
     if timesteps is not None:
         thresholds = lowered(chain, thresholds, samples, timesteps)

@@ -11,7 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from spikecut.models.relu.network import ReluLayer, ReluNetwork, integrate_and_fire
+from spikecut.models.relu.network import Activating, ReluLayer, ReluNetwork, integrate_and_fire
 
 SHARES = tuple(step / 20 for step in range(20, 4, -1))
 """What λ may be lowered to, in parts of that of the percentile."""
@@ -23,9 +23,7 @@ FEWEST, MOST = 64, 512
 """Samples that are run."""
 
 
-def lowered(
-    network: ReluNetwork, thresholds: Mapping[str, Tensor], images: Tensor, timesteps: int
-) -> dict[str, Tensor]:
+def lowered(network: Activating, thresholds: Mapping[str, Tensor], images: Tensor, timesteps: int) -> dict[str, Tensor]:
     """The λ of each channel, at most that given, whose T + 1 levels lie nearest to the activations in the mean square.
 
     The level of an activation a is what spikes of value λ, half a λ in v(0), give of a constant current: λ/T times
@@ -71,7 +69,7 @@ def corrected(network: ReluNetwork, thresholds: Mapping[str, Tensor], images: Te
             shift = best = torch.zeros_like(wanted[name])
             least = torch.full_like(best, torch.inf)
             for _ in range(ROUNDS + 1 if name else 2):
-                means = [len(part[0]) * _means(_spikes(layers, part, threshold).flatten(0, 1)) for part in sent]
+                means = [len(part[0]) * channel_means(_spikes(layers, part, threshold).flatten(0, 1)) for part in sent]
                 error = wanted[name] - sum(means, torch.zeros(1)) / len(chosen)
                 best, least = torch.where(error.abs() < least, shift, best), torch.minimum(error.abs(), least)
                 _add_bias(holder, error / factor)
@@ -95,11 +93,11 @@ def _activations(network: ReluNetwork, images: Tensor) -> dict[str, Tensor]:
     with torch.no_grad():
         for part in torch.split(images, BATCH):
             for name, sent in network.activations(part):
-                sums[name] = sums.get(name, torch.zeros(1)) + len(part) * _means(sent)
+                sums[name] = sums.get(name, torch.zeros(1)) + len(part) * channel_means(sent)
     return {name: total / len(images) for name, total in sums.items()}
 
 
-def _means(values: Tensor) -> Tensor:
+def channel_means(values: Tensor) -> Tensor:
     """Mean over samples and places of [N, C, ...], [C] in float64."""
     return values.flatten(2).double().mean((0, 2)) if values.ndim > 2 else values.double().mean(0)
 

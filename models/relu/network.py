@@ -13,7 +13,7 @@ import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +55,13 @@ class ReluLayer:
     module: nn.Module
     input_shape: Shape
     output_shape: Shape
+
+
+class Activating(Protocol):
+    """A network of ReLU, of a chain or not."""
+
+    def activations(self, images: Tensor, clip: Mapping[str, Tensor] | None = None) -> Iterator[tuple[str, Tensor]]:
+        """What each ReLU sends, by name, [N, *shape], and at last the scores as ""; clip: see ReluNetwork."""
 
 
 class ReluNetwork(nn.Module):
@@ -128,31 +135,32 @@ class ReluNetwork(nn.Module):
         if said.shape != chain.shape or float((said - chain).abs().max()) > SAME_SCORES * float(chain.abs().max()):
             raise InputError("the module does not compute what its layers do (hooks?): give an nn.Sequential of them")
 
-    def thresholds(self, images: Tensor, percentile: float) -> dict[str, Tensor]:
-        """λ of every ReLU, [C, 1, 1] or [1]: a share 1 - percentile/100 of its positive activations is larger.
 
-        images: [N, *input_shape], the calibration samples. percentile: 90 to 100; 100 is the maximum (Diehl et al.),
-        a little less is robust against outliers (Rueckauer et al.). No λ is below a quarter of its layer's largest,
-        which is also that of a channel that is never active.
+def balanced_thresholds(network: Activating, images: Tensor, percentile: float) -> dict[str, Tensor]:
+    """λ of every ReLU, [C, 1, 1] or [1]: a share 1 - percentile/100 of its positive activations is larger.
 
-        Raises InputError for another percentile, or a ReLU that is never active.
-        """
-        if not LEAST_PERCENTILE <= percentile <= 100:
-            raise InputError(f"percentile {percentile:g}: expected {LEAST_PERCENTILE:g} to 100")
-        share = 1 - percentile / 100
-        tails: dict[str, Tensor] = {}
-        positive: dict[str, Tensor] = {}
-        with torch.no_grad():
-            for part in _batches(images):
-                for name, sent in self.activations(part):
-                    if not name:
-                        continue
-                    rows = sent.transpose(0, 1).flatten(1) if sent.ndim == 4 else sent.reshape(1, -1)
-                    positive[name] = positive.get(name, torch.zeros(1)) + (rows > 0).sum(1)
-                    kept = int(share * len(images) * rows.shape[1] / len(part)) + 1
-                    tail = torch.cat([tails.get(name, rows[:, :0]), rows], dim=1)
-                    tails[name] = tail.topk(min(kept, tail.shape[1]), dim=1).values
-        return {name: _balanced(name, tails[name], positive[name], share) for name in tails}
+    images: [N, *input_shape], the calibration samples. percentile: 90 to 100; 100 is the maximum (Diehl et al.),
+    a little less is robust against outliers (Rueckauer et al.). No λ is below a quarter of its layer's largest,
+    which is also that of a channel that is never active.
+
+    Raises InputError for another percentile, or a ReLU that is never active.
+    """
+    if not LEAST_PERCENTILE <= percentile <= 100:
+        raise InputError(f"percentile {percentile:g}: expected {LEAST_PERCENTILE:g} to 100")
+    share = 1 - percentile / 100
+    tails: dict[str, Tensor] = {}
+    positive: dict[str, Tensor] = {}
+    with torch.no_grad():
+        for part in _batches(images):
+            for name, sent in network.activations(part):
+                if not name:
+                    continue
+                rows = sent.transpose(0, 1).flatten(1) if sent.ndim == 4 else sent.reshape(1, -1)
+                positive[name] = positive.get(name, torch.zeros(1)) + (rows > 0).sum(1)
+                kept = int(share * len(images) * rows.shape[1] / len(part)) + 1
+                tail = torch.cat([tails.get(name, rows[:, :0]), rows], dim=1)
+                tails[name] = tail.topk(min(kept, tail.shape[1]), dim=1).values
+    return {name: _balanced(name, tails[name], positive[name], share) for name in tails}
 
 
 def _batches(images: Tensor) -> Iterator[Tensor]:

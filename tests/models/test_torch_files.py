@@ -1,6 +1,7 @@
 """Files of torch.save are data: nothing in them runs, and no tensor is larger than what is stored of it."""
 
 import ast
+import contextlib
 import os
 import re
 import zipfile
@@ -125,10 +126,37 @@ def test_what_is_no_dense_tensor_is_refused(tmp_path):
         read_tensors(path)
 
 
-def test_older_formats_and_damaged_files_are_refused(tmp_path):
+def test_files_from_before_torch_1_6_are_read_as_they_were_and_never_beyond_their_bytes(tmp_path):
+    path = tmp_path / "state.th"
+    base = torch.arange(12, dtype=torch.float64)
+    state = {"w": torch.nn.Parameter(torch.randn(3, 4)), "part": base.reshape(3, 4).T, "tail": base[5:]}
+    state |= {"flag": torch.tensor([True, False]), "empty": torch.zeros(0, 3)}
+    torch.save({"state_dict": state, "epoch": 3}, path, _use_new_zipfile_serialization=False)
+    found = read_tensors(path)
+    assert found.keys() == state.keys()
+    assert all(torch.equal(found[key], tensor) and found[key].dtype == tensor.dtype for key, tensor in state.items())
+    whole = path.read_bytes()
+    for length in range(0, len(whole) - 1, 23):
+        path.write_bytes(whole[:length])
+        with pytest.raises(CheckpointError):
+            read_tensors(path)
+    for place in range(0, len(whole), 5):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        with contextlib.suppress(CheckpointError):
+            read_tensors(path)
+    torch.save({"w": Unknown()}, path, _use_new_zipfile_serialization=False)
+    with pytest.raises(CheckpointError, match="holds pickled objects, which are not opened"):
+        read_tensors(path)
+
+
+class Unknown:
+    """No tensor."""
+
+
+def test_damaged_files_are_refused(tmp_path):
     path = tmp_path / "state.pt"
-    torch.save({"w": torch.ones(3)}, path, _use_new_zipfile_serialization=False)
-    with pytest.raises(CheckpointError, match=r"not written by torch.save since torch 1.6 .*save it again"):
+    path.write_bytes(b"text")
+    with pytest.raises(CheckpointError, match=r"not written by torch.save .*save it again"):
         read_tensors(path)
     torch.save({"w": torch.ones(300)}, path)
     whole = path.read_bytes()

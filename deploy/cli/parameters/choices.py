@@ -48,6 +48,12 @@ def _importers() -> Sequence[str]:
     return IMPORTERS.names()
 
 
+def _layouts() -> Sequence[str]:
+    from spikecut.models.layouts.spec import layout_names
+
+    return layout_names()
+
+
 def _hardware() -> Sequence[str]:
     from spikecut.deploy.placement.hardware import hardware_names
 
@@ -69,6 +75,7 @@ KINDS: dict[str, Callable[[], Sequence[str]]] = {
     "presets": _presets,
     "architectures": _architectures,
     "importers": _importers,
+    "layouts": _layouts,
 }
 """What is chosen by name, and what gives the names; each imports what it needs when it is called."""
 

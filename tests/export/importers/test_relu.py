@@ -16,7 +16,7 @@ from spikecut.export.importers.torch_network import trace
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.quantise.integers import quantise
 from spikecut.export.quantise.measure import integrate_fire_ranges
-from spikecut.models.relu.network import ReluNetwork
+from spikecut.models.relu.network import ReluNetwork, balanced_thresholds
 
 TIMESTEPS = 12
 
@@ -186,7 +186,7 @@ def test_same_padding_of_an_even_kernel_is_exact(kernel):
     ).eval()
     images = np.random.default_rng(2).random((6, 2, 6, 6))
     stage = next(iter(convert_relu(module, images, np.zeros(6, dtype=np.int64)).network.chain()))
-    thresholds = ReluNetwork.of(module, (2, 6, 6)).thresholds(torch.from_numpy(images), 99)["1"]
+    thresholds = balanced_thresholds(ReluNetwork.of(module, (2, 6, 6)), torch.from_numpy(images), 99)["1"]
     with torch.no_grad():
         expected = module[0].double()(torch.from_numpy(images))
         torch.testing.assert_close(stage.currents(torch.from_numpy(images)[None])[0] * thresholds, expected)
@@ -286,6 +286,6 @@ def test_the_percentile_is_that_of_the_positive_activations():
     network = ReluNetwork.of(module, (1, 1, 1))
     images = torch.arange(-500, 1001).double().reshape(-1, 1, 1, 1)
     for percentile, expected in ((100, 1000), (99, 990), (90, 900)):
-        assert float(network.thresholds(images, percentile)["2"]) == expected
+        assert float(balanced_thresholds(network, images, percentile)["2"]) == expected
     with pytest.raises(SpikecutError, match="expected 90 to 100"):
-        network.thresholds(images, 50)
+        balanced_thresholds(network, images, 50)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from spikecut.models.relu.calibration import SHARES, corrected, lowered
-from spikecut.models.relu.network import ReluNetwork, SpikingWitness
+from spikecut.models.relu.network import ReluNetwork, SpikingWitness, balanced_thresholds
 
 TIMESTEPS = 8
 
@@ -36,7 +36,7 @@ def network():
 
 def test_lowered_thresholds_have_the_least_squared_error(network):
     chain, images = network
-    highest = chain.thresholds(images, 99)
+    highest = balanced_thresholds(chain, images, 99)
     found = lowered(chain, highest, images, TIMESTEPS)
     with torch.no_grad():
         activations = dict(chain.activations(images.double()))
@@ -58,7 +58,7 @@ def test_lowered_thresholds_have_the_least_squared_error(network):
 def test_corrected_channels_send_the_activations_means(network):
     """The means of some channels are off where activations are cut at λ; in the end the scores are right, too."""
     chain, images = network
-    thresholds = chain.thresholds(images, 90)
+    thresholds = balanced_thresholds(chain, images, 90)
     kept = {key: value.clone() for key, value in chain.state_dict().items()}
     better = corrected(chain, thresholds, images, TIMESTEPS)
     assert all(torch.equal(value, kept[key]) for key, value in chain.state_dict().items())

@@ -1,0 +1,1 @@
+"""Networks of published repositories, by the name of their layout."""
