@@ -2,15 +2,17 @@
 
 python scripts/validation.py           rewrite the document
 python scripts/validation.py --check   exit 1 if it is not current
+python scripts/validation.py --record  ask SANA-FE anew about congestion, and rewrite the document
 """
 
 import sys
 from pathlib import Path
 
 from silicon import loihi1, loihi2
-from silicon.congestion import congestion_table
+from silicon.congestion import compared, congestion_figures, congestion_table
 from silicon.core_counts import core_table, hops_table
 from silicon.rows import in_band, table
+from silicon.sanafe_cycle import record
 from spikecut.deploy.placement.hardware import Chip, load_hardware
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "validation.md"
@@ -28,12 +30,16 @@ def document() -> str:
     tables = {use: table(part) for use, part in parts.items()}
     apart = in_band([row for row in rows if not row.what.startswith("two LIF neurons")])
     good, said = in_band(rows), "; ".join(wide) or "none"
-    tables |= {"cores": core_table(second), "hops": hops_table(second), "congestion": congestion_table()}
+    cases = compared()
+    tables |= {"cores": core_table(second), "hops": hops_table(second), "congestion": congestion_table(cases)}
+    tables |= congestion_figures(cases)
     return TEXT.read_text(encoding="utf-8").format(good=good, apart=apart, wide=said, **tables)
 
 
 def main() -> None:
     """Rewrite the document, or check it."""
+    if "--record" in sys.argv:
+        record()
     fresh = document()
     if "--check" in sys.argv:
         current = DOCUMENT.is_file() and DOCUMENT.read_text(encoding="utf-8") == fresh

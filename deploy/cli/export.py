@@ -185,7 +185,9 @@ def _exported(options: ExportOptions, chosen: dict[str, Any]) -> "Exported":
 
 
 def _as_bundle(options: ExportOptions, chosen: dict[str, Any]) -> Result:
+    from spikecut.deploy.pipeline.inspect import chip_fits
     from spikecut.deploy.report.network_tables import manifest_tables, parts_table
+    from spikecut.deploy.report.placement_tables import fits_in_short
 
     done = _exported(options, chosen)
     for note in done.notes:
@@ -196,6 +198,7 @@ def _as_bundle(options: ExportOptions, chosen: dict[str, Any]) -> Result:
         shown += parts_table(done.imported, done.assumed)
     elif done.assumed:
         written += f"; assumed: {'; '.join(done.assumed)}"
-    shown += [written, *done.dropped, *manifest_tables(done.manifest)]
-    data = {"bundle": str(options.out), **done.manifest.model_dump()}
+    fits = chip_fits(options.out)
+    shown += [written, *done.dropped, *manifest_tables(done.manifest), *fits_in_short(fits)]
+    data = {"bundle": str(options.out), **done.manifest.model_dump(), "fits": {n: fit.note for n, fit in fits.items()}}
     return Result(shown, data, next=typed("verify", options.out))

@@ -87,6 +87,9 @@ class Pricer:
     def of(cls, network: IntegerNetwork, chip: Chip, placement: Placement) -> "Pricer":
         """The pricer of a network on this placement."""
         routes = routes_of(network, placement)
+        heard = chip.monitor.hearing(network.classes if network.readout == "membrane" else None)
+        if heard is not chip.monitor:
+            chip = chip.model_copy(update={"monitor": heard})
         return cls(chip, placement, routes, MeshLinks.of(routes) if chip.timing == "maximum" else None)
 
     def chunks(self, trace: RunTrace) -> Iterator[tuple[slice, list[Counts]]]:

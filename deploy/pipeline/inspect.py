@@ -9,7 +9,8 @@ from tempfile import TemporaryDirectory
 from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.bundle import Bundle, load, open_bundle
 from spikecut.deploy.cost.summary import RunCosts
-from spikecut.deploy.placement.hardware import Hardware
+from spikecut.deploy.placement.capabilities import Fit
+from spikecut.deploy.placement.hardware import Chip, Hardware, default_hardware
 from spikecut.errors import BundleError, InputError
 from spikecut.export.importers.base import ImportedNetwork, Options, flags, read_network
 from spikecut.export.network.layers import IntegerNetwork
@@ -81,6 +82,18 @@ def _of_bundle(target: Path, options: Options) -> Inspected:
         load(target, options["horizon"])  # which refuses it
     bundle = open_bundle(target)
     return Inspected(str(target), bundle.network, bundle)
+
+
+def chip_fits(bundle: Path) -> dict[str, Fit]:
+    """Whether and how a bundle's network fits the chips that are estimated by default."""
+    network = open_bundle(bundle).network
+    # Where its cores sit changes nothing of it, and takes longest.
+    chips = {
+        name: chip.model_copy(update={"layout": "order"})
+        for name, chip in default_hardware().items()
+        if isinstance(chip, Chip)
+    }
+    return {name: Fit.of(network, chip) for name, chip in chips.items()}
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ PLACES: dict[MonitorPlace, str] = {
 """Where a monitor can run, in words."""
 NOT_CHOSEN = "the file has monitors in several places, of which none is chosen (--monitor)"
 _OPEN = {"value": None, "low": None, "high": None, "source": NOT_CHOSEN, "provenance": None}
+EVERY_MEMBRANE = "the readout sends the membrane of every class in every step"
 CHARGED = ("messages_per_step", "time_ns_per_step", "energy_pJ_per_step", "delay_steps")
 
 
@@ -80,3 +81,18 @@ class Monitor(Strict):
     def at(self, place: MonitorPlace) -> "Monitor":
         """The same, with the numbers of a place that it describes as those that a run pays."""
         return self.model_copy(update={name: getattr(self.places[place], name) for name in CHARGED})
+
+    def hearing(self, membranes: int | None) -> "Monitor":
+        """The same for a readout that sends so many membranes in every step; None: for one that sends spikes.
+
+        Neurons on the chip hear of each of them by a message; a processor reads what it wants.
+        """
+        cost = self.on_chip
+        if membranes is None or cost is None or cost.messages_per_step.value is None:
+            return self
+        number = float(membranes)
+        sent = Quantity(value=number, low=number, high=number, source=EVERY_MEMBRANE, provenance="bound")
+        changed: dict[str, object] = {"on_chip": cost.model_copy(update={"messages_per_step": sent})}
+        if all(getattr(self, name) == getattr(cost, name) for name in CHARGED):
+            changed["messages_per_step"] = sent
+        return self.model_copy(update=changed)

@@ -10,10 +10,16 @@ UNITS = {"latency": "s", "energy": "J"}
 
 def monitor_lines(savings: Mapping[str, Any] | None) -> Iterator[str]:
     """What is saved, what the monitor costs there, and what follows; nothing of a run without a full one."""
+    for hardware, place, latency, energy, how in monitor_rows(savings):
+        yield f"{hardware}, monitor {place}: latency {latency}; energy {energy}; {how}"
+
+
+def monitor_rows(savings: Mapping[str, Any] | None) -> Iterator[tuple[str, str, str, str, str]]:
+    """Hardware, place, whether the cutoff pays in latency and in energy, and what the monitor's cost is made of."""
     for hardware, places in ((savings or {}).get("monitors") or {}).items():
         for place, payoff in places.items():
-            told = [f"{name} {_payoff(payoff[name], unit)}" for name, unit in UNITS.items()]
-            yield f"{hardware}, monitor {place}: {'; '.join(told)}; {_how(payoff)}"
+            latency, energy = (_payoff(payoff[name], unit) for name, unit in UNITS.items())
+            yield hardware, place, latency, energy, _how(payoff)
 
 
 def monitors_in_short(savings: Mapping[str, Any] | None) -> str:

@@ -1,4 +1,4 @@
-"""Where a network fits: cores on every hardware, by layer, and each mesh with the load per core."""
+"""Where a network fits: in a line, cores on every hardware, by layer, and each mesh with the load per core."""
 
 from collections.abc import Mapping
 
@@ -10,6 +10,14 @@ from spikecut.deploy.placement.hardware import Chip, Hardware
 from spikecut.deploy.placement.mesh import busy_at_rates_ns, mesh_text
 from spikecut.deploy.report.wide_table import WideTable
 from spikecut.export.network.layers import IntegerNetwork
+
+
+def fits_in_short(fits: Mapping[str, Fit]) -> list[str]:
+    """A line for each chip: whether a network fits, and if not, why and what would make it fit; alike together."""
+    names: dict[str, list[str]] = {}
+    for name, fit in fits.items():
+        names.setdefault(fit.note, []).append(name)
+    return [f"{', '.join(which)}: {note}" for note, which in names.items()]
 
 
 def placements_shown(

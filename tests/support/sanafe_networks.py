@@ -70,8 +70,33 @@ def conv_network(random: np.random.Generator) -> IntegerNetwork:
     return IntegerNetwork((first, second, third), InputSpec((2, 8, 7), "events"), "count", horizon=STEPS - 3)
 
 
+def crossing_network(random: np.random.Generator, only_right: bool) -> IntegerNetwork:
+    """64 neurons that often send to 448 others: at four a core they fill the left half of a row of Loihi's tiles.
+
+    only_right: the others that sit in the right half of the mesh, behind one link, are all that they send to.
+    """
+    weight = 2 * random.integers(1, 9, (448, 64))
+    if only_right:
+        column = (64 + np.arange(448)) // 16 % 8
+        weight[column < 4] = 0
+    sizes = (20, 64, 448)
+    layers = [
+        IntegerLayer(name, "dense", matrix, neuron(random, outputs, threshold), (inputs,), (outputs,))
+        for name, matrix, threshold, (inputs, outputs) in zip(
+            ("senders", "receivers"),
+            (2 * random.integers(1, 9, (64, 20)), weight),
+            (40, 60_000),
+            itertools.pairwise(sizes),
+            strict=True,
+        )
+    ]
+    return IntegerNetwork(tuple(layers), InputSpec((20,), "events"), "count", horizon=STEPS - 2)
+
+
 def network_of(kind: str, random: np.random.Generator) -> IntegerNetwork:
     """The network of a case."""
+    if kind in ("crossing", "one link"):
+        return crossing_network(random, kind == "one link")
     return conv_network(random) if kind == "conv" else dense_network(random, kind == "recurrent")
 
 

@@ -15,7 +15,7 @@ from spikecut.deploy.pipeline.reporting.options import DEFAULTS, ReportOptions
 from spikecut.deploy.pipeline.reporting.points import mean, own_point, points_of, share
 from spikecut.deploy.pipeline.reporting.replay import Replay, meshes, played, replay
 from spikecut.deploy.pipeline.reporting.sources import bundle_of_run, samples_of_run
-from spikecut.deploy.pipeline.reporting.stored_costs import stored_costs
+from spikecut.deploy.pipeline.reporting.stored_costs import stored_costs, stored_monitors
 from spikecut.deploy.placement.hardware import Hardware, load_hardware
 from spikecut.deploy.report.html.contents import Exits, LayerRow, Report, RunReport, WrongSample
 from spikecut.deploy.report.network_tables import layer_rows
@@ -132,6 +132,7 @@ class _Gathering:
         summary, table = self.run.summary, self.run.samples
         columns = {key: table[key].to_numpy() for key in ("label", "prediction", "timesteps", "hardware_steps")}
         costs, times, energies = stored_costs(summary.hardware)
+        monitors, told = stored_monitors(summary.savings)
         right = columns["label"] == columns["prediction"]
         full, cut = (
             None if value is None else share(round(value * summary.samples), summary.samples)
@@ -162,6 +163,8 @@ class _Gathering:
             wrong=_wrong(self.run),
             layers=tuple(LayerRow(name, time_s=times.get(name, {}), energy_j=energies.get(name, {})) for name in times),
             costs=costs,
+            monitors=monitors,
+            monitor_notes=told,
             points=own,
             provenance={"seed": str(summary.seed), **hashes, "versions": versions, "folder": str(self.run.folder)},
             missing=self.missing,

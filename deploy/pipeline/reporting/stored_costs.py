@@ -8,6 +8,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 from spikecut.deploy.cost.band import Figure
 from spikecut.deploy.report.html.contents import HardwareCost
 from spikecut.deploy.report.html.units import counted
+from spikecut.deploy.report.monitor_lines import monitor_rows
 from spikecut.errors import InputError
 
 Cells = dict[str, dict[str, float | None]]
@@ -88,6 +89,31 @@ class _OnHardware(_Stored):
     attribution: _Attribution = _Attribution()
 
 
+class _Edges(_Stored):
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+class _Payoff(_Stored):
+    saved: _Edges
+    cost: _Edges
+    verdict: str
+
+
+class _Monitor(_Stored):
+    latency: _Payoff
+    energy: _Payoff
+    steps: float
+    delay_steps: float | None = None
+    messages_per_step: float | None = None
+
+
+class _Savings(_Stored):
+    monitors: dict[str, dict[str, _Monitor]] = {}
+    notes: tuple[str, ...] = ()
+
+
 def _figure(value: float | None, low: float | None, high: float | None) -> Figure:
     return Figure(*(UNKNOWN if edge is None else edge for edge in (value, low, high)))
 
@@ -118,6 +144,22 @@ def stored_costs(
             for layer, figure in shares.layers.items():
                 per_layer.setdefault(layer, {})[name] = figure
     return tuple(costs), times, energies
+
+
+def stored_monitors(savings: Mapping[str, Any] | None) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
+    """Whether the cutoff pays for its monitor, a row for each hardware and place, and what else was said of monitors.
+
+    Raises InputError, naming the key, where a summary holds something else.
+    """
+    try:
+        found = _Savings.model_validate(savings or {})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(
+            f"summary.json: savings.{'.'.join(map(str, first['loc']))}: {first['msg']}; run again"
+        ) from error
+    notes = tuple(note for note in found.notes if note.startswith("monitor "))
+    return tuple(monitor_rows(found.model_dump())), notes
 
 
 def _cost(name: str, found: _OnHardware) -> HardwareCost:

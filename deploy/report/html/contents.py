@@ -168,6 +168,8 @@ class RunReport:
     timesteps, hardware_steps: means per sample, with the 95 % interval of the mean.
     savings: name → ratio of steps to the full run. oracle: mean timestep of the oracle of stable correctness.
     exits, wrong: where samples exit, and which are wrong, all of them.
+    monitors: by hardware and place, whether the cutoff pays for a monitor there, in latency and in energy, and what its
+        cost is made of. monitor_notes: where none can run.
     points: ways to stop. points_of: how many samples of the run they were measured on.
     layers, costs, meshes, verification, played: see there; None or empty where `missing` says why.
     replayed: samples of which spikes, synaptic operations and the mesh are means.
@@ -195,6 +197,8 @@ class RunReport:
     wrong: tuple[WrongSample, ...]
     layers: tuple[LayerRow, ...]
     costs: tuple[HardwareCost, ...]
+    monitors: tuple[tuple[str, ...], ...] = ()
+    monitor_notes: tuple[str, ...] = ()
     points: tuple[Point, ...] = ()
     points_of: int = 0
     replayed: int = 0

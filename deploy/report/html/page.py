@@ -33,6 +33,7 @@ from spikecut.deploy.report.html.tables import (
     exits_table,
     layers_table,
     mesh_table,
+    monitors_table,
     played_table,
     points_table,
     provenance_table,
@@ -89,6 +90,7 @@ class RunView:
     verification: PageTable | None
     meshes: tuple[tuple[Drawn, PageTable], ...]
     bounds: PageTable
+    monitors: PageTable
     costs: PageTable
     provenance: PageTable
 
@@ -205,6 +207,7 @@ def _view(prefix: str, run: RunReport, budget: int) -> RunView:
         verification=None if run.verification is None else verification_table(run.name, run.verification),
         meshes=tuple(_meshes(prefix, run)),
         bounds=bounds_table(run),
+        monitors=monitors_table(run),
         costs=costs_table(run),
         provenance=provenance_table(run.name, run.provenance),
     )

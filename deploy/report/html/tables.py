@@ -145,6 +145,18 @@ def bounds_table(run: RunReport) -> PageTable:
     return PageTable(f"What the steps of {run.name} wait for", columns, rows, note=note)
 
 
+def monitors_table(run: RunReport) -> PageTable:
+    """Whether the cutoff pays for its monitor, by where that runs, and why."""
+    columns = ("hardware", "the monitor runs", "latency: the cutoff", "energy: the cutoff", "the monitor's cost is of")
+    note = (
+        "It pays where the least that is saved exceeds the most that the monitor costs. Estimated, a mean sample; what "
+        "nobody published costs between nothing and anything. "
+    )
+    rows = tuple(tuple(Cell(text.replace("on_chip", "on chip")) for text in row) for row in run.monitors)
+    title = f"Whether the cutoff of {run.name} pays for its monitor"
+    return PageTable(title, columns, rows, note=note + "; ".join(run.monitor_notes))
+
+
 def exits_table(run: RunReport) -> PageTable:
     """At every timestep how many samples exit, and how many of them are wrong."""
     rows, seen = [], 0

@@ -1,6 +1,7 @@
 """Whether a cutoff pays for its monitor, by place: against estimates that charge it, and the words for it."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -79,6 +80,23 @@ def test_messages_cost_energy_and_at_most_their_time(runs, folder):
     assert host.latency.cost.low == host.latency.cost.value == 0
     assert host.latency.cost.high == pytest.approx(host.steps * 4 * 8.833e-9)
     assert host.energy.cost.value == pytest.approx(host.steps * 4 * 111e-12 + 3e-12)
+
+
+def test_a_membrane_readout_sends_neurons_a_message_a_class_and_step(runs):
+    full, cut = runs
+    *others, last = full.network.layers
+    quiet = replace(last, neuron=replace(last.neuron, reset="none"))
+    network = replace(full.network, layers=(*others, quiet), readout="membrane")
+    whole, halted = (replace(run, network=network) for run in runs)
+    classes, chip = full.network.classes, as_chip(load_hardware("loihi2"))
+    read = RunCosts.of(halted, whole, {"chip": chip}, hypothetical=True).saved.monitors["chip"]
+    assert [read[place].messages_per_step for place in PLACES] == [classes, 1, 1]
+    spikes = RunCosts.of(cut, full, {"chip": chip}, hypothetical=True).saved.monitors["chip"]["on_chip"]
+    more = read["on_chip"].energy.cost.value - spikes.energy.cost.value
+    assert more == pytest.approx(spikes.steps * (classes - 1) * 111e-12) and spikes.messages_per_step == 1
+    charged = [estimate(run, chip.watched("on_chip"), hypothetical=True) for run in (halted, cut)]
+    gap = charged[0].dynamic_energy_j.value - charged[1].dynamic_energy_j.value
+    assert gap == pytest.approx(cut.hardware_steps * (classes - 1) * 111e-12)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """docs/validation.md is what scripts/validation.py makes, and its rows are fit to be believed."""
 
+import json
 import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -46,6 +48,16 @@ def test_the_document_is_current(script: ModuleType) -> None:
     assert script.DOCUMENT.read_text(encoding="utf-8") == script.document(), "run scripts/validation.py"
 
 
+@pytest.mark.sanafe
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("sanafe") is None, reason="sanafe is not installed")
+def test_sanafe_still_says_what_was_recorded_of_the_mesh(script: ModuleType) -> None:
+    golden, congestion = import_module("silicon.sanafe_cycle"), import_module("silicon.congestion")
+    asked, recorded = congestion.case("dense"), json.loads(congestion.RECORDED.read_text(encoding="utf-8"))
+    assert recorded["dense"]["request"] == asked.digest and set(recorded) == set(congestion.CASES)
+    assert golden.answered(asked.request, "cycle") == pytest.approx(recorded["dense"]["cycle_s"], rel=1e-12)
+
+
 def test_the_rows_of_loihi_2_are_sourced_and_their_bands_narrow(script: ModuleType) -> None:
     rows = script.loihi2.rows(chip("loihi2"))
     assert len(rows) >= 10 and all("@" in row.source for row in rows)
@@ -53,6 +65,7 @@ def test_the_rows_of_loihi_2_are_sourced_and_their_bands_narrow(script: ModuleTy
     tested = [row for row in rows if row.use == "tested"]
     assert sum(row.inside for row in tested) >= 0.8 * len(tested)
     assert all(row.width < 3.1 for row in rows)
+    assert [row.quantity for row in rows if row.width > 3.05] == ["energy a frame"]
 
 
 def test_what_was_measured_shows_that_the_former_file_was_wrong(script: ModuleType) -> None:

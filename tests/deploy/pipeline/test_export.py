@@ -43,6 +43,9 @@ def test_what_the_command_says_is_on_the_bundle(repository, tmp_path, command):
     flags = [word for key, value in given.items() for word in (f"--{key}", value)]
     code, out, err = command("export", source, "--dataset", data, *flags, "--out", tmp_path / "same")
     assert code == 0 and "approximate" in out and "6 bits" in out and "split by class" in err
+    said = " ".join(out.split())
+    assert "loihi2: fits: " in said and "loihi1, loihi1_davies2018: cannot run here: graded spikes (the input's" in said
+    assert "it would with an input of spikes" in said
     with pytest.raises(spikecut.ExportError, match="takes nothing inexact"):
         spikecut.export(source, tmp_path / "strict", dataset=data, strict=True, **given)
     assert spikecut.open_bundle(tmp_path / "out").notes == ()

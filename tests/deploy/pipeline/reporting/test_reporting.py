@@ -128,6 +128,7 @@ def test_a_run_whose_answers_are_not_those_of_its_network_is_not_explained(own_r
         (lambda summary: summary.update(horizon="many"), r"summary\.json: horizon: "),
         (lambda summary: summary.update(samples=61), "holds 60 samples, the summary says 61"),
         (lambda summary: summary["hardware"].update(x={"latency_s": 3}), r"hardware\.x\.latency_s: "),
+        (lambda summary: summary["savings"].update(monitors={"x": {"host": 3}}), r"savings\.monitors\.x\.host: "),
     ],
 )
 def test_what_is_no_run_is_refused_in_one_line(own_run, edit, said):

@@ -47,6 +47,21 @@ def test_the_tables_hold_the_figures_without_any_script(shown, report):
     assert "the slowest layer is conv2" in text and "integers are equal" in text
 
 
+def test_whether_the_cutoff_pays_for_its_monitor_is_said_with_its_reason(shown, report):
+    for run in report.runs:
+        rows = shown.tables[f"Whether the cutoff of {run.name} pays for its monitor"].rows
+        assert [row[:2] for row in rows if row[0] == "loihi2"] == [
+            ["loihi2", "on chip"], ["loihi2", "embedded"], ["loihi2", "host"]
+        ]  # fmt: skip
+        for row in rows:
+            assert all(
+                re.match(r"(pays|does not pay|cannot be told) \(.* saved, .* spent a sample\)", row[n]) for n in (2, 3)
+            )
+            assert "steps after the decision" in row[4]
+    without = Page(page(Report((replace(report.runs[0], monitors=()),), "0")).decode())
+    assert not any("monitor" in caption for caption in without.tables)
+
+
 def test_every_id_is_its_own_and_every_reference_leads_somewhere(shown):
     assert len(set(shown.ids)) == len(shown.ids)
     named = [value for _, name, value in shown.attributes if name in ("for", "aria-labelledby", "data-source")]

@@ -1,0 +1,99 @@
+"""Every number of the shipped hardware files has a source that says where in it."""
+
+import re
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from spikecut.deploy.placement.hardware import hardware_names, load_hardware
+from spikecut.deploy.placement.quantities import Quantity, parameters
+
+PLACE = re.compile(
+    r"Table \d|cells? \d|Fig\. \d|Figs/|Eq\. \d|\.md, \d|res\.json, |pull request \d|issue \d|abstract|caption"
+    r"|loihi\.yaml, |loihi1\.yaml, (limits|costs)\.|of this file|part of (costs\.|axon_in)|t_mgmt|a judgement"
+)
+"""A place in a source, another number of ours, or the word that nobody measured it."""
+NO_PLACE = {
+    "Davies et al. 2018, IEEE Micro 38(1): 128 KiB a core in words of 64 bit": 2,
+    "Horowitz 2014, ISSCC, as the early-exit literature uses it; no band is published": 2,
+    "Intel Loihi 2 technology brief, 2021": 4,
+    "Ma et al. 2024, National Science Review 11(5), nwae102: 5.47 pJ a synaptic operation": 3,
+    "NxTF compiler limits": 6,
+    "104: Frady et al. 2020, 3.34 W over 32 chips": 1,
+}
+"""Sources that are named without a place, by their beginning, and how many numbers rest on them; docs/cost_model.md."""
+KNOWN = {
+    f"{name}: {key}": quantity
+    for name in hardware_names()
+    for key, quantity in parameters(load_hardware(name)).items()
+    if quantity.value is not None
+}
+
+
+def test_every_known_number_says_where_in_its_source() -> None:
+    assert len(KNOWN) >= 192
+    lacking = {key: quantity.source for key, quantity in KNOWN.items() if not PLACE.search(quantity.source)}
+    by_source = {start: [key for key, text in lacking.items() if text.startswith(start)] for start in NO_PLACE}
+    assert {start: len(keys) for start, keys in by_source.items()} == NO_PLACE
+    assert sorted(lacking) == sorted(key for keys in by_source.values() for key in keys)
+
+
+def test_what_is_taken_from_loihi1_is_what_stands_there() -> None:
+    """Each reference names a number that there is, and what is inherited unchanged equals it."""
+    taken = re.compile(r"loihi1\.yaml, (limits\.\w+|costs\.\w+\.(?:energy_pJ|time_ns))")
+    found = {key: taken.search(quantity.source) for key, quantity in KNOWN.items() if key.startswith("loihi2")}
+    named = {key: match[1] for key, match in found.items() if match}
+    assert len(named) >= 40
+    for key, other in named.items():
+        quantity, there = KNOWN[key], KNOWN[f"loihi1: {other}"]
+        divided = re.search(rf"{re.escape(other)}, divided by (\d+) \(", quantity.source)
+        expected = there.value / int(divided[1]) if divided else there.value
+        if "band: from that of" not in quantity.source:
+            assert quantity.value == pytest.approx(expected, rel=1e-12), key
+
+
+@pytest.fixture(scope="module")
+def sanafes_loihi() -> dict[str, Any]:
+    try:
+        file = Path(str(distribution("sanafe").locate_file("sanafe/examples/loihi.yaml")))
+    except PackageNotFoundError:
+        pytest.skip("sanafe is not installed")
+    read: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))["architecture"]
+    return read
+
+
+def test_what_is_taken_from_sanafe_is_what_stands_there(sanafes_loihi: dict[str, Any]) -> None:
+    tile = sanafes_loihi["tile"][0]
+    core = tile["core"][0]
+    units = {f"{kind} {unit['name']}": unit for kind in core if isinstance(core[kind], list) for unit in core[kind]}
+    units |= {f"tile {tile['name']}": tile}
+    seen = 0
+    for key, quantity in KNOWN.items():
+        place = re.search(r"examples/loihi\.yaml, (.*?) \(Boyle", " ".join(quantity.source.split()))
+        if place is None:
+            continue
+        unit, name = place[1].split(", ", 1)
+        if unit == "attributes":
+            tiles = int(name.removeprefix("latency_sync, "))
+            theirs = float(sanafes_loihi["attributes"]["latency_sync"][tiles])
+        else:
+            theirs = float(units[unit]["attributes"][name])
+        scale = 1e12 if key.endswith("energy_pJ") else 1e9
+        assert quantity.value == pytest.approx(scale * theirs, rel=1e-12), key
+        seen += 1
+    assert seen == 24
+    limits = {key.partition("limits.")[2]: quantity.value for key, quantity in KNOWN.items() if "loihi1: lim" in key}
+    attributes = sanafes_loihi["attributes"]
+    assert (limits["mesh_columns"], limits["mesh_rows"]) == (attributes["width"], attributes["height"])
+    assert limits["neurons_per_core"] == core["attributes"]["max_neurons_supported"]
+    per_tile, tiles = (1 + int(each["name"].partition("..")[2][:-1]) for each in (core, tile))
+    assert (limits["cores_per_tile"], limits["cores_per_chip"]) == (per_tile, per_tile * tiles)
+
+
+def test_an_unknown_number_says_why() -> None:
+    for name in hardware_names():
+        for quantity in parameters(load_hardware(name)).values():
+            assert isinstance(quantity, Quantity) and len(quantity.source) >= 10
