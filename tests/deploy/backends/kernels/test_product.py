@@ -101,6 +101,20 @@ def test_a_convolution_is_exact_whatever_memory_holds(precision, drawn):
     check(layer, product)
 
 
+@pytest.mark.parametrize(("limit", "wider"), [(2**24, "float64"), (2**53, None)])
+def test_from_the_limit_on_a_float_product_is_not_taken(limit, wider):
+    """Of two synapses, of 2 and -2: sums may reach four times the largest message."""
+    weight = np.array([[2, -2]], dtype=np.int64)
+    layer = IntegerLayer("dense", "dense", weight, IntegerNeuron(64, np.zeros(1, dtype=np.int64)), (2,), (1,))
+    below = make_product(layer, 0, limit // 4 - 1)
+    assert below.name == ("float32" if wider else "float64")
+    if wider:
+        assert make_product(layer, 0, limit // 4).name == wider
+    else:
+        with pytest.raises(BackendError, match="beyond 2\\^53"):
+            make_product(layer, 0, limit // 4)
+
+
 def test_taps_in_the_padding_alone_do_not_end_the_process():
     done = subprocess.run([sys.executable, __file__], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
