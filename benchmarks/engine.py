@@ -25,6 +25,7 @@ from engine_rivals import rivals
 
 from spikecut.deploy.backends.batched.engine import Tuning, run_batched
 from spikecut.deploy.backends.batched.slots import plan_network
+from spikecut.deploy.backends.kernels.arithmetic import Arithmetic, import_torch
 from spikecut.deploy.backends.lava.graph import LavaGraph
 from spikecut.deploy.cutoff.base import apply_policy
 from spikecut.deploy.cutoff.topk import TopK
@@ -99,7 +100,7 @@ def _compared(name: str, net: IntegerNetwork, rates: Row, top: Row, shares: Row,
     lava = rates["Lava stock"]["median"]
     fastest = max((rates[key]["median"] for key in LIBRARIES if key in rates), default=None)
     print(f"\n{name}: spikes " + ", ".join(f"{layer} {share:.1%}" for layer, share in shares.items()))
-    products = [plan.product.name for plan in plan_network(net, net.horizon, "auto")]
+    products = [plan.product.name for plan in plan_network(net, net.horizon, Arithmetic(torch=import_torch()))]
     print(f"  products: {', '.join(products)}")
     row: Row = {"products": products, "rates": rates, "spike shares": shares, "not installed": absent}
     for key, found in rates.items():

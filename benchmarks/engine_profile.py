@@ -10,6 +10,7 @@ from engine_networks import NAMES, network, spikes
 
 from spikecut.deploy.backends.batched.engine import Tuning, run_batched
 from spikecut.deploy.backends.batched.slots import LayerSlots, plan_network
+from spikecut.deploy.backends.kernels.arithmetic import Arithmetic, import_torch
 from spikecut.export.network.arrays import size
 
 SLOTS = {"mlp": 256, "convnet": 32, "vgg": 8}
@@ -47,7 +48,7 @@ def profile(repetitions: int) -> dict[str, Any]:
 def _network(name: str, precision: Any, repetitions: int) -> dict[str, Any]:
     net, count = network(name), SLOTS[name]
     encoded = spikes((STEPS, count, *net.input_shape))
-    layers = [LayerSlots(plan, count) for plan in plan_network(net, net.horizon, precision)]
+    layers = [LayerSlots(plan, count) for plan in plan_network(net, net.horizon, Arithmetic(precision, import_torch()))]
     scale = 1e6 / (STEPS * count)
     rows: dict[str, Any] = {layer.plan.layer.name: {"product": [], "neurons": []} for layer in layers}
     whole = []

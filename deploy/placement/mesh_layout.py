@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-from scipy.optimize import quadratic_assignment
 from threadpoolctl import threadpool_limits
 
 from spikecut.deploy.placement.cores import Core, LayerPlacement
@@ -123,6 +122,8 @@ def _assigned(both: FloatArray, slots: IntArray, per_tile: int, columns: int) ->
     away = (np.abs(x[:, None] - x) + np.abs(y[:, None] - y)).astype(np.float64)
     flow = np.zeros_like(away)
     flow[: len(both), : len(both)] = both / max(float(both.max()), 1.0)
+    from scipy.optimize import quadratic_assignment  # heavy, and few networks take several cores
+
     random, found = np.random.default_rng(SEED), []
     with threadpool_limits(1, user_api="blas"):  # its matrices are too small for several threads
         for start in ("barycenter", *("randomized",) * RANDOM_STARTS):

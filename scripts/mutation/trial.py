@@ -20,7 +20,7 @@ from types import CodeType, ModuleType
 from typing import Literal
 
 import pytest
-from mutation.core import ROOT, module_of
+from core import ROOT, module_of
 
 Verdict = Literal["killed", "survived", "endless"]
 THIRD_PARTIES = (

@@ -20,7 +20,8 @@ from networks import VARIABLE
 
 from spikecut.deploy.backends.batched.engine import Tuning, run_batched
 from spikecut.deploy.backends.batched.slots import LayerPlan, LayerSlots
-from spikecut.deploy.backends.kernels.product import PRECISIONS, channels_last
+from spikecut.deploy.backends.kernels.arithmetic import PRECISIONS
+from spikecut.deploy.backends.kernels.product import channels_last
 from spikecut.deploy.backends.kernels.reference import scores_of, synapse, wrap32
 from spikecut.deploy.backends.lava.cpu import run_lava
 from spikecut.deploy.cutoff.base import apply_policy

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,8 @@ from spikecut.deploy.backends.base import Advance, Record
 from spikecut.deploy.backends.batched.slots import LayerPlan, LayerSlots, plan_network
 from spikecut.deploy.backends.events import layer_events, padded_scores
 from spikecut.deploy.backends.inputs import check_inputs
-from spikecut.deploy.backends.kernels.product import Precision, torch_order
+from spikecut.deploy.backends.kernels.arithmetic import Arithmetic, Precision, arithmetic_for, multiply_accumulates
+from spikecut.deploy.backends.kernels.product import torch_order
 from spikecut.deploy.backends.kernels.slot_events import add_scores, count_events, gather_frames
 from spikecut.deploy.backends.memory import check_run_memory
 from spikecut.deploy.cutoff.base import CutoffPolicy, ExitReason
@@ -76,7 +78,9 @@ def run_batched(
     if policy is not None:
         policy.check_horizon(network.horizon)
     slots = tuning.slots
-    work = _Work(network, inputs, policy, record, progress, tuning.precision)
+    amount = inputs.shape[0] * inputs.shape[1] * multiply_accumulates(network)
+    arithmetic = arithmetic_for(tuning.precision, amount)
+    work = _Work(network, inputs, policy, record, progress, arithmetic)
     workers = tuning.threads or len(os.sched_getaffinity(0))
     per_worker = slots or _slots(network, 0 if policy is None else work.samples // workers)
     workers = max(1, min(workers, -(-work.samples // per_worker)))
@@ -84,8 +88,9 @@ def run_batched(
         rounds = -(-work.samples // (workers * per_worker))
         per_worker = -(-work.samples // (workers * rounds))
     engines = [_Worker(work, min(per_worker, -(-work.samples // workers))) for _ in range(workers)]
-    with _torch_threads_kept(), ThreadPoolExecutor(workers) as pool:
-        for finished in [pool.submit(_alone, engine.run) for engine in engines]:
+    torch = arithmetic.torch
+    with _threads_kept(torch), ThreadPoolExecutor(workers) as pool:
+        for finished in [pool.submit(_alone, engine.run, torch) for engine in engines]:
             finished.result()
     return work.trace()
 
@@ -101,11 +106,9 @@ def _slots(network: IntegerNetwork, queue: int) -> int:
     return int(np.clip(queue // QUEUE_PER_SLOT, most // 2, most)) if queue else most
 
 
-def _alone(run: Callable[[], None]) -> None:
+def _alone(run: Callable[[], None], torch: Any) -> None:
     """Run a worker on one thread: workers are the parallelism, and torch keeps both settings per thread."""
-    try:
-        import torch
-    except ImportError:
+    if torch is None:
         run()
         return
     torch.set_num_threads(1)
@@ -114,11 +117,9 @@ def _alone(run: Callable[[], None]) -> None:
 
 
 @contextmanager
-def _torch_threads_kept() -> Iterator[None]:
+def _threads_kept(torch: Any) -> Iterator[None]:
     """Leave torch with the number of threads that it had."""
-    try:
-        import torch
-    except ImportError:
+    if torch is None:
         yield
         return
     before = torch.get_num_threads()
@@ -138,13 +139,13 @@ class _Work:
         policy: CutoffPolicy | None,
         record: Record,
         progress: Advance | None,
-        precision: Precision,
+        arithmetic: Arithmetic,
     ) -> None:
         self.network, self.policy, self.record, self.progress = network, policy, record, progress
         self.horizon, self.samples = inputs.shape[0], inputs.shape[1]
         self.linger = network.depth if record != "output" else 0
         # The pipeline runs on after T: ranges must hold until then.
-        self.plans = plan_network(network, self.horizon + self.linger, precision)
+        self.plans = plan_network(network, self.horizon + self.linger, arithmetic)
         # By number of what sends: where it goes, and by which of the synapses there.
         self.ways = [
             [(path, nth) for paths in network.paths for nth, path in enumerate(paths) if path.source == number]

@@ -3,16 +3,17 @@
 import weakref
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from spikecut.deploy.backends.kernels.arithmetic import Arithmetic, Precision
 from spikecut.deploy.backends.kernels.joined import JoinedSums
 from spikecut.deploy.backends.kernels.neuron import NO_GAIN, NeuronKernel
 from spikecut.deploy.backends.kernels.product import (
     FloatProduct,
     Floats,
-    Precision,
     channels_last,
     make_product,
 )
@@ -36,7 +37,7 @@ class LayerPlan:
     Parameters
     ----------
     layer: the layer. minimum, maximum: range of the messages it receives. horizon: T, for the proof of its ranges.
-    precision: of the sums. skip_ranges: of the messages of its skips.
+    arithmetic: of the sums. skip_ranges: of the messages of its skips.
 
     Raises BackendError where that precision is not exact.
     """
@@ -47,25 +48,25 @@ class LayerPlan:
         minimum: int,
         maximum: int,
         horizon: int,
-        precision: Precision,
+        arithmetic: Arithmetic,
         skip_ranges: Sequence[tuple[int, int]] = (),
     ) -> None:
         self.layer = layer
         self.elements = size(layer.output_shape)
         self.temporal: TemporalSums | None = None
         if layer.delay is None and layer.recurrent is None:
-            self.product = make_product(layer, minimum, maximum, precision)
+            self.product = make_product(layer, minimum, maximum, arithmetic)
             self.input_dtype = self.product.dtype
             halved = self.product.halved
         else:
-            self.temporal = TemporalSums(layer, minimum, maximum)
+            self.temporal = TemporalSums(layer, minimum, maximum, arithmetic.torch)
             self.input_dtype, halved = self.temporal.dtype, False
         ranges = worst_case(layer, horizon, minimum, maximum, skip_ranges)
         self.joined: JoinedSums | None = None
         if layer.skips:
             wraps = ranges.current >> ALIGNMENT_SHIFT >= STATE_LIMIT
             bound = sums_bound(layer, minimum, maximum)
-            self.joined = JoinedSums(layer, bound, halved, skip_ranges, precision, wraps)
+            self.joined = JoinedSums(layer, bound, halved, skip_ranges, arithmetic, wraps)
             halved = self.joined.halved
         self.neurons = NeuronKernel(layer, ranges, halved)
         self.output_dtype: npt.DTypeLike = np.int32
@@ -97,12 +98,13 @@ def sums_bound(layer: IntegerLayer, minimum: int, maximum: int) -> int:
 class TemporalSums:
     """Sums that reach over time: synaptic delays, and recurrent synapses from the step before; float, exact."""
 
-    def __init__(self, layer: IntegerLayer, minimum: int, maximum: int) -> None:
+    def __init__(self, layer: IntegerLayer, minimum: int, maximum: int, torch: Any) -> None:
         recurrent = layer.recurrent
         self.dtype = np.float32 if sums_bound(layer, minimum, maximum) < FLOAT32_EXACT else np.float64
         delay = np.zeros_like(layer.weight) if layer.delay is None else layer.delay
         self.parts = [
-            (int(d), FloatProduct(layer, self.dtype, np.where(delay == d, layer.weight, 0))) for d in np.unique(delay)
+            (int(d), FloatProduct(layer, self.dtype, torch, np.where(delay == d, layer.weight, 0)))
+            for d in np.unique(delay)
         ]
         self.loop: Floats | None = None
         if recurrent is not None:
@@ -225,20 +227,20 @@ class LayerSlots:
         return now
 
 
-_kept: dict[tuple[int, int, Precision], list[LayerPlan]] = {}
+_kept: dict[tuple[int, int, Precision, bool], list[LayerPlan]] = {}
 
 
-def plan_network(network: IntegerNetwork, horizon: int, precision: Precision) -> list[LayerPlan]:
+def plan_network(network: IntegerNetwork, horizon: int, arithmetic: Arithmetic) -> list[LayerPlan]:
     """The plans of a network that runs for `horizon` steps; kept as long as the network itself. See LayerPlan.
 
     Each layer sends in the type that the first synapse takes which takes from it, skips after the layers' own.
     """
-    key = (id(network), horizon, precision)
+    key = (id(network), horizon, arithmetic.precision, arithmetic.torch is None)
     if key not in _kept:
         plans = []
         for layer, paths in zip(network.layers, network.paths, strict=True):
             own, *skips = (message_range(path.source, network.input) for path in paths)
-            plans.append(LayerPlan(layer, *own, horizon, precision, skips))
+            plans.append(LayerPlan(layer, *own, horizon, arithmetic, skips))
         taken = [
             (path, dtype)
             for plan, paths in zip(plans, network.paths, strict=True)

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from spikecut.deploy.backends.batched.slots import LayerSlots, plan_network
 from spikecut.deploy.backends.inputs import check_frames
+from spikecut.deploy.backends.kernels.arithmetic import Arithmetic, import_torch
 from spikecut.deploy.backends.kernels.product import channels_last, torch_order
 from spikecut.deploy.cutoff.stream import StreamCutoff, StreamDecisions, StreamRun, StreamSettings, check_stream
 from spikecut.errors import DataError
@@ -54,7 +55,8 @@ def stream_network(
         if judge is None:
             streams = piece.shape[1]
             judge = StreamCutoff(settings, network.classes, streams)
-            layers = [LayerSlots(plan, streams) for plan in plan_network(network, longest, "auto")]
+            plans = plan_network(network, longest, Arithmetic(torch=import_torch()))
+            layers = [LayerSlots(plan, streams) for plan in plans]
             before = np.zeros((streams, network.classes), dtype=np.int64)
         for frame in piece:
             begins = np.flatnonzero(judge.begins)

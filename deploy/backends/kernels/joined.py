@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.deploy.backends.kernels.product import Floats, Precision, make_product
+from spikecut.deploy.backends.kernels.arithmetic import Arithmetic
+from spikecut.deploy.backends.kernels.product import Floats, make_product
 from spikecut.export.network.geometry import Synapse
 from spikecut.export.network.layers import IntegerLayer
 from spikecut.export.quantise.headroom import largest_sum
@@ -20,7 +21,7 @@ class JoinedSums:
     ----------
     layer: the layer, whose own sums are at hand.
     own_bound: largest magnitude of its own sums. own_halved: whether they are given of W / 2.
-    skip_ranges: of the messages that each of its skips takes. precision: of the skips' sums.
+    skip_ranges: of the messages that each of its skips takes. arithmetic: of the skips' sums.
     wraps: whether a sum may leave 24 bits.
 
     Attributes
@@ -37,12 +38,12 @@ class JoinedSums:
         own_bound: int,
         own_halved: bool,
         skip_ranges: Sequence[tuple[int, int]],
-        precision: Precision,
+        arithmetic: Arithmetic,
         wraps: bool,
     ) -> None:
         self.layer, self.wraps = layer, wraps
         ranges = list(zip(layer.skips, skip_ranges, strict=True))
-        self.products = [make_product(skip, *each, precision) for skip, each in ranges]
+        self.products = [make_product(skip, *each, arithmetic) for skip, each in ranges]
         halved = [own_halved, *(product.halved for product in self.products)]
         self.halved = all(halved) and not wraps
         self.factors = [1 + int(each and not self.halved) for each in halved]

@@ -8,11 +8,12 @@ max Σ|W| · max message bounds. oneDNN's int8 operators accumulate in 32-bit in
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from spikecut.deploy.backends.kernels.arithmetic import PRECISIONS, Arithmetic
 from spikecut.deploy.backends.kernels.reference import synapse
 from spikecut.errors import BackendError, InputError
 from spikecut.export.network.arrays import IntArray, Shape, size
@@ -21,8 +22,6 @@ from spikecut.export.quantise.headroom import largest_sum
 from spikecut.fixed_point import FLOAT32_EXACT, FLOAT64_EXACT
 
 log = logging.getLogger(__name__)
-Precision = Literal["auto", "int8", "float32", "float64"]
-PRECISIONS = ("auto", "int8", "float32", "float64")
 Floats = npt.NDArray[Any]
 TEST_BATCH, TEST_REPEATS = 3, 16
 
@@ -49,17 +48,6 @@ class Product(ABC):
         """The sums."""
 
 
-def _torch() -> Any:
-    """torch if it is installed, else None: the products then run in numpy. BackendError for one that does not work."""
-    try:
-        import torch
-    except ModuleNotFoundError:
-        return None
-    except ImportError as error:
-        raise BackendError(f"torch is installed and cannot be imported ({error}): install it again") from error
-    return torch
-
-
 def channels_last(array: npt.NDArray[Any], shape: Shape) -> npt.NDArray[Any]:
     """[..., C, H, W] or [..., F] in torch's order → [..., elements] with the channel last, contiguous."""
     lead = array.shape[: array.ndim - len(shape)]
@@ -83,14 +71,14 @@ def dense_weight(weight: IntArray, input_shape: Shape) -> IntArray:
 
 
 class FloatProduct(Product):
-    """A float product by torch, or by numpy where there is no torch."""
+    """A float product by torch, or by numpy where that is None."""
 
-    def __init__(self, layer: Synapse, dtype: npt.DTypeLike, weight: IntArray | None = None) -> None:
+    def __init__(self, layer: Synapse, dtype: npt.DTypeLike, torch: Any, weight: IntArray | None = None) -> None:
         super().__init__(layer)
         self.dtype = dtype
         self.name = np.dtype(dtype).name
         weight = layer.weight if weight is None else weight
-        self.torch = _torch()
+        self.torch = torch
         if layer.kind == "dense":
             self.matrix = np.ascontiguousarray(dense_weight(weight, layer.input_shape).T.astype(dtype))
             if self.torch is not None:
@@ -123,9 +111,9 @@ class Int8Product(Product):
     dtype = np.uint8
     halved = True
 
-    def __init__(self, layer: Synapse) -> None:
+    def __init__(self, layer: Synapse, torch: Any) -> None:
         super().__init__(layer)
-        torch = self.torch = _torch()
+        self.torch = torch
         self.ones = torch.ones(layer.weight.shape[0])
         self.zeros = torch.zeros(layer.weight.shape[0], dtype=torch.int64)
         operators = torch.ops.onednn
@@ -205,19 +193,20 @@ def _rows(torch: Any, sums: Any) -> Floats:
     return np.asarray(rows.view(rows.shape[0], -1).numpy())
 
 
-def make_product(layer: Synapse, minimum: int, maximum: int, precision: Precision = "auto") -> Product:
+def make_product(layer: Synapse, minimum: int, maximum: int, arithmetic: Arithmetic) -> Product:
     """The fastest product that is exact for messages within [minimum, maximum], tested before it is returned.
 
     Raises
     ------
     InputError: an unknown precision. BackendError: the precision asked for is not exact here.
     """
+    precision = arithmetic.precision
     if precision not in PRECISIONS:
         raise InputError(f"precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
     bound = largest_sum(layer, max(abs(minimum), abs(maximum)))
     tried: list[str] = []
     for name in ("int8", "float32", "float64") if precision == "auto" else (precision,):
-        product, reason = _try(layer, name, minimum, maximum, bound)
+        product, reason = _try(layer, name, (minimum, maximum), bound, arithmetic.torch)
         if product is not None:
             if tried:
                 log.info("layer %s: %s product; %s", layer.name, name, "; ".join(tried))
@@ -226,20 +215,20 @@ def make_product(layer: Synapse, minimum: int, maximum: int, precision: Precisio
     raise BackendError(f"layer {layer.name}: no exact product ({'; '.join(tried)}); use another precision")
 
 
-def _try(layer: Synapse, name: str, minimum: int, maximum: int, bound: int) -> tuple[Product | None, str]:
+def _try(layer: Synapse, name: str, messages: tuple[int, int], bound: int, torch: Any) -> tuple[Product | None, str]:
     """A tested product, or the reason why not."""
+    minimum, maximum = messages
     if name == "float64":
         if bound >= FLOAT64_EXACT:
             return None, f"sums may reach {bound}, beyond 2^53"
-        product: Product = FloatProduct(layer, np.float64)
+        product: Product = FloatProduct(layer, np.float64, torch)
     elif bound >= FLOAT32_EXACT:
         return None, f"sums may reach {bound}, beyond 2^24"
     elif name == "float32":
-        product = FloatProduct(layer, np.float32)
+        product = FloatProduct(layer, np.float32, torch)
     else:
-        torch = _torch()
         if torch is None:
-            return None, "torch is not installed"
+            return None, "it needs torch"
         if minimum < 0 or maximum > 255:
             return None, f"messages in [{minimum}, {maximum}] are not u8"
         if layer.kind == "conv" and layer.stride[1] > 1 and 1 in (layer.weight.shape[1], layer.output_shape[2]):
@@ -248,7 +237,7 @@ def _try(layer: Synapse, name: str, minimum: int, maximum: int, bound: int) -> t
                 "oneDNN's int8 convolution errs where it steps over columns of a single channel, or to only one",
             )
         try:
-            product = Int8Product(layer)
+            product = Int8Product(layer, torch)
         except (RuntimeError, AttributeError, NotImplementedError) as error:
             said = str(error).splitlines() or [type(error).__name__]
             return None, f"oneDNN refuses it ({said[0]})"

@@ -84,11 +84,12 @@ def _batched() -> Finding:
 
 
 def _int8() -> Finding:
+    from spikecut.deploy.backends.kernels.arithmetic import Arithmetic, import_torch
     from spikecut.deploy.backends.kernels.product import make_product
 
     try:
         for layer in tiny_network().layers:
-            make_product(layer, 0, 1, "int8")
+            make_product(layer, 0, 1, Arithmetic("int8", import_torch()))
     except BackendError as error:
         return Finding("not available", f"{error}; the engine takes float32 products")
     return Finding("works", "oneDNN's products of integers are exact on this processor")

@@ -2,9 +2,12 @@ import hashlib
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 
 from spikecut.errors import DataError
 from spikecut.models.data import load_dataset
+from spikecut.models.data.digits import digits
 
 
 def test_parts_are_disjoint_stratified_and_in_raw_units():
@@ -25,6 +28,17 @@ def test_split_never_changes():
     dataset = load_dataset("digits")
     digest = hashlib.sha256(dataset.calibration.index.tobytes() + dataset.test.index.tobytes()).hexdigest()
     assert digest == "e6ef536f1ec5cb4a1417999c33b2a1494bf1a06d1a2b2b35eb5e8f2f22bf2961"
+
+
+def test_it_is_what_scikit_learn_gives():
+    images, labels = load_digits(return_X_y=True)
+    everything = np.arange(len(labels))
+    rest, test = train_test_split(everything, test_size=500, stratify=labels, random_state=2025)
+    train, calibration = train_test_split(rest, test_size=450, stratify=labels[rest], random_state=2025)
+    dataset = digits()
+    for part, index in ((dataset.train, train), (dataset.calibration, calibration), (dataset.test, test)):
+        assert np.array_equal(part.index, index) and np.array_equal(part.y, labels[index])
+        assert np.array_equal(part.x.reshape(len(part), -1), images[index])
 
 
 def test_seed_gives_the_order_and_not_the_membership():

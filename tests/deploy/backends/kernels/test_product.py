@@ -9,6 +9,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from spikecut.deploy.backends.kernels.arithmetic import Arithmetic
 from spikecut.deploy.backends.kernels.product import Int8Product, channels_last, make_product
 from spikecut.errors import BackendError
 from spikecut.export.network.layers import IntegerLayer
@@ -95,7 +96,7 @@ def test_a_convolution_is_exact_whatever_memory_holds(precision, drawn):
     if layer is None:
         return
     try:
-        product = make_product(layer, 0, 255, precision)
+        product = make_product(layer, 0, 255, Arithmetic(precision, torch))
     except BackendError:
         return
     check(layer, product)
@@ -106,13 +107,13 @@ def test_from_the_limit_on_a_float_product_is_not_taken(limit, wider):
     """Of two synapses, of 2 and -2: sums may reach four times the largest message."""
     weight = np.array([[2, -2]], dtype=np.int64)
     layer = IntegerLayer("dense", "dense", weight, IntegerNeuron(64, np.zeros(1, dtype=np.int64)), (2,), (1,))
-    below = make_product(layer, 0, limit // 4 - 1)
+    below = make_product(layer, 0, limit // 4 - 1, Arithmetic())
     assert below.name == ("float32" if wider else "float64")
     if wider:
-        assert make_product(layer, 0, limit // 4).name == wider
+        assert make_product(layer, 0, limit // 4, Arithmetic()).name == wider
     else:
         with pytest.raises(BackendError, match="beyond 2\\^53"):
-            make_product(layer, 0, limit // 4)
+            make_product(layer, 0, limit // 4, Arithmetic())
 
 
 def test_taps_in_the_padding_alone_do_not_end_the_process():
@@ -123,8 +124,8 @@ def test_taps_in_the_padding_alone_do_not_end_the_process():
 @pytest.mark.parametrize("drawn", ONE_COLUMN)
 def test_a_step_to_a_single_column_is_refused(drawn):
     with pytest.raises(BackendError, match="to only one"):
-        make_product(layer_of(*drawn), 0, 255, "int8")
+        make_product(layer_of(*drawn), 0, 255, Arithmetic("int8", torch))
 
 
 if __name__ == "__main__":
-    check(layer_of(*IN_PADDING), Int8Product(layer_of(*IN_PADDING)))
+    check(layer_of(*IN_PADDING), Int8Product(layer_of(*IN_PADDING), torch))

@@ -1,6 +1,6 @@
 """Would the tests notice? Every mutant of the exactness core, against the tests of its module.
 
-    python scripts/mutants.py [FILE ...] [--out mutants.jsonl] [--every 1]
+    python scripts/mutation [FILE ...] [--out mutants.jsonl] [--every 1]
 
 A mutant changes one operator, number, condition, function or statement. Each gets a process of its own in which its
 module's tests run until one fails (hypothesis draws the same each time). First the tests run on the module as it is:
@@ -14,9 +14,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from mutation.core import ROOT, TESTS
-from mutation.operators import Mutant, mutants
-from mutation.trial import prepare, trial
+from changes import Mutant, mutants
+from core import ROOT, TESTS
+from trial import prepare, trial
 
 SLOWER = 4
 LEAST_S = 60
