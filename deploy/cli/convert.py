@@ -14,7 +14,10 @@ from spikecut.deploy.cli.output import Result, progress_bar, report, typed
 class ConvertOptions:
     """Arguments and options of `spikecut convert`."""
 
-    weights: Annotated[Path, typer.Argument(help="State dict of a ReLU network: .safetensors, .pt, .pth or .th.")]
+    weights: Annotated[
+        Path,
+        typer.Argument(help="State dict of a ReLU network: .safetensors, .pt, .pth or .th; or a Keras model, .h5."),
+    ]
     out: Annotated[Path, typer.Option(help="Folder of the bundle.")]
     dataset: Dataset
     data: Data = None

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from spikecut.errors import DataError, InputError, UnsupportedError
 from spikecut.export.importers.base import ImportedNetwork, PartReport, Recipe
+from spikecut.export.importers.keras import SUFFIXES as KERAS
+from spikecut.export.importers.keras import read_keras
 from spikecut.export.importers.linear import (
     Convolution,
     Dense,
@@ -112,10 +114,13 @@ def stills(dataset: str) -> Dataset:
 def read_relu(weights: Path, spec: Path | None) -> ReluNetwork:
     """A trained ReLU network from files.
 
-    weights: a state dict (.safetensors, .pt, .pth), whose layers `spec` tells; see models.layer_spec.
+    weights: a state dict (.safetensors, .pt, .pth), whose layers `spec` tells, see models.relu.spec; or a Keras model
+    (.h5, .hdf5), which tells them itself, see read_keras.
 
-    Raises CheckpointError, InputError and UnsupportedError, see there.
+    Raises BundleError, CheckpointError, InputError and UnsupportedError, see there.
     """
+    if spec is None and weights.suffix in KERAS:
+        return read_keras(weights)
     if spec is None:
         raise InputError(f"{weights}: a file of tensors does not tell its layers: give --spec SPEC.json")
     return load_relu_network(weights, spec)

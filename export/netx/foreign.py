@@ -32,8 +32,8 @@ def input_and_readout(path: Path) -> tuple[InputSpec, Readout, int | None] | Non
             return None
         if "layer" not in file:
             raise BundleError(
-                f"{path}: HDF5 without /layer, so no netx file of lava-dl; weights of Keras are not read: give a state "
-                "dict of torch to `spikecut convert --spec`, or a NIR file"
+                f"{path}: HDF5 without /layer, so no netx file of lava-dl; a sequential model of Keras goes through "
+                "`spikecut convert FILE.h5`"
             )
         horizon = _horizon(file, path)
         layers = subgroup(file, "layer", path)
