@@ -216,7 +216,7 @@ def summarise(
     savings: what deploy/cost/savings.py gives, or a dictionary like it: "naive", "isolated" and "streaming",
         each {"steps": number} and per hardware {"latency" | "energy": number, or value with low and high, or None}.
     hardware: name → all that is to be said of its estimate.
-    neurobench: NeuroBench's metrics under their own keys.
+    neurobench: NeuroBench's metrics under their own keys, to which that of accuracy is added.
     """
     network, made = counts.network, provenance or Provenance()
     full = counts.right_after is not None
@@ -237,7 +237,7 @@ def summarise(
         "optimal_cutoff": _optimal(counts) if full else None,
         "savings": savings,
         "hardware": hardware,
-        "neurobench": neurobench,
+        "neurobench": None if neurobench is None else {**neurobench, "ClassificationAccuracy": counts.accuracy},
         "seed": made.seed,
         "versions": installed_versions(),
         "hashes": made.hashes,

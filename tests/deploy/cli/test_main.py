@@ -43,6 +43,7 @@ def test_from_training_to_a_halted_run_on_lava(command, tmp_path):
     assert summary["hardware"]["loihi1"]["cutoff"]["saved_shared_time_s"]["barrier"] > 0
     assert np.sum(loihi2["cutoff"]["saved_time_s"]) > 0  # its cores are slower than the barrier
     assert 0 < summary["neurobench"]["ActivationSparsity"] < 1
+    assert summary["neurobench"]["ClassificationAccuracy"] == summary["accuracy_cutoff"]
     pictures = ["accuracy", "exits", "mesh_loihi1", "mesh_loihi1_davies2018", "mesh_loihi2", "raster"]
     assert sorted(path.stem for path in (run / "figures").iterdir()) == pictures
     on_lava = pq.read_table(run / "samples.parquet").to_pydict()
