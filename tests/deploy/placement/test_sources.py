@@ -13,15 +13,14 @@ from spikecut.deploy.placement.quantities import Quantity, parameters
 
 PLACE = re.compile(
     r"Table \d|cells? \d|Fig\. \d|Figs/|Eq\. \d|\.md, \d|res\.json, |pull request \d|issue \d|abstract|caption"
-    r"|loihi\.yaml, |loihi1\.yaml, (limits|costs)\.|of this file|part of (costs\.|axon_in)|t_mgmt|a judgement"
+    r"|block\.py, line \d|loihi\.yaml, |loihi1\.yaml, (limits|costs)\.|of this file|part of (costs\.|axon_in)|t_mgmt|a judgement"
 )
 """A place in a source, another number of ours, or the word that nobody measured it."""
 NO_PLACE = {
-    "Davies et al. 2018, IEEE Micro 38(1): 128 KiB a core in words of 64 bit": 2,
     "Horowitz 2014, ISSCC, as the early-exit literature uses it; no band is published": 2,
     "Intel Loihi 2 technology brief, 2021": 4,
     "Ma et al. 2024, National Science Review 11(5), nwae102: 5.47 pJ a synaptic operation": 3,
-    "NxTF compiler limits": 6,
+    "NxTF compiler limits": 2,
     "104: Frady et al. 2020, 3.34 W over 32 chips": 1,
 }
 """Sources that are named without a place, by their beginning, and how many numbers rest on them; docs/cost_model.md."""
