@@ -12,7 +12,7 @@ SHARED = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test test-oldest matrix coverage quick-coverage soak fuzz browser lint format types docs lock release-check clean
+.PHONY: help setup demo check test test-oldest matrix coverage quick-coverage soak fuzz hostile browser lint format types docs lock release-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +53,9 @@ soak: setup ## 10,000 halted samples through one Lava graph, two networks, both 
 
 fuzz: setup ## 10^8 slots of random networks against Lava's own models, about an hour (ARGS="--slots 1e7")
 	$(BIN)/python scripts/fuzz.py $(ARGS)
+
+hostile: setup ## 20,000 mutants of files through the commands that read them, about half an hour
+	$(BIN)/python scripts/hostile.py $(ARGS)
 
 browser: setup ## the report's page in Chromium, which must be installed (apt install chromium)
 	$(BIN)/pytest -m browser tests/deploy/report/html $(ARGS)

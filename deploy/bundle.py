@@ -10,7 +10,16 @@ from spikecut.deploy.cutoff.calibration.record import CalibratedCutoff, read_rec
 from spikecut.errors import BundleError, InputError
 from spikecut.export.golden import Golden, read_golden
 from spikecut.export.importers.base import read_network
-from spikecut.export.manifest import CUTOFF, GOLDEN, NETWORK, Manifest, own_file, read_manifest, read_part
+from spikecut.export.manifest import (
+    CUTOFF,
+    GOLDEN,
+    NETWORK,
+    Manifest,
+    check_unchanged,
+    own_file,
+    read_manifest,
+    read_part,
+)
 from spikecut.export.network.layers import IntegerNetwork
 from spikecut.export.netx.limits import beyond_netx
 from spikecut.export.netx.read import read_netx
@@ -132,6 +141,7 @@ def open_bundle(path: str | Path) -> Bundle:
         loader,
     ):
         raise BundleError(f"{folder}: the manifest contradicts {NETWORK}; export again")
+    check_unchanged(manifest, folder)
     return Bundle(folder, manifest, network)
 
 

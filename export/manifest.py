@@ -1,4 +1,7 @@
-"""manifest.json: what a bundle holds, how it was made, and the hashes that prove it."""
+"""manifest.json: what a bundle holds, how it was made, and the hashes that prove it.
+
+Format 1 had no hash of the manifest itself.
+"""
 
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -10,10 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from spikecut.errors import BundleError, InputError
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.names import check_texts
-from spikecut.files import read_json, write_json
+from spikecut.files import json_digest, read_json, write_json
 from spikecut.folders import FolderKind
 
-FORMAT = 1
+FORMAT = 2
+FORMATS = (1, FORMAT)
 MANIFEST = "manifest.json"
 NETWORK = "network.net"
 GOLDEN = "golden.h5"
@@ -61,7 +65,7 @@ class Agreement(_Strict):
 
 
 class Manifest(_Strict):
-    """The content of manifest.json."""
+    """The content of manifest.json; sha256: of all other keys, from format 2 on."""
 
     format: int
     name: str
@@ -77,6 +81,7 @@ class Manifest(_Strict):
     files: dict[str, str]
     recipe: dict[str, Any]
     versions: dict[str, str]
+    sha256: str | None = None
 
 
 def versions() -> dict[str, str]:
@@ -91,8 +96,16 @@ def versions() -> dict[str, str]:
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
-    """Write manifest.json into a folder."""
-    write_json(folder / MANIFEST, manifest.model_dump())
+    """Write manifest.json, with its hash, into a folder."""
+    content = manifest.model_dump(exclude={"sha256"})
+    write_json(folder / MANIFEST, {**content, "sha256": json_digest(content)})
+
+
+def check_unchanged(manifest: Manifest, folder: Path) -> None:
+    """BundleError for a manifest of format 2 that was changed since it was written."""
+    content = manifest.model_dump(exclude={"sha256"}, exclude_unset=True)
+    if manifest.sha256 != (None if manifest.format == 1 else json_digest(content)):
+        raise BundleError(f"{folder / MANIFEST}: changed or damaged: its hash does not match; export again")
 
 
 def read_part(folder: Path, name: str, remedy: str) -> Any:
@@ -122,8 +135,8 @@ def read_manifest(folder: Path) -> Manifest:
     if not path.exists() and not path.is_symlink():
         raise BundleError(f"{folder}: no {MANIFEST}; this is not a bundle")
     data = read_part(folder, MANIFEST, "export again")
-    if isinstance(data, dict) and data.get("format") != FORMAT:
-        raise BundleError(f"{path}: format {data.get('format')}, this spikecut reads {FORMAT}; export again")
+    if isinstance(data, dict) and data.get("format") not in FORMATS:
+        raise BundleError(f"{path}: format {data.get('format')}, this spikecut reads 1 and {FORMAT}; export again")
     try:
         found = Manifest.model_validate(data)
         InputSpec.of(found.input)

@@ -11,6 +11,7 @@ import io
 import pickletools
 import re
 import struct
+import warnings
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -123,7 +124,9 @@ class _Archive:
         _check_names(self.path, content)
         unpickler: Any = Unpickler(io.BytesIO(content), encoding="utf-8")
         unpickler.persistent_load = self._storage
-        return unpickler.load()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of another pickle protocol: what it does not know it refuses
+            return unpickler.load()
 
     def _storage(self, identity: tuple[str, Any, str, str, int]) -> Any:
         """The storage that a tensor names: (\"storage\", its type, its record, its device, how many numbers)."""

@@ -22,10 +22,11 @@ from spikecut.deploy.pipeline.calibrate import CalibrationOptions, calibrate_spl
 from spikecut.deploy.pipeline.export import export_to_bundle
 from spikecut.deploy.pipeline.pretrained import EPSILON
 from spikecut.export.encode import encode
+from spikecut.files import sha256, write_json
 from spikecut.models.checkpoint import load_checkpoint, round_weights, save_checkpoint
 from spikecut.models.data import FOLDER_VARIABLE, Dataset, load_dataset
 from spikecut.models.network import SpikingNetwork
-from spikecut.models.pretrained import FOLDER
+from spikecut.models.pretrained import FOLDER, HASHES
 from spikecut.models.training.encoding import InputEncoding
 from spikecut.models.training.train import accuracy_per_timestep
 
@@ -117,7 +118,7 @@ def card(name: str, size: int, recipe: dict[str, Any], data: Dataset, floats: An
 
 
 def main() -> int:
-    """Write models/pretrained/NAME.safetensors and its card."""
+    """Write models/pretrained/NAME.safetensors, its card and the hashes of all such files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name")
     parser.add_argument("checkpoint", type=Path)
@@ -143,6 +144,8 @@ def main() -> int:
     floats = accuracy_per_timestep(network, data.test, encoding, recipe["horizon"], recipe["seed"])
     text = card(given.name, size, recipe, data, floats, integers(given.name, network, recipe, data))
     target.with_suffix(".md").write_text(text, encoding="utf-8")
+    files = sorted(path for path in FOLDER.iterdir() if path.suffix in (".md", ".safetensors"))
+    write_json(FOLDER / HASHES, {path.name: sha256(path) for path in files})
     print(text)
     return 0
 

@@ -175,6 +175,13 @@ def sha256(path: Path, error: type[SpikecutError] = InputError) -> str:
     return digest.hexdigest()
 
 
+def json_digest(value: Any) -> str:
+    """SHA-256 of JSON data as hexadecimal digits, whatever the order of its keys and its spaces."""
+    # As it will be read again: JSON's keys are text, and are sorted as such.
+    text = json.dumps(json.loads(json.dumps(value)), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
 def _check(path: Path, found: os.stat_result, error: type[SpikecutError], limit: int | None) -> None:
     if stat.S_ISDIR(found.st_mode):
         raise error(f"{path}: a folder, expected a file")

@@ -4,22 +4,37 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from spikecut.deploy.run.summary import RunSummary
+from spikecut.deploy.run.summary import UNSEALED, RunSummary
 from spikecut.errors import InputError
-from spikecut.files import write_json
+from spikecut.files import json_digest, sha256, write_json
 from spikecut.folders import FolderKind, replacing_folder
 
+SAMPLES = "samples.parquet"
 FIGURES = ("exits", "accuracy", "raster", "mesh_*")
 RUN = FolderKind(
     "run",
     "summary.json",
     lambda data: isinstance(data, dict) and str(data.get("format", "")).startswith("spikecut run "),
-    ("samples.parquet", "summary.json", "figures", *(f"figures/{name}.png" for name in FIGURES)),
+    (SAMPLES, "summary.json", "figures", *(f"figures/{name}.png" for name in FIGURES)),
 )
+
+
+def sealed(summary: Mapping[str, Any], samples: Path) -> dict[str, Any]:
+    """The content of summary.json: a summary as JSON data, the hash of its samples' file, and one of all of it."""
+    content = {**summary, "samples_sha256": sha256(samples) if samples.exists() else None}
+    return {**content, "sha256": json_digest(content)}
+
+
+def is_unchanged(data: Mapping[str, Any], samples: Path) -> bool:
+    """Whether summary.json and the samples beside it are as they were written; before format 3 they had no hashes."""
+    if data.get("format") in UNSEALED:
+        return "sha256" not in data
+    return data == sealed({key: data[key] for key in data if key not in ("sha256", "samples_sha256")}, samples)
 
 
 class RunWriter:
@@ -32,7 +47,7 @@ class RunWriter:
     def rows(self, table: pa.Table) -> None:
         """Append rows, one a sample, all of the same columns, to `samples.parquet`."""
         if self._rows is None:
-            self._rows = pq.ParquetWriter(self.part / "samples.parquet", table.schema)
+            self._rows = pq.ParquetWriter(self.part / SAMPLES, table.schema)
         self._rows.write_table(table)
 
     def close(self) -> None:
@@ -44,7 +59,7 @@ class RunWriter:
     def finish(self, summary: RunSummary, figures: Mapping[str, bytes]) -> None:
         """Write all the rest. figures: file name without suffix, one of FIGURES → content of `figures/<name>.png`."""
         self.close()
-        write_json(self.part / "summary.json", summary.data(), sort_keys=False)
+        write_json(self.part / "summary.json", sealed(summary.data(), self.part / SAMPLES), sort_keys=False)
         (self.part / "figures").mkdir()
         for name, content in figures.items():
             if Path(name).name != name:

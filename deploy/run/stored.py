@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from spikecut.deploy.run.folder import RUN
+from spikecut.deploy.run.folder import RUN, SAMPLES, is_unchanged
 from spikecut.deploy.run.summary import RunSummary
 from spikecut.errors import InputError
 from spikecut.files import check_regular, read_json, reason
@@ -55,7 +55,10 @@ def read_run(folder: str | Path) -> StoredRun:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "the file"
         raise InputError(f"{path / RUN.mark}: {key}: {first['msg']}; run again") from error
-    return StoredRun(path, summary, _samples(path / "samples.parquet", summary.samples))
+    samples = _samples(path / SAMPLES, summary.samples)
+    if not is_unchanged(data, path / SAMPLES):
+        raise InputError(f"{path}: {RUN.mark} or {SAMPLES} was changed or damaged: a hash does not match; run again")
+    return StoredRun(path, summary, samples)
 
 
 def _samples(path: Path, expected: int) -> pa.Table:

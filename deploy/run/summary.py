@@ -29,8 +29,10 @@ from spikecut.text import brief
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
-FORMAT = "spikecut run 2"
+FORMAT = "spikecut run 3"
 """The value of "format" in `summary.json`, by which a run's folder is recognised."""
+UNSEALED = ("spikecut run 1", "spikecut run 2")
+"""Earlier formats, without hashes of summary and samples."""
 
 DISTRIBUTIONS = ("numpy", "spikecut", "torch", "lava-nc", "lava-dl", "pyarrow")
 MEASURES = ("latency_s", "energy_j")

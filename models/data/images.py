@@ -1,5 +1,6 @@
 """Folders with one folder of images per class. The files are distrusted: sizes are checked before memory is taken."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -38,10 +39,12 @@ def read_class_folders(folder: Path, size: tuple[int, int]) -> tuple[Bytes, IntA
 
 def _read_image(path: str, size: tuple[int, int]) -> Bytes:
     try:
-        with open_regular(Path(path), DataError) as file, Image.open(file, formats=FORMATS) as image:
-            if (image.height, image.width) != size:
-                raise DataError(f"{path}: {image.height} × {image.width}, expected {size[0]} × {size[1]}")
-            pixels = np.asarray(image.convert("RGB"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # of sizes that are refused here
+            with open_regular(Path(path), DataError) as file, Image.open(file, formats=FORMATS) as image:
+                if (image.height, image.width) != size:
+                    raise DataError(f"{path}: {image.height} × {image.width}, expected {size[0]} × {size[1]}")
+                pixels = np.asarray(image.convert("RGB"))
     except DataError:
         raise
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError, Image.DecompressionBombError) as exc:

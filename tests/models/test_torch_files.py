@@ -4,6 +4,7 @@ import ast
 import contextlib
 import os
 import re
+import warnings
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -119,6 +120,11 @@ def test_what_is_no_dense_tensor_is_refused(tmp_path):
     ):
         torch.save({"w": value}, path)
         with pytest.raises(CheckpointError, match=f"holds pickled objects, which are not opened.*{named}"):
+            read_tensors(path)
+    for protocol in (3, 4, 5):  # also where the pickle names what it calls in a way that torch warns of
+        torch.save({"w": Exploit(tmp_path / "made")}, path, pickle_protocol=protocol)
+        with pytest.raises(CheckpointError), warnings.catch_warnings():
+            warnings.simplefilter("error")
             read_tensors(path)
     assert not (tmp_path / "made").exists()
     torch.save({"w": 3}, path)

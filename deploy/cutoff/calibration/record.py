@@ -3,7 +3,6 @@
 Format 1 had no hash. There the thresholds stand twice, in the policy and in the table of its timesteps, and must agree.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from spikecut.deploy.cutoff.base import CutoffPolicy, policy_from_dict
 from spikecut.errors import BundleError, InputError
+from spikecut.files import json_digest
 
 FORMAT = 2
 FORMATS = (1, FORMAT)
@@ -84,7 +84,7 @@ def sealed(calibration: Mapping[str, Any], network: str, bundle: str) -> dict[st
     """The content of cutoff.json: a calibration as JSON data, with the network that it is for and their hash."""
     # As it will be read again: JSON's keys are text, and are sorted as such.
     content = json.loads(json.dumps({**calibration, "format": FORMAT, "network": network, "bundle": bundle}))
-    return {**content, "sha256": _digest(content)}
+    return {**content, "sha256": json_digest(content)}
 
 
 def read_record(data: Any, path: Path, network: str, horizon: int) -> CalibratedCutoff:
@@ -123,14 +123,8 @@ def _named(data: Any) -> str:
 
 def _is_unchanged(found: CutoffFile, data: dict[str, Any], policy: CutoffPolicy) -> bool:
     if found.format > 1:
-        return found.sha256 == _digest({key: value for key, value in data.items() if key != "sha256"})
+        return found.sha256 == json_digest({key: value for key, value in data.items() if key != "sha256"})
     thresholds = getattr(policy, "thresholds", None)
     if found.steps is None or thresholds is None:
         return True
     return [step.threshold for step in found.steps] == list(thresholds)
-
-
-def _digest(content: Mapping[str, Any]) -> str:
-    """SHA-256 of JSON data, whatever the order of its keys and its spaces."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()

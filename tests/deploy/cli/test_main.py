@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from seals import seal_manifest
 
 import spikecut
 from spikecut.deploy.cli import main as cli
@@ -95,13 +96,7 @@ def test_a_difference_exits_with_1(command, own_copy):
     path = own_copy()
     with h5py.File(path / "golden.h5", "r+") as file:
         file["twin_scores"][3, 2, 1] += 1
-    manifest = json.loads((path / "manifest.json").read_text())
-    from pathlib import Path
-
-    from spikecut.files import sha256
-
-    manifest["files"]["golden.h5"] = sha256(Path(path / "golden.h5"))
-    (path / "manifest.json").write_text(json.dumps(manifest))
+    seal_manifest(path, "golden.h5")
     code, out, _ = command("verify", path, "--backend", "batched")
     assert code == 1 and "timestep 4, sample 2" in " ".join(out.split())
 
@@ -194,7 +189,12 @@ DAMAGE = {
     "network missing": (lambda b: (b / "network.net").unlink(), "missing"),
     "manifest missing": (lambda b: (b / "manifest.json").unlink(), "not a bundle"),
     "manifest truncated": (lambda b: truncated(b / "manifest.json"), "not a JSON file"),
-    "manifest of another format": (lambda b: edited(b / "manifest.json", '"format": 1', '"format": 9'), "format 9"),
+    "manifest of another format": (lambda b: edited(b / "manifest.json", '"format": 2', '"format": 9'), "format 9"),
+    "manifest changed": (lambda b: edited(b / "manifest.json", '"dataset": "', '"dataset": "x'), "hash does not match"),
+    "manifest of a format without a hash": (
+        lambda b: edited(b / "manifest.json", '"format": 2', '"format": 1'),
+        "hash does not match",
+    ),
     "manifest with a foreign key": (lambda b: edited(b / "manifest.json", '"format"', '"x": 1, "format"'), "x"),
     "another horizon": (
         lambda b: edited(b / "manifest.json", '"horizon": 16,\n  "input"', '"horizon": 8,\n  "input"'),

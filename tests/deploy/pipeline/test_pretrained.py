@@ -1,13 +1,17 @@
 """The checkpoints that come with spikecut: each loads, exports, verifies and runs; zoo:NAME stands for a bundle."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 
 from spikecut.errors import CheckpointError
+from spikecut.files import sha256
 from spikecut.models.checkpoint import load_checkpoint, round_weights, save_checkpoint
-from spikecut.models.pretrained import FOLDER, ready_card, ready_checkpoint, ready_names
+from spikecut.models.pretrained import FOLDER, HASHES, ready_card, ready_checkpoint, ready_names
 
 SAMPLES = 20
 
@@ -87,3 +91,16 @@ def test_names_and_cards_are_shown(command):
     for arguments in (("zoo", "nothing"), ("run", "zoo:nothing", "--dataset", "digits")):
         code, _, err = command(*arguments)
         assert code == 2 and "zoo:nothing is unknown" in err and err.count("\n") == 1
+
+
+def test_a_file_that_is_not_the_published_one_is_refused(command, tmp_path, monkeypatch):
+    published = json.loads((FOLDER / HASHES).read_text())
+    files = {path.name: sha256(path) for kind in ("md", "safetensors") for path in FOLDER.glob(f"*.{kind}")}
+    assert published == files
+    for changed in ("digits-qcfs.md", "digits-qcfs.safetensors"):
+        copy = shutil.copytree(FOLDER, tmp_path / changed)
+        with (copy / changed).open("ab") as file:
+            file.write(b"\x80")
+        monkeypatch.setattr("spikecut.models.pretrained.FOLDER", copy)
+        code, out, err = command("zoo", "digits-qcfs")
+        assert code == 2 and out == "" and "install spikecut again" in err and err.count("\n") == 1

@@ -18,6 +18,7 @@ import pytest
 from spikecut.deploy.cutoff import FixedTimestep, TopK, apply_policy
 from spikecut.deploy.run import summary as evaluate
 from spikecut.deploy.run.folder import writing_run
+from spikecut.deploy.run.stored import read_run
 from spikecut.deploy.run.summary import Evaluation, Provenance, RunSummary, jsonable, sample_table, summarise
 from spikecut.deploy.run_counts import RunCounts
 from spikecut.deploy.run_trace import RunTrace
@@ -254,6 +255,25 @@ def test_a_foreign_folder_is_never_replaced(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="holds no spikecut run"):
             write(target, overwrite=True)
         assert contents(tmp_path) == before
+
+
+def test_a_run_that_was_changed_is_refused(tmp_path: Path) -> None:
+    target = write(tmp_path / "run")
+    assert read_run(target).summary.network == summary_of().network
+    path, table = target / "summary.json", pq.read_table(target / "samples.parquet")
+    whole = path.read_bytes()
+    old = whole.decode().replace("spikecut run 3", "spikecut run 2")
+    for changed in (whole.decode().replace('"network": "', '"network": "x'), old):
+        path.write_text(changed)
+        with pytest.raises(InputError, match="a hash does not match"):
+            read_run(target)
+    unsealed = {key: value for key, value in json.loads(old).items() if "sha256" not in key}
+    path.write_text(json.dumps(unsealed))  # as it was before there were hashes
+    assert read_run(target).summary.format == "spikecut run 2"
+    path.write_bytes(whole)
+    pq.write_table(table, target / "samples.parquet", compression="gzip")
+    with pytest.raises(InputError, match="a hash does not match"):
+        read_run(target)
 
 
 @pytest.mark.parametrize("foreign", ["notes.txt", "figures/sketch.svg"])

@@ -1,10 +1,10 @@
 """verify finds what is wrong, and says where."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from seals import seal_manifest
 from typer.testing import CliRunner
 
 from spikecut.deploy.backends.batched.engine import run_batched
@@ -13,7 +13,6 @@ from spikecut.deploy.cli.main import app
 from spikecut.deploy.verify.compare import verify
 from spikecut.errors import InputError
 from spikecut.export.netx.write import write_netx
-from spikecut.files import sha256
 
 
 def tamper(path, depth, change):
@@ -22,9 +21,7 @@ def tamper(path, depth, change):
     layers = list(network.layers)
     layers[depth] = layers[depth].with_weight(change(np.array(layers[depth].weight)))
     write_netx(replace(network, layers=tuple(layers)), path / "network.net")
-    manifest = json.loads((path / "manifest.json").read_text())
-    manifest["files"]["network.net"] = sha256(path / "network.net")
-    (path / "manifest.json").write_text(json.dumps(manifest))
+    seal_manifest(path, "network.net")
 
 
 def hwc_order(weight):

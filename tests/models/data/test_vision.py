@@ -2,6 +2,7 @@ import gzip
 import os
 import pickle
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 
 from spikecut.errors import DataError
 from spikecut.models.data import FOLDER_VARIABLE, load_dataset, memory
+from spikecut.models.data.images import _read_image
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, (60, 28, 28), dtype=np.uint8)
@@ -217,3 +219,14 @@ def test_pickled_cifar_is_refused_and_never_executed(tmp_path):
     with pytest.raises(DataError, match="cifar-10-batches-py is pickled Python and is not opened"):
         load_dataset("cifar10", folder=tmp_path)
     assert not target.exists()
+
+
+def test_an_image_of_many_pixels_is_refused_without_a_warning(tmp_path):
+    head = struct.pack(">IIBBBBB", 10_000, 10_000, 8, 2, 0, 0, 0)
+    chunks = b"".join(
+        struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        for kind, content in ((b"IHDR", head), (b"IDAT", zlib.compress(b"")), (b"IEND", b""))
+    )
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+    with pytest.raises(DataError, match="10000 × 10000, expected 32 × 32"):
+        _read_image(str(tmp_path / "a.png"), (32, 32))

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from seals import seal_run
 
 import spikecut
 from spikecut.deploy.pipeline.reporting.gather import ReportOptions, gather
@@ -27,6 +28,7 @@ def own_run(run_folders, tmp_path):
         summary = json.loads((folder / "summary.json").read_text())
         edit(summary)
         (folder / "summary.json").write_text(json.dumps(summary))
+        seal_run(folder)
         return folder
 
     return make
@@ -117,6 +119,7 @@ def test_a_run_whose_answers_are_not_those_of_its_network_is_not_explained(own_r
     changed = np.where(np.arange(table.num_rows) == 7, 9 - table["prediction"].to_numpy(), table["prediction"])
     place = table.column_names.index("prediction")
     pq.write_table(table.set_column(place, "prediction", pa.array(changed, pa.int64())), folder / "samples.parquet")
+    seal_run(folder)
     run = gather([folder]).runs[0]
     assert set(run.missing) == REPLAYED and "sample 7 has prediction" in run.missing["player"]
 
@@ -149,6 +152,7 @@ def test_data_of_a_relative_path_are_found_from_another_folder(repository, tmp_p
     for kept in (None, str(tmp_path / "gone.npz")):  # a run of an earlier version, and data that have moved
         summary["config"]["data_file"] = kept
         (tmp_path / "run" / "summary.json").write_text(json.dumps(summary))
+        seal_run(tmp_path / "run")
         assert "samples.npz: no such file" in " ".join(gather([run.folder]).notes)
         shutil.copy(golden / "samples.npz", tmp_path)
         assert gather([run.folder]).notes == ()
@@ -206,6 +210,7 @@ def test_costs_of_another_hardware_file_are_not_mixed_with_those_of_the_run(own_
     place = table.column_names.index("loihi2_energy_j")
     other = pa.array(2 * table["loihi2_energy_j"].to_numpy(), pa.float64())
     pq.write_table(table.set_column(place, "loihi2_energy_j", other), folder / "samples.parquet")
+    seal_run(folder)
     run = gather([folder]).runs[0]
     assert list(run.missing) == ["costs of other ways to stop on loihi2"] and "run again" in str(run.missing)
     stops = [point for point in run.points if point.kind == "stop"]
