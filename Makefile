@@ -12,7 +12,7 @@ SHARED = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test test-oldest matrix coverage quick-coverage soak fuzz hostile browser lint format types docs lock release-check clean
+.PHONY: help setup demo check test test-oldest matrix coverage quick-coverage soak fuzz hostile browser lint format types docs lock sbom release-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -77,6 +77,9 @@ types: setup ## mypy: strict, and the tests less so
 
 docs: setup ## the site of docs/, into build/site; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+sbom: setup ## the lock as an SBOM (CycloneDX) into build/sbom.json; ends with an error at a licence that does not fit
+	$(BIN)/python scripts/licences.py --sbom build/sbom.json
 
 lock: ## resolve pyproject.toml anew into requirements.lock (ARGS=--upgrade: newest versions)
 	@$(BOOTSTRAP) lock $(ARGS)

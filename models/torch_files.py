@@ -13,7 +13,7 @@ import re
 import struct
 import warnings
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -121,12 +121,7 @@ class _Archive:
         if self.pickle.file_size > MAXIMUM_PICKLE_BYTES:
             raise CheckpointError(f"{self.path}: its names and shapes need over {MAXIMUM_PICKLE_BYTES} bytes; {ADVICE}")
         content = self._read("data.pkl")
-        _check_names(self.path, content)
-        unpickler: Any = Unpickler(io.BytesIO(content), encoding="utf-8")
-        unpickler.persistent_load = self._storage
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of another pickle protocol: what it does not know it refuses
-            return unpickler.load()
+        return _unpickled(self.path, content, self._storage)
 
     def _storage(self, identity: tuple[str, Any, str, str, int]) -> Any:
         """The storage that a tensor names: (\"storage\", its type, its record, its device, how many numbers)."""
@@ -183,10 +178,7 @@ class _Stream:
         length = self.file.tell() - start
         self.file.seek(start)
         content = self.file.read(length)
-        _check_names(self.path, content)
-        unpickler: Any = Unpickler(io.BytesIO(content), encoding="utf-8")
-        unpickler.persistent_load = self._storage
-        return unpickler.load()
+        return _unpickled(self.path, content, self._storage)
 
     def _storage(self, identity: tuple[str, Any, str, str, int, object]) -> Any:
         """The storage that a tensor names, whose numbers come later in the file."""
@@ -206,12 +198,17 @@ class _Stream:
         return self.storages[key][2]
 
 
-def _check_names(path: Path, content: bytes) -> None:
-    """CheckpointError for a pickle that names anything but tensors."""
+def _unpickled(path: Path, content: bytes, storage: Callable[[Any], Any]) -> Any:
+    """The value of a pickle; CheckpointError where it names anything but tensors."""
     for operation, argument, _ in pickletools.genops(content):
         if operation.name == "GLOBAL" and not NAMES.fullmatch(str(argument)):
             named = ".".join(str(argument).split(" "))
             raise CheckpointError(f"{path}: holds pickled objects, which are not opened ({named[:80]!r}); {ADVICE}")
+    unpickler: Any = Unpickler(io.BytesIO(content), encoding="utf-8")
+    unpickler.persistent_load = storage
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of another pickle protocol: what it does not know it refuses
+        return unpickler.load()
 
 
 def _tensors(found: Any) -> Iterator[Tensor]:

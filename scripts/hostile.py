@@ -25,6 +25,8 @@ os.environ["MPLBACKEND"] = "Agg"
 
 from hostile import campaign, sound  # noqa: E402
 
+BEGIN, END = "<!-- hostile: begin -->", "<!-- hostile: end -->"
+
 
 def given() -> argparse.Namespace:
     """The options."""
@@ -37,6 +39,7 @@ def given() -> argparse.Namespace:
     parser.add_argument("--only", type=int, nargs="*", help="numbers of mutants")
     parser.add_argument("--again", action="store_true", help="those of --out that failed")
     parser.add_argument("--keep", action="store_true", help="folders of all mutants stay; else those of failed ones")
+    parser.add_argument("--into", type=Path, help="write the tables into this Markdown file, between its marks")
     parser.add_argument("--sound", type=Path, help="folder of the sound files, made there unless it exists")
     parser.add_argument("--out", type=Path, default=Path("runs/hostile.jsonl"))
     return parser.parse_args()
@@ -71,8 +74,14 @@ def main() -> int:
                 print(
                     f"{number} {reader.name}, {judged.group}: {judged.verdict} {judged.why}: {judged.said}", flush=True
                 )
-    print(campaign.table(list(done.values())))
+    tables = campaign.table(list(done.values()))
     failed = [number for number, each in done.items() if each["verdict"] == "failed"]
+    print(tables)
+    if options.into is not None:
+        told = f'{len(done):,} mutants, `make hostile ARGS="--seed {options.seed}"`, {len(failed)} failed:'
+        text = options.into.read_text()
+        before, after = text.partition(BEGIN)[0], text.partition(END)[2]
+        options.into.write_text(f"{before}{BEGIN}\n{told}\n\n{tables}{END}{after}")
     print(f"{len(done)} mutants, seed {options.seed}, {len(failed)} failed; {time.monotonic() - began:.0f} s")
     if failed:
         print(f"again: make hostile ARGS='--seed {options.seed} --keep --only {' '.join(map(str, failed[:20]))}'")

@@ -97,8 +97,12 @@ def open_regular(path: Path, error: type[SpikecutError] = InputError, limit: int
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as cause:
         raise error(f"{path}: {reason(cause)}") from cause
+    try:
+        _check(path, os.fstat(handle), error, limit)  # before a folder is taken for a file, which Python refuses
+    except SpikecutError:
+        os.close(handle)
+        raise
     with os.fdopen(handle, "rb") as file:
-        _check(path, os.fstat(handle), error, limit)
         _check_fetched(path, file, error)
         yield file
 

@@ -100,7 +100,8 @@ def _unforeseen(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "a file is nested too deeply to be read (--debug shows where)"
     if isinstance(error, OSError):
-        what = "standard output or a file" if error.filename is None else os.fsdecode(error.filename)
+        named = isinstance(error.filename, str | bytes)  # else it is none, or the number of an open file
+        what = os.fsdecode(error.filename) if named else "standard output or a file"
         return f"{what}: {error.strerror or error} (--debug shows where)"
     return f"{error} (--debug shows where)"
 

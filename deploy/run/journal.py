@@ -8,9 +8,10 @@ first and the request at the end, so that what a process leaves that is killed m
 """
 
 import hashlib
+import math
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -19,12 +20,14 @@ from typing import Any
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from spikecut.deploy.cutoff.base import ExitReason
 from spikecut.deploy.run_trace import LayerEvents, RunTrace, joined
 from spikecut.errors import BundleError, InputError
-from spikecut.export.hdf5 import MAXIMUM_BYTES, open_hdf5, packed, read_array, read_floats
+from spikecut.export.hdf5 import MAXIMUM_BYTES, open_hdf5, packed, read_array, read_floats, subgroup
+from spikecut.export.network.arrays import IntArray
 from spikecut.export.network.layers import IntegerNetwork
 from spikecut.files import read_bytes, reason, write_bytes, write_text
 from spikecut.folders import HALF_WRITTEN, check_entries
@@ -35,6 +38,7 @@ JOURNAL = (REQUEST, "cut-*.h5", "full-*.h5")
 DIGEST_BYTES = 32
 SAMPLES_PER_FILE = 64
 SECONDS_PER_FILE = 5.0
+FloatArray = npt.NDArray[np.float64]
 JOURNAL_BYTES = 4 * MAXIMUM_BYTES
 """Of one file: the messages of all layers for so many samples are more than any network holds."""
 REASONS = tuple(ExitReason)
@@ -211,6 +215,8 @@ def _write(file: h5py.File, part: RunTrace) -> None:
 
 def _read(file: h5py.File, path: Path, network: IntegerNetwork) -> RunTrace:
     arrays = {name: read_array(file, name, path) for name in (*ARRAYS, "reason")}
+    wall_time_s = read_floats(file, "wall_time_s", path)
+    _check_shapes(arrays, wall_time_s, network)
     mode = str(file.attrs["mode"])
     if mode not in ("isolated", "streaming"):
         raise ValueError(f"mode {mode!r}")
@@ -222,20 +228,40 @@ def _read(file: h5py.File, path: Path, network: IntegerNetwork) -> RunTrace:
         reason=tuple(REASONS[index] for index in arrays["reason"]),
         network=network,
         backend=str(file.attrs["backend"]),
-        events=tuple(_events(file, path, network)),
-        wall_time_s=read_floats(file, "wall_time_s", path),
+        events=tuple(_events(file, path, network, len(arrays["reason"]))),
+        wall_time_s=wall_time_s,
         mode="streaming" if mode == "streaming" else "isolated",
         interval=arrays["interval"],
     )
 
 
-def _events(file: h5py.File, path: Path, network: IntegerNetwork) -> Iterator[LayerEvents]:
+def _check_shapes(arrays: Mapping[str, IntArray], wall_time_s: FloatArray, network: IntegerNetwork) -> None:
+    """ValueError for what no run of this network has given."""
+    samples = len(arrays["reason"]) if arrays["reason"].ndim == 1 else -1
+    steps = network.horizon, samples
+    for name, array in arrays.items():
+        expected = {"scores": (*steps, network.classes), "valid": steps}.get(name, (samples,))
+        if array.shape != expected:
+            raise ValueError(f"{name} of shape {array.shape}")
+    if wall_time_s.shape not in ((samples,), (0,)):
+        raise ValueError(f"wall_time_s of shape {wall_time_s.shape}")
+    if not np.isin(arrays["reason"], range(len(REASONS))).all():
+        raise ValueError("a reason that is none")
+
+
+def _events(file: h5py.File, path: Path, network: IntegerNetwork, samples: int) -> Iterator[LayerEvents]:
     if "events" not in file:
         return
     names = ["input", *(layer.name for layer in network.layers)]
     shapes = [network.input_shape, *(layer.output_shape for layer in network.layers)]
+    longest = read_array(subgroup(file, "events/0", path), "spikes", path).shape[1:]
     for number, (name, shape) in enumerate(zip(names, shapes, strict=True)):
-        group = file[f"events/{number}"]
+        group = subgroup(file, f"events/{number}", path)
         raster = read_array(group, "raster", path).astype(np.int32) if "raster" in group else None
         spikes, synops = read_array(group, "spikes", path), read_array(group, "synops", path)
+        steps = (samples, *longest)
+        if len(steps) != 2 or not (spikes.shape == synops.shape == steps):
+            raise ValueError(f"events of {name} of shapes {spikes.shape}, {synops.shape}")
+        if raster is not None and raster.shape != (*steps, math.prod(shape)):
+            raise ValueError(f"messages of {name} of shape {raster.shape}")
         yield LayerEvents(name, shape, spikes, synops, raster)

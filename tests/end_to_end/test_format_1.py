@@ -1,4 +1,4 @@
-"""What spikecut wrote before format 2 is still read: tests/golden/format_1, made by scripts/format_golden.py.
+"""What spikecut wrote before format 2 is still read: tests/golden/format_1, made by scripts/golden/format.py.
 
 The files are those of an older spikecut. They are never written anew by this one; a test that fails here means that
 somebody's bundle, checkpoint or run folder can no longer be used.

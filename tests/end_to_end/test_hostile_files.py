@@ -12,8 +12,10 @@ from hostile_files import DISGUISES, torchscript
 from safetensors.torch import save_file
 
 from spikecut.deploy.cli.options import MOST_TIMESTEPS
+from spikecut.errors import DataError
 from spikecut.models.checkpoint import FORMAT
 from spikecut.models.data import MAXIMUM_HORIZON
+from spikecut.models.data.event_files import read_event_file
 
 SLAYER = {
     "input_shape": [1, 8, 8],
@@ -199,3 +201,15 @@ def test_samples_that_are_split_are_said_to_be(command, workshop, digits, tmp_pa
     assert code == 0 and said in error and said in json.loads(out)["config"]["split"]  # its golden samples are of it
     code, out, error = command(*run, tmp_path / "parts.npz")
     assert code == 0 and error == "" and "split" not in json.loads(out)["config"]
+
+
+def test_a_folder_in_a_files_place(command, workshop, tmp_path):
+    for name in ("a.aedat", "a.bs2", "a.npz", "a.yaml", "a.nir", "a.net", "a.pt", "a.safetensors"):
+        (tmp_path / name).mkdir()
+    for name in ("a.aedat", "a.bs2"):
+        with pytest.raises(DataError, match="a folder, expected a file"):
+            read_event_file(tmp_path / name)
+    refused(command, ("hardware", "check", tmp_path / "a.yaml"), "a.yaml: a folder, expected a file")
+    refused(command, ("run", workshop / "lif", "--dataset", tmp_path / "a.npz", "--backend", "batched"), "a.npz")
+    for name in ("a.nir", "a.net", "a.pt", "a.safetensors"):
+        refused(command, ("inspect", tmp_path / name), name)

@@ -10,6 +10,7 @@ import pytest
 from full_disk import files_of_at_most
 from kills import killed_before_step
 from networks import random_inputs, random_network
+from seals import seal_part
 
 from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.cutoff.fixed import FixedTimestep
@@ -117,6 +118,34 @@ def test_samples_that_were_changed_on_disk_are_refused_by_name(tmp_path, change)
     with pytest.raises(InputError, match=r"cut-00000003\.h5 is damaged"):
         journal.read("cut")
     assert [part.samples for part in journal.read("full")] == [7]
+
+
+SHAPES = {
+    "scores": (3,),
+    "valid": (6, 4),
+    "timesteps": (),
+    "hardware_steps": (3, 1),
+    "interval": (2,),
+    "reason": (),
+    "wall_time_s": (),
+    "events/0/spikes": (3,),
+    "events/1/synops": (4, 7),
+    "events/1": (3,),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_shapes_that_no_run_has_are_refused(tmp_path, name):
+    """Also where the digest was made right again."""
+    journal, _ = kept_samples(tmp_path / "run")
+    path = journal.folder / "cut-00000000.h5"
+    with h5py.File(path, "r+") as file:
+        if name in file:
+            del file[name]
+        file[name] = np.zeros(SHAPES[name], dtype=np.int64)
+    seal_part(path)
+    with pytest.raises(InputError, match=r"cut-00000000\.h5 is damaged"):
+        journal.read("cut")
 
 
 def test_samples_of_another_request_are_refused(tmp_path):

@@ -1,4 +1,4 @@
-"""What snnTorch, Norse and Sinabs recorded (scripts/nir_golden.py): the float network gives their own spikes."""
+"""What snnTorch, Norse and Sinabs recorded (scripts/golden/nir_files.py): the float network gives their own spikes."""
 
 import numpy as np
 import pytest

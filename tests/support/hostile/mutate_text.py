@@ -183,6 +183,7 @@ def yaml_text(path: Path, rng: random.Random) -> None:
     path.write_bytes(changed.encode(rng.choice(("utf-8", "utf-8", "utf-8", "utf-16")), "replace"))
 
 
+# A table of values, lines and tables.
 def toml_text(path: Path, rng: random.Random) -> None:
     """Values, keys and tables of a TOML file."""
     text = path.read_text("utf-8")

@@ -234,7 +234,8 @@ def readers(folder: Path, quick: bool = False) -> list[Reader]:
     return [each for each in found if not (quick and each.name.startswith(SLOW))]
 
 
-def _readers(folder: Path) -> list[Reader]:  # a table
+# A table, a line or two for each reader.
+def _readers(folder: Path) -> list[Reader]:
 
     def reader(name: str, target: str, kind: str, *command: str, needs: str = "", **more: Any) -> Reader:
         return Reader(name, folder, target, kind, command, (*needs.split(), target.split("/")[0]), **more)

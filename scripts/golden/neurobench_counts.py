@@ -3,7 +3,7 @@
 Needs neurobench 2.3, snntorch and torchaudio 2.3.1 (the release that fits torch 2.3.1) besides spikecut:
 
     pip install --group neurobench
-    PYTHONPATH=tests/support python scripts/neurobench_golden.py
+    PYTHONPATH=tests/support python scripts/golden/neurobench_counts.py
 """
 
 import json
@@ -29,7 +29,7 @@ from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 from spikecut.export.network.neurons import IntegerNeuron
 from spikecut.fixed_point import ALIGNMENT_SHIFT, DECAY_UNITY
 
-TARGET = Path(__file__).resolve().parent.parent / "tests" / "golden" / "neurobench.json"
+TARGET = Path(__file__).resolve().parents[2] / "tests" / "golden" / "neurobench.json"
 
 
 class Leaky(SpikingNeuron):
@@ -119,7 +119,7 @@ def measured(network: IntegerNetwork) -> dict[str, object]:
 def main() -> None:
     """Measure and write."""
     result: dict[str, object] = {name: measured(network) for name, network in cases.networks().items()}
-    result["made by"] = f"scripts/neurobench_golden.py, neurobench {version('neurobench')}"
+    result["made by"] = f"scripts/golden/neurobench_counts.py, neurobench {version('neurobench')}"
     TARGET.write_text(json.dumps(result, indent=2) + "\n")
     print(TARGET.read_text())
 

@@ -2,7 +2,7 @@
 
 The files are made by the `spikecut` command of that time, never by this tree's own:
 
-    python scripts/format_golden.py /path/to/an/older/environment/bin/spikecut
+    python scripts/golden/format.py /path/to/an/older/environment/bin/spikecut
 
 Two networks are trained on made-up samples: lif, whose bundle lava-dl's netx loads, and qcfs, which needs
 spikecut's own Processes. Both are exported and calibrated, qcfs with the guarantee. The lif bundle is run and swept.
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-OUT = Path(__file__).resolve().parent.parent / "tests" / "golden" / "format_1"
+OUT = Path(__file__).resolve().parents[2] / "tests" / "golden" / "format_1"
 SPLITS = {"train": 150, "calibration": 60, "test": 24}
 COMMANDS = (
     "train --method tet --arch mlp-lif --dataset samples.npz --timesteps 4 --epochs 6 --out lif.safetensors",

@@ -6,7 +6,7 @@ own, never the project's:
 
     uv venv -p 3.10 golden && uv pip install -p golden torch==2.3.1 'numpy<2' nir==1.0.8 scikit-learn \
         snntorch==1.0.0 norse==1.1.0 sinabs==2.0.3
-    golden/bin/python scripts/nir_golden.py [NAME ...]
+    golden/bin/python scripts/golden/nir_files.py [NAME ...]
 """
 
 import platform
@@ -23,7 +23,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional
 
-OUT = Path(__file__).resolve().parent.parent / "tests" / "golden" / "nir"
+OUT = Path(__file__).resolve().parents[2] / "tests" / "golden" / "nir"
 TIMESTEPS, SAMPLES, EPOCHS = 8, 128, 6
 PACKAGES = ("torch", "nir", "nirtorch", "numpy")
 
