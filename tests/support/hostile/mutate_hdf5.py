@@ -1,5 +1,6 @@
 """HDF5 through h5py: types, shapes, values, links, filters and storage that a reader does not expect."""
 
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any
 
 import h5py
 import numpy as np
+
+from hostile.mutate_text import change
 
 TYPES = ("f2", "f4", "f8", ">f8", "i1", "u1", "i2", ">i4", "i8", "u8", "c8", "c16", "S5", "S0", "?", "V7", "O", "U")
 SHAPES = ((2**40,), (2**31, 2**31), (0,), (1,), (2**20, 2**20), (2**62,), (1,) * 32, (0, 2**40), (2**33, 1, 1), (7, 7))
@@ -114,6 +117,10 @@ def attributes(path: Path, rng: random.Random) -> None:
         value = rng.choice(
             (0, -1, 2**63, np.nan, "", "x" * 1000, b"\xff", np.zeros(5000), np.zeros((0, 3)), "\x1b[31m")
         )
+        if "model_config" in file.attrs and rng.random() < 0.7:  # of Keras: JSON
+            changed = change(json.loads(file.attrs["model_config"]), rng)
+            file.attrs["model_config"] = json.dumps(changed)[:60_000].encode("utf-8", "surrogatepass")
+            return
         keys = list(place.attrs) or list(file.attrs)
         key = rng.choice(keys) if keys and rng.random() < 0.8 else rng.choice(("horizon", "version", "format", "extra"))
         if rng.random() < 0.3 and key in place.attrs:

@@ -75,7 +75,7 @@ def make(folder: Path, quick: bool = False) -> None:
     here = os.getcwd()
     os.chdir(folder)
     try:
-        for step in (_networks, _run, _relu, _data, _texts) if quick else EVERY:
+        for step in (_networks, _run, _relu, _keras, _data, _texts) if quick else EVERY:
             _in_child(step)
     finally:
         os.chdir(here)
@@ -153,6 +153,7 @@ def _relu() -> None:
     shapes = {"a.weight": (8, 16), "a.bias": (8,), "b.weight": (3, 8), "b.bias": (3,)}
     state = {name: torch.randn(shape) for name, shape in shapes.items()}
     torch.save(state, "relu.pt")
+    torch.save(state, "old.pt", _use_new_zipfile_serialization=False)  # as before torch 1.6
     save_file(state, "relu.safetensors")
     layers = [
         {"type": "Flatten"},
@@ -161,6 +162,24 @@ def _relu() -> None:
         {"type": "Linear", "name": "b", "in_features": 8, "out_features": 3},
     ]
     Path("layers.json").write_text(json.dumps({"input_shape": [1, 4, 4], "layers": layers}))
+
+
+def _keras() -> None:
+    """As Keras' model.save writes it: the configuration as an attribute, tensors below model_weights/layer/layer."""
+    import h5py
+
+    rng, sizes = np.random.default_rng(2), {"a": (16, 8), "b": (8, 3)}
+    layers = [{"class_name": "InputLayer", "config": {"name": "in", "batch_input_shape": [None, 4, 4, 1]}},
+              {"class_name": "Flatten", "config": {"name": "flat"}}]  # fmt: skip
+    for name, kind in (("a", "relu"), ("b", "softmax")):
+        config = {"name": name, "units": sizes[name][1], "activation": kind}
+        layers.append({"class_name": "Dense", "config": config})
+    with h5py.File("keras.h5", "w") as file:
+        file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": {"layers": layers}}).encode()
+        for name, shape in sizes.items():
+            group = file.create_group(f"model_weights/{name}/{name}")
+            group["kernel:0"] = rng.normal(size=shape).astype(np.float32)
+            group["bias:0"] = rng.normal(size=shape[1]).astype(np.float32)
 
 
 def _data() -> None:
@@ -223,7 +242,7 @@ def _texts() -> None:
     Path("zoo/sha256.json").write_text(json.dumps(hashes))
 
 
-EVERY = (_networks, _run, _journal, _training, _slayer, _relu, _data, _texts)
+EVERY = (_networks, _run, _journal, _training, _slayer, _relu, _keras, _data, _texts)
 SLOW = ("SLAYER", "training", "journal", "part", "events")
 """Readers that need a training or Lava, by how their names begin."""
 
@@ -254,6 +273,9 @@ def _readers(folder: Path) -> list[Reader]:
         reader("ReLU .pt", "relu.pt", "torch", *relu, "relu.pt", needs=f"{samples} layers.json"),
         reader("ReLU .safetensors", "relu.safetensors", "safetensors", *relu, "relu.safetensors",
                needs=f"{samples} layers.json"),
+        reader("ReLU .pt before torch 1.6", "old.pt", "bytes", *relu, "old.pt", needs=f"{samples} layers.json"),
+        reader("Keras .h5", "keras.h5", "hdf5", "convert", "keras.h5", "--out", "out", "--json", "--timesteps", "3",
+               "--dataset", samples, needs=samples),
         reader("ReLU spec", "layers.json", "json", *relu, "relu.pt", needs=f"{samples} relu.pt"),
         reader("training state", "net.safetensors.training", "torch", *STATE, "--resume", needs=samples),
         reader(".net of lava-dl", "net.net", "hdf5", *inspect, "net.net"),
