@@ -12,6 +12,7 @@ from spikecut.deploy.cli.options import (
     Dt,
     Framework,
     Json,
+    Layers,
     Layout,
     Overwrite,
     Reset,
@@ -40,6 +41,7 @@ IMPORT = (
     "strict",
     "slayer",
     "layout",
+    "layers",
 )
 """Options that are the importer's."""
 
@@ -99,6 +101,7 @@ class ExportOptions:
         Path | None, typer.Option(help="The blocks of lava-dl that a state dict belongs to, as YAML; docs/slayer.md.")
     ] = None
     layout: Layout = None
+    layers: Layers = None
     overwrite: Overwrite = False
     as_json: Json = False
 

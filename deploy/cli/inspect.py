@@ -16,6 +16,7 @@ from spikecut.deploy.cli.options import (
     Hardware,
     Hypothetical,
     Json,
+    Layers,
     Layout,
     Reset,
     ResetOrder,
@@ -34,7 +35,19 @@ if TYPE_CHECKING:  # imported when the command runs
     from spikecut.export.importers.base import ImportedNetwork
     from spikecut.export.network.layers import IntegerNetwork
 
-IMPORT = ("horizon", "dataset", "slayer", "spec", "layout", "dt", "framework", "reset", "reset_order", "spikes")
+IMPORT = (
+    "horizon",
+    "dataset",
+    "slayer",
+    "spec",
+    "layout",
+    "layers",
+    "dt",
+    "framework",
+    "reset",
+    "reset_order",
+    "spikes",
+)
 """Options that are the importer's."""
 
 
@@ -56,6 +69,7 @@ class InspectOptions:
     slayer: Annotated[Path | None, typer.Option(help="The blocks of lava-dl that a state dict belongs to.")] = None
     spec: Annotated[Path | None, typer.Option(help="The ReLU layers that a state dict belongs to.")] = None
     layout: Layout = None
+    layers: Layers = None
     dt: Dt = None
     framework: Framework = None
     reset: Reset = None
@@ -86,7 +100,9 @@ def inspect(options: InspectOptions) -> None:
             if found.bundle is None:
                 horizon = () if options.horizon is None else ("--horizon", options.horizon)
                 after = typed("export", options.target, *horizon, "--dataset", "DATASET", "--out", "bundle")
-            result = Result([*network.shown, *cost.shown], {**network.data, **cost.data}, next=after)
+            parts = Result([], {}) if found.parts is None else _parts(found.parts)
+            data = {**network.data, **cost.data} | ({"nodes": parts.data["nodes"]} if found.parts is not None else {})
+            result = Result([*parts.shown, *network.shown, *cost.shown], data, next=after)
         refused = isinstance(found.network, ImportedNetwork) and found.network.refusal is not None
         report(replace(result, next="") if refused else result, options.as_json)
         if isinstance(found.network, ImportedNetwork) and refused:

@@ -67,6 +67,7 @@ PANELS = {
             "strict",
             "slayer",
             "layout",
+            "layers",
         ),
         *("spec", "percentile"),
     ),
@@ -258,6 +259,10 @@ Target = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in --out.")]
 Dt = Annotated[float | None, typer.Option(help="NIR: a timestep, in the unit of the file's time constants.")]
+Layers = Annotated[
+    str | None,
+    typer.Option(help=".net: only its blocks /layer/A to /layer/B-1, A:B; :B takes the first B.", metavar="A:B"),
+]
 Layout = Annotated[
     str | None,
     typer.Option(help="The published network that a state dict is of.", **named("layouts", "LAYOUT")),

@@ -24,13 +24,14 @@ class Inspected:
     ----------
     title: what it is called. network: its integers; of a file of floats without samples what its importer says.
     bundle: where it is one, whose folder is there while it is looked at.
-    notes: remarks for the user.
+    notes: remarks for the user. parts: with a line on each part of a file of integers.
     """
 
     title: str
     network: IntegerNetwork | ImportedNetwork
     bundle: Bundle | None = None
     notes: tuple[str, ...] = ()
+    parts: ImportedNetwork | None = None
 
 
 @contextmanager
@@ -49,7 +50,7 @@ def inspected(target: Path, options: Options, about_integers: tuple[str, ...] = 
         return
     imported = read_network(target, options)
     if imported.integers is not None:
-        yield Inspected(str(target), imported.integers)
+        yield Inspected(str(target), imported.integers, parts=imported if imported.report else None)
     elif imported.report and "dataset" not in options:
         idle = [*about_integers, *(key for key in ("horizon",) if key in options)]
         if idle:

@@ -166,19 +166,18 @@ def manifest_tables(manifest: Manifest) -> list[RenderableType]:
 
 def parts_table(imported: ImportedNetwork, assumed: Sequence[str] = ()) -> list[RenderableType]:
     """The nodes, or modules, with what becomes of each, and a line for everything that was assumed, or found."""
-    program = ".py:" in imported.source.name
-    title = str(imported.source) if program else f"{imported.source}: NIR"
-    table = WideTable(
-        "module" if program else "node", "type", "shape", "layer", "exactness", "what becomes of it", title=title
+    method = "module" if imported.recipe is None else imported.recipe.method
+    program = ".py:" in imported.source.name or method == "module"
+    part_of, kind = {"nir": ("node", ": NIR"), "netx": ("block", ": netx"), "layout": ("layer", "")}.get(
+        method, ("module", "")
     )
+    title = f"{imported.source}{kind}"
+    table = WideTable(part_of, "type", "shape", "layer", "exactness", "what becomes of it", title=title)
     for part in imported.report:
         table.add_row(part.name, part.kind, _shape(part.shape), part.layer, part.exactness, part.detail)
-    lines: list[RenderableType] = [
-        table,
-        "read, and compared:" if program else "the file does not tell, and was assumed:",
-    ]
-    lines += [f"  {line}" for line in (assumed or imported.assumed)]
-    return lines
+    lines = [f"  {line}" for line in (assumed or imported.assumed)]
+    said = "read, and compared:" if program else "the file does not tell, and was assumed:"
+    return [table, *([said] if lines or imported.integers is None else []), *lines]
 
 
 def conversion_tables(

@@ -9,7 +9,7 @@ from spikecut.export.hdf5 import open_hdf5, read_whole, subgroup
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import IntegerNetwork, Readout
 from spikecut.export.netx.neuron import read_text
-from spikecut.export.netx.read import read_netx
+from spikecut.export.netx.read import ALL, Blocks, read_netx
 
 MAXIMUM_SIDE = 2**20
 INPUT_BITS = 12
@@ -77,10 +77,10 @@ def _transform(block: h5py.Group, key: str, path: Path) -> int:
     return int(values[0])
 
 
-def read_any_netx(path: Path, horizon: int | None = None) -> IntegerNetwork:
+def read_any_netx(path: Path, horizon: int | None = None, blocks: Blocks = ALL) -> IntegerNetwork:
     """A network of spikecut or of lava-dl; for input and horizon of the latter see input_and_readout.
 
-    Its readout are counts, or the membrane where the last layer is dense and has no neuron.
+    Its readout are counts, or the membrane where the last layer is dense and has no neuron. blocks: see read_netx.
 
     Raises
     ------
@@ -91,9 +91,9 @@ def read_any_netx(path: Path, horizon: int | None = None) -> IntegerNetwork:
     if found is None:
         if horizon is not None:
             raise InputError(f"{path} tells its horizon itself: leave out --horizon")
-        return read_netx(path)
+        return read_netx(path, blocks=blocks)
     spec, readout, told = found
-    network = read_netx(path, spec, readout, horizon or told or 1)
+    network = read_netx(path, spec, readout, horizon or told or 1, blocks)
     if horizon is None and told is None:
         raise InputError(
             f"{path} is of lava-dl and does not tell its horizon T: give --horizon, or load(path, horizon)"

@@ -4,7 +4,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from spikecut.export.importers.base import ImportedNetwork, Options, Recipe
+from spikecut.export.netx.blocks import block_reports
 from spikecut.export.netx.foreign import input_and_readout, read_any_netx
+from spikecut.export.netx.read import ALL, Blocks
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 NIR = ".nir"
@@ -15,7 +17,7 @@ class NetxImporter:
 
     name = "netx"
     files = "a netx HDF5 file (.net)"
-    options = ("horizon", "dataset", "encoding")
+    options = ("horizon", "dataset", "encoding", "layers")
 
     def reads(self, path: Path, options: Options) -> bool:
         """A file named .net, or any other in HDF5 that is not named .nir."""
@@ -27,8 +29,12 @@ class NetxImporter:
 
     def read(self, path: Path, options: Options) -> ImportedNetwork:
         """The integers; see read_any_netx for what is raised, and for what is assumed of the input."""
-        integers = read_any_netx(path, options.get("horizon"))
+        blocks = Blocks.named(options["layers"]) if "layers" in options else ALL
+        integers = read_any_netx(path, options.get("horizon"), blocks)
         foreign = input_and_readout(path) is not None
         details = {"file": path.name, "by": "lava-dl" if foreign else "spikecut"}
+        details |= {"layers": options["layers"]} if "layers" in options else {}
         recipe = Recipe("netx", integers.input.encoding, details, encoding_known=not foreign)
-        return ImportedNetwork(path, integers, input_shape=integers.input_shape, recipe=recipe)
+        return ImportedNetwork(
+            path, integers, input_shape=integers.input_shape, report=block_reports(path, blocks), recipe=recipe
+        )

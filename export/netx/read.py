@@ -1,7 +1,8 @@
 """lava-dl's netx HDF5 file → IntegerNetwork; how spikecut writes one: spikecut.export.netx.write."""
 
 import json
-from dataclasses import replace
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,31 @@ class _Extras(BaseModel):
     layers: list[str]
 
 
+@dataclass(frozen=True)
+class Blocks:
+    """Which blocks /layer/first … /layer/end - 1 of a file are read; end None: all from the first on."""
+
+    first: int = 0
+    end: int | None = None
+
+    @classmethod
+    def named(cls, text: str) -> "Blocks":
+        """From "A:B", "A:" or ":B"; InputError for anything else."""
+        found = re.fullmatch(r"(\d{0,4}):(\d{0,4})", text)
+        if found is None or (found[2] and int(found[2]) <= int(found[1] or 0)):
+            raise InputError(f"--layers {text}: expected A:B, the blocks /layer/A to /layer/B-1 of the file")
+        return cls(int(found[1] or 0), int(found[2]) if found[2] else None)
+
+
+ALL = Blocks()
+
+
 def read_netx(
-    path: Path, spec: InputSpec | None = None, readout: Readout | None = None, horizon: int | None = None
+    path: Path,
+    spec: InputSpec | None = None,
+    readout: Readout | None = None,
+    horizon: int | None = None,
+    blocks: Blocks = ALL,
 ) -> IntegerNetwork:
     """Read a netx HDF5 file as an IntegerNetwork.
 
@@ -48,6 +72,9 @@ def read_netx(
     has no neuron, as in lava-dl's mnist.net. Neurons of the input block become
     a first layer of their own, which takes integer messages as current: `spec` must give what netx sets as the bias of
     these neurons, weight · x + bias of the input block. Such a network runs on the batched engine.
+
+    blocks: a part of the file as a network of its own. Cut before its end, its readout are the counts of the last
+    layer's spikes; from a later block than the first layer's on, its input are spikes of that layer's input.
 
     Raises
     ------
@@ -63,8 +90,15 @@ def read_netx(
                 readout, horizon = readout or extras.readout, horizon or extras.horizon
             if spec is None or readout is None or horizon is None:
                 raise InputError(f"{path}: not written by spikecut; its input, readout and horizon T must be given")
-            layers = _read_layers(file, path, spec, readout, extras.layers if extras else None)
-        return IntegerNetwork(tuple(layers), spec, readout, horizon, extras.name if extras else path.stem)
+            read = _read_layers(file, path, spec, readout, extras.layers if extras else None, blocks)
+            whole = len(subgroup(file, "layer", path)) if blocks.end is None else blocks.end
+            cut = blocks.end is not None and blocks.end < len(subgroup(file, "layer", path))
+        layers = tuple(layer for index, layer in read if index >= blocks.first)
+        if not layers:
+            raise InputError(f"--layers {blocks.first}:{whole}: no layer of neurons is among these blocks")
+        if len(layers) < len(read):
+            spec = InputSpec(layers[0].input_shape, "events")
+        return IntegerNetwork(layers, spec, "count" if cut else readout, horizon, extras.name if extras else path.stem)
     except (InputError, ExportError) as error:
         if str(error).startswith(str(path)):
             raise
@@ -92,21 +126,24 @@ def _read_extras(file: h5py.File, path: Path) -> _Extras | None:
 
 
 def _read_layers(
-    file: h5py.File, path: Path, spec: InputSpec, readout: Readout, names: list[str] | None
-) -> list[IntegerLayer]:
+    file: h5py.File, path: Path, spec: InputSpec, readout: Readout, names: list[str] | None, blocks: Blocks
+) -> list[tuple[int, IntegerLayer]]:
+    """The layers, each with the number of its block."""
     if "layer" not in file:
         raise BundleError(f"{path}: no group /layer; this is not a netx file")
     groups = subgroup(file, "layer", path)
     if len(groups) > MAXIMUM_LAYERS:
         raise BundleError(f"{path}: {len(groups)} layers, at most {MAXIMUM_LAYERS} are read")
     layers: list[IntegerLayer] = []
+    indices: list[int] = []
     shape: Shape = spec.shape
-    for index in range(len(groups)):
+    for index in range(len(groups) if blocks.end is None else min(blocks.end, len(groups))):
         group = subgroup(groups, str(index), path)
         kind = read_text(group, "type", path)
         if kind == "input":
             if "neuron" in group:
                 layers.append(_input_neurons(group, spec, path))
+                indices.append(index)
             continue
         if kind == "flatten":
             continue
@@ -121,8 +158,9 @@ def _read_layers(
             source, shape = read_source(group, name, layers, spec, path)
         layer = replace(_read_layer(group, name, kind, shape, path, integrates), source=source)
         layers.append(read_links(group, layer, layers, spec, path))
+        indices.append(index)
         shape = layer.output_shape
-    return layers
+    return list(zip(indices, layers, strict=True))
 
 
 def _input_neurons(group: h5py.Group, spec: InputSpec, path: Path) -> IntegerLayer:

@@ -1,0 +1,68 @@
+"""What becomes of each block of a netx file, for who looks at it."""
+
+from pathlib import Path
+
+import numpy as np
+
+from spikecut.export.hdf5 import open_hdf5, read_whole, subgroup
+from spikecut.export.importers.base import PartReport
+from spikecut.export.network.layers import IntegerLayer
+from spikecut.export.netx.foreign import input_and_readout, read_any_netx
+from spikecut.export.netx.neuron import read_text
+from spikecut.export.netx.read import INPUT_NEURONS, Blocks
+
+
+def block_reports(path: Path, blocks: Blocks) -> tuple[PartReport, ...]:
+    """A line on each block of a file that read_any_netx reads."""
+    foreign = input_and_readout(path)
+    horizon = 1 if foreign is not None and foreign[2] is None else None
+    layers = iter(read_any_netx(path, horizon, Blocks(0, blocks.end)).layers)
+    reports: list[PartReport] = []
+    with open_hdf5(path) as file:
+        groups = subgroup(file, "layer", path)
+        end = len(groups) if blocks.end is None else min(blocks.end, len(groups))
+        shape: tuple[int, ...] = ()
+        for index in range(len(groups)):
+            group = subgroup(groups, str(index), path)
+            kind, detail, name = read_text(group, "type", path), "", ""
+            if index < end and kind == "flatten":
+                shape, detail = (int(np.prod(shape)),), "in the order of rows; nothing is computed"
+            elif index < end and kind == "input" and "neuron" not in group:
+                shape, detail = _input_shape(group, path), "spikes come in as they are"
+            elif index < end:
+                layer = next(layers)
+                shape, name, detail = layer.output_shape, layer.name, _told(layer, foreign)
+            taken = blocks.first <= index < end
+            reports.append(
+                PartReport(
+                    f"/layer/{index}",
+                    kind,
+                    shape if index < end else (),
+                    "exact" if taken else "not reached",
+                    detail if taken else "left out by --layers",
+                    name if taken else "",
+                )
+            )
+    return tuple(reports)
+
+
+def _input_shape(group: object, path: Path) -> tuple[int, ...]:
+    for key in ("shape", "inFeatures"):
+        if key in group:  # type: ignore[operator]  # a group of h5py
+            return tuple(int(side) for side in read_whole(group, key, path).reshape(-1))
+    return ()
+
+
+def _told(layer: IntegerLayer, foreign: object) -> str:
+    """What stands in the network for the block."""
+    if layer.name == INPUT_NEURONS:
+        spec = foreign[0] if isinstance(foreign, tuple) else None
+        if spec is None:
+            return "neurons that take the input as bias"
+        weight = 1 / spec.scale
+        return f"neurons whose bias is {weight:.6g} x + {-spec.zero * weight:.6g} of the sample x"
+    reset = {"zero": "hard reset", "subtract": "soft reset", "none": "never fires: its membrane is read"}
+    parts = [f"weights {layer.weight.min()} to {layer.weight.max()}", reset[layer.neuron.reset]]
+    parts += ["delays"] if layer.delay is not None else []
+    parts += ["recurrent"] if layer.recurrent is not None else []
+    return ", ".join(parts)
