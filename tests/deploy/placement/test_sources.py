@@ -13,7 +13,8 @@ from spikecut.deploy.placement.quantities import Quantity, parameters
 
 PLACE = re.compile(
     r"Table \d|cells? \d|Fig\. \d|Figs/|Eq\. \d|\.md, \d|res\.json, |pull request \d|issue \d|abstract|caption"
-    r"|block\.py, line \d|loihi\.yaml, |loihi1\.yaml, (limits|costs)\.|of this file|part of (costs\.|axon_in)|t_mgmt|a judgement"
+    r"|block\.py, line \d"
+    r"|loihi\.yaml, |loihi1\.yaml, (limits|costs)\.|of this file|part of (costs\.|axon_in)|t_mgmt|a judgement"
 )
 """A place in a source, another number of ours, or the word that nobody measured it."""
 NO_PLACE = {
