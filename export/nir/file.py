@@ -31,8 +31,8 @@ _CURRENT = {"tau_syn", "tau_mem", "r", "v_leak"}
 
 # The fields of every primitive of NIR 1.0.8: those it must have, and those it may have.
 FIELDS: dict[str, tuple[set[str], set[str]]] = {
-    "Input": ({"shape"}, set()),
-    "Output": ({"shape"}, set()),
+    "Input": (set(), {"shape"}),  # left out by exporters that do not know it; see complete.py
+    "Output": (set(), {"shape"}),
     "Affine": ({"weight", "bias"}, set()),
     "Linear": ({"weight"}, set()),
     "Scale": ({"scale"}, set()),
@@ -123,6 +123,8 @@ class _Reader:
             raise BundleError(f"{where}: {kind!r} is no primitive of NIR 1.0.8")
         required, optional = FIELDS[kind]
         found = set(group) - {"type", "metadata"}
+        if kind in ("Input", "Output") and "shape" in found and self._is_empty(group, "shape"):
+            found.remove("shape")
         for key in sorted(required - found):
             raise BundleError(f"{where} ({kind}): the field {key} is missing")
         for key in sorted(found - required - optional):
@@ -179,6 +181,11 @@ class _Reader:
         if "spikecut_delay" in metadata:
             own["delay"] = self._numbers(metadata, "spikecut_delay", f"{self.path}: {group.name}")
         return own
+
+    def _is_empty(self, group: h5py.Group, key: str) -> bool:
+        """Whether a dataset holds nothing: None, as HDF5 stores it, or a list without entries."""
+        found = group[key] if isinstance(group.get(key, getlink=True), h5py.HardLink) else None
+        return isinstance(found, h5py.Dataset) and (found.shape is None or found.shape == (0,))
 
     def _is_text(self, group: h5py.Group, key: str) -> bool:
         return key in group and _holds_text(read_dataset(group, key, self.path))

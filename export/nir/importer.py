@@ -8,6 +8,7 @@ from spikecut.errors import InputError
 from spikecut.export.importers.base import ImportedNetwork, Options, PartReport, Recipe, flags
 from spikecut.export.nir.discretisation import discretisation
 from spikecut.files import sha256
+from spikecut.models.data import load_dataset
 
 TIME = ("framework", "dt", "reset", "reset_order", "spikes")
 FLOATS = (*TIME, "dataset", "horizon", "encoding", "strict")
@@ -45,8 +46,12 @@ class NirImporter:
             return ImportedNetwork(path, integers, input_shape=integers.input_shape)
         from spikecut.export.nir.read import read_nir  # torch
 
+        horizon = options.get("horizon", 1)
         time = discretisation(*(options.get(key) for key in TIME))
-        found = read_nir(path, time)
+        known = "dataset" in options
+        found = read_nir(
+            path, time, (lambda: load_dataset(options["dataset"], frames=horizon).shape) if known else None
+        )
         nodes: list[dict[str, Any]] = [asdict(node) for node in found.nodes]
         details = {"file": path.name, "sha256": sha256(path), "discretisation": asdict(time), "nodes": nodes}
         parts = (

@@ -25,6 +25,7 @@ from spikecut.export.importers.linear import (
 )
 from spikecut.export.importers.neurons import StepNeuron
 from spikecut.export.network.arrays import Shape, size
+from spikecut.export.nir.complete import Sample, completed, stated
 from spikecut.export.nir.discretisation import Discretisation
 from spikecut.export.nir.file import NirNode
 from spikecut.export.nir.neurons import NEURONS, step_neuron
@@ -92,8 +93,8 @@ class Imported:
         return self.network, self.witness
 
 
-def read_nir(path: Path, time: Discretisation) -> Imported:
-    """Read a NIR file, node by node.
+def read_nir(path: Path, time: Discretisation, sample: Sample | None = None) -> Imported:
+    """Read a NIR file, node by node; sample: gives the samples' shape, for a file that leaves out its input's.
 
     Raises
     ------
@@ -102,7 +103,7 @@ def read_nir(path: Path, time: Discretisation) -> Imported:
     """
     placed = ordered(read_graph(path))
     try:
-        return _Assembly(placed, time).run()
+        return _Assembly(*completed(placed, sample), time).run()
     except SpikecutError as error:
         raise type(error)(f"{path}: {error}") from error
 
@@ -131,8 +132,8 @@ class _Term:
 class _Assembly:
     """Walks the graph and makes a stage at every neuron."""
 
-    def __init__(self, placed: Sequence[Placed], time: Discretisation) -> None:
-        self.placed, self.time = placed, time
+    def __init__(self, placed: Sequence[Placed], lines: Sequence[str], time: Discretisation) -> None:
+        self.placed, self.lines, self.time = placed, list(lines), time
         self.sent: list[tuple[_Term, ...]] = []
         self.reports: list[NodeReport] = []
         self.stages: list[Stage] = []
@@ -162,7 +163,7 @@ class _Assembly:
             readout: Readout = "membrane" if self._silent() else "count"
             network = SpikingNetwork(self.stages, readout, shape).double().eval().requires_grad_(False)
             witness = NirWitness(self.placed, self.time, shape)
-        return Imported(tuple(self.reports), self.time.assumed, shape, self.refusal, network, witness)
+        return Imported(tuple(self.reports), (*self.time.assumed, *self.lines), shape, self.refusal, network, witness)
 
     def _check_alike(self, node: NirNode, terms: tuple[_Term, ...]) -> None:
         shapes = {term.shape if not term.flat else (size(term.shape),) for term in terms}
@@ -220,8 +221,8 @@ class _Assembly:
         return tuple(found)
 
     def _input(self, node: NirNode, terms: tuple[_Term, ...]) -> tuple[_Term, ...]:
-        given = tuple(int(n) for n in node.numbers["shape"].reshape(-1))
         first, shape = not self.reports, terms[0].shape
+        given = stated(node, shape, self.lines)
         if not first and size(given) != size(shape):
             raise BundleError(f"node {node.name} states the shape {given}, but gets {shape}")
         detail = ""
@@ -346,7 +347,8 @@ class _Assembly:
         return [each.node for each in self.placed[len(self.reports) + 1 :]]
 
     def _output(self, node: NirNode, terms: tuple[_Term, ...]) -> tuple[_Term, ...]:
-        given, shape = tuple(int(n) for n in node.numbers["shape"].reshape(-1)), terms[0].shape
+        shape = terms[0].shape
+        given = stated(node, shape, self.lines)
         last = node is self.placed[-1].node
         if size(given) != size(shape):
             raise BundleError(f"node {node.name} states the shape {given}, but gets {shape}")

@@ -123,7 +123,9 @@ overrule them. Every export and every `inspect` prints what was assumed.
 _TAIL = """
 snnTorch, Norse and Sinabs were tried, spike by spike (tests/golden/nir); SpikingJelly's and Lava's rows were read in
 their sources. The exporters of snnTorch 1.0.0, Norse 1.1.0 and Sinabs 2.0.3 leave out shapes that nir 1.0.8 cannot
-write without: `scripts/golden/nir_files.py` fills them in.
+write without: `scripts/golden/nir_files.py` fills them in. A file that holds no shape of its Input or
+Output, or an empty one, is completed: the Input's from the weights, the input_shape of a convolution or the parameters
+of neurons behind it, or else from the samples of --dataset; `export` and `inspect` say which.
 
 ## Out again
 

@@ -212,7 +212,6 @@ CASES = {
     "dilation of zero": (put("node/nodes/n0/dilation", np.array([0, 0])), "dilation"),
     "thresholds of another shape": (put("node/nodes/n1/v_threshold", np.ones(7)), "7 values"),
     "no threshold": (put("node/nodes/n1/v_threshold", np.zeros(0)), "0 values"),
-    "input without shape": (put("node/nodes/input/shape", np.zeros(0, int)), "shape"),
     "input of five dimensions": (put("node/nodes/input/shape", np.ones(5, int)), "shape"),
     "input of a negative shape": (put("node/nodes/input/shape", np.array([1, -6, 6])), "shape"),
     "input of an absurd shape": (put("node/nodes/input/shape", np.array([2**20, 2**20, 2**20])), "absurd|claims|shape"),
