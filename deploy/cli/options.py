@@ -40,7 +40,7 @@ app = typer.Typer(
 Options = TypeVar("Options")
 
 PANELS = {
-    "Samples": ("dataset", "data", "samples", "train_samples", "frame_us", "merge", "sample", "bundle"),
+    "Samples": ("dataset", "data", "samples", "train_samples", "frame_us", "merge", "sample", "bundle", "against"),
     "Backend": ("backend", "mode", "lava_models"),
     "Cutoff": (
         "cutoff",

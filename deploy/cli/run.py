@@ -39,6 +39,10 @@ class VerifyOptions:
     bundle: Bundle
     data: Data = None
     samples: Samples = None
+    against: Annotated[
+        Path | None,
+        typer.Option(help="Compare with somebody else's run instead: a recording in NIR's format, NIRGraphData."),
+    ] = None
     backend: Annotated[
         str,
         typer.Option(help="lava: beside the batched engine; batched: without Lava.", **named("backends", "BACKEND")),
@@ -49,10 +53,36 @@ class VerifyOptions:
 @verb
 def verify(options: VerifyOptions) -> None:
     """Compare the golden twin, the batched engine and Lava, integer by integer; exit 1 where they differ."""
+    if options.against is not None:
+        _verify_recording(options, options.against)
+        return
     from spikecut.deploy.pipeline.public import verify as verify_bundle
 
     found = verify_bundle(options.bundle, samples=options.samples, backend=options.backend, progress=progress_bar)
     report(verification_shown(options.bundle, found), options.as_json)
+    if not found.passed:
+        raise typer.Exit(1)
+
+
+def _verify_recording(options: VerifyOptions, recording: Path) -> None:
+    """A recording, node by node; exit 1 where it differs."""
+    from spikecut.deploy.bundle import open_bundle
+    from spikecut.deploy.report.wide_table import WideTable
+    from spikecut.deploy.verify.recording import compare_recording
+
+    found = compare_recording(open_bundle(options.bundle), recording, options.samples)
+    title = f"{as_typed(options.bundle)}: against {recording}"
+    table = WideTable("layer", "values compared", "spikes there", "spikes here", "mismatches", title=title)
+    for check in found.checks:
+        table.add_row(
+            check.layer, f"{check.compared:,}", f"{check.theirs:,}", f"{check.ours:,}", f"{check.mismatches:,}"
+        )
+    outcome = "every spike is equal" if found.passed else f"they differ first at {found.difference}"
+    lines: list[RenderableType] = [table, f"{found.samples} samples, {found.timesteps} timesteps: {outcome}"]
+    lines += [f"not compared: {', '.join(found.left_out)}"] if found.left_out else []
+    lines += [f"not in the recording: {', '.join(found.unrecorded)}"] if found.unrecorded else []
+    following = _after(options.bundle) if found.passed else ""
+    report(Result(lines, {**asdict(found), "passed": found.passed}, next=following), options.as_json)
     if not found.passed:
         raise typer.Exit(1)
 

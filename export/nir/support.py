@@ -127,6 +127,14 @@ write without: `scripts/golden/nir_files.py` fills them in. A file that holds no
 Output, or an empty one, is completed: the Input's from the weights, the input_shape of a convolution or the parameters
 of neurons behind it, or else from the samples of --dataset; `export` and `inspect` say which.
 
+## Somebody else's run
+
+`spikecut verify BUNDLE --against RUN.nir` reads a recording in NIR's own format (NIRGraphData of
+`nir.write_data`: time grids or lists of events), runs its input through the bundle's integers, and compares every node whose name is a
+layer's, spike by spike; the first difference is named, and the command ends with 1. The Input's node must be recorded.
+What is compared are its observables "spikes", else "output", else "input"; voltages and other nodes are named
+as left out.
+
 ## Out again
 
 `spikecut export BUNDLE --to nir --out FILE.nir` writes the integers as they are, one timestep as 1. NIR has no soft
