@@ -40,6 +40,8 @@ def check_capabilities(network: IntegerNetwork, hardware: Hardware) -> tuple[Ref
     fixed = can.refractory_period and all(each.reset == "zero" for each in resting)
     if resting and not (fixed or can.programmable_neuron):
         missing.append("programmable neurons (a refractory period)")
+    if any(layer.neuron.adaptation is not None for layer in network.layers) and not can.programmable_neuron:
+        missing.append("programmable neurons (an adaptive threshold)")
     missing += _arithmetic(network, hardware.arithmetic)
     return tuple(Refusal(hardware.name, feature) for feature in missing)
 
@@ -80,6 +82,7 @@ REMEDIES = {
     "programmable neurons (a soft": "a soft reset by the threshold",
     "programmable neurons (a gain": "neurons without a gain per timestep",
     "programmable neurons (a refractory": "neurons that do not rest after a spike",
+    "programmable neurons (an adaptive": "neurons that are reset",
     "an exponential leak": "neurons without a leak",
     "negative membranes": "weights and biases of at least 0",
     "weights of": "weights of fewer bits",

@@ -26,8 +26,13 @@ RESET_OPERATIONS = {
     ("Leaky", "zero"): 4,
     ("Synaptic", "subtract"): 6,
     ("Synaptic", "zero"): 8,
+    ("Leaky", "adapt"): 10,
+    ("Synaptic", "adapt"): 12,
 }
-"""Operations of a membrane's update in neurobench 2.3.0, by kind of neuron, without and with a current, and reset."""
+"""Operations of a membrane's update in neurobench 2.3.0, by kind of neuron, without and with a current, and reset.
+
+Of thresholds that adapt, which neurobench does not know: a soft reset's, and 6 for two states that decay and are added.
+"""
 MOST_OPERATIONS = 2 * 10**9
 """Synapses by geometry × steps × samples up to which a run also counts membrane updates: seconds in plain numpy."""
 

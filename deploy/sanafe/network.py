@@ -23,7 +23,7 @@ from spikecut.fixed_point import ALIGNMENT_SHIFT, DECAY_UNITY, STATE_LIMIT
 
 BoolArray = npt.NDArray[np.bool_]
 INPUT = "input_"
-RESETS = {"zero": "hard", "subtract": "soft", "none": "none"}
+RESETS = {"zero": "hard", "subtract": "soft", "none": "none"}  # "adapt" is refused
 SCALE = 1 << ALIGNMENT_SHIFT
 NEVER = float(STATE_LIMIT)
 """A threshold above every membrane."""

@@ -11,6 +11,7 @@ import numpy as np
 from spikecut.errors import ExportError, RangeError, UnsupportedError
 from spikecut.export.encode import encode_samples
 from spikecut.export.golden import MINIMUM_SAMPLES, Golden, integers, too_few
+from spikecut.export.network.adaptation import Adaptation
 from spikecut.export.network.arrays import Floats, IntArray, Pair, Shape
 from spikecut.export.network.geometry import convolved_shape
 from spikecut.export.network.input_spec import InputSpec
@@ -122,6 +123,7 @@ def _layer(stage: "SlayerStage", shape: Shape) -> IntegerLayer:
     if hasattr(block, "recurrent_synapse"):
         geometry["recurrent"] = _even(stage, block.recurrent_synapse.weight)
     neuron: Any = stage.neuron
+    adapts = hasattr(neuron, "threshold_step")
     return IntegerLayer(
         name=stage.name,
         kind="conv" if stage.convolutional else "dense",
@@ -132,11 +134,21 @@ def _layer(stage: "SlayerStage", shape: Shape) -> IntegerLayer:
             decay_u=_decay(stage, neuron.current_decay),
             decay_v=_decay(stage, neuron.voltage_decay),
             bias_exponent=ALIGNMENT_SHIFT,
+            reset="adapt" if adapts else "zero",
+            adaptation=_adaptation(stage) if adapts else None,
         ),
         input_shape=shape,
         output_shape=output,
         **geometry,
     )
+
+
+def _adaptation(stage: "SlayerStage") -> Adaptation:
+    """Of slayer's ALIF."""
+    neuron: Any = stage.neuron
+    decays = (_decay(stage, decay) for decay in (neuron.threshold_decay, neuron.refractory_decay))
+    threshold_decay, refractory_decay = decays
+    return Adaptation(threshold_decay, round(neuron.threshold_step * neuron.w_scale), refractory_decay)
 
 
 def _even(stage: "SlayerStage", values: Any) -> IntArray:

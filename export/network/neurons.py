@@ -8,6 +8,7 @@ Per timestep t,
     v[t] ← 0                  where s[t], reset "zero"      (hard reset)
     v[t] ← v[t] - threshold   where s[t], reset "subtract"  (soft reset; of integers by `subtracted`)
 
+Reset "adapt" is that of lava-dl's ALIF: v is not reset, the threshold rises, see export/network/adaptation.py.
 With a refractory period of R timesteps, `refractory`, v stays as the reset left it at t+1, …, t+R, and nothing fires;
 the current u goes on. So does Lava's LIFRefractory; v is set to 0 in the timestep after a spike by R = 1.
 
@@ -25,11 +26,13 @@ export/network/parameters.py.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from spikecut.errors import ExportError, UnsupportedError
+from spikecut.export.network.adaptation import FIELDS as ADAPTATION
+from spikecut.export.network.adaptation import Adaptation
 from spikecut.export.network.arrays import IntArray, Shape, frozen_int, whole
 from spikecut.export.network.gain import check_gain
 from spikecut.export.network.parameters import (
@@ -50,7 +53,7 @@ from spikecut.export.network.ranges import NEURON, SMALLER, check_values
 from spikecut.fixed_point import ALIGNMENT_SHIFT, BIAS_MAXIMUM, BIAS_MINIMUM, DECAY_UNITY, STATE_LIMIT, WEIGHT_UNIT
 from spikecut.text import brief
 
-Reset = Literal["zero", "subtract", "none"]
+Reset = Literal["zero", "subtract", "none", "adapt"]
 ResetOrder = Literal["before_leak", "after_leak"]
 Fires = Literal[">", ">="]
 VARIABLE = ("threshold", "decay_u", "decay_v", "v_init")
@@ -106,6 +109,7 @@ class IntegerNeuron:
     reset_amount: what a soft reset subtracts, in v's units, 0 to 2^23 - 1; None for the threshold, threshold << 6.
     refractory: timesteps after a spike, 0..63, in which v stays as it is and nothing fires; one for a layer, and not
         beside a gain.
+    adaptation: of reset "adapt", and of no other; neither a gain nor a refractory period is beside it.
     """
 
     threshold: Parameter
@@ -120,6 +124,7 @@ class IntegerNeuron:
     reset_amount: Parameter | None = None
     u_init: IntArray | None = None
     refractory: int = 0
+    adaptation: Adaptation | None = None
 
     __repr__ = brief
 
@@ -188,8 +193,8 @@ def check_neuron(neuron: IntegerNeuron, shape: Shape, where: str) -> None:
         check_shape(value, shape, f"{where}: {key}")
         check_values(np.asarray(value), low, high, f"{where}: {key}", why)
     check_values(neuron.bias_mantissa, BIAS_MINIMUM, BIAS_MAXIMUM, f"{where}: bias_mantissa", f"13 bits; {SMALLER}")
-    if neuron.reset not in ("zero", "subtract", "none"):
-        raise ExportError(f"{where}: reset {neuron.reset!r}, expected zero, subtract or none")
+    if neuron.reset not in get_args(Reset):
+        raise ExportError(f"{where}: reset {neuron.reset!r}, expected zero, subtract, adapt or none")
     if neuron.reset_order != "after_leak":
         raise UnsupportedError(
             f"{where}: reset_order {neuron.reset_order!r}: no Process resets before the leak; a soft reset does by "
@@ -210,6 +215,20 @@ def check_neuron(neuron: IntegerNeuron, shape: Shape, where: str) -> None:
         check_gain(neuron.gain, lowest(neuron.decay_u), where)
     if neuron.refractory:
         _check_refractory(neuron, where)
+    if neuron.adaptation is not None or neuron.reset == "adapt":
+        _check_adaptation(neuron, where)
+
+
+def _check_adaptation(neuron: IntegerNeuron, where: str) -> None:
+    if neuron.adaptation is None or neuron.reset != "adapt":
+        raise ExportError(f'{where}: an adaptation is of neurons with reset "adapt", and they have one')
+    if neuron.gain is not None or neuron.refractory:
+        raise UnsupportedError(
+            f"{where}: an adaptive threshold beside a gain or a refractory period, which no Process has"
+        )
+    for key, value in zip(ADAPTATION, neuron.adaptation.numbers, strict=True):
+        low, high, why = NEURON["threshold" if key == "threshold_step" else "decay_v"]
+        check_values(np.asarray(value), low, high, f"{where}: {key}", why)
 
 
 def _check_refractory(neuron: IntegerNeuron, where: str) -> None:

@@ -65,6 +65,8 @@ def beyond_netx(network: IntegerNetwork) -> tuple[Refusal, ...]:
             refusals.append(Refusal(layer.name, f"v(0) = {said(neuron.v_init, 'd')}"))
         if neuron.varies_inside_channels:
             refusals.append(Refusal(layer.name, "neurons that differ inside a channel"))
+        if neuron.adaptation is not None:
+            refusals.append(Refusal(layer.name, "an adaptive threshold"))
         if neuron.refractory:
             refusals.append(Refusal(layer.name, "a refractory period"))
         if neuron.u_init is not None:

@@ -1,19 +1,23 @@
 """The neuron's group of a layer in a netx file, written and read; what netx cannot express has the type SPIKECUT."""
 
 from pathlib import Path
+from typing import cast, get_args
 
 import h5py
 import numpy as np
 
 from spikecut.errors import BundleError, UnsupportedError
 from spikecut.export.hdf5 import read_dataset, read_whole, subgroup
+from spikecut.export.network.adaptation import Adaptation
 from spikecut.export.network.arrays import IntArray
-from spikecut.export.network.neurons import NETX_BIAS_EXPONENT, IntegerNeuron
+from spikecut.export.network.neurons import NETX_BIAS_EXPONENT, IntegerNeuron, Reset
 from spikecut.export.network.parameters import Parameter
 from spikecut.fixed_point import DECAY_UNITY
 
 NETX_TYPES = ("CUBA", "LOIHI")
 OWN_TYPE = "SPIKECUT"
+ADAPTATION = ("thDecay", "vThStep", "refDecay")
+"""Of an Adaptation, by lava-dl's names."""
 AMOUNT, U_INIT, REFRACTORY = "resetAmount", "uInit", "refDelay"
 MAXIMUM_TEXT = 256
 MAXIMUM_GAINS = 2**20
@@ -38,6 +42,9 @@ def write_neuron(group: h5py.Group, neuron: IntegerNeuron, own: bool) -> None:
             group[AMOUNT] = neuron.reset_amount
         if neuron.u_init is not None:
             group[U_INIT] = neuron.u_init.astype(np.int32)
+        if neuron.adaptation is not None:
+            for key, value in zip(ADAPTATION, neuron.adaptation.numbers, strict=True):
+                group[key] = value
         if neuron.gain is not None:
             group["gain"] = np.array(neuron.gain, dtype=np.int32)
 
@@ -79,8 +86,8 @@ def read_neuron(group: h5py.Group, name: str, bias: IntArray, path: Path, integr
 
     _check_dropped({key: scalar(key) for key in DROPPED if key in neuron}, own, f"{path}: layer {name}")
     reset = read_text(neuron, "reset", path) if own else "zero"
-    if reset not in ("zero", "subtract", "none"):
-        raise BundleError(f"{path}: layer {name}: reset {reset!r}, expected zero, subtract or none")
+    if reset not in get_args(Reset):
+        raise BundleError(f"{path}: layer {name}: reset {reset!r}, expected zero, subtract, adapt or none")
     return IntegerNeuron(
         threshold=_parameter(neuron, "vThMant", path),
         bias_mantissa=bias,
@@ -88,11 +95,12 @@ def read_neuron(group: h5py.Group, name: str, bias: IntArray, path: Path, integr
         decay_v=_parameter(neuron, "vDecay", path),
         bias_exponent=scalar("biasExponent") if own else NETX_BIAS_EXPONENT,
         v_init=_parameter(neuron, "vInit", path) if own else 0,
-        reset="zero" if reset == "zero" else "subtract" if reset == "subtract" else "none",
+        reset=cast(Reset, reset),
         gain=_read_gain(neuron, name, path) if own and "gain" in neuron else None,
         reset_amount=_parameter(neuron, AMOUNT, path) if own and AMOUNT in neuron else None,
         u_init=read_whole(neuron, U_INIT, path) if own and U_INIT in neuron else None,
         refractory=scalar(REFRACTORY) - 1 if own and REFRACTORY in neuron else 0,
+        adaptation=Adaptation(*(scalar(key) for key in ADAPTATION)) if reset == "adapt" else None,
     )
 
 

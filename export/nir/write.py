@@ -86,7 +86,7 @@ def write_nir(network: IntegerNetwork, path: Path) -> None:
     Raises
     ------
     InputError: the package nir is not installed.
-    UnsupportedError: a layer has a gain per timestep, for which NIR has no primitive here.
+    UnsupportedError: a layer has a gain per timestep, or an adaptive threshold, for which NIR has no primitive.
     ExportError: the file cannot be written.
     """
     try:
@@ -94,6 +94,10 @@ def write_nir(network: IntegerNetwork, path: Path) -> None:
     except ImportError as error:
         raise InputError("writing NIR needs the package nir: pip install 'spikecut[nir]'") from error
     for layer in network.layers:
+        if layer.neuron.adaptation is not None:
+            raise UnsupportedError(
+                f"layer {layer.name}: NIR has no neuron whose threshold adapts; pass the bundle on, or train without"
+            )
         if layer.neuron.gain is not None:
             raise UnsupportedError(
                 f"layer {layer.name}: NIR has no neuron with a gain per timestep; pass the bundle on, or train with "

@@ -58,6 +58,12 @@ def _beside(rows: IntArray, neuron: IntegerNeuron) -> IntArray:
     return spread(rows, 3) if neuron.varies_inside_channels else rows
 
 
+def _raised(neuron: IntegerNeuron, v_high: IntArray) -> int:
+    """How far the states of thresholds that adapt can rise by spikes at these v; see export/network/adaptation.py."""
+    highest = int(v_high.max())
+    return 0 if neuron.adaptation is None else max(2 * highest, highest + neuron.adaptation.step)
+
+
 def worst_case(
     layer: IntegerLayer, horizon: int, minimum: int, maximum: int, skip_ranges: Sequence[tuple[int, int]] = ()
 ) -> Ranges:
@@ -94,8 +100,8 @@ def worst_case(
         v_high = keep(v_high, decay_v) + x_high
         v_low = keep(v_low, decay_v) + x_low
         current = max(current, int(np.abs(u_high).max()), int(np.abs(u_low).max()))
-        membrane = max(membrane, int(np.abs(v_high).max()), int(np.abs(v_low).max()))
-        if neuron.reset == "none":
+        membrane = max(membrane, int(np.abs(v_high).max()), int(np.abs(v_low).max()), _raised(neuron, v_high))
+        if neuron.reset in ("none", "adapt"):
             continue
         may_fire = v_high > threshold
         soft = neuron.reset == "subtract"

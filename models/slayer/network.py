@@ -139,6 +139,9 @@ def forget(module: nn.Module) -> None:
         if getattr(part, "persistent_state", False) and hasattr(part, "voltage_state"):
             neuron: Any = part
             neuron.current_state, neuron.voltage_state = torch.zeros(1), torch.zeros(1)
+            if hasattr(part, "threshold_state"):
+                neuron.threshold_state = torch.tensor([float(neuron.threshold)])
+                neuron.refractory_state = torch.zeros(1)
 
 
 class SlayerNetwork(SpikingNetwork):

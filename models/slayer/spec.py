@@ -25,7 +25,8 @@ class _Strict(BaseModel):
 class NeuronSpec(_Strict):
     """Arguments of slayer's cuba.Neuron that a state dict does not hold; the decays are those to start from.
 
-    norm: "MeanOnlyBatchNorm" or none.
+    norm: "MeanOnlyBatchNorm" or none. threshold_step: of alif.Neuron; the block is of lava.lib.dl.slayer.block.alif
+    then. threshold_decay and refractory_decay are its alone.
     """
 
     threshold: float = Field(allow_inf_nan=False)
@@ -33,6 +34,9 @@ class NeuronSpec(_Strict):
     voltage_decay: float = Field(default=0.0, ge=0, le=1)
     scale: int = Field(default=64, ge=1, le=2**16)
     norm: str | None = None
+    threshold_step: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    threshold_decay: float = Field(default=0.0, ge=0, le=1)
+    refractory_decay: float = Field(default=0.0, ge=0, le=1)
 
 
 class BlockSpec(_Strict):
@@ -148,7 +152,8 @@ def build_blocks(spec: SlayerSpec, state: Mapping[str, Tensor]) -> nn.ModuleList
 
 
 def _filled(block: BlockSpec, neuron: NeuronSpec | None, name: str, state: dict[str, Tensor]) -> nn.Module:
-    cuba = slayer_library().block.cuba
+    family = slayer_library().block
+    cuba = family.cuba if neuron is None or neuron.threshold_step is None else family.alif
     if block.block in ("Flatten", "Input"):
         if state:
             raise CheckpointError(
@@ -203,7 +208,7 @@ def _check_shapes(block: BlockSpec, name: str, state: Mapping[str, Tensor]) -> N
             )
         if tuple(found.shape) != shape:
             raise CheckpointError(f"the state dict's {name}{key} is of shape {tuple(found.shape)}, the spec's {shape}")
-    for key in ("neuron.current_decay", "neuron.voltage_decay"):
+    for key in (f"neuron.{which}_decay" for which in ("current", "voltage", "threshold", "refractory")):
         if key in state and state[key].numel() != 1:
             raise UnsupportedError(
                 f"{name}{key}: a decay per channel; spikecut's neurons share one: train with shared_param=True"
@@ -211,7 +216,8 @@ def _check_shapes(block: BlockSpec, name: str, state: Mapping[str, Tensor]) -> N
 
 
 def _made(block: BlockSpec, neuron: NeuronSpec, cuba: Any) -> Any:
-    parameters: dict[str, Any] = neuron.model_dump(exclude={"norm"})
+    adaptive = set() if neuron.threshold_step is not None else {"threshold_step", "threshold_decay", "refractory_decay"}
+    parameters: dict[str, Any] = neuron.model_dump(exclude={"norm", *adaptive})
     if neuron.norm is not None:
         if neuron.norm != "MeanOnlyBatchNorm":
             raise UnsupportedError(f"norm {neuron.norm!r}: only MeanOnlyBatchNorm is exact; WgtScaleBatchNorm never is")

@@ -1,8 +1,9 @@
 """Others' SLAYER networks: a module of lava-dl's blocks, or a state dict and a spec of the blocks → SlayerNetwork.
 
-Everything that the chip does not compute as slayer does is refused by name. What is taken, is taken exactly: cuba
-Dense, Conv, Recurrent, Flatten and an Input without neurons; weight norm (the weights are those that slayer's forward
-uses), masks, axonal delays of dense blocks, dropout (which does nothing once trained), MeanOnlyBatchNorm as a bias.
+Everything that the chip does not compute as slayer does is refused by name. What is taken, is taken exactly: Dense,
+Conv and Recurrent of cuba and of alif, Flatten and an Input without neurons; weight norm (the weights are those that
+slayer's forward uses), masks, axonal delays of dense blocks, dropout (which does nothing once trained),
+MeanOnlyBatchNorm as a bias.
 """
 
 import copy
@@ -15,10 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from spikecut.errors import InputError, UnsupportedError
+from spikecut.fixed_point import DECAY_UNITY, THRESHOLD_MAXIMUM
 from spikecut.models.slayer.network import SlayerNetwork, SlayerStage, slayer_library
 from spikecut.models.slayer.spec import SlayerSpec, build_blocks
 
 LAYERS = ("Dense", "Conv", "Recurrent")
+DECAYS = ("current", "voltage", "threshold", "refractory")
 WITHOUT_LAYER = ("Flatten", "Input")
 REFUSED_BLOCKS = {
     "Pool": "its sums go through neurons of their own: pool by a Conv with stride",
@@ -34,7 +37,6 @@ REFUSED_NEURONS = {
     "rf_iz": "resonate-and-fire neurons",
     "adrf": "adaptive resonate-and-fire neurons, which netx loads as plain ones",
     "adrf_iz": "adaptive resonate-and-fire neurons, which netx loads as plain ones",
-    "alif": "adaptive thresholds, at which netx stops",
     "sigma_delta": "sigma-delta neurons, which send graded differences",
 }
 
@@ -131,7 +133,7 @@ def _check_kind(name: str, block: Any) -> None:
             raise UnsupportedError(f"{name} has neurons, a weight or a bias: take the input as it is, or add a layer")
         if kind in (*LAYERS, *WITHOUT_LAYER):
             return
-    raise UnsupportedError(f"{name} is no block of lava.lib.dl.slayer.block.cuba: make the chain of those")
+    raise UnsupportedError(f"{name} is no block of lava.lib.dl.slayer.block.cuba or alif: make the chain of those")
 
 
 def _check_neuron(name: str, block: Any) -> None:
@@ -139,8 +141,9 @@ def _check_neuron(name: str, block: Any) -> None:
     for key, tensor in block.state_dict().items():
         if not bool(torch.isfinite(tensor).all()):
             raise UnsupportedError(f"{name}: {key} holds a NaN or an infinity; train again")
-    if type(neuron) is not library.neuron.cuba.Neuron:
-        raise UnsupportedError(f"{name}: neuron {type(neuron).__name__}; use slayer's cuba.Neuron")
+    adapts = type(neuron) is library.neuron.alif.Neuron
+    if not adapts and type(neuron) is not library.neuron.cuba.Neuron:
+        raise UnsupportedError(f"{name}: neuron {type(neuron).__name__}; use slayer's cuba.Neuron or alif.Neuron")
     if neuron.graded_spike:
         raise UnsupportedError(f"{name}: graded spikes; train with graded_spike=False")
     if neuron.persistent_state and type(block).__name__ != "Recurrent":
@@ -153,14 +156,17 @@ def _check_neuron(name: str, block: Any) -> None:
         raise UnsupportedError(f"{name}: scale {scale} is not a power of two, netx would cut its weights off: use 64")
     if neuron.requires_grad:
         neuron.clamp()  # as each forward does
-    for which, decay in (("current", neuron.current_decay), ("voltage", neuron.voltage_decay)):
+    for which in DECAYS if adapts else DECAYS[:2]:
+        decay = getattr(neuron, f"{which}_decay")
         drawn = neuron.shared_param or neuron.shape is not None
         if not drawn or bool((torch.round(decay) != torch.round(decay[0])).any()):
             raise UnsupportedError(
                 f"{name}: a {which} decay per channel; spikecut's neurons share one: train with shared_param=True"
             )
     level = float(neuron.threshold * neuron.s_scale)
-    if level < 0 or np.float32(level + 0.01) == np.float32(level):
+    if adapts:
+        _check_threshold(name, neuron)
+    elif level < 0 or np.float32(level + 0.01) == np.float32(level):
         raise UnsupportedError(
             f"{name}: threshold {neuron.threshold:g}; from 4096 / scale on slayer's float32 fires at v = threshold, "
             "which the chip does not: choose a threshold from 0 to below that"
@@ -174,6 +180,21 @@ def _check_neuron(name: str, block: Any) -> None:
         raise UnsupportedError(f"{name}: a pre_hook_fx of its own in the norm; leave slayer's 8-bit rounding")
     if neuron.drop is not None and not isinstance(neuron.drop, nn.modules.dropout._DropoutNd):
         raise UnsupportedError(f"{name}: dropout by {type(neuron.drop).__name__}; use slayer's Dropout")
+
+
+def _check_threshold(name: str, neuron: Any) -> None:
+    """UnsupportedError for what the chip does otherwise than slayer's ALIF, which fires at v ≥ its threshold."""
+    if neuron.norm is not None and bool((neuron.current_decay.round() != DECAY_UNITY).any()):
+        raise UnsupportedError(
+            f"{name}: a norm in front of slayer's ALIF takes its mean off the input of a current that lasts; a bias on "
+            "the chip goes to the membrane: use current_decay=1, or no norm"
+        )
+    for key in ("threshold", "threshold_step"):
+        if not 0 <= getattr(neuron, key) * neuron.w_scale <= THRESHOLD_MAXIMUM or neuron.threshold == 0:
+            raise UnsupportedError(
+                f"{name}: {key} {getattr(neuron, key):g}; choose a positive threshold, and both at most "
+                f"{THRESHOLD_MAXIMUM / neuron.w_scale:g}"
+            )
 
 
 def _hooked(hook: Any, neuron: Any) -> bool:

@@ -35,6 +35,7 @@ from equality import equal
 import spikecut
 from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.backends.batched.slots import LayerPlan, LayerSlots
+from spikecut.deploy.backends.kernels.arithmetic import Arithmetic, import_torch
 from spikecut.deploy.backends.kernels.product import channels_last
 from spikecut.deploy.bundle import load
 from spikecut.deploy.cost.estimate import as_chip
@@ -75,7 +76,7 @@ def test_tinynet(folder):
 
 def sums_and_voltages(layer, frames):
     """Synaptic sums and voltages of the engine's layer for messages [T, 1, *shape]: int64 [T, *shape] each."""
-    slots = LayerSlots(LayerPlan(layer, 0, 1, len(frames), "auto"), 1)
+    slots = LayerSlots(LayerPlan(layer, 0, 1, len(frames), Arithmetic(torch=import_torch())), 1)
     sums, voltages = [], []
     for frame in frames:
         given = slots.sums(channels_last(frame, layer.input_shape).astype(slots.input_dtype))

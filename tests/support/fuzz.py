@@ -20,7 +20,7 @@ from networks import VARIABLE
 
 from spikecut.deploy.backends.batched.engine import Tuning, run_batched
 from spikecut.deploy.backends.batched.slots import LayerPlan, LayerSlots
-from spikecut.deploy.backends.kernels.arithmetic import PRECISIONS
+from spikecut.deploy.backends.kernels.arithmetic import PRECISIONS, Arithmetic, import_torch
 from spikecut.deploy.backends.kernels.product import channels_last
 from spikecut.deploy.backends.kernels.reference import scores_of, synapse, wrap32
 from spikecut.deploy.backends.lava.cpu import run_lava
@@ -88,7 +88,8 @@ def _compare_alike(network, messages, gaps, tally):
 def _slots(layer, ranges, shape, precision):
     for wanted in (precision, "auto"):
         try:
-            return LayerSlots(LayerPlan(layer, *ranges[0], shape[0], wanted, ranges[1:]), shape[1])
+            arithmetic = Arithmetic(wanted, import_torch())
+            return LayerSlots(LayerPlan(layer, *ranges[0], shape[0], arithmetic, ranges[1:]), shape[1])
         except BackendError:
             if wanted == "auto":
                 raise
@@ -218,7 +219,7 @@ def _features(network, depth, slots, runs):
 
 
 def _rests(layer):
-    """What a layer has that rests after a spike."""
+    """What a layer has that remembers its spikes."""
     neuron = layer.neuron
     rests = neuron.refractory > 0
     return {
@@ -226,6 +227,9 @@ def _rests(layer):
         "refractory period of a soft reset": rests and neuron.reset == "subtract",
         "refractory period of a current with a memory": rests and np.any(neuron.decay_u < 4096),
         "refractory period in recurrence": rests and layer.recurrent is not None,
+        "threshold that adapts": neuron.adaptation is not None,
+        "threshold that adapts in recurrence": neuron.adaptation is not None and layer.recurrent is not None,
+        "threshold that adapts in a convolution": neuron.adaptation is not None and layer.kind == "conv",
     }
 
 
@@ -293,7 +297,7 @@ def digest(network):
     found = hashlib.blake2b(repr((network.input, network.readout, network.horizon)).encode(), digest_size=16)
     for layer in network.layers:
         found.update(repr((layer.neuron.reset, layer.neuron.bias_exponent, layer.neuron.gain)).encode())
-        found.update(repr(layer.neuron.refractory).encode())
+        found.update(repr((layer.neuron.refractory, layer.neuron.adaptation)).encode())
         found.update(repr((layer.kind, layer.stride, layer.padding, layer.dilation, layer.groups)).encode())
         found.update(repr([(s.source, s.stride, s.padding, s.groups) for s in layer.skips]).encode())
         found.update(repr(layer.source).encode())

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from networks import with_skip
 
 from spikecut.deploy.backends.kernels.reference import NeuronState, propagate_layer, synapse
+from spikecut.export.network.adaptation import Adaptation
 from spikecut.export.network.arrays import size
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
@@ -19,6 +20,7 @@ EXTREMES = st.sampled_from([0, TOP_THRESHOLD])
 STATE_TOP = 2**23 - 1
 DELAYED_SYNAPSES = 4000
 PROBED_STEPS = 12
+SILENT = {"reset_amount": None, "refractory": 0, "adaptation": None}
 RATES = 0.02, 0.1, 0.3, 0.5
 
 
@@ -48,12 +50,11 @@ def fuzz_cases(draw, largest=400, samples=4, wide=None):
             kinds.append("dense")  # it takes what no other layer does
         last = number == len(kinds) - 1
         frames = points[own][1]
+        name = f"{kind}{number + 1}"
         if kind == "conv":
-            layer = draw(_convolution(rng, f"conv{number + 1}", frames.shape[2:], largest))
+            layer = draw(_convolution(rng, name, frames.shape[2:], largest))
         else:
-            layer = draw(
-                _dense(rng, f"dense{number + 1}", frames.shape[2:], largest, recurrent=not (last and membrane))
-            )
+            layer = draw(_dense(rng, name, frames.shape[2:], largest, recurrent=not (last and membrane)))
         layer = replace(layer, source=points[own][0])
         if wide and not own:
             layer = layer.with_weight(_at_a_boundary(rng, layer, spec))
@@ -62,7 +63,7 @@ def fuzz_cases(draw, largest=400, samples=4, wide=None):
         neuron = _with_gain(gains, draw(_neuron(rng, layer.output_shape[0])), horizon)
         neuron = _varied(each, _resting(rests, neuron), layer)
         if last and membrane:
-            layer = replace(layer, neuron=replace(neuron, threshold=0, reset="none", reset_amount=None, refractory=0))
+            layer = replace(layer, neuron=replace(neuron, threshold=0, reset="none", **SILENT))
         else:
             probe, *probes = (frame[:PROBED_STEPS, :1] for frame in (frames, *around))
             layer = _firing(replace(layer, neuron=neuron), probe, probes, draw(st.sampled_from(RATES)), each)
@@ -158,8 +159,16 @@ def _with_gain(rng, neuron, horizon):
 
 
 def _resting(rng, neuron):
-    """In some of them, a refractory period."""
-    return neuron if neuron.gain else replace(neuron, refractory=int(rng.choice([0, 0, 0, 1, 2, 5, 63])))
+    """In some of them, a refractory period, or a threshold that adapts."""
+    if neuron.gain:
+        return neuron
+    period, adapts = int(rng.choice([0, 0, 0, 1, 2, 5, 63])), rng.random() < 0.2
+    if not adapts:
+        return replace(neuron, refractory=period)
+    decays = rng.choice([0, 4096, 4095, 2048, 1, *rng.integers(0, 4097, 5)], 2).tolist()
+    step = int(rng.choice([0, TOP_THRESHOLD, *(int(2 ** rng.uniform(1, 17)) for _ in range(4))]))
+    adaptation = Adaptation(decays[0], step, decays[1])
+    return replace(neuron, reset="adapt", reset_amount=None, adaptation=adaptation)
 
 
 def _at_a_boundary(rng, synapse, spec):

@@ -3,7 +3,8 @@
 Soft reset and the membrane readout have no model in Lava. They run under spikecut's Processes, whose synapse, current
 and membrane are Lava's `AbstractPyLifModelFixed` all the same. Lava has no gain per timestep either: the oracle
 multiplies the current that Lava gives, and Lava integrates the product as a bias. Its LIFRefractory computes in floats
-alone: Lava's LIF steps, and the neurons that rest are put back to where they were.
+alone: Lava's LIF steps, and the neurons that rest are put back to where they were. Thresholds that
+adapt are lava-dl's, not Lava's: here they are compared with its membrane without a reset.
 """
 
 from dataclasses import dataclass, replace
@@ -68,7 +69,10 @@ class LavaLayer:
             RecurrentSynapse: PyDenseModelBitAcc,
         }
         config = SimpleNamespace(exception_proc_model_map=models)
-        block = own_block(replace(layer, neuron=replace(layer.neuron, gain=None, refractory=0)), message_bits)
+        plain = replace(layer.neuron, gain=None, refractory=0)
+        if plain.adaptation is not None:
+            plain = replace(plain, reset="none", adaptation=None)
+        block = own_block(replace(layer, neuron=plain), message_bits)
         block.neuron.proc_params[Wave.KEY] = WaveParameters(new_ring(1), 1, None, 1)  # in which nothing ever starts
         self.layer = layer
         self.synapse, self.neuron = make_model(block.synapse, config), make_model(block.neuron, config)
@@ -93,7 +97,7 @@ class LavaLayer:
         neuron, starts = self.neuron, starts_of(self.layer.neuron)
         decays = [np.transpose(decay) for decay in (self.layer.neuron.decay_u, self.layer.neuron.decay_v)]
         neuron.u[:], neuron.v[:] = starts["u_init"], starts["v_init"]
-        self.waits = np.zeros(neuron.v.shape, dtype=np.int64)
+        self.waits, self.raised, self.kept = np.zeros((3, *neuron.v.shape), dtype=np.int64)
         for model in (self.synapse, self.loop, *self.around):
             if model is not None:
                 setattr(model, self.held, np.zeros_like(getattr(model, self.held)))
@@ -130,11 +134,23 @@ class LavaLayer:
 
     def rested(self, before, sent):
         """What is sent; neurons that rest after a spike keep the v of before."""
+        if self.layer.neuron.adaptation is not None:
+            return self.adapted(self.layer.neuron.adaptation)
         rests = self.waits > 0
         self.neuron.v[:] = np.where(rests, before, self.neuron.v)
         sent = np.where(rests, 0, sent)
         self.waits = np.where(sent != 0, self.layer.neuron.refractory, np.maximum(self.waits - 1, 0))
         return sent
+
+    def adapted(self, adaptation):
+        """Spikes of neurons whose v no spike resets, while each raises the threshold."""
+        decay, step, refractory_decay = adaptation.numbers
+        level = (np.transpose(self.layer.neuron.threshold) * 64) + (self.raised * (4096 - decay)) // 4096
+        held = (self.kept * (4096 - refractory_decay)) // 4096
+        fired = self.neuron.v >= level + held
+        self.raised = level - np.transpose(self.layer.neuron.threshold) * 64 + 64 * step * fired
+        self.kept = held + 2 * level * fired
+        return fired.astype(np.int32)
 
     def _integrate(self, arriving, t):
         """One step of the neurons; their current, in whose place u is 0 where the product has entered as a bias."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from hypothesis import strategies as st
 
+from spikecut.export.network.adaptation import Adaptation
 from spikecut.export.network.graph import unheard
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
@@ -182,7 +183,15 @@ def with_skip(rng, layer, source, top=60):
 
 def with_gain(layer, gain):
     """A layer with a gain per timestep, and so without synaptic memory."""
-    return replace(layer, neuron=replace(layer.neuron, decay_u=4096, u_init=None, gain=tuple(gain), refractory=0))
+    neuron = unadapted(layer).neuron
+    return replace(layer, neuron=replace(neuron, decay_u=4096, u_init=None, gain=tuple(gain), refractory=0))
+
+
+def unadapted(layer):
+    """The layer with a hard reset in the place of a threshold that adapts."""
+    if layer.neuron.adaptation is None:
+        return layer
+    return replace(layer, neuron=replace(layer.neuron, reset="zero", adaptation=None))
 
 
 @st.composite
@@ -205,7 +214,11 @@ def random_inputs(network, samples, seed=0, rate=0.4):
 @st.composite
 def neurons(draw, channels, readout=False):
     """Any legal neuron."""
-    reset = "none" if readout else draw(st.sampled_from(["zero", "subtract"]))
+    reset = "none" if readout else draw(st.sampled_from(["zero", "subtract", "zero", "subtract", "adapt"]))
+    adaptation = None
+    if reset == "adapt":
+        decay = st.integers(0, 4096)
+        adaptation = Adaptation(draw(decay), draw(st.integers(0, 2**17 - 1)), draw(decay))
     decay_u = draw(st.one_of(st.just(4096), st.integers(0, 4096)))
     starts = st.none() if decay_u == 4096 else st.one_of(st.none(), st.just(2**23 - 1), st.integers(-(2**20), 2**20))
     start = draw(starts)
@@ -219,7 +232,8 @@ def neurons(draw, channels, readout=False):
         reset=reset,
         reset_amount=draw(st.one_of(st.none(), st.integers(0, 2**23 - 1))) if reset == "subtract" else None,
         u_init=None if start is None else start >> np.arange(channels),
-        refractory=0 if readout else draw(st.sampled_from([0, 0, 1, 3])),
+        refractory=0 if reset in ("none", "adapt") else draw(st.sampled_from([0, 0, 1, 3])),
+        adaptation=adaptation,
     )
 
 
@@ -336,7 +350,9 @@ def networks(draw, beyond_nir=True):
         readout = draw(neurons(last.output_shape[0], readout=True))
         layers.append(draw(varied(replace(last, neuron=readout))))
     horizon = draw(st.integers(1, 5))
-    if beyond_nir and draw(st.booleans()):
+    if not beyond_nir:
+        layers = [unadapted(layer) for layer in layers]
+    elif draw(st.booleans()):
         layers = [with_gain(layer, draw(gains(horizon))) if draw(st.booleans()) else layer for layer in layers]
     return IntegerNetwork(tuple(layers), spec, "membrane" if membrane else "count", horizon)
 

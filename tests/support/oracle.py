@@ -98,6 +98,7 @@ def run_layer(layer, frames, around=()):
     amount = [64 * each for each in threshold] if neuron.reset_amount is None else of_each(neuron.reset_amount, layer)
     result = np.zeros((len(frames), count), dtype=np.int64)
     last = [-1000] * count  # the step of each neuron's last spike
+    raised, held = [0] * count, [0] * count  # of thresholds that adapt
     for t, frame in enumerate(frames):
         sums = dense_sums(layer, frames, t, result) if layer.kind == "dense" else conv_sums(layer, frame)
         for skip, messages in zip(layer.skips, around, strict=True):
@@ -113,6 +114,14 @@ def run_layer(layer, frames, around=()):
             v[n] = clipped(decayed(v[n], decay_v[n]) + driven[n])
             if neuron.reset == "none":
                 result[t, n] = v[n]
+            elif neuron.reset == "adapt":
+                raised[n] = decayed(raised[n], neuron.adaptation.threshold_decay)
+                held[n] = decayed(held[n], neuron.adaptation.refractory_decay)
+                level = 64 * threshold[n] + raised[n]
+                if v[n] >= level + held[n]:
+                    result[t, n] = 1
+                    held[n] += 2 * level
+                    raised[n] += 64 * neuron.adaptation.threshold_step
             elif v[n] > 64 * threshold[n]:
                 result[t, n], last[n] = 1, t
                 v[n] = v[n] - amount[n] if neuron.reset == "subtract" else 0

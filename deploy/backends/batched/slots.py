@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from spikecut.deploy.backends.kernels.after_spike import new_memory
 from spikecut.deploy.backends.kernels.arithmetic import Arithmetic, Precision
 from spikecut.deploy.backends.kernels.joined import JoinedSums
 from spikecut.deploy.backends.kernels.neuron import NO_GAIN, NeuronKernel
@@ -17,7 +18,6 @@ from spikecut.deploy.backends.kernels.product import (
     channels_last,
     make_product,
 )
-from spikecut.deploy.backends.kernels.refractory import new_waits
 from spikecut.errors import InputError
 from spikecut.export.network.arrays import IntArray, size
 from spikecut.export.network.connectivity import fan_out, recurrent_fan_out
@@ -142,7 +142,7 @@ class LayerSlots:
         self.u = np.tile(self.u_init, (slots if plan.neurons.needs_u else 0, 1))
         self.v = np.tile(self.v_init, (slots, 1))
         self.out: npt.NDArray[np.generic] = np.zeros((slots, elements), dtype=plan.output_dtype)
-        self.waits = new_waits((slots, elements), neuron.refractory)
+        self.memory = new_memory((slots, elements), neuron)
         self.position = 0
         # Of a layer with a gain per timestep: the steps that each slot's sample has done.
         self.steps = np.zeros(0 if plan.neurons.gain is None else slots, dtype=np.int64)
@@ -161,8 +161,8 @@ class LayerSlots:
         self.v[slots] = self.v_init
         if len(self.steps):
             self.steps[slots] = 0
-        if len(self.waits):
-            self.waits[slots] = 0
+        if len(self.memory):
+            self.memory[slots] = 0
         if self.plan.temporal is not None:
             self.ring[slots], self.out[slots] = 0, 0
 
@@ -172,8 +172,8 @@ class LayerSlots:
             self.u = self.u[slots]
         if len(self.steps):
             self.steps = self.steps[slots]
-        if len(self.waits):
-            self.waits = self.waits[slots]
+        if len(self.memory):
+            self.memory = self.memory[slots]
         self.v, self.out = self.v[slots], self.out[slots]
         if self.plan.temporal is not None:
             self.ring = self.ring[slots]
@@ -193,7 +193,7 @@ class LayerSlots:
             block = slice(first, first + rows)
             sums = self._joined(self.plan.product(messages[block]), [each[block] for each in skipped])
             own = gain if gain is NO_GAIN else gain[block]
-            self.plan.neurons(sums, self.u[block], self.v[block], self.out[block], own, self.waits[block])
+            self.plan.neurons(sums, self.u[block], self.v[block], self.out[block], own, self.memory[block])
         return self.out
 
     def sums(self, messages: Floats, skipped: Sequence[npt.NDArray[np.generic]] = ()) -> Floats:
@@ -214,7 +214,7 @@ class LayerSlots:
 
     def fire(self, sums: Floats) -> npt.NDArray[np.generic]:
         """One step of the neurons; the messages they send, valid until the next step."""
-        self.plan.neurons(sums, self.u, self.v, self.out, self._gain(), self.waits)
+        self.plan.neurons(sums, self.u, self.v, self.out, self._gain(), self.memory)
         return self.out
 
     def _gain(self) -> npt.NDArray[np.int32]:

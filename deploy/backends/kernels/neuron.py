@@ -13,9 +13,10 @@ import numpy.typing as npt
 from numba import njit, types
 from numba.extending import overload
 
+from spikecut.deploy.backends.kernels.after_spike import NOTHING, Memory, adapt, rest
 from spikecut.deploy.backends.kernels.compiled import compiled
 from spikecut.deploy.backends.kernels.product import channels_last
-from spikecut.deploy.backends.kernels.refractory import NO_REST, rest
+from spikecut.export.network.adaptation import Adaptation
 from spikecut.export.network.arrays import size
 from spikecut.export.network.layers import IntegerLayer
 from spikecut.export.network.neurons import Reset
@@ -27,7 +28,8 @@ Kernel = Callable[..., None]
 NONE, PARTIAL, ALL = 0, 1, 2
 ZERO, SUBTRACT, READOUT = 0, 1, 2
 NO_GAIN = np.full(1, GAIN_UNITY, dtype=np.int32)
-RESETS = {"zero": ZERO, "subtract": SUBTRACT, "none": READOUT}
+RESETS = {"zero": ZERO, "subtract": SUBTRACT, "none": READOUT, "adapt": READOUT}
+"""What the kernel does with v; the spikes of neurons that adapt come after it, see after_spike.adapt."""
 
 
 @njit(inline="always")
@@ -165,7 +167,7 @@ class NeuronKernel:
     bounded: u and v are proven to stay within 24 bits.
     needs_u: u is kept from one step to the next; otherwise all of it decays.
     gain: int32 [T], or None.
-    refractory: steps that a neuron rests after a spike.
+    refractory, adaptation: see IntegerNeuron.
     """
 
     def __init__(self, layer: IntegerLayer, ranges: Ranges, halved: bool) -> None:
@@ -181,7 +183,7 @@ class NeuronKernel:
             gained=neuron.gain is not None,
         )
         self.gain = None if neuron.gain is None else np.array(neuron.gain, dtype=np.int32)
-        self.refractory = neuron.refractory
+        self.refractory, self.adaptation = neuron.refractory, neuron.adaptation
         self.shift = ALIGNMENT_SHIFT + int(halved)
         given = neuron.decay_u, neuron.decay_v, neuron.threshold, neuron.subtracted
         # What differs inside a channel makes a column of every neuron of the layer.
@@ -196,6 +198,7 @@ class NeuronKernel:
 
         self.bias = columns(neuron.bias)
         self.constants = constants_of(*given, columns)
+        self.level = columns(neuron.threshold << ALIGNMENT_SHIFT)
         self.needs_u = decay_kind(neuron.decay_u) != ALL
 
     def __call__(
@@ -205,11 +208,11 @@ class NeuronKernel:
         v: npt.NDArray[np.int32],
         out: npt.NDArray[Any],
         gain: npt.NDArray[np.int32] = NO_GAIN,
-        waits: npt.NDArray[np.int8] = NO_REST,
+        memory: Memory = NOTHING,
     ) -> None:
         """One step; all arrays channels last and contiguous, of the same number of elements; gain: int32 [slots].
 
-        waits: of neurons that rest after a spike, the steps for which each still does, changed in place.
+        memory: of neurons that remember their spikes, see after_spike.new_memory; changed in place.
         """
         rows = (-1, self.columns)
         before = v.copy() if self.refractory else v
@@ -225,7 +228,15 @@ class NeuronKernel:
             out.reshape(rows),
         )
         if self.refractory:
-            rest(before.reshape(-1), v.reshape(-1), out.reshape(-1), waits.reshape(-1), self.refractory)
+            rest(before.reshape(-1), v.reshape(-1), out.reshape(-1), memory.reshape(-1), self.refractory)
+        if self.adaptation is not None:
+            state = memory.reshape(-1, self.columns, 2)
+            adapt(v.reshape(rows), out.reshape(rows), state, self.level, *constants_of_adaptation(self.adaptation))
+
+
+def constants_of_adaptation(adaptation: Adaptation) -> tuple[int, int, int]:
+    """As after_spike.adapt takes them: the step in v's units."""
+    return adaptation.threshold_decay, adaptation.step, adaptation.refractory_decay
 
 
 def constants_of(

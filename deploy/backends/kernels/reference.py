@@ -9,11 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from spikecut.errors import InputError
+from spikecut.export.network.adaptation import Adaptation
 from spikecut.export.network.arrays import IntArray, Integers, size
 from spikecut.export.network.connectivity import gather_index
 from spikecut.export.network.gain import gain_at
 from spikecut.export.network.geometry import Synapse
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+from spikecut.export.network.neurons import IntegerNeuron
 from spikecut.export.network.parameters import spread
 from spikecut.export.quantise.headroom import Ranges
 from spikecut.fixed_point import ALIGNMENT_SHIFT, STATE_LIMIT, keep, multiplied
@@ -108,12 +110,15 @@ def synapse(layer: Synapse, frame: Integers, weight: IntArray | None = None, wra
 class NeuronState:
     """u and v of a layer, int64 [N, *output_shape]; the largest magnitudes before wrap and clip; the steps done.
 
-    waits: the steps for which each neuron still rests after a spike, int64 [N, *output_shape].
+    waits: the steps for which each neuron still rests after a spike, int64 [N, *output_shape]. raised, refractory: a
+    and r of neurons that adapt, see export/network/adaptation.py.
     """
 
     u: IntArray
     v: IntArray
     waits: IntArray
+    raised: IntArray
+    refractory: IntArray
     peak_u: int = 0
     peak_v: int = 0
     steps: int = 0
@@ -126,7 +131,7 @@ class NeuronState:
         if layer.neuron.u_init is not None:
             u += spread(layer.neuron.u_init, len(layer.output_shape))
         zeros = np.zeros(shape, dtype=np.int64)
-        return cls(u, zeros + spread(layer.neuron.v_init, len(layer.output_shape)), zeros)
+        return cls(u, zeros + spread(layer.neuron.v_init, len(layer.output_shape)), zeros, zeros, zeros)
 
     def step(self, layer: IntegerLayer, current: IntArray) -> Integers:
         """One step of Lava's AbstractPyLifModelFixed; returns spikes, or membranes of a readout."""
@@ -146,10 +151,25 @@ class NeuronState:
         self.u, self.v = u, v
         if neuron.reset == "none":
             return np.array(v)
+        if neuron.adaptation is not None:
+            return self._adapt(neuron, neuron.adaptation, v)
         spikes = (v > spread(neuron.threshold, dimensions) << ALIGNMENT_SHIFT) & ~rests
         self.waits = np.where(spikes, neuron.refractory, np.maximum(self.waits - 1, 0))
         after = v - spread(neuron.subtracted, dimensions) if neuron.reset == "subtract" else 0
         self.v = np.where(spikes, after, v)
+        return np.asarray(spikes, dtype=np.int32)
+
+    def _adapt(self, neuron: IntegerNeuron, adaptation: Adaptation, v: IntArray) -> Integers:
+        """Spikes of neurons whose threshold rises with them."""
+        raised, refractory = (
+            keep(self.raised, adaptation.threshold_decay),
+            keep(self.refractory, adaptation.refractory_decay),
+        )
+        threshold = (spread(neuron.threshold, v.ndim - 1) << ALIGNMENT_SHIFT) + raised
+        spikes = v >= threshold + refractory
+        self.raised = raised + adaptation.step * spikes
+        self.refractory = refractory + 2 * threshold * spikes
+        self.peak_v = max(self.peak_v, int(self.raised.max(initial=0)), int(self.refractory.max(initial=0)))
         return np.asarray(spikes, dtype=np.int32)
 
 

@@ -14,10 +14,11 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import as_strided
 from threadpoolctl import threadpool_limits
 
+from spikecut.deploy.backends.kernels.after_spike import adapt, new_memory, rest
 from spikecut.deploy.backends.kernels.compiled import compiled
-from spikecut.deploy.backends.kernels.neuron import NO_GAIN, choose_kernel, constants_of
-from spikecut.deploy.backends.kernels.refractory import new_waits, rest
+from spikecut.deploy.backends.kernels.neuron import NO_GAIN, choose_kernel, constants_of, constants_of_adaptation
 from spikecut.errors import BackendError
+from spikecut.export.network.adaptation import Adaptation
 from spikecut.export.network.arrays import Pair, Shape
 from spikecut.export.network.gain import gain_at
 from spikecut.export.network.geometry import Synapse
@@ -53,7 +54,8 @@ def compile_for(neuron: IntegerNeuron, *, wraps: bool, dtype: type[np.number[Any
     u, v = np.zeros((2, 1), dtype=np.int32)
     first = (np.reshape(each, -1)[:1] if isinstance(each, np.ndarray) else each for each in _given(neuron))
     decay_u, decay_v, bias, threshold, amount = first
-    constants = NeuronConstants(decay_u, decay_v, bias, threshold, amount, neuron.reset, neuron.gain, neuron.refractory)
+    more = neuron.reset, neuron.gain, neuron.refractory, neuron.adaptation
+    constants = NeuronConstants(decay_u, decay_v, bias, threshold, amount, *more)
     messages = Neurons(u, v, constants, wraps=wraps)(np.zeros(1, dtype=dtype))
     DenseSums(np.zeros((1, 1)))(messages)
 
@@ -198,8 +200,8 @@ class NeuronConstants:
     ----------
     decay_u, decay_v: 0..4096. bias: in v's units, broadcast to v's shape. threshold: compared as v > threshold · 64.
     amount: what a soft reset subtracts, in v's units. All of them are numbers, or arrays that v's shape broadcasts.
-    gain: in 4096ths, one per timestep since the last `rest`, see export.gain; None for none. refractory: see
-    IntegerNeuron.
+    gain: in 4096ths, one per timestep since the last `rest`, see export.gain; None for none. refractory,
+    adaptation: see IntegerNeuron.
     """
 
     decay_u: Parameter
@@ -210,6 +212,7 @@ class NeuronConstants:
     reset: Reset
     gain: tuple[int, ...] | None = None
     refractory: int = 0
+    adaptation: Adaptation | None = None
 
 
 class Neurons:
@@ -227,21 +230,23 @@ class Neurons:
             given.decay_u, given.decay_v, given.reset, wrap_sum=wraps, bounded=False, gained=given.gain is not None
         )
         self.gain, self.steps = given.gain, 0
-        self.refractory = given.refractory
-        self.waits = new_waits((v.size,), given.refractory)
+        self.refractory, self.adaptation = given.refractory, given.adaptation
+        self.memory = new_memory((1, v.size), given)
 
         def columns(values: Any) -> Int32:
             return np.array(np.broadcast_to(values, v.shape), dtype=np.int32).reshape(-1)
 
         self.bias = columns(given.bias)
         self.constants = constants_of(given.decay_u, given.decay_v, given.threshold, given.amount, columns)
+        self.level = columns(given.threshold << ALIGNMENT_SHIFT)
 
     @classmethod
     def of(cls, neuron: IntegerNeuron, u: Int32, v: Int32, wraps: bool) -> "Neurons":
         """The neurons of an IntegerLayer, whose v has its shape in Lava's order of axes, (W, H, C) or (F,)."""
         decay_u, decay_v, bias, threshold, amount = _given(neuron)
         given = decay_u, decay_v, bias, threshold, amount
-        constants = NeuronConstants(*given, neuron.reset, neuron.gain, neuron.refractory)
+        more = neuron.reset, neuron.gain, neuron.refractory, neuron.adaptation
+        constants = NeuronConstants(*given, *more)
         return cls(u, v, constants, wraps=wraps)
 
     def __call__(self, sums: Numbers) -> Int32:
@@ -253,7 +258,9 @@ class Neurons:
         before = v.copy() if self.refractory else v
         self.kernel(sums.reshape(1, -1), ALIGNMENT_SHIFT, self.bias, *self.state, *self.constants, gain, messages)
         if self.refractory:
-            rest(before.reshape(-1), v.reshape(-1), messages.reshape(-1), self.waits, self.refractory)
+            rest(before.reshape(-1), v.reshape(-1), messages.reshape(-1), self.memory.reshape(-1), self.refractory)
+        if self.adaptation is not None:
+            adapt(v, messages, self.memory, self.level, *constants_of_adaptation(self.adaptation))
         return messages.reshape(-1)
 
     def rest(self, u_init: Numbers | int, v_init: Numbers | int) -> None:
@@ -262,4 +269,4 @@ class Neurons:
         for state, start in ((u, u_init), (v, v_init)):
             state.reshape(-1, np.size(start))[:] = np.reshape(start, -1)
         self.steps = 0
-        self.waits[:] = 0
+        self.memory[:] = 0

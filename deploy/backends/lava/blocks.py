@@ -245,9 +245,15 @@ def _neuron_parameters(neuron: IntegerNeuron) -> dict[str, Any]:
     """The Process of a layer's neurons, and what it takes, as netx's blocks hand it on."""
     from lava.proc.lif.process import LIF
 
-    from spikecut.deploy.backends.lava.processes.neurons import GainLIF, MembraneReadout, RefractoryLIF, SoftResetLIF
+    from spikecut.deploy.backends.lava.processes import neurons
 
-    process = {"zero": LIF, "subtract": SoftResetLIF, "none": MembraneReadout}[neuron.reset]
+    by_reset = {
+        "zero": LIF,
+        "subtract": neurons.SoftResetLIF,
+        "none": neurons.MembraneReadout,
+        "adapt": neurons.AdaptiveLIF,
+    }
+    process = by_reset[neuron.reset]
     parameters: dict[str, Any] = {
         "neuron_proc": process,
         "bias_key": "bias_mant",
@@ -261,12 +267,14 @@ def _neuron_parameters(neuron: IntegerNeuron) -> dict[str, Any]:
     amount = _lava(neuron.subtracted)
     if neuron.reset == "subtract":
         parameters["amount"] = amount
+    if neuron.adaptation is not None:
+        parameters["adaptation"] = neuron.adaptation.numbers
     if neuron.refractory:
-        resting = {"neuron_proc": RefractoryLIF, "refractory": neuron.refractory}
+        resting = {"neuron_proc": neurons.RefractoryLIF, "refractory": neuron.refractory}
         parameters |= {**resting, "after_spike": neuron.reset, "amount": amount}
     if neuron.gain is not None:
         gain = np.array(neuron.gain, dtype=np.int32)
-        parameters |= {"neuron_proc": GainLIF, "gain": gain, "after_spike": neuron.reset, "amount": amount}
+        parameters |= {"neuron_proc": neurons.GainLIF, "gain": gain, "after_spike": neuron.reset, "amount": amount}
     return parameters
 
 

@@ -69,6 +69,8 @@ def _without_model(network: IntegerNetwork, layer: IntegerLayer) -> str:
         return "a readout that sends its membrane"
     if neuron.gain is not None:
         return "a gain per timestep"
+    if neuron.adaptation is not None:
+        return "an adaptive threshold"
     if neuron.refractory:
         return "a refractory period"
     if neuron.u_init is not None:

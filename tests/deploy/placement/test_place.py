@@ -17,6 +17,7 @@ from spikecut.deploy.placement.mesh import busy_at_rates_ns
 from spikecut.deploy.placement.patches import POOLED
 from spikecut.deploy.placement.place import place
 from spikecut.errors import CapabilityError, InputError, Refusal
+from spikecut.export.network.adaptation import Adaptation
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 from spikecut.export.network.neurons import IntegerNeuron
@@ -162,6 +163,10 @@ def test_capabilities() -> None:
     resting = chain(dense("a", (2,), 2, reset="subtract", refractory=2))
     rests = "programmable neurons (a refractory period)"
     assert [each.feature for each in check_capabilities(resting, loihi())] == ["soft reset", rests]
+    adapts = chain(dense("a", (2,), 2, reset="adapt", adaptation=Adaptation(100, 20, 300)))
+    assert [each.feature for each in check_capabilities(adapts, loihi())] == [
+        "programmable neurons (an adaptive threshold)"
+    ]
     chip = loihi()
     able = chip.capabilities.model_copy(update={"soft_reset": True})
     floor = chip.arithmetic.model_copy(update={"negative_membrane": False})

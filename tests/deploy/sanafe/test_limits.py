@@ -12,6 +12,7 @@ from sanafe_networks import crowded, network_of
 from spikecut.deploy.pipeline.sanafe import write_sanafe
 from spikecut.deploy.sanafe.limits import potentials
 from spikecut.errors import UnsupportedError
+from spikecut.export.network.adaptation import Adaptation
 from spikecut.export.network.layers import IntegerLayer
 from spikecut.export.network.neurons import IntegerNeuron
 from spikecut.fixed_point import keep
@@ -58,6 +59,7 @@ def test_refuses_what_neurons_there_do_otherwise(features: dict, said: str, tmp_
         ({"decay_u": 1000}, "decays by 1000/4096 a step, rounded towards zero"),
         ({"reset": "subtract", "reset_amount": 5}, "another amount than the threshold"),
         ({"refractory": 2}, "a refractory period"),
+        ({"reset": "adapt", "adaptation": Adaptation(1, 2, 3)}, "an adaptive threshold"),
         ({"decay_u": 0, "u_init": 5}, "a current that does not begin at 0"),
         ({"bias_mantissa": -4000}, "3 steps before its first input, and fires it then"),
         ({"decay_v": 0, "threshold": 2**17 - 1, "bias_mantissa": 4000}, "leaves the chip's 24 bits"),

@@ -51,6 +51,17 @@ def neuron(**changes):
 
 
 @st.composite
+def adaptive(draw, family, parameters):
+    """The parameters of a neuron, with those of a threshold that adapts where its family is alif."""
+    if family is not slayer_library().block.alif:
+        return parameters
+    more = {name: draw(st.floats(0, 1)) for name in ("threshold_decay", "refractory_decay")}
+    whole = {"current_decay": 1.0} if "norm" in parameters else {}  # its bias enters the current
+    levels = {"threshold": 0.1 + draw(st.floats(0, 2)), "threshold_step": draw(st.floats(0, 2))}
+    return {**parameters, **more, **whole, **levels}
+
+
+@st.composite
 def networks(draw):
     """A chain of two convolutions or none, dense and recurrent blocks, and how the random parts are drawn."""
     torch.manual_seed(draw(st.integers(0, 2**32)))
@@ -66,19 +77,23 @@ def networks(draw):
         scale = draw(st.sampled_from([16, 64]))
         return neuron(threshold=draw(st.floats(0, 4)), scale=scale, **decays, **normed, **dropped)
 
+    families = [draw(st.sampled_from([cuba, slayer.block.alif])) for _ in range(3)]
     blocks, features = [], 2 * 6 * 5
     if draw(st.booleans()):
         groups, stride = draw(st.sampled_from([1, 2])), draw(st.sampled_from([1, (2, 1)]))
-        blocks.append(
-            cuba.Conv(parameters(True), 2, 4, (3, 2), stride, (1, 0), groups=groups, weight_norm=True, **common)
+        given, options = (
+            draw(adaptive(families[0], parameters(True))),
+            {"groups": groups, "weight_norm": True, **common},
         )
+        blocks.append(families[0].Conv(given, 2, 4, (3, 2), stride, (1, 0), **options))
         blocks.append(cuba.Flatten())
         features = 4 * (6 if stride == 1 else 3) * 4
     delayed = draw(st.booleans())
     may_have_norm = not delayed and not (shift and blocks)
-    blocks.append(cuba.Dense(parameters(may_have_norm), features, 7, weight_norm=True, delay=delayed, **common))
+    given = draw(adaptive(families[1], parameters(may_have_norm)))
+    blocks.append(families[1].Dense(given, features, 7, weight_norm=True, delay=delayed, **common))
     if draw(st.booleans()):
-        blocks.append(cuba.Recurrent(parameters(False), 7, 6, **common))
+        blocks.append(families[2].Recurrent(draw(adaptive(families[2], parameters(False))), 7, 6, **common))
     else:
         mask = torch.rand(6, 7) < 0.8
         blocks.append(cuba.Dense(parameters(not shift), 7, 6, mask=mask, **common))
@@ -120,6 +135,8 @@ def spikes_after_comparison(network):
     for part in network.modules():
         if hasattr(part, "voltage_state"):
             part.current_state, part.voltage_state = torch.zeros(1), torch.zeros(1)
+        if hasattr(part, "refractory_state"):
+            part.refractory_state, part.threshold_state = torch.zeros(1), torch.tensor([part.threshold])
     with torch.no_grad():
         expected = network(torch.nn.functional.pad(frames, (0, late)))[..., late:]
     inputs = frames.movedim(-1, 0).reshape(STEPS, 4, 2, 6, 5)
@@ -143,7 +160,9 @@ def refused(slayer):
     return [
         (block.rf.Dense(rf, 6, 4), "resonate-and-fire"),
         (block.adrf.Dense({**rf, **{k: alif[k] for k in list(alif)[3:]}}, 6, 4), "adaptive resonate"),
-        (block.alif.Dense(alif, 6, 4), "adaptive thresholds"),
+        (block.alif.Dense({**alif, "threshold_step": 4000.0}, 6, 4), "threshold_step 4000; choose"),
+        (block.alif.Dense({**alif, "shared_param": False}, 6, 4), "decay per channel"),
+        (block.alif.Dense({**alif, "norm": norm.MeanOnlyBatchNorm}, 6, 4), "of a current that lasts"),
         (block.sigma_delta.Dense(sdnn, 6, 4), "sigma-delta"),
         (cuba.Pool(neuron(), 2), "Conv with stride"),
         (cuba.Unpool(neuron(), 2), "grows"),
@@ -233,7 +252,8 @@ neuron: {threshold: 1.0, current_decay: 0.5}
 blocks:
 - {block: Conv, in_features: 1, out_features: 3, kernel_size: [3, 2], stride: 2, padding: [1, 0]}
 - {block: Flatten}
-- {block: Dense, in_neurons: 18, out_neurons: 5, weight_norm: true, delay: true}
+- {block: Dense, in_neurons: 18, out_neurons: 5, weight_norm: true, delay: true,
+   neuron: {threshold: 1.0, threshold_step: 0.25}}
 - {block: Recurrent, in_neurons: 5, out_neurons: 4, neuron: {threshold: 0.5, norm: MeanOnlyBatchNorm}}
 """
 
@@ -242,11 +262,14 @@ blocks:
 def saved(slayer, tmp_path):
     """A network of the spec's blocks, with the files that its owner would have."""
     cuba, norm = slayer.block.cuba, slayer.neuron.norm.MeanOnlyBatchNorm
+    adaptive = neuron(
+        current_decay=0.5, voltage_decay=0, threshold_step=0.25, threshold_decay=0.25, refractory_decay=0.5
+    )
     torch.manual_seed(3)
     network = Chain(
         cuba.Conv(neuron(current_decay=0.5, voltage_decay=0), 1, 3, (3, 2), 2, (1, 0), weight_scale=3),
         cuba.Flatten(),
-        cuba.Dense(neuron(current_decay=0.5, voltage_decay=0), 18, 5, weight_norm=True, delay=True, weight_scale=3),
+        slayer.block.alif.Dense(adaptive, 18, 5, weight_norm=True, delay=True, weight_scale=3),
         cuba.Recurrent(neuron(threshold=0.5, norm=norm, current_decay=1.0, voltage_decay=0), 5, 4, weight_scale=3),
     )
     network((torch.rand(3, 1, 5, 4, 9) < 0.5).float())

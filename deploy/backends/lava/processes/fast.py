@@ -12,6 +12,7 @@ from lava.proc.dense.models import PyDelayDenseModelBitAcc, PyDenseModelBitAcc
 from lava.utils.weightutils import clip_weights, determine_sign_mode, truncate_weights
 
 from spikecut.deploy.backends.lava.processes.neurons import (
+    PyAdaptiveLifModel,
     PyGainLifModel,
     PyMembraneReadoutModel,
     PyRefractoryLifModel,
@@ -20,6 +21,7 @@ from spikecut.deploy.backends.lava.processes.neurons import (
 )
 from spikecut.deploy.backends.lava.processes.synapses import WideConvModel
 from spikecut.deploy.backends.lava.processes.wave import Wave
+from spikecut.export.network.adaptation import Adaptation
 from spikecut.export.network.neurons import Reset
 
 # Parameter of a Conv: the float type in which its sums are exact.
@@ -143,6 +145,7 @@ class _FastNeurons:
     reset: Reset
     gains: tuple[int, ...] | None = None
     period: int = 0
+    adapts: Adaptation | None = None
     neurons: Any = None
     wave: Wave
     time_step: int
@@ -171,6 +174,7 @@ class _FastNeurons:
             reset=self.reset,
             gain=self.gains,
             refractory=self.period,
+            adaptation=self.adapts,
         )
         self.neurons = Neurons(self.u, self.v, constants, wraps=False)
 
@@ -206,6 +210,16 @@ class FastRefractoryLifModel(_FastNeurons, PyRefractoryLifModel):
 
     def _prepare(self) -> None:
         self.period = _scalar(self.refractory)
+        super()._prepare()
+
+
+class FastAdaptiveLifModel(_FastNeurons, PyAdaptiveLifModel):
+    """AdaptiveLIF in one pass, and one over its thresholds."""
+
+    reset: Reset = "adapt"
+
+    def _prepare(self) -> None:
+        self.adapts = Adaptation(*self.adaptation.tolist())
         super()._prepare()
 
 

@@ -19,7 +19,7 @@ from lava.proc.lif.process import LIF
 from spikecut.deploy.backends.lava.processes.wave import Wave
 from spikecut.export.network.gain import gain_at
 from spikecut.export.network.neurons import Reset
-from spikecut.fixed_point import multiplied
+from spikecut.fixed_point import keep, multiplied
 
 
 class SoftResetLIF(LIF):
@@ -54,6 +54,23 @@ class RefractoryLIF(LIF):
         self.refractory = Var(shape=(1,), init=refractory)
         self.amount = Var(shape=np.shape(amount) or (1,), init=amount)
         self.waits = Var(shape=self.v.shape, init=0)
+
+
+class AdaptiveLIF(LIF):
+    """LIF that no spike resets: each raises its threshold, and a state that keeps it from firing again. lava-dl's ALIF.
+
+    Parameters
+    ----------
+    adaptation: decay of the threshold, its step in the units of vth, decay of the other state; see
+        export/network/adaptation.py.
+    The others as LIF's.
+    """
+
+    def __init__(self, *, adaptation: tuple[int, int, int], **parameters: Any) -> None:
+        super().__init__(**parameters)
+        self.adaptation = Var(shape=(3,), init=np.array(adaptation, dtype=np.int32))
+        self.raised = Var(shape=self.v.shape, init=0)
+        self.refractory = Var(shape=self.v.shape, init=0)
 
 
 class MembraneReadout(LIF):
@@ -182,6 +199,35 @@ class PyRefractoryLifModel(_OwnModel):
         else:
             self.v[:] -= np.where(spike_vector, self.amount, 0).astype(self.v.dtype)
         self.waits[:] = np.where(spike_vector, self.refractory, np.maximum(self.waits - 1, 0))
+
+
+@implements(proc=AdaptiveLIF, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("bit_accurate_loihi", "fixed_pt")
+class PyAdaptiveLifModel(_OwnModel):
+    """Fires at v ≥ vth + what earlier spikes have left of both states."""
+
+    adaptation: npt.NDArray[np.int32] = LavaPyType(np.ndarray, np.int32, precision=17)
+    raised: npt.NDArray[np.int32] = LavaPyType(np.ndarray, np.int32, precision=24)
+    refractory: npt.NDArray[np.int32] = LavaPyType(np.ndarray, np.int32, precision=24)
+
+    def rest(self) -> None:
+        """The state before a sample's first step, without a spike behind it."""
+        super().rest()
+        self.raised[:], self.refractory[:] = 0, 0
+
+    def spiking_activation(self) -> npt.NDArray[np.bool_]:
+        """Spikes of this step, after both states have decayed."""
+        threshold_decay, _, refractory_decay = self.adaptation.tolist()
+        self.raised[:] = keep(self.raised.astype(np.int64), threshold_decay)
+        self.refractory[:] = keep(self.refractory.astype(np.int64), refractory_decay)
+        return np.asarray(self.v >= self.effective_vth + self.raised + self.refractory)
+
+    def reset_voltage(self, spike_vector: npt.NDArray[np.bool_]) -> None:
+        """The membrane stays; the states rise."""
+        step = np.left_shift(self.adaptation[1], self.vth_shift)
+        self.refractory[:] += (2 * (self.effective_vth + self.raised) * spike_vector).astype(np.int32)
+        self.raised[:] += (step * spike_vector).astype(np.int32)
 
 
 @implements(proc=MembraneReadout, protocol=LoihiProtocol)

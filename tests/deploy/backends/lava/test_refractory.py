@@ -9,6 +9,7 @@ from lava_steps import Wire, make_model
 from spikecut.deploy.backends.kernels.reference import NeuronState, propagate_layer
 from spikecut.deploy.backends.lava.blocks import require_lava
 from spikecut.errors import ExportError, UnsupportedError
+from spikecut.export.network.adaptation import Adaptation
 from spikecut.export.network.layers import IntegerLayer
 from spikecut.export.network.neurons import IntegerNeuron
 from spikecut.export.quantise.headroom import worst_case
@@ -63,6 +64,16 @@ def test_what_no_neuron_can_be():
         layer_of(1, reset="none", threshold=0)
     with pytest.raises(UnsupportedError, match="beside a gain per timestep"):
         layer_of(1, gain=(4096,) * 3)
+    adapts = {"reset": "adapt", "adaptation": Adaptation(100, 20, 300)}
+    with pytest.raises(UnsupportedError, match="beside a gain or a refractory period"):
+        layer_of(1, **adapts)
+    for wrong in ({"reset": "adapt"}, {"adaptation": Adaptation(100, 20, 300)}):
+        with pytest.raises(ExportError, match='of neurons with reset "adapt"'):
+            layer_of(0, **wrong)
+    for n, (key, value) in enumerate((("threshold_decay", 4097), ("threshold_step", 2**17), ("refractory_decay", -1))):
+        numbers = [value if place == n else 1 for place in range(3)]
+        with pytest.raises(ExportError, match=f"layer a: {key} {value} lies outside"):
+            layer_of(0, reset="adapt", adaptation=Adaptation(*numbers))
 
 
 def test_a_membrane_that_rests_is_in_the_proven_range():
