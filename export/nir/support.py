@@ -130,7 +130,8 @@ of neurons behind it, or else from the samples of --dataset; `export` and `inspe
 ## Somebody else's run
 
 `spikecut verify BUNDLE --against RUN.nir` reads a recording in NIR's own format (NIRGraphData of
-`nir.write_data`: time grids or lists of events), runs its input through the bundle's integers, and compares every node whose name is a
+`nir.write_data`: time grids or lists of events), runs its input through
+the bundle's integers, and compares every node whose name is a
 layer's, spike by spike; the first difference is named, and the command ends with 1. The Input's node must be recorded.
 What is compared are its observables "spikes", else "output", else "input"; voltages and other nodes are named
 as left out.
