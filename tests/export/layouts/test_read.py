@@ -7,18 +7,22 @@ import numpy as np
 import pytest
 import torch
 
-from spikecut.errors import InputError
+from spikecut.errors import DataError, InputError
 from spikecut.export.layouts.read import LayoutOptions, import_layout
 from spikecut.models.data import load_dataset
 from spikecut.models.layouts.network import LayoutNetwork
 from spikecut.models.layouts.spec import Convolution, Dense, Neurons, Norm, PaddedChannels, layout
 
 TIMESTEPS = 3
+SIDES = {"vgg": 32, "resnet": 16}
+"""Of maps: five poolings halve those of VGG."""
 
 
 def narrow(name):
     """The layout with a sixteenth of its channels, and random tensors for it."""
     found, generator = layout(name), torch.Generator().manual_seed(1)
+    side = SIDES["vgg" if "vgg" in name else "resnet"]
+    found = replace(found, input_shape=(found.input_shape[0], side, side))
     steps, tensors, channels = [], {}, {"": found.input_shape[0]}
     side = {"": found.input_shape[1]}
     for step in found.steps:
@@ -55,26 +59,28 @@ def narrow(name):
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    """Stills of CIFAR's shape."""
-    path, generator = tmp_path_factory.mktemp("data") / "stills.npz", np.random.default_rng(0)
-    x, y = generator.normal(size=(40, 3, 32, 32)).astype(np.float32), np.arange(40) % 10
-    np.savez(
-        path,
-        **{f"{what}_{part}": each for part in ("train", "calibration", "test") for what, each in (("x", x), ("y", y))},
-    )
-    return str(path)
+def datasets(tmp_path_factory):
+    """Stills of each shape, few: the network is compared on all of them."""
+    folder, generator, found = tmp_path_factory.mktemp("data"), np.random.default_rng(0), {}
+    for family, side in SIDES.items():
+        x, y = generator.normal(size=(12, 3, side, side)).astype(np.float32), np.arange(12) % 10
+        parts = {
+            f"{what}_{part}": each for part in ("train", "calibration", "test") for what, each in (("x", x), ("y", y))
+        }
+        np.savez(folder / f"{family}.npz", **parts)
+        found[family] = str(folder / f"{family}.npz")
+    return found
 
 
 @pytest.mark.parametrize(
     "name",
     ["akamaster-resnet20", "qcfs-resnet20", "qcfs-vgg16", "tet-resnet19", "snncutoff-tet-vgg16"],
 )
-def test_the_network_is_compared_with_its_layers_spike_by_spike(name, dataset):
-    network = narrow(name)
+def test_the_network_is_compared_with_its_layers_spike_by_spike(name, datasets):
+    network, dataset = narrow(name), datasets["vgg" if "vgg" in name else "resnet"]
     data = load_dataset(dataset, frames=TIMESTEPS)
     imported = import_layout(network, data, LayoutOptions(dataset, TIMESTEPS, 99.0), {})
-    assert imported.refusal is None and imported.input_shape == (3, 32, 32)
+    assert imported.refusal is None and imported.input_shape == network.layout.input_shape
     neurons = [step.name for step in network.layout.steps if isinstance(step.layer, Neurons)]
     assert [stage.name for stage in imported.network.layers()][:-1] == neurons
     assert [len(part.thresholds) > 0 for part in imported.report if part.name in neurons] == [
@@ -86,7 +92,10 @@ def test_the_network_is_compared_with_its_layers_spike_by_spike(name, dataset):
     assert ("relu_accuracy" in imported.conversion) == name.startswith("akamaster")
 
 
-def test_samples_of_another_shape_are_refused(tmp_path, dataset):
+def test_another_percentile_and_samples_of_another_shape_are_refused(datasets):
+    dataset = datasets["resnet"]
     data = load_dataset(dataset)
     with pytest.raises(InputError, match="percentile 5: expected 90 to 100"):
         import_layout(narrow("akamaster-resnet20"), data, LayoutOptions(dataset, TIMESTEPS, 5.0), {})
+    with pytest.raises(DataError, match=r"samples of shape \(3, 16, 16\), but the network takes \(3, 32, 32\)"):
+        import_layout(narrow("qcfs-vgg16"), data, LayoutOptions(dataset, TIMESTEPS, 99.0), {})
