@@ -16,6 +16,7 @@ from spikecut.models.layers.qcfs import QCFS
 from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm
 from spikecut.models.network import SpikingNetwork
 from spikecut.models.neurons.integrate_fire import IntegrateFire
+from spikecut.models.torch_files import MAXIMUM_BYTES
 
 FORMAT = "spikecut checkpoint 1"
 Recipe = dict[str, Any]
@@ -70,7 +71,7 @@ def load_checkpoint(path: str | Path) -> tuple[SpikingNetwork, Recipe]:
     that are missing, unexpected, of another shape or dtype, or not finite.
     """
     path = Path(path)
-    check_regular(path, CheckpointError)
+    check_regular(path, CheckpointError, MAXIMUM_BYTES)  # all of it is mapped into memory
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

@@ -166,3 +166,10 @@ def test_a_link_under_a_guessed_temporary_name_is_not_written_through(tmp_path):
     (tmp_path / f".{path.name}.{os.getpid()}.partial").symlink_to(victim)
     save_checkpoint(path, build("mlp-lif", input_shape=(6,), classes=3), RECIPE)
     assert victim.read_text() == "kept" and path.is_file()
+
+
+def test_a_file_of_a_terabyte_that_holds_nothing_is_refused_for_its_size(tmp_path):
+    with (tmp_path / "net.safetensors").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(CheckpointError, match=f"at most {2**30} are read"):
+        load_checkpoint(tmp_path / "net.safetensors")
