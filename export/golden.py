@@ -195,4 +195,9 @@ def read_golden(path: Path) -> Golden:
     samples = {array.shape[:1] for array in (golden.images, golden.labels)} | {array.shape[1:2] for array in timed}
     if len(samples) != 1 or () in samples:
         raise BundleError(f"{path}: its arrays hold different numbers of samples; export again")
+    scores = golden.float_scores.shape
+    if len(scores) != 3 or golden.twin_scores.shape != scores or golden.inputs.shape[:1] != scores[:1]:
+        raise BundleError(f"{path}: its scores are of different shapes; export again")
+    if not (np.isfinite(golden.float_scores).all() and np.isfinite(golden.images).all()):
+        raise BundleError(f"{path}: holds numbers that are not finite; export again")
     return golden

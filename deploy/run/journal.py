@@ -120,7 +120,7 @@ class Journal:
     def _path(self, what: str, first: int) -> Path:
         return self.folder / f"{what}-{first:08d}.h5"
 
-    def _digest(self, path: Path, content: bytes) -> bytes:
+    def _digest(self, path: Path, content: bytes | memoryview) -> bytes:
         """What proves that a file's samples are those that this request gave at this place."""
         digest = hashlib.sha256(read_bytes(self.folder / REQUEST))
         digest.update(path.name.encode() + hashlib.sha256(content).digest())
@@ -140,7 +140,7 @@ class Journal:
         return parts
 
     def _part(self, path: Path) -> RunTrace:
-        whole = read_bytes(path, limit=JOURNAL_BYTES)
+        whole = memoryview(read_bytes(path, limit=JOURNAL_BYTES))  # whose parts take no memory
         content, digest = whole[:-DIGEST_BYTES], whole[-DIGEST_BYTES:]
         if digest != self._digest(path, content):
             raise InputError(f"{path} is damaged: it or {REQUEST} was changed: remove it and resume again")

@@ -152,6 +152,8 @@ class _Comparison:
 
     def add(self, engine: str, layer: str, expected: Integers, found: Integers) -> None:
         """Add a row; the first difference is the earliest step, then the first sample and neuron."""
+        if expected.shape != found.shape:
+            raise BundleError(f"the golden witness holds nothing of the shape of {layer}; export again")
         wrong = expected != found
         spikes = 0 if engine in ("encode", "export") or layer == SCORES else int(np.count_nonzero(expected))
         self.checks.append(LayerCheck(engine, layer, int(wrong.size), spikes, int(wrong.sum())))
@@ -195,7 +197,10 @@ def _compare_engine(engine: str, golden: Golden, trace: RunTrace, compared: _Com
     spikes = trace.spikes
     for layer in trace.network.layers:
         if layer.neuron.reset != "none" and layer.name in spikes:
-            compared.add(engine, layer.name, golden.twin_spikes[layer.name][:, : trace.samples], spikes[layer.name])
+            want = golden.twin_spikes.get(layer.name)
+            if want is None or want.ndim < 2:
+                raise BundleError(f"the golden witness holds no spikes of layer {layer.name}; export again")
+            compared.add(engine, layer.name, want[:, : trace.samples], spikes[layer.name])
     compared.add(engine, SCORES, golden.twin_scores[:, : trace.samples], trace.scores)
 
 

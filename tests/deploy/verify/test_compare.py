@@ -1,7 +1,10 @@
 """verify finds what is wrong, and says where."""
 
+import json
+import shutil
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 from seals import seal_manifest
@@ -11,8 +14,9 @@ from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.bundle import open_bundle
 from spikecut.deploy.cli.main import app
 from spikecut.deploy.verify.compare import verify
-from spikecut.errors import InputError
+from spikecut.errors import BundleError, InputError
 from spikecut.export.netx.write import write_netx
+from spikecut.files import sha256
 
 
 def tamper(path, depth, change):
@@ -109,3 +113,32 @@ def test_an_engine_that_errs_is_found_with_both_values(bundle, monkeypatch, dept
 def test_samples_are_checked(bundle):
     with pytest.raises(InputError, match="at least 1"):
         verify(bundle, samples=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("float_scores", np.inf, "not finite"),
+        ("images", np.nan, "not finite"),
+        ("float_scores", np.zeros((3, 60)), "different"),
+        ("twin_scores", np.zeros((16, 60, 9), int), "different shapes"),
+        ("twin_spikes/hidden", None, "no spikes of layer hidden"),
+        ("twin_spikes/hidden", np.zeros(3, int), "no spikes of layer hidden"),
+        ("twin_spikes/hidden", np.zeros((16, 60, 1), int), "nothing of the shape of hidden"),
+    ],
+)
+def test_a_witness_that_cannot_be_one_is_refused(repository, tmp_path, name, value, message):
+    """Also where the hashes were made right again."""
+    path = shutil.copytree(repository / "tests/golden/format_1/bundle", tmp_path / "bundle")
+    with h5py.File(path / "golden.h5", "r+") as file:
+        if np.ndim(value) == 0 and value is not None:
+            file[name][(0,) * file[name].ndim] = value
+        else:
+            del file[name]
+            if value is not None:
+                file[name] = value
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["files"]["golden.h5"] = sha256(path / "golden.h5")
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match=message):
+        verify(open_bundle(path), backend="batched")

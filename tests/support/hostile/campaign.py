@@ -26,6 +26,7 @@ PACKED = 1100
 """Memory beyond what the sound file takes: so much, and so many times the file's size, as zlib packs up to 1032 bytes
 into one. See SECURITY.md."""
 MOST_SEALED = 2**28
+MOST_READ = 2**32
 VERDICTS = ("refused", "same", "other", "failed")
 TIMES = ("wall_time", "seconds", "created", "started", "duration", "versions", "machine", "elapsed")
 EXITS = (0, 2)
@@ -139,15 +140,21 @@ def judge(
     ):
         with contextlib.suppress(Exception):  # of what is no file, or no JSON, there is no right hash
             reader.sealed(work)
-    size = target.stat().st_blocks // 2 if target.is_file() else 0
+    size = _kib(target) if target.is_file() else 0
     outcome = sandbox.run(box, reader.command)
-    verdict, why = verdict_of(reader, outcome, known[reader.name], known[reader.name].kib + ALLOWED_KIB + PACKED * size)
+    verdict, why = verdict_of(reader, outcome, known[reader.name], known[reader.name].kib + ALLOWED_KIB + size)
     if not keep and verdict != "failed":
         _clear(box)
     said = outcome.failed.strip().splitlines()[-1][:300] if outcome.failed.strip() else ""
     return Judged(
         number, reader.name, group, mutation, verdict, why, outcome.kib // 1024, round(outcome.cpu_s, 2), said
     )
+
+
+def _kib(path: Path) -> int:
+    """What a file may cost: PACKED times what is stored of it, or its length, if that is read at all."""
+    found = path.stat()
+    return max(PACKED * found.st_blocks // 2, found.st_size // 1024 if found.st_size <= MOST_READ else 0)
 
 
 def verdict_of(reader: Reader, outcome: sandbox.Outcome, known: sandbox.Outcome, most_kib: int) -> tuple[str, str]:
@@ -169,7 +176,7 @@ def verdict_of(reader: Reader, outcome: sandbox.Outcome, known: sandbox.Outcome,
         f"ran: {outcome.left[:4]}": any("strayed" in name for name in outcome.left),
         "not one line": outcome.code == 2
         and (len(told) < 1 or len(told) != len(lines) or len(lines) > 1 + 99 * reader.tells),
-        "refused, and tells a result": outcome.code == 2 and bool(outcome.said),
+        "refused, and tells a result": outcome.code == 2 and bool(outcome.said) and not reader.tells,
         "shows control characters": any(
             ord(sign) < 32 and sign not in "\n\t\r" for sign in outcome.failed + outcome.said
         ),

@@ -15,7 +15,7 @@ class Reader:
     kind: what it is: "json", "yaml", "toml", "hdf5", "npz", "torch", "safetensors", "image", "parquet", "bytes".
     command: its arguments, run in the copy. needs: entries of `folder` that are copied; empty: all.
     protected: a hash stands for it, so that other results than those of the sound file are a defect.
-    tells: refusals may take several lines, one a problem.
+    tells: a refusal may follow other lines: problems, what a NIR file holds, what was taken from spikecut.toml.
     sealed: makes the hashes of a mutant right again in its folder, as somebody would who means harm.
     """
 

@@ -75,7 +75,7 @@ def make(folder: Path, quick: bool = False) -> None:
     here = os.getcwd()
     os.chdir(folder)
     try:
-        for step in (_networks, _run, _relu, _keras, _data, _texts) if quick else EVERY:
+        for step in (_networks, _run, _data, _texts) if quick else EVERY:
             _in_child(step)
     finally:
         os.chdir(here)
@@ -243,8 +243,9 @@ def _texts() -> None:
 
 
 EVERY = (_networks, _run, _journal, _training, _slayer, _relu, _keras, _data, _texts)
-SLOW = ("SLAYER", "training", "journal", "part", "events")
-"""Readers that need a training or Lava, by how their names begin."""
+SLOW = ("SLAYER", "training", "journal", "part", "events", "checkpoint", "ReLU", "Keras", "data: PNG", "data: JPEG",
+        "pretrained: network", "NIR")  # fmt: skip
+"""Readers that need a training, Lava or torch, by how their names begin."""
 
 
 def readers(folder: Path, quick: bool = False) -> list[Reader]:
@@ -279,7 +280,7 @@ def _readers(folder: Path) -> list[Reader]:
         reader("ReLU spec", "layers.json", "json", *relu, "relu.pt", needs=f"{samples} relu.pt"),
         reader("training state", "net.safetensors.training", "torch", *STATE, "--resume", needs=samples),
         reader(".net of lava-dl", "net.net", "hdf5", *inspect, "net.net"),
-        reader("NIR", "net.nir", "hdf5", *inspect, "net.nir", "--framework", "norse"),
+        reader("NIR", "net.nir", "hdf5", *inspect, "net.nir", "--framework", "norse", tells=True),
         reader("bundle: manifest", "bundle/manifest.json", "json", *RUN, samples, needs=samples, protected=True),
         reader("bundle: network", "bundle/network.net", "hdf5", *RUN, samples, needs=samples, protected=True),
         reader("bundle: golden", "bundle/golden.h5", "hdf5", "verify", "bundle", "--backend", "batched", "--json",
@@ -322,5 +323,5 @@ def _readers(folder: Path) -> list[Reader]:
         reader("part, sealed", part, "hdf5", *resume, needs=f"{samples} bundle",
                sealed=lambda work: seal_part(work / part)),
         reader("spikecut.toml", "spikecut.toml", "toml", *RUN[:2], "--dataset", samples, "--json",
-               needs=f"{samples} bundle"),
+               needs=f"{samples} bundle", tells=True),
     ]  # fmt: skip
