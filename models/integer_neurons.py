@@ -87,7 +87,8 @@ class IntegerCurrentBased(nn.Module):
     refractory: timesteps after a spike in which v stays as the reset left it and nothing fires; 0
     unless it is set.
 
-    recurrent: weights (O, O) · 64, from the layer's own spikes of the timestep before; None where there are none.
+    recurrent: weights · 64, from the layer's own spikes of the timestep before: (O, O), or those of a convolution, as
+    CurrentBased has them; None where there are none.
     """
 
     bias: Tensor | None
@@ -132,7 +133,7 @@ class IntegerCurrentBased(nn.Module):
         tired = torch.zeros_like(bias)  # the timesteps until v goes on
         sent = []
         for given in currents:
-            back = 0.0 if self.recurrent is None else spike.to(given.dtype) @ self.recurrent.T
+            back = 0.0 if self.recurrent is None else self._back(spike.to(given.dtype), self.recurrent)
             incoming, before = given + back, membrane_potential
             current = torch.trunc(current * keep_u / DECAY_UNITY) + incoming - bias
             membrane_potential = torch.trunc(before * keep_v / DECAY_UNITY) + current + bias
@@ -147,6 +148,13 @@ class IntegerCurrentBased(nn.Module):
             membrane_potential = torch.where(spike, after, membrane_potential)
             sent.append(spike.to(currents.dtype))
         return torch.stack(sent)
+
+    @staticmethod
+    def _back(spikes: Tensor, weight: Tensor) -> Tensor:
+        if weight.ndim == 2:
+            return spikes @ weight.T
+        channels, per_group, rows, columns = weight.shape
+        return nn.functional.conv2d(spikes, weight, padding=(rows // 2, columns // 2), groups=channels // per_group)
 
     def numbers(self) -> IntArray | None:
         """Threshold, decays of u and v, v[0] and amount as the chip has them, int64 [5, ...]; None unless one differs.

@@ -126,7 +126,7 @@ class QuantisedTwin(nn.Module):
         return found
 
     def recurrent_weights(self) -> dict[str, Tensor]:
-        """Integer weights · 64, (O, O), of the stages whose own spikes come back, by name."""
+        """Integer weights · 64 of the stages whose own spikes come back, by name."""
         neurons = {stage.name: stage.neuron for stage in self.network.layers()}
         return {
             name: neuron.recurrent

@@ -43,9 +43,9 @@ def _by_channels(units: int, placed: LayerPlacement) -> Iterator[tuple[IntArray,
 
 def recurrent_fan_out_per_core(layer: IntegerLayer, placed: LayerPlacement) -> IntArray:
     """Recurrent synapses with a non-zero weight from each neuron of a layer onto its cores, int64 [neurons, cores]."""
-    if layer.recurrent is None:
+    if layer.loop is None:
         return np.zeros((size(layer.output_shape), len(placed.cores)), dtype=np.int64)
-    return _matrix_per_core(layer.recurrent, placed)
+    return fan_out_per_core(layer.loop, placed)
 
 
 def _matrix_per_core(weight: IntArray, placed: LayerPlacement) -> IntArray:
@@ -67,7 +67,7 @@ def core_times_ns(layer: IntegerLayer, load: Load, placed: LayerPlacement) -> Fl
             np.bincount(core, load.axons[unit], cores) if passes_input(layer) else load.axons.sum()
         )
     else:
-        parts: list[Synapse] = [layer, *layer.skips]
+        parts: list[Synapse] = [layer, *([] if layer.loop is None else [layer.loop]), *layer.skips]
         receiving = receiving + load.axons @ np.concatenate([_reached(part, core, unit, cores) for part in parts])
     sending = np.bincount(core, (load.neurons + load.sent * load.message_ns)[unit] * share, cores)
     busiest: FloatArray = np.maximum(sending, receiving)

@@ -106,7 +106,12 @@ class Axons:
         layer: IntegerLayer = paths[0].synapse
         delayed = [bool(path.steps) for path in paths]
         delayed[0] |= layer.delay is not None and bool(layer.delay.any())
-        parts = [(path.synapse, WEIGHT_BITS + DELAY_BITS * late) for path, late in zip(paths, delayed, strict=True)]
+        parts: list[tuple[Synapse, int]] = [
+            (path.synapse, WEIGHT_BITS + DELAY_BITS * late) for path, late in zip(paths, delayed, strict=True)
+        ]
+        if layer.loop is not None:
+            late = layer.delay is not None and bool(layer.delay.any())
+            parts.insert(1, (layer.loop, WEIGHT_BITS + DELAY_BITS * late))
         if layer.kind == "conv":
             return cls._convolutions(parts)
         if passes_input(layer):  # a synapse each, of an axon that is its own
@@ -114,9 +119,6 @@ class Axons:
             ones = np.ones_like(units)
             return cls(units[:, None], ones, ones, np.full_like(units, WEIGHT_BITS))
         found = [(size(synapse.input_shape), bits) for synapse, bits in parts]
-        if layer.recurrent is not None:
-            bits = WEIGHT_BITS + DELAY_BITS * (layer.delay is not None and bool(layer.delay.any()))
-            found.insert(1, (layer.output_shape[0], bits))
         counts, widths = np.array(found, dtype=np.int64).T
         sources = np.tile(np.arange(len(found)), (layer.output_shape[0], 1))
         return cls(sources, counts, np.ones_like(counts), widths)
@@ -169,7 +171,7 @@ class Partitioner:
     def needs(self, start: int, stop: int, own: int) -> dict[str, IntArray]:
         """Per limit, what the runs start..start+1, …, start..stop need, int64 [stop - start] each.
 
-        own: cores of this layer that each of its neurons reaches, where it is recurrent.
+        own: see `own`.
         """
         times, width, real = self._times(start, stop)
         sources = self.axons.sources[start:stop]
@@ -220,11 +222,16 @@ class Partitioner:
 
     def taken(self, ends: list[int]) -> tuple[tuple[str, int], ...]:
         """By limit, what the fullest core of a cut takes of it; unknown limits are left out."""
-        own = len(ends) if self.layer.recurrent is not None else 0
+        own = self.own(ends)
         runs = zip([0, *ends[:-1]], ends, strict=True)
         needs = [self.needs(start, stop, own) for start, stop in runs]
         known = [name for name, count in self.limits.items() if count.limit is not None]
         return tuple((name, max(int(need[name][-1]) for need in needs)) for name in known)
+
+    def own(self, ends: list[int]) -> int:
+        """Cores of the layer that one of its neurons reaches, at most, where it is recurrent; 0 where not."""
+        loop = self.layer.loop
+        return 0 if loop is None else int(destinations_of(self.layer, loop, ends).max())
 
     def _distinct(self) -> IntArray:
         """One unit of each kind: by number of sources and destination cores."""
@@ -237,9 +244,9 @@ class Partitioner:
         own = int(self.layer.recurrent is not None)
         while True:
             ends = self._fill(bound, own)
-            if ends is None or not own or len(ends) <= own:
+            if ends is None or self.own(ends) <= own:
                 return ends
-            own = len(ends)
+            own = self.own(ends)
 
     def _fill(self, bound: float, own: int) -> list[int] | None:
         limit = self.limits["neurons_per_core"].limit
@@ -283,19 +290,34 @@ class Partitioner:
 
     def busiest_ns(self, ends: list[int]) -> float:
         """Mean time of a step on the busiest core of a cut."""
-        own = len(ends) if self.layer.recurrent is not None else 0
+        own = self.own(ends)
         starts = [0, *ends[:-1]]
         return max(float(self.busy_ns(start, stop, own)[-1]) for start, stop in zip(starts, ends, strict=True))
 
     def _keeps(self, ends: list[int]) -> bool:
         """Whether every core of a cut keeps the limits."""
-        own = len(ends) if self.layer.recurrent is not None else 0
+        own = self.own(ends)
         for start, stop in zip([0, *ends[:-1]], ends, strict=True):
             for name, need in self.needs(start, stop, own).items():
                 allowed = self.limits[name].limit
                 if stop <= start or (allowed is not None and need[-1] > allowed):
                     return False
         return True
+
+
+def destinations_of(sender: IntegerLayer, receiver: Synapse, ends: list[int]) -> IntArray:
+    """Destination cores of one neuron at each unit of the sender, by geometry, int64 [units].
+
+    receiver: a layer that takes from the sender, or its skip; ends: of the cores of the layer that receives.
+    """
+    if receiver.kind == "dense":
+        return np.full(units_of(sender), len(ends), dtype=np.int64)
+    index = gather_index(receiver)
+    reached = np.zeros((size(receiver.input_shape[1:]) + 1, len(ends)), dtype=bool)
+    core = np.searchsorted(ends, np.arange(len(index)), side="right")
+    reached[index, core[:, None]] = True
+    per_pixel: IntArray = reached[:-1].sum(axis=1, dtype=np.int64)
+    return per_pixel
 
 
 def worst_load(paths: Paths, chip: Chip) -> Load:
@@ -327,7 +349,8 @@ def mean_load(paths: Paths, chip: Chip, rates: Sequence[FloatArray]) -> Load:
             totals.append(float(skipped.sum()))
         return _load(layer, chip, per_unit, np.asarray(synapses, dtype=np.float64), np.array(totals))
     synapses, axons = _convolved(layer, arriving)
-    for skip, skipped in zip(layer.skips, more, strict=True):
+    back = [] if layer.loop is None else [(layer.loop, sent)]
+    for skip, skipped in (*back, *zip(layer.skips, more, strict=True)):
         added = _convolved(skip, skipped)
         synapses, axons = synapses + added[0], np.concatenate([axons, added[1]])
     return _load(layer, chip, per_unit, synapses, axons)

@@ -100,11 +100,17 @@ class Patches:
 
     @cached_property
     def synapses(self) -> list[tuple[Synapse, int]]:
-        """The layer's synapses and its skips' with the bits of a weight, and of a delay where there is one."""
+        """The synapses of the layer, of its skips and of what comes back to its maps with the bits of a weight, and of
+        a delay where there is one.
+        """
         synapses: list[Synapse] = [self.layer, *self.layer.skips]
         late = [bool(steps) for steps in self.steps]
         late[0] |= self._delay > 0
-        return [(each, weight_bits(each.weight) + DELAY_BITS * wait) for each, wait in zip(synapses, late, strict=True)]
+        found = [
+            (each, weight_bits(each.weight) + DELAY_BITS * wait) for each, wait in zip(synapses, late, strict=True)
+        ]
+        back = self.layer.loop
+        return found if back is None or back.kind == "dense" else [*found, (back, self._own_bits)]
 
     @property
     def _delay(self) -> int:
@@ -219,7 +225,7 @@ class Patches:
         """shared, own: entries of the output map towards a convolution and towards anything else."""
         towards = [shared if follower.kind == "conv" else own for follower in self.followers] or [own]
         if self.layer.recurrent is not None:
-            towards.append(own)
+            towards.append(shared if self.layer.kind == "conv" else own)
         outputs = sum(towards)
         return {
             "neurons_per_core": neurons,

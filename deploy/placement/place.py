@@ -23,6 +23,7 @@ from spikecut.deploy.placement.partition import (
     Load,
     Partitioner,
     channels_of,
+    destinations_of,
     mean_load,
     units_of,
     worst_load,
@@ -30,8 +31,6 @@ from spikecut.deploy.placement.partition import (
 from spikecut.deploy.placement.patches import POOLED, Patches
 from spikecut.errors import CapabilityError, InputError
 from spikecut.export.network.arrays import IntArray, size
-from spikecut.export.network.connectivity import gather_index
-from spikecut.export.network.geometry import Synapse
 from spikecut.export.network.graph import Path
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 from spikecut.fixed_point import DELAY_MAXIMUM
@@ -179,7 +178,7 @@ def _cut_all(
         for path in network.paths[index]:
             if path.source:
                 sender = path.source - 1
-                destinations[sender] += _destinations(network.layers[sender], path.synapse, ends)
+                destinations[sender] += destinations_of(network.layers[sender], path.synapse, ends)
     return cuts
 
 
@@ -243,18 +242,3 @@ def _groups(layer: IntegerLayer, ends: list[int]) -> tuple[IntArray, ...]:
         group.setflags(write=False)
         groups.append(group)
     return tuple(groups)
-
-
-def _destinations(sender: IntegerLayer, receiver: Synapse, ends: list[int]) -> IntArray:
-    """Destination cores of one neuron at each unit of the sender, by geometry, int64 [units].
-
-    receiver: a layer that takes from the sender, or its skip; ends: of the cores of the layer that receives.
-    """
-    if receiver.kind == "dense":
-        return np.full(units_of(sender), len(ends), dtype=np.int64)
-    index = gather_index(receiver)
-    reached = np.zeros((size(receiver.input_shape[1:]) + 1, len(ends)), dtype=bool)
-    core = np.searchsorted(ends, np.arange(len(index)), side="right")
-    reached[index, core[:, None]] = True
-    per_pixel: IntArray = reached[:-1].sum(axis=1, dtype=np.int64)
-    return per_pixel

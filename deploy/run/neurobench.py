@@ -228,11 +228,12 @@ def dense_operations(layer: Synapse) -> int:
     """Synapses of a layer (its skips apart) or of a skip by geometry, zero weights and recurrent ones included, padding
     excluded.
     """
+    loop = layer.loop if isinstance(layer, IntegerLayer) else None
+    back = 0 if loop is None else dense_operations(loop)
     if layer.kind == "dense":
-        recurrent = layer.recurrent if isinstance(layer, IntegerLayer) else None
-        return int(layer.weight.size) + (0 if recurrent is None else int(recurrent.size))
+        return int(layer.weight.size) + back
     inside = int((gather_index(layer) < size(layer.input_shape[1:])).sum())
-    return int(inside * layer.weight.shape[1] * layer.output_shape[0])
+    return int(inside * layer.weight.shape[1] * layer.output_shape[0]) + back
 
 
 def connection_sparsity(network: IntegerNetwork) -> float:

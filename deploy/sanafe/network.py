@@ -18,6 +18,7 @@ from spikecut.deploy.sanafe.architecture import UNIT_NEURONS, slot_number, tile_
 from spikecut.deploy.sanafe.limits import potentials
 from spikecut.export.network.arrays import IntArray, Integers, size
 from spikecut.export.network.connectivity import gather_index
+from spikecut.export.network.geometry import Synapse
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 from spikecut.fixed_point import ALIGNMENT_SHIFT, DECAY_UNITY, STATE_LIMIT
 
@@ -38,8 +39,8 @@ class Edges:
     weight: IntArray
 
 
-def synapses(layer: IntegerLayer) -> Edges:
-    """The synapses of a layer from the one before, recurrent ones and skips apart, in torch's flat order."""
+def synapses(layer: Synapse) -> Edges:
+    """The synapses of a layer from the one before, or of its recurrence, in torch's flat order."""
     if layer.kind == "dense":
         target, source = np.nonzero(layer.weight)
         return Edges(source, target, layer.weight[target, source])
@@ -58,10 +59,7 @@ def synapses(layer: IntegerLayer) -> Edges:
 
 def recurrent_synapses(layer: IntegerLayer) -> Edges | None:
     """A layer's synapses with itself; None without any."""
-    if layer.recurrent is None:
-        return None
-    target, source = np.nonzero(layer.recurrent)
-    return Edges(source, target, layer.recurrent[target, source])
+    return None if layer.loop is None else synapses(layer.loop)
 
 
 @dataclass(frozen=True)

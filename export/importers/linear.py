@@ -151,9 +151,9 @@ def after(before: Synapse | None, operation: Operation, shape: Shape, flat: bool
     if before is None:
         return added
     if before.depthwise:
-        return _conv_after_depthwise(_undilated(before), added, operation.where)
+        return _conv_after_depthwise(undilated(before), added, operation.where)
     if added.depthwise and before.kind == "conv":
-        return _depthwise_after_conv(before, _undilated(added), operation.where)
+        return _depthwise_after_conv(before, undilated(added), operation.where)
     raise UnsupportedError(
         f"{operation.where} ({operation.kind}) follows another synapse without neurons between; put neurons between "
         "them, or multiply the two before writing the file"
@@ -202,7 +202,7 @@ def _dense(before: Synapse | None, dense: Dense, shape: Shape, flat: bool) -> Sy
         product = weight @ before.weight
         return replace(before, weight=product, bias=weight @ before.bias + bias, output_shape=(len(weight),))
     if before.depthwise:
-        before = _undilated(before)
+        before = undilated(before)
         maps = weight.reshape(-1, *shape)
         spread = _spread(maps, before)
         bias = bias + maps.sum(axis=(2, 3)) @ before.bias
@@ -212,14 +212,14 @@ def _dense(before: Synapse | None, dense: Dense, shape: Shape, flat: bool) -> Sy
     )
 
 
-def _undilated(depthwise: Synapse) -> Synapse:
+def undilated(convolution: Synapse) -> Synapse:
     """The same synapse with the zeros between its taps written into the kernel."""
-    rows, columns = depthwise.dilation
-    kernel = depthwise.weight
-    sides = [d * (k - 1) + 1 for d, k in zip(depthwise.dilation, kernel.shape[2:], strict=True)]
+    rows, columns = convolution.dilation
+    kernel = convolution.weight
+    sides = [d * (k - 1) + 1 for d, k in zip(convolution.dilation, kernel.shape[2:], strict=True)]
     weight = np.zeros((*kernel.shape[:2], *sides))
     weight[:, :, ::rows, ::columns] = kernel
-    return replace(depthwise, weight=weight, dilation=(1, 1))
+    return replace(convolution, weight=weight, dilation=(1, 1))
 
 
 def _spread(weight: Array, pool: Synapse) -> Array:

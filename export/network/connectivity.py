@@ -33,9 +33,7 @@ def gather_index(layer: Synapse) -> IntArray:
 
 def recurrent_fan_out(layer: IntegerLayer) -> IntArray:
     """Recurrent synapses with a non-zero weight that each neuron of the layer reaches, int64 [neurons]."""
-    if layer.recurrent is None:
-        return np.zeros(size(layer.output_shape), dtype=np.int64)
-    return np.asarray(np.count_nonzero(layer.recurrent, axis=0), dtype=np.int64)
+    return np.zeros(size(layer.output_shape), dtype=np.int64) if layer.loop is None else fan_out(layer.loop)
 
 
 def fan_out(layer: Synapse) -> IntArray:

@@ -31,6 +31,7 @@ from spikecut.export.network.names import check_name
 from spikecut.export.network.neurons import VARIABLE, FloatNeuron, IntegerNeuron, check_neuron, reset_of
 from spikecut.export.network.parameters import check_shape, per_neuron, said
 from spikecut.export.network.ranges import check_values, check_weight
+from spikecut.export.network.recurrence import around
 from spikecut.export.network.skip import INPUT, FloatSkip, Skip
 from spikecut.fixed_point import BIAS_MAXIMUM, DELAY_MAXIMUM
 from spikecut.text import brief, columns, sides
@@ -44,8 +45,8 @@ class FloatLayer:
     """One synapse and its neurons, in float: weight (O, I/groups, H, W) or (O, I), bias (O,), optional batch norm.
 
     source: name of the earlier layer, or "input", that it takes from; None for the layer listed before it.
-    skips: more synapses, from earlier layers. recurrent: (O, O), from a dense layer's own spikes of the timestep
-    before.
+    skips: more synapses, from earlier layers. recurrent: from its own spikes of the timestep before, see
+    export/network/recurrence.py.
     """
 
     name: str
@@ -75,8 +76,7 @@ class FloatLayer:
             check_shape(getattr(self.neuron, key), self.output_shape, f"layer {self.name}: {key}")
         if self.recurrent is not None:
             object.__setattr__(self, "recurrent", frozen_float(self.recurrent))
-            if self.kind != "dense" or self.recurrent.shape != (len(self.weight), len(self.weight)):
-                raise ExportError(f"layer {self.name}: recurrent weights that no dense layer of {len(self.weight)} has")
+            around(self.recurrent, self.kind, self.output_shape, self.name)
         weights = [self.weight, self.bias] if self.recurrent is None else [self.weight, self.bias, self.recurrent]
         if not all(np.isfinite(each).all() for each in weights):
             raise ExportError(f"layer {self.name}: a weight or bias is not finite; train again")
@@ -106,10 +106,11 @@ class IntegerLayer:
     The current is Σ W s, shifted left by 6 on its way into u (Loihi's alignment).
     A dense layer behind a (C, H, W) layer flattens it in torch's order. `skips` are more synapses, from earlier layers
     or the input, whose sums are added: see export/network/skip.py. `source` names the earlier layer, or "input", that
-    the layer's own synapse takes from; None for the layer listed before it. Only dense layers may have
+    the layer's own synapse takes from; None for the layer listed before it.
 
-    delay: 0..62 per synapse, int64 (O, I): a message of step t arrives at step t + delay;
-    recurrent: weights (O, O) from the layer's spikes of step t - 1, same units and range as `weight`.
+    recurrent: weights from the layer's spikes of step t - 1, same units and range as `weight`: (O, O), or those of a
+    convolution (C, C/groups, H, W), see export/network/recurrence.py; `loop` is the synapse that they make.
+    delay: of dense layers, 0..62 per synapse, int64 (O, I): a message of step t arrives at step t + delay.
     """
 
     name: str
@@ -145,16 +146,25 @@ class IntegerLayer:
         _check_layer(self)
 
     def _check_delay_and_recurrence(self) -> None:
-        outputs = self.output_shape[0]
-        for key, want in (("delay", self.weight.shape), ("recurrent", (outputs, outputs))):
+        for key in ("delay", "recurrent"):
             given = getattr(self, key)
-            if given is None:
-                continue
-            object.__setattr__(self, key, frozen_int(given, f"layer {self.name}: {key}"))
-            if self.kind != "dense":
-                raise ExportError(f"layer {self.name}: {key} on a convolution has no Process; use a dense layer")
-            if np.shape(given) != want:
-                raise ExportError(f"layer {self.name}: {key} of shape {np.shape(given)}, expected {want}")
+            if given is not None:
+                object.__setattr__(self, key, frozen_int(given, f"layer {self.name}: {key}"))
+        if self.delay is not None and self.kind != "dense":
+            raise ExportError(f"layer {self.name}: delay on a convolution has no Process; use a dense layer")
+        if self.delay is not None and self.delay.shape != self.weight.shape:
+            raise ExportError(f"layer {self.name}: delay of shape {self.delay.shape}, expected {self.weight.shape}")
+        if self.recurrent is not None:
+            around(self.recurrent, self.kind, self.output_shape, self.name)
+
+    @cached_property
+    def loop(self) -> Skip | None:
+        """The recurrent synapse, as one from the layer to itself; None without."""
+        if self.recurrent is None:
+            return None
+        kind, padding, groups = around(self.recurrent, self.kind, self.output_shape, self.name)
+        shape = self.output_shape
+        return Skip(self.name, kind, self.recurrent, shape, shape, padding=padding, groups=groups)
 
     def neurons(self) -> IntArray:
         """Threshold, decays of u and v, v(0), and what a soft reset subtracts, of every neuron: [5, *output_shape]."""
@@ -355,5 +365,6 @@ def _check_network(network: IntegerNetwork) -> None:
             f"{network.input.bits}"
         )
     total = sum(elements(path.synapse) for paths in network.paths for path in paths)
+    total += sum(elements(layer.loop) for layer in network.layers if layer.loop is not None)
     if total > MAXIMUM_ELEMENTS:
         raise ExportError(f"a network that needs {total} numbers for one sample; at most {MAXIMUM_ELEMENTS} are held")

@@ -19,9 +19,9 @@ from spikecut.export.network.layers import IntegerLayer, IntegerNetwork, Readout
 from spikecut.export.network.names import check_texts
 from spikecut.export.netx.neuron import read_neuron, read_text
 from spikecut.export.netx.synapse import SOURCE, delays, read_links, read_source
-from spikecut.export.netx.write import FORMAT, FORMAT_2, FORMAT_3
+from spikecut.export.netx.write import FORMAT, FORMAT_2, FORMAT_3, FORMAT_4
 
-FORMATS = (FORMAT, FORMAT_2, FORMAT_3)
+FORMATS = (FORMAT, FORMAT_2, FORMAT_3, FORMAT_4)
 MAXIMUM_LAYERS = 4096
 INPUT_NEURONS = "input_neurons"
 MAXIMUM_INPUT_NEURONS = 2**13
@@ -194,7 +194,7 @@ def _read_layer(group: h5py.Group, name: str, kind: str, shape: Shape, path: Pat
         raise BundleError(f"{path}: layer {name}: weight of shape {weight.shape} does not fit an input of {shape}")
     if kind != "conv" and "delay" in group:
         geometry["delay"] = delays(read_whole(group, "delay", path), weight, name, path)
-    if kind == "dense_rec":
+    if kind == "dense_rec" or (kind == "conv" and "weight_rec" in group):
         recurrent = read_whole(group, "weight_rec", path)
         geometry["recurrent"] = recurrent.reshape(weight.shape[0], -1) if recurrent.ndim == 1 else recurrent
     output: Shape = (weight.shape[0],)

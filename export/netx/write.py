@@ -28,6 +28,9 @@ FORMAT_2 = 2
 FORMAT_3 = 3
 """Of networks that are more than chains whose layers have a skip each, with or without what format 2 brought."""
 
+FORMAT_4 = 4
+"""Of networks with layers of maps that feed themselves, and perhaps with all of the above."""
+
 
 def write_netx(network: IntegerNetwork, path: Path) -> None:
     """Write a network as netx HDF5, whole or not at all.
@@ -72,7 +75,7 @@ def _write_network(file: h5py.File, network: IntegerNetwork) -> None:
             write_skip(group.create_group(group_of_skip(number)), path)
         index += 1
     extras = file.create_group("spikecut")
-    extras.attrs["format"] = FORMAT_3 if network.branches else FORMAT_2 if beyond_format_1(network) else FORMAT
+    extras.attrs["format"] = _format(network)
     extras.attrs["network"] = json.dumps(
         {
             "name": network.name,
@@ -84,6 +87,12 @@ def _write_network(file: h5py.File, network: IntegerNetwork) -> None:
     )
 
 
+def _format(network: IntegerNetwork) -> int:
+    if any(layer.kind == "conv" and layer.recurrent is not None for layer in network.layers):
+        return FORMAT_4
+    return FORMAT_3 if network.branches else FORMAT_2 if beyond_format_1(network) else FORMAT
+
+
 def _write_input(layers: h5py.Group, spec: InputSpec) -> int:
     group = layers.create_group("0")
     write_text(group, "type", "input")
@@ -92,7 +101,7 @@ def _write_input(layers: h5py.Group, spec: InputSpec) -> int:
 
 
 def _write_layer(group: h5py.Group, layer: IntegerLayer, own: bool) -> None:
-    write_text(group, "type", layer.kind if layer.recurrent is None else "dense_rec")
+    write_text(group, "type", "dense_rec" if layer.kind == "dense" and layer.recurrent is not None else layer.kind)
     group["shape"] = np.array(layer.output_shape, dtype=np.int64)
     group["weight"] = layer.weight.astype(np.int32)
     if np.any(layer.neuron.bias_mantissa):
@@ -107,6 +116,6 @@ def _write_layer(group: h5py.Group, layer: IntegerLayer, own: bool) -> None:
         group["inFeatures"], group["outFeatures"] = size(layer.input_shape), layer.output_shape[0]
         if layer.delay is not None:
             group["delay"] = layer.delay.astype(np.int32)
-        if layer.recurrent is not None:
-            group["weight_rec"] = layer.recurrent.astype(np.int32)
+    if layer.recurrent is not None:
+        group["weight_rec"] = layer.recurrent.astype(np.int32)
     write_neuron(group.create_group("neuron"), layer.neuron, own)

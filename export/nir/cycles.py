@@ -91,8 +91,7 @@ def opened(graph: Nodes) -> Nodes:
     for neuron, cycle in loops:  # what gets nothing else stands where the layer's shape is known
         for index in cycle:
             if index != neuron and not forward[index]:
-                later = {index, *_closure(index, _turned(forward))}
-                after[index] += tuple(source for source in forward[neuron] if source not in later)
+                after[index] += tuple(source for source in forward[neuron] if source not in cycle)
     return Nodes(graph.nodes, forward, back, after)
 
 

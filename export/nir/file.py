@@ -79,6 +79,11 @@ class NirNode:
         """Its name inside its own graph."""
         return self.name.rsplit("/", 1)[-1]
 
+    @property
+    def layer(self) -> str:
+        """Its name as that of a layer."""
+        return self.name.replace("/", ".")
+
 
 def parse_graph(path: Path) -> NirNode:
     """The graph in a NIR file. Read files through nir_probe.read_graph, which also survives HDF5's own faults.

@@ -24,6 +24,7 @@ from spikecut.export.importers.linear import (
     synapse_module,
 )
 from spikecut.export.importers.neurons import StepNeuron
+from spikecut.export.importers.recurrence import recurrent_weights
 from spikecut.export.network.arrays import Shape, size
 from spikecut.export.nir.complete import Sample, completed, stated
 from spikecut.export.nir.discretisation import Discretisation
@@ -185,7 +186,7 @@ class _Assembly:
                     "them; use a Linear"
                 )
             shape = shapes[0] if shapes or weight is None else weight.shape[1:]
-            found.append(_Term(_stage_name(neurons.node), shape, back=True))
+            found.append(_Term(neurons.node.layer, shape, back=True))
         return tuple(found)
 
     def _node(self, node: NirNode, terms: tuple[_Term, ...]) -> tuple[_Term, ...]:
@@ -265,7 +266,7 @@ class _Assembly:
         fed = any(term.back for term in terms)
         neuron = step_neuron(node, self.time, terms[0].shape, fed)
         if fed:
-            self._check_recurrent(node, neuron, terms)
+            self._check_recurrent(node, neuron)
         self._stage(node, neuron, terms)
         sent = self._fired(node)
         if neuron.refused is not None:
@@ -275,25 +276,19 @@ class _Assembly:
             self._report(node, "approximate" if neuron.inexact else "exact", told, sent)
         return tuple(replace(term, silent=neuron.threshold is None) for term in sent)
 
-    def _check_recurrent(self, node: NirNode, neuron: StepNeuron, terms: tuple[_Term, ...]) -> None:
+    def _check_recurrent(self, node: NirNode, neuron: StepNeuron) -> None:
         """UnsupportedError for neurons whose own messages of the timestep before cannot come back."""
         if neuron.threshold is None:
             raise UnsupportedError(f"node {node.name}: its membrane comes back to it; let spikes come back")
-        if len(terms[0].shape) > 1:
-            raise UnsupportedError(
-                f"node {node.name}: a map of shape {terms[0].shape} that feeds itself; use a Linear behind a Flatten"
-            )
 
     def _stage(self, node: NirNode, neuron: StepNeuron, terms: tuple[_Term, ...]) -> None:
         given = [(term.synapse or identity(term.shape, f"node {node.name}")).scaled(neuron.gain) for term in terms]
         forward = [each for each, term in zip(given, terms, strict=True) if not term.back]
         back = [each for each, term in zip(given, terms, strict=True) if term.back]
         for each in back:
-            if size(each.input_shape) != size(terms[0].shape) or each.output_shape != terms[0].shape:
-                raise BundleError(
-                    f"node {node.name}: what comes back to it is of {size(each.input_shape)} neurons, but "
-                    f"{node.name} has {size(terms[0].shape)}"
-                )
+            if {each.input_shape, each.output_shape} != {terms[0].shape}:
+                count = f"{size(each.input_shape)} neurons, but {node.name} has {size(terms[0].shape)}"
+                raise BundleError(f"node {node.name}: what comes back to it is of {count}")
         # A bias on the way back counts in every timestep, as that of a layer does.
         added = neuron.offset + sum(each.bias for each in back)
         synapses = [forward[0].scaled(1.0, added), *forward[1:]]
@@ -308,18 +303,26 @@ class _Assembly:
                 f"node {node.name}: a bias in front of a current whose decay differs inside a channel; train without "
                 "bias, or with one tau_syn a channel"
             )
-        module = neuron.module()
-        if back:
-            module.recurrent = torch.tensor(sum(each.weight for each in back))
-        self._add(node, synapses, terms, module)
+        self._add(node, synapses, terms, neuron.module(), back)
 
-    def _add(self, node: NirNode, synapses: list[Synapse], terms: tuple[_Term, ...], neuron: nn.Module) -> None:
-        """A stage of these synapses of the terms, whose sums the neuron integrates."""
+    def _add(
+        self,
+        node: NirNode,
+        synapses: list[Synapse],
+        terms: tuple[_Term, ...],
+        neuron: nn.Module,
+        back: Sequence[Synapse] = (),
+    ) -> None:
+        """A stage of these synapses of the terms, whose sums the neuron integrates; back: those of its own spikes."""
+        where = f"node {node.name}"
         if synapses[0].output_shape[1:] == (1, 1) and all(n.kind in ("Flatten", "Output") for n in self._behind()):
-            synapses = [as_dense(synapse, f"node {node.name}") for synapse in synapses]  # one score a class
+            synapses = [as_dense(synapse, where) for synapse in synapses]  # one score a class
+            back = [as_dense(synapse, where) for synapse in back]
+        if back:
+            neuron.recurrent = torch.tensor(recurrent_weights(back, synapses[0].output_shape, where))
         if not any(synapse.weight.any() for synapse in synapses):
             raise UnsupportedError(f"node {node.name}: all weights of its layer are zero; nothing would ever reach it")
-        name, still = _stage_name(node), nn.Identity()
+        name, still = node.layer, nn.Identity()
         before = self.stages[-1].name if self.stages else ""
         # The layer before comes first: a chain stays one.
         sent = [term for term in terms if not term.back]
@@ -340,7 +343,7 @@ class _Assembly:
 
     def _fired(self, node: NirNode) -> tuple[_Term, ...]:
         """What the stage that was made last sends."""
-        return (_Term(_stage_name(node), self.shape),)
+        return (_Term(node.layer, self.shape),)
 
     def _behind(self) -> Sequence[NirNode]:
         """The nodes behind the one that is being looked at."""
@@ -382,7 +385,7 @@ class _Assembly:
 
     def _goes_on(self, node: NirNode) -> bool:
         """Whether the nodes behind a refused neuron can still be looked at: its shape is that of its input."""
-        return bool(self.stages) and self.stages[-1].name == _stage_name(node)
+        return bool(self.stages) and self.stages[-1].name == node.layer
 
     def _refuse(self, node: NirNode, error: SpikecutError, terms: Sequence[_Term]) -> None:
         self.refusal = self.refusal or error
@@ -392,7 +395,3 @@ class _Assembly:
         layer = self.stages[-1].name if node.kind in NEURONS and self.stages else ""
         shape = terms[0].shape if terms else ()
         self.reports.append(NodeReport(node.name, node.kind, shape, layer, exactness, detail))
-
-
-def _stage_name(node: NirNode) -> str:
-    return node.name.replace("/", ".")

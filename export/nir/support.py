@@ -97,6 +97,12 @@ ROWS: tuple[Row, ...] = (
         "exact",
         "what comes back comes in the next timestep, as in snnTorch and Norse",
     ),
+    Row(
+        "NIRGraph",
+        "recurrent: a layer of maps feeds itself by convolutions",
+        "exact",
+        "the same; stride 1, odd kernels",
+    ),
     Row("NIRGraph", "recurrent through other layers", "refused", _LATE),
 )
 

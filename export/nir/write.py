@@ -37,6 +37,8 @@ FORMAT_2 = 2
 """With the amount of a soft reset, or u(0), which readers of format 1 do not know."""
 FORMAT_3 = 3
 """Of layers that take from more or others than the one before."""
+FORMAT_4 = 4
+"""Of layers of maps that feed themselves."""
 FOREVER = 2.0**40
 KEPT = ("decay_u", "decay_v", "threshold", "bias_exponent", "v_init", "reset", "reset_order")
 
@@ -69,7 +71,7 @@ class _Layer(_Strict):
 
 
 class _Network(_Strict):
-    format: Literal[1, 2, 3]
+    format: Literal[1, 2, 3, 4]
     name: str
     input: dict[str, Any]
     readout: Literal["count", "membrane"]
@@ -160,8 +162,8 @@ def graph_of(network: IntegerNetwork) -> NirNode:
             way = [senders[path.source], *(node.name for node in chain), name]
             edges += pairwise(way)
             nodes += chain
-        if layer.recurrent is not None:
-            nodes.append(_node(f"{name}.recurrent", "Linear", weight=layer.recurrent.astype(np.float64)))
+        if layer.loop is not None:
+            nodes += _weights(layer.loop, f"{name}.recurrent", "", np.zeros(layer.output_shape[0]), {})
             edges += [(name, nodes[-1].name), (nodes[-1].name, name)]
         nodes.append(_neuron(layer, name))
     output = _node("output", "Output", shape=np.array(network.layers[-1].output_shape))
@@ -194,6 +196,8 @@ def _described(network: IntegerNetwork) -> dict[str, Any]:
 
 
 def _format(network: IntegerNetwork) -> int:
+    if any(layer.kind == "conv" and layer.recurrent is not None for layer in network.layers):
+        return FORMAT_4
     if any(layer.skips or layer.source is not None for layer in network.layers):
         return FORMAT_3
     return FORMAT_2 if any(_since_format_2(layer.neuron) for layer in network.layers) else FORMAT
@@ -294,8 +298,8 @@ def _network(described: _Network, nodes: Mapping[str, NirNode]) -> IntegerNetwor
         if synapse.kind != "Conv2d":
             output = (size(output),)
             geometry["delay"] = synapse.own.get("delay")
-            if f"{name}.recurrent" in nodes:
-                geometry["recurrent"] = nodes[f"{name}.recurrent"].numbers["weight"]
+        if f"{name}.recurrent" in nodes:
+            geometry["recurrent"] = nodes[f"{name}.recurrent"].numbers["weight"]
         layer = IntegerLayer(
             name=entry.name,
             kind="conv" if synapse.kind == "Conv2d" else "dense",

@@ -79,9 +79,9 @@ def worst_case(
     for skip, messages in zip(layer.skips, skip_ranges, strict=True):
         high, low = (_beside(each, neuron) for each in _currents(skip, *messages))
         high_input, low_input = high_input + high, low_input + low
-    if layer.recurrent is not None:
-        high_input = high_input + (np.maximum(layer.recurrent, 0).sum(axis=1) << ALIGNMENT_SHIFT)
-        low_input = low_input + (np.minimum(layer.recurrent, 0).sum(axis=1) << ALIGNMENT_SHIFT)
+    if layer.loop is not None:
+        high, low = (_beside(each, neuron) for each in _currents(layer.loop, 0, 1))
+        high_input, low_input = high_input + high, low_input + low
     rank = high_input.ndim
     decay_u, decay_v, bias = (spread(each, rank) for each in (neuron.decay_u, neuron.decay_v, neuron.bias))
     threshold, amount = spread(neuron.threshold, rank) << ALIGNMENT_SHIFT, spread(neuron.subtracted, rank)

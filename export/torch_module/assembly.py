@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,9 @@ from spikecut.errors import UnsupportedError
 from spikecut.export.importers.base import PartReport
 from spikecut.export.importers.linear import Synapse, as_dense, synapse_module
 from spikecut.export.importers.neurons import StepNeuron, step_neuron
-from spikecut.export.network.arrays import Shape
+from spikecut.export.importers.recurrence import recurrent_weights
+from spikecut.export.network.arrays import Array, Shape
+from spikecut.export.network.geometry import Kind
 from spikecut.export.network.parameters import FloatParameter, as_given
 from spikecut.export.torch_module.adapters.base import Neuron
 from spikecut.export.torch_module.fold import Entry, Folded, folded
@@ -177,19 +180,13 @@ class _Assembly:
         shape = whole.synapse.output_shape
         if len(links) + (held is not None) > 1:
             raise UnsupportedError(f"{where}: its spikes come back twice; add up the weights")
-        if held is not None:
-            weight, bias = held if held[0].shape != (1, 1) else (held[0] * np.eye(shape[0]), np.zeros(shape[0]))
-            found = Folded(
-                Synapse("dense", weight, bias, shape, shape),
-                Synapse("dense", abs(weight), abs(bias), shape, shape),
-                1 + len(weight),
-            )
-        else:
-            found = folded(links[0].functions, Entry(shape), where)
-        if whole.synapse.kind != "dense" or found.synapse.kind != "dense" or found.synapse.output_shape != shape:
+        found = _held(*held, shape) if held is not None else folded(links[0].functions, Entry(shape), where)
+        if found.synapse.kind != whole.synapse.kind or found.synapse.output_shape != shape:
             raise UnsupportedError(
-                f"{where}: its spikes come back to maps of channels, which no Process does; use Linear"
+                f"{where}: its spikes come back by weights that do not keep their shape {shape}; use Linear for "
+                "features, Conv2d for maps of channels"
             )
+        recurrent_weights([found.synapse], shape, where)  # refuses what is no recurrence
         return _scaled(found, gain)
 
     def _check_output(self, last: Layer) -> None:
@@ -230,7 +227,8 @@ class _Assembly:
         for layer in self.layers:
             neuron: nn.Module = MembraneReadout() if layer.neuron is None else layer.neuron.module()
             if layer.recurrent is not None:
-                neuron.recurrent = torch.tensor(layer.recurrent.synapse.weight)
+                back = recurrent_weights([layer.recurrent.synapse], layer.shape, place(layer.path))
+                neuron.recurrent = torch.tensor(back)
             synapse, still = synapse_module(layer.synapse.synapse), nn.Identity()
             if layer.sources == (before,):
                 stages.append(Stage(layer.name, synapse, still, neuron))
@@ -266,6 +264,20 @@ class _Assembly:
             else:
                 kind = self.kinds[node.path]
                 self.report.append(PartReport(name, kind, shape, exactness, neuron.told, name))  # type: ignore[arg-type]
+
+
+def _held(weight: Array, bias: Array, shape: Shape) -> Folded:
+    """The synapse from neurons of this shape to themselves that their module holds; weights (1, 1): one for all."""
+    geometry: dict[str, Any] = {"input_shape": shape, "output_shape": shape}
+    if weight.shape == (1, 1):
+        bias = np.zeros(shape[0])
+        weight = weight * np.eye(shape[0]) if len(shape) == 1 else np.tile(weight[..., None, None], (shape[0], 1, 1, 1))
+    if weight.ndim == 4:
+        rows, columns = weight.shape[2:]
+        geometry |= {"padding": (rows // 2, columns // 2), "groups": shape[0] // max(1, weight.shape[1])}
+    kind: Kind = "dense" if weight.ndim == 2 else "conv"
+    magnitudes = Synapse(kind, abs(weight), abs(bias), **geometry)
+    return Folded(Synapse(kind, weight, bias, **geometry), magnitudes, 1 + weight[0].size)
 
 
 def _scaled(found: Folded, gain: FloatParameter, offset: FloatParameter = 0.0) -> Folded:

@@ -190,12 +190,14 @@ class _Reading:
             raise UnsupportedError(f"{place(where)}: takes a sum over timesteps; add up at the output alone")
         if isinstance(node, Lagged):
             links = self._links(node.parent, where)
-            if any(link.late or link.source.path != where for link in links):
+            other = next((link for link in links if link.late or link.source.path not in (where, "")), None)
+            if other is not None:
                 raise UnsupportedError(
-                    f"{place(where)}: takes what {place(links[0].source.path)} sent in the timestep before; only a "
-                    "layer's own spikes may come back (recurrence)"
+                    f"{place(where)}: takes what {place(other.source.path)} sent in the timestep before; only a "
+                    "layer's own spikes may come back: on the chip those of later layers come later than that"
                 )
-            return tuple(replace(link, late=True) for link in links)
+            # An input beside it is the same at every timestep, or it would have one of its own.
+            return tuple(replace(link, late=bool(link.source.path)) for link in links)
         if node.function == POOL:
             return (Link(Source(self._pool(node)), ()),)
         return then(self._links(node.parent, where), node)

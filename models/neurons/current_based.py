@@ -21,6 +21,14 @@ def beside(parameter: Any, values: Tensor) -> Any:
     return parameter.reshape(*parameter.shape, *axes).to(values.dtype)
 
 
+def returned(spikes: Tensor, weight: Tensor) -> Tensor:
+    """What a layer's spikes bring to the layer itself: by (O, O), or by a convolution that keeps the maps' shape."""
+    if weight.ndim == 2:
+        return functional.linear(spikes, weight)
+    padding = (weight.shape[2] // 2, weight.shape[3] // 2)
+    return functional.conv2d(spikes, weight, padding=padding, groups=len(weight) // weight.shape[1])
+
+
 class CurrentBased(nn.Module):
     """Current, leak, fire, reset, in this order:
 
@@ -36,8 +44,8 @@ class CurrentBased(nn.Module):
     refractory: timesteps after a spike in which v stays as the reset left it and nothing fires, u goes on; 0 unless it
     is set, and not for a delayed_reset.
 
-    recurrent: weights (O, O) float from each spike of a timestep to the x of the next, x[t] + recurrent s[t-1]; the
-    currents are [T, N, O] then.
+    recurrent: weights from each spike of a timestep to the x of the next, x[t] + recurrent s[t-1]: (O, O) for currents
+    [T, N, O], or a convolution (C, C/groups, H, W) of odd sides, padded by half of them, for [T, N, C, rows, columns].
 
     u: synaptic current; v: membrane potential; x: input; s: spike, 0 or 1; all in the units of the threshold.
 
@@ -97,7 +105,7 @@ class CurrentBased(nn.Module):
             before = membrane_potential
             current = (1 - decay_u) * current + incoming
             if self.recurrent is not None:
-                current = current + functional.linear(spike, self.recurrent)
+                current = current + returned(spike, self.recurrent)
             membrane_potential = torch.where(waits > 0, before, (1 - decay_v) * before + current - pending)
             if threshold is None:
                 sent.append(membrane_potential - before)

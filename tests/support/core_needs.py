@@ -36,7 +36,16 @@ def taken(network: IntegerNetwork, index: int) -> list[tuple[str, IntegerLayer |
     """Names of what a layer takes from, and its synapses."""
     layer = network.layers[index]
     before = ["input", *(each.name for each in network.layers)][index]
-    return [(layer.source or before, layer), *((skip.source, skip) for skip in layer.skips)]
+    return [(layer.source or before, layer), *((skip.source, skip) for skip in (*around(layer), *layer.skips))]
+
+
+def around(layer: IntegerLayer) -> list[Skip]:
+    """What comes back to a layer of maps, as a synapse from it to itself."""
+    if layer.recurrent is None or layer.kind == "dense":
+        return []
+    channels, per_group, rows, columns = layer.recurrent.shape
+    shape, half = layer.output_shape, (rows // 2, columns // 2)
+    return [Skip(layer.name, "conv", layer.recurrent, shape, shape, padding=half, groups=channels // per_group)]
 
 
 def needs(network: IntegerNetwork, placement: Placement, index: int) -> dict[str, int]:

@@ -104,7 +104,7 @@ def _compare_steps(layer, slots, frames, around, runs):
         others = [channels_last(each[t], skip.input_shape) for each, skip in zip(around, layer.skips, strict=True)]
         given = slots.sums(rows, others)
         sums = given.astype(np.int64) * (2 if halved else 1)
-        if layer.kind == "conv" and not around:  # the engine wraps them on their way into u
+        if layer.kind == "conv" and not around and layer.recurrent is None:  # the engine wraps them on their way into u
             sums = (sums + STATE_LIMIT) % (2 * STATE_LIMIT) - STATE_LIMIT
         sums = wrap32(sums)  # Lava's are int32, and the engine makes them so on the same way
         found = {"sums": sums, "messages": slots.fire(given), "v": slots.v}

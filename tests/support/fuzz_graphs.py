@@ -54,6 +54,8 @@ def graph_features(network, number):
         "joins branches of unequal depth": any(longest_way(network, a) != longest_way(network, b) for a, b in apart),
         "sends to several layers": used.count(layer.name) > 1,
         "takes the input behind the first layer": number > 1 and "input" in taken,
+        "recurrent convolution": layer.kind == "conv" and layer.recurrent is not None,
+        "recurrent convolution in groups": layer.loop is not None and layer.loop.groups > 1,
         "recurrent with skips": layer.recurrent is not None and len(taken) > 1,
         "recurrent behind a relay": layer.recurrent is not None and waits[0] > 0,
         "delays with skips": layer.delay is not None and bool(layer.delay.any()) and len(taken) > 1,
@@ -88,7 +90,7 @@ def operations(network):
     for layer in network.layers:
         for synapse in (layer, *layer.skips):
             count += synapse.weight.size * size(synapse.output_shape[1:])
-        count += 0 if layer.recurrent is None else layer.recurrent.size
+        count += 0 if layer.loop is None else layer.loop.weight.size * size(layer.output_shape[1:])
     return count * network.horizon
 
 

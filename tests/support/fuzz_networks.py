@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from fuzz_boundaries import BOUNDARIES, MANY_GROUPS, frames_near_the_top, weights_at_a_boundary, wide_inputs
 from hypothesis import strategies as st
-from networks import with_skip
+from networks import looped, with_skip
 
 from spikecut.deploy.backends.kernels.reference import NeuronState, propagate_layer, synapse
 from spikecut.export.network.adaptation import Adaptation
@@ -32,7 +32,7 @@ def fuzz_cases(draw, largest=400, samples=4, wide=None):
     fuzz_boundaries; by default a quarter.
     """
     seed = draw(st.integers(0, 2**32 - 1))
-    rng, gains, each, rests = (np.random.default_rng([seed, n] if n else seed) for n in range(4))
+    rng, gains, each, rests, loops = (np.random.default_rng([seed, n] if n else seed) for n in range(5))
     wide = draw(st.integers(0, 3)) == 0 if wide is None else wide
     horizon = draw(st.integers(2, 8 if wide else 48))
     spec = draw(wide_inputs() if wide else _inputs(largest))
@@ -55,7 +55,7 @@ def fuzz_cases(draw, largest=400, samples=4, wide=None):
             layer = draw(_convolution(rng, name, frames.shape[2:], largest))
         else:
             layer = draw(_dense(rng, name, frames.shape[2:], largest, recurrent=not (last and membrane)))
-        layer = replace(layer, source=points[own][0])
+        layer = replace(layer if last and membrane else _looped(loops, layer), source=points[own][0])
         if wide and not own:
             layer = layer.with_weight(_at_a_boundary(rng, layer, spec))
         layer = draw(_with_links(rng, layer, points, lost if last else [], spec if wide else None))
@@ -103,6 +103,11 @@ def _with_links(draw, rng, layer, points, lost, wide):
             weight = _at_a_boundary(rng, layer.skips[-1], wide)
             layer = replace(layer, skips=(*layer.skips[:-1], replace(layer.skips[-1], weight=weight)))
     return layer
+
+
+def _looped(rng, layer):
+    """In a quarter of the layers of maps, a convolution from the layer to itself."""
+    return looped(rng, layer, int(rng.choice([2, 20, 126]))) if rng.random() < 0.25 else layer
 
 
 def _late(neuron, wanted):

@@ -56,17 +56,23 @@ class LavaLayer:
             PySoftResetLifModel,
             SoftResetLIF,
         )
-        from spikecut.deploy.backends.lava.processes.synapses import RecurrentSynapse, WideConvModel
+        from spikecut.deploy.backends.lava.processes.synapses import (
+            RecurrentConvolution,
+            RecurrentSynapse,
+            WideConvModel,
+        )
         from spikecut.deploy.backends.lava.processes.wave import Wave, WaveParameters, new_ring
 
-        synapses = [layer, *layer.skips]
+        synapses = filter(None, (layer, layer.loop, *layer.skips))
+        own_conv = WideConvModel if any(map(beyond_int8, synapses)) else PyConvModelFixed
         models = {
-            Conv: WideConvModel if any(map(beyond_int8, synapses)) else PyConvModelFixed,
+            Conv: own_conv,
             LIF: PyLifModelBitAcc,
             SoftResetLIF: PySoftResetLifModel,
             MembraneReadout: PyMembraneReadoutModel,
             DelayDense: PyDelayDenseModelBitAcc,
             RecurrentSynapse: PyDenseModelBitAcc,
+            RecurrentConvolution: own_conv,
         }
         config = SimpleNamespace(exception_proc_model_map=models)
         plain = replace(layer.neuron, gain=None, refractory=0)
@@ -81,15 +87,12 @@ class LavaLayer:
             make_model(skip_synapse(skip, input_bits if skip.source == "input" else 0), config) for skip in layer.skips
         ]
         self.held = "a_buf" if layer.kind == "conv" else "a_buff"
-        for model in (self.synapse, self.neuron, self.loop, *self.around):
-            if model is not None:
-                model.time_step = 1
+        for model in filter(None, (self.synapse, self.neuron, self.loop, *self.around)):
+            model.time_step = 1
         self.synapse.s_in, self.synapse.a_out, self.neuron.s_out = Wire(), Wire(), Wire()
         self.neuron.a_in = Wire()
         self.bias = self.neuron.bias_mant, self.neuron.bias_exp
-        if self.loop is not None:
-            self.loop.s_in, self.loop.a_out = Wire(), Wire()
-        for model in self.around:
+        for model in filter(None, (self.loop, *self.around)):
             model.s_in, model.a_out = Wire(), Wire()
 
     def run(self, frames, around=()):
@@ -114,7 +117,7 @@ class LavaLayer:
             sums = self._step(self.synapse, following)
             for model, taken in others:
                 sums = sums + self._step(model, taken[min(t + 1, len(frames) - 1)])
-            arriving = sums if self.loop is None else sums + self.loop.a_buff
+            arriving = sums if self.loop is None else sums + getattr(self.loop, self.held)
             u, v = keep(neuron.u.astype(np.int64), decays[0]), keep(neuron.v.astype(np.int64), decays[1])
             v_before = neuron.v.copy()
             current = self._integrate(arriving, t)

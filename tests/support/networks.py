@@ -24,6 +24,7 @@ class Features:
     dense_only: bool = False
     delays: bool = False
     recurrent: bool = False
+    recurrent_maps: bool = False
     skips: bool = False
     gain: bool = False
     graph: bool = False
@@ -49,10 +50,22 @@ def random_network(seed, *, horizon=6, **features):
         choices, p = [4096, 3700, 2048, -300, 0], [0.4, 0.3, 0.2, 0.05, 0.05]
         gains = draws.choice(choices, (len(layers), horizon), p=p).tolist()
         layers = [with_gain(layer, values) for layer, values in zip(layers, gains, strict=True)]
+    if has.recurrent_maps:
+        layers = [looped(np.random.default_rng([seed, n, 1]), layer) for n, layer in enumerate(layers)]
     if has.differs:
         layers = [differing(np.random.default_rng([seed, n]), layer, has.differs) for n, layer in enumerate(layers)]
     spec = InputSpec(shape, "direct", bits=4) if has.graded else InputSpec(shape, "events")
     return IntegerNetwork(tuple(layers), spec, "membrane" if has.membrane else "count", horizon)
+
+
+def looped(rng, layer, top=60):
+    """A layer of maps with spikes that come back to it, by a kernel of odd sides and any groups that fit."""
+    if layer.kind != "conv":
+        return layer
+    channels = layer.output_shape[0]
+    per_group = rng.choice([n for n in range(1, channels + 1) if channels % n == 0])
+    weight = 2 * rng.integers(-top - 1, top + 1, (channels, per_group, *rng.choice([1, 3, 5], 2)))
+    return replace(layer, recurrent=weight)
 
 
 def differing(rng, layer, by):
@@ -282,9 +295,10 @@ def conv_layers(draw, name, shape):
         spatial.append((n + 2 * p - d * (k - 1) - 1) // s + 1)
     weight = draw(weight_arrays((outputs, shape[0] // groups, *geometry.pop("kernel"))))
     neuron = draw(neurons(outputs))
-    return draw(
-        varied(IntegerLayer(name, "conv", weight, neuron, shape, (outputs, *spatial), groups=groups, **geometry))
-    )
+    layer = IntegerLayer(name, "conv", weight, neuron, shape, (outputs, *spatial), groups=groups, **geometry)
+    if draw(st.integers(0, 2)) == 0:
+        layer = looped(np.random.default_rng(draw(st.integers(0, 2**32 - 1))), layer, draw(st.sampled_from([4, 126])))
+    return draw(varied(layer))
 
 
 def branched(rng, layers, shape):
@@ -348,7 +362,7 @@ def networks(draw, beyond_nir=True):
     if membrane:
         last = layers.pop()
         readout = draw(neurons(last.output_shape[0], readout=True))
-        layers.append(draw(varied(replace(last, neuron=readout))))
+        layers.append(draw(varied(replace(last, neuron=readout, recurrent=None))))
     horizon = draw(st.integers(1, 5))
     if not beyond_nir:
         layers = [unadapted(layer) for layer in layers]

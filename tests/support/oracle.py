@@ -72,6 +72,22 @@ def conv_sums(layer, frame):
     return sums
 
 
+def back_sums(layer, spikes):
+    """A layer of maps to itself: the kernel's middle lies on the neuron, what lies beyond the map sends nothing."""
+    channels, rows, columns = layer.output_shape
+    _, per_group, kernel_h, kernel_w = layer.recurrent.shape
+    sums = []
+    for o, y, x in product(range(channels), range(rows), range(columns)):
+        first = o // per_group * per_group  # as many channels of a group come in as go out
+        total = 0
+        for i, a, b in product(range(per_group), range(kernel_h), range(kernel_w)):
+            row, column = y + a - kernel_h // 2, x + b - kernel_w // 2
+            if 0 <= row < rows and 0 <= column < columns:
+                total += int(layer.recurrent[o, i, a, b]) * int(spikes[first + i, row, column])
+        sums.append((total + HALF) % (2 * HALF) - HALF)
+    return sums
+
+
 def skip_sums(skip, frame):
     """A further synapse: messages of the same step from an earlier layer, never delayed in this time."""
     if skip.kind == "conv":
@@ -101,6 +117,9 @@ def run_layer(layer, frames, around=()):
     raised, held = [0] * count, [0] * count  # of thresholds that adapt
     for t, frame in enumerate(frames):
         sums = dense_sums(layer, frames, t, result) if layer.kind == "dense" else conv_sums(layer, frame)
+        if layer.kind == "conv" and layer.recurrent is not None and t:
+            back = back_sums(layer, result[t - 1].reshape(layer.output_shape))
+            sums = [own + other for own, other in zip(sums, back, strict=True)]
         for skip, messages in zip(layer.skips, around, strict=True):
             sums = [own + other for own, other in zip(sums, skip_sums(skip, messages[t]), strict=True)]
         for n in range(count):

@@ -303,6 +303,21 @@ def set_to_0_late():
     )
 
 
+def recurrent_maps():
+    """Maps that come back by a convolution in snnTorch's neurons, and by one number for all."""
+    options = {"beta": 0.75, "init_hidden": True}
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1),
+        snntorch.RSynaptic(alpha=0.5, conv2d_channels=4, kernel_size=(3, 5), **options),
+        nn.AvgPool2d(2),
+        nn.Conv2d(4, 6, 3, padding=1, groups=2),
+        snntorch.RLeaky(all_to_all=False, V=-0.4, threshold=0.3, **options),
+        nn.Flatten(),
+        nn.Linear(96, 10),
+        snntorch.Leaky(threshold=0.3, **options),
+    )
+
+
 def single_steps():
     """SpikingJelly, a timestep a call, neurons of which v is not counted from 0."""
     return nn.Sequential(
@@ -345,6 +360,7 @@ NETWORKS: dict[str, dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]]] 
         "synapses": (Synapses, FRAME),
         "lateral": (Lateral, STEPS),
         "recurrent": (recurrent, FRAME),
+        "recurrent maps": (recurrent_maps, FRAME),
         "stepwise": (stepwise, FRAME),
         "each its own": (each_its_own, FRAME),
         "set to 0 late": (set_to_0_late, FRAME),

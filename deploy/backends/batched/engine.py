@@ -219,7 +219,7 @@ class _Worker:
         rest = np.zeros((slots, 0), dtype=np.int64)
         self.state = rest if work.policy is None else work.policy.init(slots, classes)
         self.frames: Messages = np.zeros((slots, size(work.network.input_shape)), dtype=first.input_dtype)
-        self.constant = work.constant and first.temporal is None
+        self.constant = work.constant and not first.remembers
         # Of a constant input the first layer's sums, in the type in which its product gives them.
         self.feed = self._product(self.frames) if self.constant else self.frames[:, :0]
 

@@ -54,7 +54,9 @@ class LayerPlan:
         self.layer = layer
         self.elements = size(layer.output_shape)
         self.temporal: TemporalSums | None = None
-        if layer.delay is None and layer.recurrent is None:
+        # What comes back to maps is one more convolution, of what the layer sent last.
+        self.looped = layer.kind == "conv" and layer.recurrent is not None
+        if layer.delay is None and (layer.recurrent is None or self.looped):
             self.product = make_product(layer, minimum, maximum, arithmetic)
             self.input_dtype = self.product.dtype
             halved = self.product.halved
@@ -63,10 +65,13 @@ class LayerPlan:
             self.input_dtype, halved = self.temporal.dtype, False
         ranges = worst_case(layer, horizon, minimum, maximum, skip_ranges)
         self.joined: JoinedSums | None = None
-        if layer.skips:
+        others: list[tuple[Synapse, tuple[int, int]]] = list(zip(layer.skips, skip_ranges, strict=True))
+        if self.looped and layer.loop is not None:
+            others.append((layer.loop, (0, 1)))
+        if others:
             wraps = ranges.current >> ALIGNMENT_SHIFT >= STATE_LIMIT
             bound = sums_bound(layer, minimum, maximum)
-            self.joined = JoinedSums(layer, bound, halved, skip_ranges, arithmetic, wraps)
+            self.joined = JoinedSums(layer, others, bound, halved, arithmetic, wraps)
             halved = self.joined.halved
         self.neurons = NeuronKernel(layer, ranges, halved)
         self.output_dtype: npt.DTypeLike = np.int32
@@ -74,8 +79,13 @@ class LayerPlan:
     @property
     def input_dtypes(self) -> tuple[npt.DTypeLike, ...]:
         """Types of the messages that its own synapse and its skips take without a copy."""
-        skips = () if self.joined is None else tuple(product.dtype for product in self.joined.products)
-        return (self.input_dtype, *skips)
+        others = () if self.joined is None else tuple(product.dtype for product in self.joined.products)
+        return (self.input_dtype, *others[: len(self.layer.skips)])
+
+    @property
+    def remembers(self) -> bool:
+        """Whether its sums are of more than this step's messages."""
+        return self.looped or self.temporal is not None
 
     @cached_property
     def fan_outs(self) -> tuple[IntArray, ...]:
@@ -85,14 +95,16 @@ class LayerPlan:
 
     @cached_property
     def recurrent_fan_out(self) -> IntArray:
-        """Recurrent synapses that each neuron reaches, int64 [neurons]."""
-        return recurrent_fan_out(self.layer)
+        """Recurrent synapses that each neuron reaches, int64 [neurons], channels last."""
+        shape = self.layer.output_shape
+        return channels_last(recurrent_fan_out(self.layer).reshape(shape), shape)
 
 
 def sums_bound(layer: IntegerLayer, minimum: int, maximum: int) -> int:
     """Largest magnitude of a layer's own sums, skips apart, for messages within [minimum, maximum]."""
     bound = largest_sum(layer, max(abs(minimum), abs(maximum)))
-    return bound if layer.recurrent is None else bound + int(np.abs(layer.recurrent).sum(axis=1).max())
+    dense = layer.kind == "dense" and layer.loop is not None  # of maps it is one of JoinedSums
+    return bound + largest_sum(layer.loop, 1) if dense and layer.loop is not None else bound
 
 
 class TemporalSums:
@@ -164,7 +176,9 @@ class LayerSlots:
         if len(self.memory):
             self.memory[slots] = 0
         if self.plan.temporal is not None:
-            self.ring[slots], self.out[slots] = 0, 0
+            self.ring[slots] = 0
+        if self.plan.remembers:
+            self.out[slots] = 0
 
     def keep(self, slots: IntArray) -> None:
         """Drop all slots but these."""
@@ -191,7 +205,7 @@ class LayerSlots:
         messages = messages.astype(self.input_dtype, copy=False)
         for first in range(0, len(messages), rows):
             block = slice(first, first + rows)
-            sums = self._joined(self.plan.product(messages[block]), [each[block] for each in skipped])
+            sums = self._joined(self.plan.product(messages[block]), [each[block] for each in skipped], block)
             own = gain if gain is NO_GAIN else gain[block]
             self.plan.neurons(sums, self.u[block], self.v[block], self.out[block], own, self.memory[block])
         return self.out
@@ -206,11 +220,12 @@ class LayerSlots:
         self.position = (self.position + 1) % self.ring.shape[1]
         return self._joined(current, skipped)
 
-    def _joined(self, sums: Floats, skipped: Sequence[npt.NDArray[np.generic]]) -> Floats:
+    def _joined(self, sums: Floats, skipped: Sequence[npt.NDArray[np.generic]], block: slice = slice(None)) -> Floats:
         layer = self.plan.layer
         if len(skipped) != len(layer.skips):
             raise InputError(f"layer {layer.name}: messages of {len(skipped)} sources for {len(layer.skips)} skips")
-        return sums if self.plan.joined is None else self.plan.joined(sums, skipped)
+        back = (self.out[block],) if self.plan.looped else ()
+        return sums if self.plan.joined is None else self.plan.joined(sums, [*skipped, *back])
 
     def fire(self, sums: Floats) -> npt.NDArray[np.generic]:
         """One step of the neurons; the messages they send, valid until the next step."""

@@ -1,4 +1,4 @@
-"""The sums of a layer with skips: those of its own synapse and of theirs, added without loss."""
+"""The sums of a layer with several synapses: those of its own and of the others, added without loss."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,10 +19,10 @@ class JoinedSums:
 
     Parameters
     ----------
-    layer: the layer, whose own sums are at hand.
+    layer: the layer, whose own sums are at hand. others: its other synapses, skips or what comes back, each with the
+        range of the messages that it takes.
     own_bound: largest magnitude of its own sums. own_halved: whether they are given of W / 2.
-    skip_ranges: of the messages that each of its skips takes. arithmetic: of the skips' sums.
-    wraps: whether a sum may leave 24 bits.
+    arithmetic: of the others' sums. wraps: whether a sum may leave 24 bits.
 
     Attributes
     ----------
@@ -35,25 +35,24 @@ class JoinedSums:
     def __init__(
         self,
         layer: IntegerLayer,
+        others: Sequence[tuple[Synapse, tuple[int, int]]],
         own_bound: int,
         own_halved: bool,
-        skip_ranges: Sequence[tuple[int, int]],
         arithmetic: Arithmetic,
         wraps: bool,
     ) -> None:
         self.layer, self.wraps = layer, wraps
-        ranges = list(zip(layer.skips, skip_ranges, strict=True))
-        self.products = [make_product(skip, *each, arithmetic) for skip, each in ranges]
+        self.products = [make_product(synapse, *each, arithmetic) for synapse, each in others]
         halved = [own_halved, *(product.halved for product in self.products)]
         self.halved = all(halved) and not wraps
         self.factors = [1 + int(each and not self.halved) for each in halved]
-        bound = own_bound + sum(largest_sum(skip, max(map(abs, each))) for skip, each in ranges)
+        bound = own_bound + sum(largest_sum(synapse, max(map(abs, each))) for synapse, each in others)
         self.dtype: type[np.floating[Any]] = np.float32 if bound < FLOAT32_EXACT else np.float64
 
-    def __call__(self, sums: Floats, skipped: Sequence[npt.NDArray[np.generic]]) -> Floats:
-        """The layer's own sums [B, outputs], messages of each skip's source [B, elements] → float [B, outputs]."""
+    def __call__(self, sums: Floats, taken: Sequence[npt.NDArray[np.generic]]) -> Floats:
+        """The layer's own sums [B, outputs], messages that each other takes [B, elements] → float [B, outputs]."""
         total = self._whole(self.layer, sums, self.factors[0])
-        for product, messages, factor in zip(self.products, skipped, self.factors[1:], strict=True):
+        for product, messages, factor in zip(self.products, taken, self.factors[1:], strict=True):
             total = total + self._whole(product.layer, product(messages.astype(product.dtype, copy=False)), factor)
         return total
 

@@ -173,12 +173,13 @@ class NeuronKernel:
     def __init__(self, layer: IntegerLayer, ranges: Ranges, halved: bool) -> None:
         neuron = layer.neuron
         largest_sum = ranges.current >> ALIGNMENT_SHIFT
+        alone = not layer.skips and layer.recurrent is None
         self.bounded = ranges.fits
         self.kernel = choose_kernel(
             neuron.decay_u,
             neuron.decay_v,
             neuron.reset,
-            wrap_sum=layer.kind == "conv" and not layer.skips and largest_sum >= STATE_LIMIT,  # see JoinedSums
+            wrap_sum=alone and layer.kind == "conv" and largest_sum >= STATE_LIMIT,  # otherwise see JoinedSums
             bounded=self.bounded,
             gained=neuron.gain is not None,
         )

@@ -66,8 +66,8 @@ def propagate_layer(
     output = np.zeros((*frames.shape[:2], *layer.output_shape), dtype=np.int32)
     for t in range(len(frames)):
         current = _delayed(layer, frames, t) if layer.delay is not None else synapse(layer, frames[t])
-        if layer.recurrent is not None and t:
-            current = current + (output[t - 1] @ layer.recurrent.T)
+        if layer.loop is not None and t:
+            current = current + synapse(layer.loop, output[t - 1])
         for skip, messages in zip(layer.skips, skipped, strict=True):
             current = current + synapse(skip, messages[t])
         output[t] = state.step(layer, current)

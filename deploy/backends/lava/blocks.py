@@ -28,7 +28,7 @@ from spikecut.deploy.backends.base import MODELS, LavaModels
 from spikecut.deploy.backends.kernels.step import compile_for, exact_type
 from spikecut.deploy.backends.lava.axes import lava_kernels, lava_shape
 from spikecut.deploy.backends.lava.models import fast_models, run_config, stock_models
-from spikecut.deploy.backends.lava.paths import Way, connect_blocks, largest_message
+from spikecut.deploy.backends.lava.paths import Way, connect_blocks, largest_message, recurrent_synapse
 from spikecut.errors import BackendError, InputError
 from spikecut.export.network.geometry import Synapse
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
@@ -151,6 +151,8 @@ def build_chain(
             _check_stock(layer, layer.name, largest_message(network, own))
             for path in skips:
                 _check_stock(path.synapse, f"{layer.name}: {path.synapse.name}", largest_message(network, path))
+            if layer.loop is not None:
+                _check_stock(layer.loop, f"{layer.name}: its recurrence", 1)
         return _block_chain(network, waves, net_file, None)
     types = [exact_type(own.synapse, largest_message(network, own)) for own, *_ in network.paths]
     if models == "fast":
@@ -174,7 +176,7 @@ def _fused_chain(network: IntegerNetwork, waves: "Sequence[WaveParameters]", typ
     for layer, wave, dtype, (own, *skips) in zip(network.layers, waves, types, network.paths, strict=True):
         more = [PathParameters(path, exact_type(path.synapse, largest_message(network, path))) for path in skips]
         parameters.append(LayerParameters(layer, wave, (PathParameters(own, dtype), *more)))
-        alone = not skips
+        alone = not skips and layer.recurrent is None
         compile_for(layer.neuron, wraps=layer.kind == "conv" and alone, dtype=dtype if alone else np.int32)
     process = FusedChain(layers=tuple(parameters))
     return Chain((Way(network.paths[0][0], process.inp),), process.out, run_config({}), process)
@@ -187,23 +189,25 @@ def _block_chain(
     types: Sequence[Any] | None,
 ) -> Chain:
     """Blocks with the fast models, given the types of their sums; with the stock models otherwise."""
+    from spikecut.deploy.backends.lava.processes.fast import FLOAT_KEY
     from spikecut.deploy.backends.lava.processes.wave import Wave
 
+    fast = types is not None
     blocks, owner, chained = _blocks(network, net_file)
     for depth, (block, layer, wave) in enumerate(zip(blocks, network.layers, waves, strict=True)):
         block.neuron.proc_params[Wave.KEY] = wave
-        if layer.recurrent is not None:
+        if layer.loop is not None:
             block.recurrent.proc_params[Wave.KEY] = replace(wave, record=None)
+            if fast and layer.kind == "conv":
+                block.recurrent.proc_params[FLOAT_KEY] = exact_type(layer.loop, 1)
         if layer.delay is not None:
             block.synapse.proc_params[Wave.KEY] = replace(wave, depth=wave.depth - 1, record=None)
         if types is not None:
             compile_for(layer.neuron, wraps=False, dtype=np.int32)
             if layer.kind == "conv":
-                from spikecut.deploy.backends.lava.processes.fast import FLOAT_KEY
-
                 block.synapse.proc_params[FLOAT_KEY] = types[depth]
-    config = run_config(stock_models(network) if types is None else fast_models())
-    ways = connect_blocks(network, blocks, chained, fast=types is not None)
+    config = run_config(fast_models() if fast else stock_models(network))
+    ways = connect_blocks(network, blocks, chained, fast)
     return Chain(ways, blocks[-1].out, config, owner)
 
 
@@ -282,8 +286,6 @@ def own_block(layer: IntegerLayer, message_bits: int) -> Any:
     """A netx block with one of spikecut's neuron Processes, from an integer layer."""
     from lava.lib.dl.netx.blocks.process import Conv, Dense
 
-    from spikecut.deploy.backends.lava.processes.synapses import RecurrentSynapse
-
     neuron = layer.neuron
     parameters = _neuron_parameters(neuron)
     bias = neuron.bias_mantissa.T.copy() if np.any(neuron.bias_mantissa) else None
@@ -292,12 +294,8 @@ def own_block(layer: IntegerLayer, message_bits: int) -> Any:
     if layer.kind == "dense":
         delay = None if layer.delay is None else layer.delay.copy()
         block = Dense(shape=shape, weight=layer.weight.astype(np.int64), delay=delay, **shared)
-        if layer.recurrent is not None:
-            block.recurrent = RecurrentSynapse(weights=layer.recurrent.astype(np.int64))
-            block.neuron.s_out.connect(block.recurrent.s_in)
-            block.recurrent.a_out.connect(block.neuron.a_in)
-        return block
-    return Conv(
+        return _looped(block, layer)
+    block = Conv(
         shape=shape,
         input_shape=lava_shape(layer.input_shape),
         weight=lava_kernels(layer.weight).astype(np.int64),
@@ -307,3 +305,13 @@ def own_block(layer: IntegerLayer, message_bits: int) -> Any:
         groups=layer.groups,
         **shared,
     )
+    return _looped(block, layer)
+
+
+def _looped(block: Any, layer: IntegerLayer) -> Any:
+    """The block with what its neurons send led back to them, where the layer is recurrent."""
+    if layer.loop is not None:
+        block.recurrent = recurrent_synapse(layer.loop)
+        block.neuron.s_out.connect(block.recurrent.s_in)
+        block.recurrent.a_out.connect(block.neuron.a_in)
+    return block

@@ -38,6 +38,7 @@ def stock_models(network: IntegerNetwork) -> dict[Any, Any]:
         neurons.GainLIF: neurons.PyGainLifModel,
         DelayDense: synapses.ResettingDelayDenseModel,
         synapses.RecurrentSynapse: synapses.PyRecurrentSynapseModel,
+        synapses.RecurrentConvolution: synapses.RecurrentConvModel,
     }
 
 
@@ -60,6 +61,7 @@ def fast_models() -> dict[Any, Any]:
         Dense: fast.FastDenseModel,
         DelayDense: fast.FastDelayDenseModel,
         synapses.RecurrentSynapse: fast.FastRecurrentModel,
+        synapses.RecurrentConvolution: fast.FastRecurrentConvModel,
     }
 
 

@@ -84,14 +84,25 @@ def skip_synapse(skip: Synapse, message_bits: int) -> Any:
     from lava.proc.conv.process import Conv
     from lava.proc.dense.process import Dense
 
-    if skip.kind == "dense":
-        return Dense(weights=skip.weight.astype(np.int64), num_message_bits=message_bits)
-    return Conv(
-        weight=lava_kernels(skip.weight).astype(np.int64),
-        input_shape=lava_shape(skip.input_shape),
-        padding=skip.padding[::-1],
-        stride=skip.stride[::-1],
-        dilation=skip.dilation[::-1],
-        groups=skip.groups,
-        num_message_bits=message_bits,
-    )
+    return (Dense if skip.kind == "dense" else Conv)(**_parameters(skip), num_message_bits=message_bits)
+
+
+def recurrent_synapse(loop: Synapse) -> Any:
+    """The Process from a layer's spikes back to itself, which a new sample clears."""
+    from spikecut.deploy.backends.lava.processes.synapses import RecurrentConvolution, RecurrentSynapse
+
+    return (RecurrentSynapse if loop.kind == "dense" else RecurrentConvolution)(**_parameters(loop))
+
+
+def _parameters(synapse: Synapse) -> dict[str, Any]:
+    """Weights and geometry as Lava's Dense or Conv takes them."""
+    if synapse.kind == "dense":
+        return {"weights": synapse.weight.astype(np.int64)}
+    return {
+        "weight": lava_kernels(synapse.weight).astype(np.int64),
+        "input_shape": lava_shape(synapse.input_shape),
+        "padding": synapse.padding[::-1],
+        "stride": synapse.stride[::-1],
+        "dilation": synapse.dilation[::-1],
+        "groups": synapse.groups,
+    }

@@ -37,8 +37,8 @@ class Neuron:
     Attributes
     ----------
     sends: what each of its outputs is. assumed: a line for each thing to be told. remedy: where the module does not do
-        what was read of it. recurrent: weights (O, O) and biases (O,) from the spikes of a timestep to the input of the
-        next, which the module holds itself.
+        what was read of it. recurrent: weights (O, O), or those of a convolution, and biases (O,) from the spikes of a
+        timestep to the input of the next, which the module holds itself.
     """
 
     model: NeuronModel

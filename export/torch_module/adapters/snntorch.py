@@ -67,17 +67,15 @@ def _neuron(module: Any, where: str, kind: str) -> Neuron:
         "default, reset_delay=True"
     )
     remedy = remedy if reset == "subtract" and not late else ""
-    return Neuron(model, sends, assumed, remedy, _recurrent(module.recurrent, where, module) if recurrent else None)
+    return Neuron(model, sends, assumed, remedy, _recurrent(module.recurrent) if recurrent else None)
 
 
-def _recurrent(synapse: nn.Module, where: str, module: nn.Module) -> tuple[Array, Array]:
-    """Weights (O, O) and biases; of one number for all neurons (1, 1) and (1,)."""
-    if isinstance(synapse, nn.Linear):
+def _recurrent(synapse: nn.Module) -> tuple[Array, Array]:
+    """Weights (O, O), or (C, C, H, W) of a convolution, and biases; of one number for all neurons (1, 1) and (1,)."""
+    if isinstance(synapse, nn.Linear | nn.Conv2d):
         weight = synapse.weight.detach().double().numpy()
         bias = np.zeros(len(weight)) if synapse.bias is None else synapse.bias.detach().double().numpy()
         return weight, bias
-    if isinstance(synapse, nn.Conv2d):
-        raise refusal(where, module, "recurrent convolutions have no Process; train with linear_features")
     each = torch.as_tensor(synapse.V).detach().double().reshape(-1).numpy()
     return np.diag(each), np.zeros(each.size)
 

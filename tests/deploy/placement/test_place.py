@@ -4,10 +4,10 @@ from math import ceil
 
 import numpy as np
 import pytest
-from core_needs import needs, synapses
+from core_needs import around, needs, synapses
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import with_skip
+from networks import looped, with_skip
 
 from spikecut.deploy.placement.capabilities import check_capabilities
 from spikecut.deploy.placement.cores import Placement
@@ -18,6 +18,7 @@ from spikecut.deploy.placement.patches import POOLED
 from spikecut.deploy.placement.place import place
 from spikecut.errors import CapabilityError, InputError, Refusal
 from spikecut.export.network.adaptation import Adaptation
+from spikecut.export.network.connectivity import recurrent_fan_out
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 from spikecut.export.network.neurons import IntegerNeuron
@@ -282,6 +283,26 @@ def test_own_neurons_of_a_recurrent_layer_are_axons_of_all_its_cores() -> None:
         place(network, loihi(neurons_per_core=2, output_axons_per_core=3))
     placed = place(network, loihi(neurons_per_core=2)).layers[0]
     assert recurrent_fan_out_per_core(network.layers[0], placed).tolist() == [[2, 2, 2]] * 6
+
+
+@given(seed=st.integers(0, 99), neurons=st.integers(6, 30))
+@settings(max_examples=20, deadline=None)
+def test_maps_that_come_back_keep_the_limits_and_reach_only_cores_nearby(seed: int, neurons: int) -> None:
+    layer = looped(np.random.default_rng(seed), conv("a", (2, 6, 5), 4, padding=(1, 1)))
+    network = chain(layer, dense("b", (4, 6, 5), 2))
+    limits = {"neurons_per_core": neurons, "output_axons_per_core": 8 * neurons}
+    try:
+        placement = place(network, loihi(**limits))
+    except CapabilityError:
+        return
+    counted, placed = needs(network, placement, 0), placement.layers[0]
+    assert all(counted[name] <= limit for name, limit in limits.items())
+    want = np.zeros((120, len(placed.cores)), dtype=int)
+    for source, target, weight in synapses(around(layer)[0]):
+        want[source, placed.core_of_neuron[target]] += weight != 0
+    assert np.array_equal(recurrent_fan_out_per_core(layer, placed), want)
+    assert np.array_equal(recurrent_fan_out(layer), want.sum(axis=1))
+    place(network, load_hardware("loihi2"))
 
 
 def test_delays_take_memory() -> None:

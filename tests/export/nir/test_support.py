@@ -319,6 +319,19 @@ EXAMPLES = {
             ("n8", "n8"),  # as it is
         ],
     ),
+    ("NIRGraph", "recurrent: a layer of maps feeds itself by convolutions"): (
+        on_map(
+            *(lif(MAP), conv(kernel(2, 2, 3, 3), np.ones(2) * 0.1, padding=(1, 2), dilation=(1, 2))),
+            *(conv(kernel(2, 2, 1, 1)), lif(MAP), conv(kernel(2, 1, 3, 5), padding=(1, 2), groups=2)),
+            conv(kernel(2, 2, 1, 3), padding=(0, 1)),
+        ),
+        {},
+        [
+            *pairwise(["input", "n0", "n2", "n3", "n6", "n7", "n8", "output"]),
+            *pairwise(["n0", "n1", "n0"]),
+            *(*pairwise(["n3", "n4", "n3"]), *pairwise(["n3", "n5", "n3"]), ("n3", "n3")),  # three ways
+        ],
+    ),
     ("NIRGraph", "recurrent through other layers"): (
         chain(dense(3, 3), lif(SIZE), dense(3, 3), lif(SIZE), shape=SIZE, out=SIZE),
         {},

@@ -103,7 +103,7 @@ CHANGES = {
     "a layer's name": (metadata('"conv1"', '"conv7"'), "do not fit"),
     "text for a number": (metadata('"horizon": 6', '"horizon": "6"'), "horizon"),
     "an absurd input": (metadata('"shape": [2, 7, 5]', '"shape": [2, 7, -5]'), "do not fit"),
-    "another format": (metadata('"format": 1', '"format": 4'), "format"),
+    "another format": (metadata('"format": 1', '"format": 5'), "format"),
     "deep JSON": (metadata("{", "[" * 100_000), "do not fit"),
 }
 

@@ -185,10 +185,6 @@ REFUSED = {
         "net.2: v leaks whole, .* beta = 0.* train with beta > 0",
     ),
     "snntorch alpha": (lambda: chain(snntorch.Alpha(0.9, 0.8)), r"net.2 \(Alpha\): two currents .* train with Leaky"),
-    "snntorch recurrent convolution": (
-        lambda: chain(snntorch.RLeaky(0.9, conv2d_channels=2, kernel_size=3)),
-        r"net.2 \(RLeaky\): recurrent convolutions have no Process; train with linear_features",
-    ),
     "a graded spike": (lambda: chain(leaky(graded_spikes_factor=2.0)), "net.2 .*graded_spikes_factor=2"),
     "spikingjelly": (lambda: chain(neuron.QIFNode()), r"net.2 \(QIFNode\): .* train with IFNode"),
     "a filter": (lambda: chain(layer.SynapseFilter()), r"net.2 \(SynapseFilter\): keeps a state"),

@@ -62,6 +62,20 @@ class FastConvModel(WideConvModel):
         self.a_buf = self.wrapped(self.sums(messages)).reshape(self.a_buf.shape)
 
 
+class FastRecurrentConvModel(FastConvModel):
+    """The same for RecurrentConvolution, which first forgets the old sample's last spikes."""
+
+    def __init__(self, proc_params: Any) -> None:
+        super().__init__(proc_params)
+        self.wave = Wave(proc_params[Wave.KEY])
+
+    def run_spk(self) -> None:
+        """One step of FastConvModel, after the reset."""
+        if self.wave.arrives(self.time_step):
+            self.a_buf[:] = 0
+        super().run_spk()
+
+
 class _FastSynapses:
     """What the dense synapses share: their weights as Lava applies them, and the messages that arrive."""
 

@@ -61,17 +61,17 @@ class _Stage:
     """One layer: its neurons, and what its synapses hold for this step."""
 
     def __init__(self, parameters: LayerParameters) -> None:
-        from spikecut.deploy.backends.kernels.step import DelayedSums, DenseSums, Neurons
+        from spikecut.deploy.backends.kernels.step import DelayedSums, Neurons, exact_type
 
         layer = parameters.layer
         self.wave = Wave(parameters.wave)
         self.own, *self.skips = (_Taken(each) for each in parameters.paths)
         self.delayed = isinstance(self.own.synapses, DelayedSums)
-        self.recurrent = None if layer.recurrent is None else DenseSums(layer.recurrent)
+        self.recurrent = None if layer.loop is None else _synapses(layer.loop, exact_type(layer.loop, 1))
         shape = lava_shape(layer.output_shape)
         u, v = np.zeros((2, *shape), dtype=np.int32)
         v[:] = self.wave.v_init
-        alone = not self.skips
+        alone = not self.skips and self.recurrent is None
         self.neurons = Neurons.of(layer.neuron, u, v, wraps=layer.kind == "conv" and alone)
         self.held: npt.NDArray[Any] = np.zeros(u.size, dtype=parameters.paths[0].dtype if alone else np.int32)
         self.held_recurrent = np.zeros(u.size, dtype=np.int32)
@@ -81,11 +81,11 @@ class _Stage:
         if self.wave.arrives(step):
             self.neurons.rest(self.wave.u_init, self.wave.v_init)
             self.held_recurrent[:] = 0
-        held = self.held if self.recurrent is None else self.held + self.held_recurrent
+        held = self.held if self.recurrent is None else whole_sums(self.held) + self.held_recurrent
         messages = self.neurons(held)
         self.wave.note(step, messages)
         if self.recurrent is not None:
-            self.held_recurrent = self.recurrent(messages)
+            self.held_recurrent = whole_sums(self.recurrent(messages))
         return messages
 
     def take(self, points: list[npt.NDArray[np.int32]], step: int) -> None:

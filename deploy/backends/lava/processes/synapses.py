@@ -9,6 +9,7 @@ from lava.magma.core.model.py.type import LavaPyType
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 from lava.proc.conv.models import PyConvModelFixed
+from lava.proc.conv.process import Conv
 from lava.proc.dense.models import AbstractPyDenseModelBitAcc, PyDelayDenseModelBitAcc
 from lava.proc.dense.process import Dense
 
@@ -29,6 +30,10 @@ class RecurrentSynapse(Dense):
     """Dense from a layer's spikes back to itself: what it holds when a new sample arrives must not be delivered."""
 
 
+class RecurrentConvolution(Conv):
+    """Conv from a layer's maps of spikes back to themselves, as RecurrentSynapse."""
+
+
 @implements(proc=RecurrentSynapse, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("bit_accurate_loihi", "fixed_pt")
@@ -43,6 +48,20 @@ class PyRecurrentSynapseModel(AbstractPyDenseModelBitAcc):
         """One step of Lava's Dense, after the reset."""
         if self.wave.arrives(self.time_step):
             self.a_buff[:] = 0
+        super().run_spk()
+
+
+class RecurrentConvModel(WideConvModel):
+    """Lava's Conv, which first forgets the old sample's last spikes when a new sample reaches the layer."""
+
+    def __init__(self, proc_params: Any) -> None:
+        super().__init__(proc_params)
+        self.wave = Wave(proc_params[Wave.KEY])
+
+    def run_spk(self) -> None:
+        """One step of Lava's Conv, after the reset."""
+        if self.wave.arrives(self.time_step):
+            self.a_buf[:] = 0
         super().run_spk()
 
 

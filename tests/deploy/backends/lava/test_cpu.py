@@ -28,7 +28,7 @@ CASES = {
     "hard reset, no biases": {"bias": False},
     "soft reset, v(0), graded, membrane": {"soft": True, "graded": True, "membrane": True},
     "soft reset, counts": {"soft": True},
-    "hard reset, graded": {"graded": True},
+    "hard reset, graded, recurrent maps": {"graded": True, "recurrent_maps": True},
     "delays": {"dense_only": True, "delays": True},
     "recurrent": {"dense_only": True, "recurrent": True},
     "soft reset, delays, recurrent, graded": {

@@ -63,7 +63,7 @@ def test_untouched_netx_loads_the_lif_bundle(workshop):
 
 TOPOLOGIES = {
     "MLP": {"dense_only": True},
-    "convolutions": {},
+    "convolutions that come back": {"recurrent_maps": True},
     "recurrent": {"dense_only": True, "recurrent": True},
     "delayed": {"dense_only": True, "delays": True, "soft": True},
 }

@@ -48,7 +48,7 @@ def test_any_network_any_halts(case, data):
     check(network, inputs, gaps)
 
 
-GRAPHS = [{"graph": True}, {"graph": True, "soft": True, "graded": True, "membrane": True}]
+GRAPHS = [{"graph": True, "recurrent_maps": True}, {"graph": True, "soft": True, "graded": True, "membrane": True}]
 GRAPHS += [{"graph": True, "dense_only": True, "delays": True, "recurrent": True}]
 
 

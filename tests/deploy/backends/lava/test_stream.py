@@ -17,7 +17,12 @@ from spikecut.errors import DataError
 FRAMES = 240
 CASES = {
     "convolutions, hard reset, biases": {},
-    "soft reset, v(0), graded, membrane": {"soft": True, "graded": True, "membrane": True},
+    "soft reset, v(0), graded, membrane, recurrent maps": {
+        "soft": True,
+        "graded": True,
+        "membrane": True,
+        "recurrent_maps": True,
+    },
     "delays": {"dense_only": True, "delays": True},
     "recurrent": {"dense_only": True, "recurrent": True},
 }
