@@ -16,13 +16,15 @@ RARE = {
     "sums of a convolution from 2^23 on by int8",
     "sums of a dense layer from 2^31 on",
 }
+# What the networks of the next test have, and those of tests/deploy/backends/lava/test_models.py.
+ELSEWHERE = {"recurrent convolution", "recurrent convolution in groups"}
 
 
 def test_a_million_slots():
-    tally, digests = campaign(seed=23, slots=SLOTS)
+    tally, digests = campaign(seed=23, slots=SLOTS, looped=0)
     assert tally["slots"] >= SLOTS
     assert len(digests) >= 20
-    assert set(never(tally)) <= RARE
+    assert set(never(tally)) <= RARE | ELSEWHERE
 
 
 def test_networks_in_the_runtime():

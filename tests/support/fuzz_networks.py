@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from fuzz_boundaries import BOUNDARIES, MANY_GROUPS, frames_near_the_top, weights_at_a_boundary, wide_inputs
 from hypothesis import strategies as st
-from networks import looped, with_skip
+from networks import with_loop, with_skip
 
 from spikecut.deploy.backends.kernels.reference import NeuronState, propagate_layer, synapse
 from spikecut.export.network.adaptation import Adaptation
@@ -25,11 +25,11 @@ RATES = 0.02, 0.1, 0.3, 0.5
 
 
 @st.composite
-def fuzz_cases(draw, largest=400, samples=4, wide=None):
+def fuzz_cases(draw, largest=400, samples=4, wide=None, looped=0.25):
     """A network and encoded samples for it [T, N, *shape].
 
     largest: neurons of a dense layer, about, and of a channel in a convolution. wide: whether its first layer is one of
-    fuzz_boundaries; by default a quarter.
+    fuzz_boundaries; by default a quarter. looped: share of the layers of maps whose spikes come back to them.
     """
     seed = draw(st.integers(0, 2**32 - 1))
     rng, gains, each, rests, loops = (np.random.default_rng([seed, n] if n else seed) for n in range(5))
@@ -55,7 +55,7 @@ def fuzz_cases(draw, largest=400, samples=4, wide=None):
             layer = draw(_convolution(rng, name, frames.shape[2:], largest))
         else:
             layer = draw(_dense(rng, name, frames.shape[2:], largest, recurrent=not (last and membrane)))
-        layer = replace(layer if last and membrane else _looped(loops, layer), source=points[own][0])
+        layer = replace(layer if last and membrane else _looped(loops, layer, looped), source=points[own][0])
         if wide and not own:
             layer = layer.with_weight(_at_a_boundary(rng, layer, spec))
         layer = draw(_with_links(rng, layer, points, lost if last else [], spec if wide else None))
@@ -105,9 +105,9 @@ def _with_links(draw, rng, layer, points, lost, wide):
     return layer
 
 
-def _looped(rng, layer):
-    """In a quarter of the layers of maps, a convolution from the layer to itself."""
-    return looped(rng, layer, int(rng.choice([2, 20, 126]))) if rng.random() < 0.25 else layer
+def _looped(rng, layer, share):
+    """In this share of the layers of maps, a convolution from the layer to itself."""
+    return with_loop(rng, layer, int(rng.choice([2, 20, 126]))) if rng.random() < share else layer
 
 
 def _late(neuron, wanted):

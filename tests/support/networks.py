@@ -51,14 +51,14 @@ def random_network(seed, *, horizon=6, **features):
         gains = draws.choice(choices, (len(layers), horizon), p=p).tolist()
         layers = [with_gain(layer, values) for layer, values in zip(layers, gains, strict=True)]
     if has.recurrent_maps:
-        layers = [looped(np.random.default_rng([seed, n, 1]), layer) for n, layer in enumerate(layers)]
+        layers = [with_loop(np.random.default_rng([seed, n, 1]), layer) for n, layer in enumerate(layers)]
     if has.differs:
         layers = [differing(np.random.default_rng([seed, n]), layer, has.differs) for n, layer in enumerate(layers)]
     spec = InputSpec(shape, "direct", bits=4) if has.graded else InputSpec(shape, "events")
     return IntegerNetwork(tuple(layers), spec, "membrane" if has.membrane else "count", horizon)
 
 
-def looped(rng, layer, top=60):
+def with_loop(rng, layer, top=60):
     """A layer of maps with spikes that come back to it, by a kernel of odd sides and any groups that fit."""
     if layer.kind != "conv":
         return layer
@@ -297,7 +297,9 @@ def conv_layers(draw, name, shape):
     neuron = draw(neurons(outputs))
     layer = IntegerLayer(name, "conv", weight, neuron, shape, (outputs, *spatial), groups=groups, **geometry)
     if draw(st.integers(0, 2)) == 0:
-        layer = looped(np.random.default_rng(draw(st.integers(0, 2**32 - 1))), layer, draw(st.sampled_from([4, 126])))
+        layer = with_loop(
+            np.random.default_rng(draw(st.integers(0, 2**32 - 1))), layer, draw(st.sampled_from([4, 126]))
+        )
     return draw(varied(layer))
 
 

@@ -7,7 +7,7 @@ import pytest
 from core_needs import around, needs, synapses
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import looped, with_skip
+from networks import with_loop, with_skip
 
 from spikecut.deploy.placement.capabilities import check_capabilities
 from spikecut.deploy.placement.cores import Placement
@@ -288,7 +288,7 @@ def test_own_neurons_of_a_recurrent_layer_are_axons_of_all_its_cores() -> None:
 @given(seed=st.integers(0, 99), neurons=st.integers(6, 30))
 @settings(max_examples=20, deadline=None)
 def test_maps_that_come_back_keep_the_limits_and_reach_only_cores_nearby(seed: int, neurons: int) -> None:
-    layer = looped(np.random.default_rng(seed), conv("a", (2, 6, 5), 4, padding=(1, 1)))
+    layer = with_loop(np.random.default_rng(seed), conv("a", (2, 6, 5), 4, padding=(1, 1)))
     network = chain(layer, dense("b", (4, 6, 5), 2))
     limits = {"neurons_per_core": neurons, "output_axons_per_core": 8 * neurons}
     try:
