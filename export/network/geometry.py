@@ -1,7 +1,7 @@
 """Shapes of synapses: what a convolution makes of its input, and whether a layer fits together and into memory."""
 
 import math
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -135,3 +135,31 @@ def same_padding(weight: Array, stride: Pair, dilation: Pair, where: str) -> tup
             weight = np.insert(weight, 0, 0.0, axis=axis)
         sides.append(d * (weight.shape[axis] - 1) // 2)
     return weight, (sides[0], sides[1])
+
+
+class Around(NamedTuple):
+    """The geometry of a recurrence: of a synapse from a layer's spikes of the timestep before to the layer itself.
+
+    Its weights R say all of it: (O, O) of a dense layer; of one of maps those of a convolution that keeps their shape,
+    (C, C/groups, H, W) with odd sides, stride 1, half a kernel of zeros around. One with holes has them in R.
+    """
+
+    kind: Kind
+    padding: Pair
+    groups: int
+
+
+def around(weight: npt.NDArray[Any], kind: Kind, shape: Shape, name: str) -> Around:
+    """The geometry of recurrent weights for a layer of this kind that sends `shape`; ExportError if they do not fit."""
+    outputs = shape[0]
+    if kind == "dense":
+        if weight.shape != (outputs, outputs):
+            raise ExportError(f"layer {name}: recurrent of shape {weight.shape}, expected {(outputs, outputs)}")
+        return Around(kind, (0, 0), 1)
+    fits = weight.ndim == 4 and len(weight) == outputs and weight.shape[1] and outputs % weight.shape[1] == 0
+    if not fits or any(side % 2 == 0 for side in weight.shape[2:]):
+        raise ExportError(
+            f"layer {name}: recurrent of shape {weight.shape}, expected ({outputs}, {outputs}/groups, H, W), H, W odd"
+        )
+    rows, columns = weight.shape[2:]
+    return Around(kind, (rows // 2, columns // 2), outputs // weight.shape[1])

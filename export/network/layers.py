@@ -24,14 +24,13 @@ import numpy.typing as npt
 from spikecut.errors import ExportError, InputError, RangeError, UnsupportedError
 from spikecut.export.network.arrays import Array, IntArray, Pair, Shape, frozen_float, frozen_int, size, whole
 from spikecut.export.network.batch_norm import BatchNorm
-from spikecut.export.network.geometry import MAXIMUM_ELEMENTS, Kind, check_geometry, elements
+from spikecut.export.network.geometry import MAXIMUM_ELEMENTS, Kind, around, check_geometry, elements
 from spikecut.export.network.graph import Path, depths_of, paths_of, unheard
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.names import check_name
 from spikecut.export.network.neurons import VARIABLE, FloatNeuron, IntegerNeuron, check_neuron, reset_of
 from spikecut.export.network.parameters import check_shape, per_neuron, said
 from spikecut.export.network.ranges import check_values, check_weight
-from spikecut.export.network.recurrence import around
 from spikecut.export.network.skip import INPUT, FloatSkip, Skip
 from spikecut.fixed_point import BIAS_MAXIMUM, DELAY_MAXIMUM
 from spikecut.text import brief, columns, sides
@@ -46,7 +45,7 @@ class FloatLayer:
 
     source: name of the earlier layer, or "input", that it takes from; None for the layer listed before it.
     skips: more synapses, from earlier layers. recurrent: from its own spikes of the timestep before, see
-    export/network/recurrence.py.
+    export/network/geometry.py.
     """
 
     name: str
@@ -109,7 +108,7 @@ class IntegerLayer:
     the layer's own synapse takes from; None for the layer listed before it.
 
     recurrent: weights from the layer's spikes of step t - 1, same units and range as `weight`: (O, O), or those of a
-    convolution (C, C/groups, H, W), see export/network/recurrence.py; `loop` is the synapse that they make.
+    convolution (C, C/groups, H, W), see export/network/geometry.py; `loop` is the synapse that they make.
     delay: of dense layers, 0..62 per synapse, int64 (O, I): a message of step t arrives at step t + delay.
     """
 

@@ -41,6 +41,7 @@ class LavaLayer:
     the network's input.
     """
 
+    # Longer: every Process that a layer may have stands beside the model of it that Lava has, untouched.
     def __init__(self, layer, message_bits, input_bits=0):
         require_lava()
         from lava.proc.conv.models import PyConvModelFixed
