@@ -13,7 +13,7 @@ from hostile.reader import Reader
 from hostile.sandbox import Outcome
 from hostile.sound import readers
 
-MUTANTS = 500
+MUTANTS = 200
 READER = Reader("a", Path(), "a", "json", ("run",), protected=True)
 KNOWN = Outcome(0, '{"a": 1, "wall_time_s": 1}', "spikecut: a remark\n", 1000, 0.1, (), ())
 REFUSED = Outcome(2, "", "spikecut: a remark\nspikecut: a: damaged; write it again\n", 1000, 0.1, (), ())
@@ -65,4 +65,4 @@ def test_a_few_hundred_mutants(repository, tmp_path):
     found = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
     verdicts, read = Counter(each["verdict"] for each in found), Counter(each["reader"] for each in found)
     assert len(found) == MUTANTS and verdicts["refused"] > MUTANTS / 2 and verdicts["same"] and verdicts["other"]
-    assert set(read) == {reader.name for reader in readers(Path(), quick=True)} and min(read.values()) >= 10
+    assert set(read) == {reader.name for reader in readers(Path(), quick=True)} and min(read.values()) >= 5

@@ -4,6 +4,7 @@ A mutant is known by the campaign's seed and its own number: the number chooses 
 """
 
 import contextlib
+import gc
 import importlib
 import io
 import json
@@ -68,6 +69,8 @@ def warm(readers: Iterable[Reader], boxes: Path, lava: bool = True) -> dict[str,
                 importlib.import_module(name)
     _here(next(reader for reader in readers if reader.name == "data: .npz"), boxes / "warm")
     found = {reader.name: _run(reader, boxes / "known") for reader in readers}
+    gc.collect()
+    gc.freeze()  # what is here is no garbage of the processes that are forked: none of them copies it to look
     broken = {name: outcome.failed for name, outcome in found.items() if outcome.code != 0}
     if broken:
         raise RuntimeError(f"sound files are refused: {broken}")
