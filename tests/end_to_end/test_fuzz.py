@@ -21,7 +21,7 @@ ELSEWHERE = {"recurrent convolution", "recurrent convolution in groups"}
 
 
 def test_a_million_slots():
-    tally, digests = campaign(seed=23, slots=SLOTS, looped=0)
+    tally, digests = campaign(seed=24, slots=SLOTS, looped=0)
     assert tally["slots"] >= SLOTS
     assert len(digests) >= 20
     assert set(never(tally)) <= RARE | ELSEWHERE
