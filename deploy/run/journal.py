@@ -29,7 +29,7 @@ from spikecut.errors import BundleError, InputError
 from spikecut.export.hdf5 import MAXIMUM_BYTES, open_hdf5, packed, read_array, read_floats, subgroup
 from spikecut.export.network.arrays import IntArray
 from spikecut.export.network.layers import IntegerNetwork
-from spikecut.files import read_bytes, reason, write_bytes, write_text
+from spikecut.files import open_regular, read_bytes, reason, write_bytes, write_text
 from spikecut.folders import HALF_WRITTEN, check_entries
 
 REQUEST = "request.json"
@@ -113,17 +113,17 @@ class Journal:
         path = self._path(what, first)
         content = packed(lambda file: _write(file, part))
         try:
-            write_bytes(path, content + self._digest(path, content))
+            write_bytes(path, content + self._digest(path, hashlib.sha256(content).digest()))
         except OSError as error:
             raise InputError(f"cannot write {path}: {reason(error)}; make room, then resume") from error
 
     def _path(self, what: str, first: int) -> Path:
         return self.folder / f"{what}-{first:08d}.h5"
 
-    def _digest(self, path: Path, content: bytes | memoryview) -> bytes:
-        """What proves that a file's samples are those that this request gave at this place."""
+    def _digest(self, path: Path, content: bytes) -> bytes:
+        """What proves that a file's samples are those that this request gave at this place; content: their SHA-256."""
         digest = hashlib.sha256(read_bytes(self.folder / REQUEST))
-        digest.update(path.name.encode() + hashlib.sha256(content).digest())
+        digest.update(path.name.encode() + content)
         return digest.digest()
 
     def samples(self, what: str) -> int:
@@ -140,9 +140,7 @@ class Journal:
         return parts
 
     def _part(self, path: Path) -> RunTrace:
-        whole = memoryview(read_bytes(path, limit=JOURNAL_BYTES))  # whose parts take no memory
-        content, digest = whole[:-DIGEST_BYTES], whole[-DIGEST_BYTES:]
-        if digest != self._digest(path, content):
+        if not self._is_unchanged(path):
             raise InputError(f"{path} is damaged: it or {REQUEST} was changed: remove it and resume again")
         try:
             with open_hdf5(path, JOURNAL_BYTES) as file:
@@ -152,6 +150,20 @@ class Journal:
         if part.samples < 1:
             raise InputError(f"{path} is damaged (no samples): remove it and resume again")
         return part
+
+    def _is_unchanged(self, path: Path) -> bool:
+        """Whether the digest at a file's end is right; InputError where it cannot be read, or is too large."""
+        content = hashlib.sha256()
+        with open_regular(path, limit=JOURNAL_BYTES) as file:
+            left = os.fstat(file.fileno()).st_size - DIGEST_BYTES
+            try:
+                while left > 0 and (block := file.read(min(left, 1 << 20))):
+                    content.update(block)
+                    left -= len(block)
+                digest = file.read(DIGEST_BYTES + 1)
+            except OSError as error:
+                raise InputError(f"{path}: {reason(error)}") from error
+        return digest == self._digest(path, content.digest())
 
     def remove(self) -> None:
         """The run is done, or has kept nothing: the journal goes, but for files that no run wrote."""
