@@ -116,9 +116,7 @@ def cut(network: IntegerNetwork, chip: Chip, loads: list[Load], bound: float = n
             taken = tuple((name, best.needs[name]) for name in each.limits)
             found.append(Share(each.groups(best), taken))
         return found
-    cuts = _cut_all(network, chip.limits, loads, bound)
-    if cuts is None:
-        raise CapabilityError(f"{network.name} does not fit on {chip.name}: make its layers smaller")
+    cuts = _balanced_cuts(network, chip, loads, bound)
     return [Share(_groups(each.layer, ends), each.taken(ends)) for each, ends in cuts]
 
 
@@ -154,6 +152,24 @@ def _loads(network: IntegerNetwork, chip: Chip, rates: Rates | None) -> list[Loa
     if [np.shape(rate) for rate in rates] != [(count,) for count in sizes]:
         raise InputError(f"rates of shapes {[np.shape(rate) for rate in rates]}: expected one array per layer, {sizes}")
     return [mean_load(paths, chip, rates) for paths in network.paths]
+
+
+def _balanced_cuts(
+    network: IntegerNetwork, chip: Chip, loads: list[Load], bound: float
+) -> list[tuple[Partitioner, list[int]]]:
+    """Runs as even as can be, unless what leads to them then takes more cores than it needs."""
+    plain = _cut_all(network, chip.limits, loads, bound, balance=False)
+    if plain is None:
+        raise CapabilityError(f"{network.name} does not fit on {chip.name}: make its layers smaller")
+    try:
+        even = _cut_all(network, chip.limits, loads, bound)
+    except CapabilityError:
+        return plain
+    return plain if even is None or _count(even) > _count(plain) else even
+
+
+def _count(cuts: list[tuple[Partitioner, list[int]]]) -> int:
+    return sum(len(ends) for _, ends in cuts)
 
 
 def _cut_all(
@@ -224,7 +240,7 @@ def _cores_within(
     """The fewest cores that keep the bound; None where none do, CapabilityError where none keep the limits."""
     if patches is None:
         runs = _cut_all(network, chip.limits, loads, bound, balance=False)
-        return None if runs is None else sum(len(ends) for _, ends in runs)
+        return None if runs is None else _count(runs)
     found = [each.fewest(bound) for each in patches]
     for each, best in zip(patches, found, strict=True):
         if best is None and bound == np.inf:

@@ -365,6 +365,19 @@ def test_too_few_cores_and_wrong_rates_are_named() -> None:
         place(network, loihi(), rates=rates[:2])
 
 
+def test_even_runs_do_not_cost_another_layer_a_core() -> None:
+    """Cut evenly, the second layer's cores both hear all of the first, whose core is then busier than the bound."""
+    network = chain(
+        conv("first", (1, 5, 4), 2, padding=(1, 0)),
+        conv("between", (2, 5, 2), 2, padding=(1, 1)),
+        dense("hidden", (2, 5, 2), 1),
+        dense("out", (1,), 3),
+    )
+    chip = loihi(neurons_per_core=20)
+    assert place(network, chip).cores == 4
+    assert [place(network, chip, cores=cores).cores for cores in (5, 6)] == [5, 6]
+
+
 @pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(network=small_networks(), extra=st.integers(0, 6), neurons=st.integers(6, 30))
