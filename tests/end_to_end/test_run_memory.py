@@ -1,5 +1,6 @@
 """A run holds counts, not messages; what needs messages gets a few samples at a time, and says the same as ever."""
 
+import gc
 import json
 import tracemalloc
 from dataclasses import replace
@@ -90,6 +91,7 @@ def test_what_a_run_holds_hardly_grows_with_its_samples(workshop, digits, monkey
     def add(self, chunk, *told):
         gathered(self, chunk, *told)
         del chunk
+        gc.collect()  # what waits to be cleared away is not held
         held.append(tracemalloc.get_traced_memory()[0])
 
     gathered = chunks.Gathered.add
@@ -102,6 +104,12 @@ def test_what_a_run_holds_hardly_grows_with_its_samples(workshop, digits, monkey
     assert grown < 300, f"{grown:.0f} bytes a sample, of {raster_bytes(bundle.network)} of its messages"
 
 
+def unsealed(folder):
+    """What summary.json says, but for its own hash and that of the samples' file, whose row groups are the chunks."""
+    summary = json.loads((folder / "summary.json").read_text())
+    return {key: value for key, value in summary.items() if key not in ("sha256", "samples_sha256")}
+
+
 def test_no_figure_depends_on_the_size_of_the_chunks(workshop, digits, tmp_path, chunks_of):
     bundle = open_bundle(workshop / "lif")
     found = []
@@ -111,7 +119,7 @@ def test_no_figure_depends_on_the_size_of_the_chunks(workshop, digits, tmp_path,
         folder = run_bundle(task, RunTarget(tmp_path / str(sizes[0]))).folder
         pictures = {path.name: path.read_bytes() for path in (folder / "figures").iterdir()}
         table = pq.read_table(folder / "samples.parquet")
-        found.append(((folder / "summary.json").read_text(), table, pictures))
+        found.append((unsealed(folder), table, pictures))
     assert pq.ParquetFile(folder / "samples.parquet").num_row_groups == 2
     assert found[0] == found[1]
 
@@ -203,7 +211,7 @@ def test_without_a_cutoff_the_accuracy_is_that_of_the_full_horizon(command, work
     assert {"accuracy.png", "raster.png"} <= {path.name for path in (tmp_path / "run" / "figures").iterdir()}
     if backend == "batched":
         code, out, _ = command(*asked, "--also-full", "--json")
-        assert code == 0 and json.loads(out) == summary
+        assert code == 0 and json.loads(out) == unsealed(tmp_path / "run")
 
 
 def test_what_no_memory_holds_is_refused_before_it_is_allocated():

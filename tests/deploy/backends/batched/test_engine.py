@@ -20,7 +20,7 @@ from spikecut.export.network.neurons import IntegerNeuron
 from spikecut.export.quantise.headroom import worst_case
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(networks_with_inputs())
 def test_equals_the_oracle_layer_by_layer(case):
     network, inputs = case
