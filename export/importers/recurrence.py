@@ -17,7 +17,8 @@ def recurrent_weights(synapses: Sequence[Synapse], shape: Shape, where: str) -> 
     UnsupportedError for a convolution that steps over its map or moves it, or a map that is flattened on its way.
     """
     if len(shape) == 1:
-        return np.sum([synapse.weight for synapse in synapses], axis=0)
+        total: Array = np.sum([synapse.weight for synapse in synapses], axis=0)
+        return total
     kernels = [_kernel(synapse, where) for synapse in synapses]
     if len({kernel.shape for kernel in kernels}) > 1:
         kernels = [_whole(kernel) for kernel in kernels]
