@@ -31,8 +31,9 @@ ORPHAN_POLL_S = 0.5
 GRACE_S = 5.0
 CAUSE_S = 60.0
 POLL_S = 0.01
-# Of two threads that fork at once, filelock refuses one.
-_FORK = threading.Lock()
+# One thread at a time: of two that fork, filelock refuses one, and multiprocessing looks after all children at each fork,
+# those that another thread is about to clear away among them.
+_CHILDREN = threading.RLock()  # again in one thread where a graph that nobody holds is cleared away meanwhile
 
 
 class Channels:
@@ -69,7 +70,7 @@ class Processes(MultiProcessing):
         actor = SystemProcess(target=_work, args=(builder, os.getpid()), daemon=True)
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # in the new process, until it is ready for them
         try:
-            with _FORK:
+            with _CHILDREN:
                 actor.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
@@ -81,11 +82,12 @@ class Processes(MultiProcessing):
         living = [actor for actor in self._actors if lives(actor)]
         for actor in living:
             actor.kill()
-        for actor in self._actors:
-            if not actor._closed:
-                multiprocessing.Process.join(actor, GRACE_S)  # Lava's own join takes no timeout
-                if not actor.is_alive():
-                    actor.join()
+        with _CHILDREN:
+            for actor in self._actors:
+                if not actor._closed:
+                    multiprocessing.Process.join(actor, GRACE_S)  # Lava's own join takes no timeout
+                    if not actor.is_alive():
+                        actor.join()
 
 
 def _work(builder: Any, parent: int) -> None:
