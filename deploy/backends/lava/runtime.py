@@ -31,9 +31,10 @@ ORPHAN_POLL_S = 0.5
 GRACE_S = 5.0
 CAUSE_S = 60.0
 POLL_S = 0.01
-# One thread at a time: of two that fork, filelock refuses one, and multiprocessing looks after all children at each fork,
-# those that another thread is about to clear away among them.
-_CHILDREN = threading.RLock()  # again in one thread where a graph that nobody holds is cleared away meanwhile
+# One thread at a time: of two that fork, filelock refuses one, and multiprocessing looks after all children at each
+# fork, those that another thread is about to clear away among them. In one thread again: a graph that nobody holds may
+# be cleared away meanwhile.
+_CHILDREN = threading.RLock()
 
 
 class Channels:
