@@ -26,7 +26,7 @@ def document() -> str:
     first, second = (chip for chip in chips if isinstance(chip, Chip))
     rows = [*loihi2.rows(second), *loihi1.rows(first)]
     parts = {use: [row for row in rows if row.use == use] for use in ("tested", "fitted", "shown")}
-    wide = [f"{row.what}, {row.quantity} ({row.width:.1f})" for row in parts["tested"] if row.width > 3.05]
+    wide = [f"{row.what}, {row.quantity} ({row.width:.1f})" for row in parts["tested"] if row.width > 3]
     tables = {use: table(part) for use, part in parts.items()}
     apart = in_band([row for row in rows if not row.what.startswith("two LIF neurons")])
     good, said = in_band(rows), "; ".join(wide) or "none"

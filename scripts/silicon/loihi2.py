@@ -1,4 +1,4 @@
-"""Loihi 2: two neurons, networks of LIF neurons, PilotNet."""
+"""Loihi 2: two neurons, networks of LIF neurons, PilotNet, YOLO-KP."""
 
 from silicon.rows import Row, Use
 from silicon.workload import Work, Workload, plus, scaled, static_mw, times
@@ -21,11 +21,22 @@ PROFILE = Workload(  # read off the plot of cell 27, which sums 10,000 steps
     tiles=19,
 )
 PILOTNET_STEPS = 16
+YOLO = "YOLO-KP, 2,618,560 neurons on 1,022 cores of 9 chips, VPX board (N3C1)"
+YOLO_NOTEBOOK = "mbrehove/lava-dl@44f1fbb, tutorials/lava/lib/dl/netx/yolo_kp/benchmark_unthrottled (1).ipynb"
+YOLO_CHIPS = 9
+YOLO_FRAME = (
+    Workload(  # a frame a step; spikes and messages read off cell 49, the busiest core's operations from cell 43
+        whole=Work(neurons=2_618_560, spikes=900_000, sent=1_800_000, received=1_800_000, synops=209_028_479),
+        busiest=Work(neurons=3_584, synops=1_119.7045 / 0.66e-3),
+        storage="conv",
+        tiles=32,
+    )
+)
 
 
 def rows(chip: Chip) -> list[Row]:
     """All rows of Loihi 2."""
-    return [*_pairs(chip), _competition(chip), *_pilotnet(chip), *_static(chip)]
+    return [*_pairs(chip), _competition(chip), *_pilotnet(chip), *_yolo(chip), *_static(chip)]
 
 
 def _pairs(chip: Chip) -> list[Row]:
@@ -96,6 +107,28 @@ def _pilotnet(chip: Chip) -> list[Row]:
             f"{counts}; no hops",
         ),
         Row(PILOTNET, "energy a frame", 1.661103, "mJ", total, "tested", f"{source}, cell 24", counts),
+    ]
+
+
+def _yolo(chip: Chip) -> list[Row]:
+    """The energy set that of a convolution's synaptic operation; the time is that of links between chips."""
+    time, dynamic = scaled(YOLO_FRAME.time_ns(chip), 1e-3), scaled(YOLO_FRAME.energy_pj(chip), 1e-9)
+    counts = "synaptic operations from cell 42, spikes and messages read off cell 49; no hops"
+    links = "at least: its messages between chips alone are put at 3,131 µs there (cell 44), and no file knows them"
+    idle = f"4.156 W for {YOLO_CHIPS} chips; see below"
+    return [
+        Row(YOLO, "dynamic energy a frame", 4.605241, "mJ", dynamic, "fitted", f"{YOLO_NOTEBOOK}, cell 40", counts),
+        Row(YOLO, "time a step", 8960.82, "µs", time, "shown", f"{YOLO_NOTEBOOK}, cell 33", links),
+        Row(
+            YOLO,
+            "static power a chip",
+            4155.645 / YOLO_CHIPS,
+            "mW",
+            static_mw(chip),
+            "tested",
+            f"{YOLO_NOTEBOOK}, cell 39",
+            idle,
+        ),
     ]
 
 

@@ -21,16 +21,16 @@ UNKNOWN = (U, U, U, U)
 
 # (energy pJ: value, low, high, provenance), (time ns: ...); typed from the published tables, not read from the files.
 LOIHI1 = {
-    "neuron_access": ((51.2, 45.2096, 57.1904, "fitted"), (6.0, 4.542, 7.458, "fitted")),
-    "neuron_update": ((21.6, 19.0728, 24.1272, "fitted"), (3.7, 2.8009, 4.5991, "fitted")),
-    "spike": ((69.3, 61.1919, 77.4081, "fitted"), (30.0, 22.71, 37.29, "fitted")),
-    "axon_out": ((111.0, 98.013, 123.987, "fitted"), (5.1, 3.8607, 6.3393, "fitted")),
-    "axon_in": ((0.0, 0.0, 0.0, "fitted"), (16.0, 12.112, 19.888, "fitted")),
-    "synop_dense": ((35.5, 31.3465, 39.6535, "fitted"), (3.8, 2.8766, 4.7234, "fitted")),
-    "synop_sparse": ((33.6, 29.6688, 37.5312, "fitted"), (4.7, 3.5579, 5.8421, "fitted")),
-    "synop_conv": ((24.0, 21.192, 26.808, "fitted"), (3.1, 2.3467, 3.8533, "fitted")),
-    "hop_east_west": ((3.0, 2.649, 3.351, "fitted"), (4.1, 3.1037, 5.0963, "fitted")),
-    "hop_north_south": ((4.2, 3.7086, 4.6914, "fitted"), (6.5, 4.9205, 8.0795, "fitted")),
+    "neuron_access": ((51.2, 45.056, 57.344, "fitted"), (6.0, 4.5, 7.5, "fitted")),
+    "neuron_update": ((21.6, 19.008, 24.192, "fitted"), (3.7, 2.775, 4.625, "fitted")),
+    "spike": ((69.3, 60.984, 77.616, "fitted"), (30.0, 22.5, 37.5, "fitted")),
+    "axon_out": ((111.0, 97.68, 124.32, "fitted"), (5.1, 3.825, 6.375, "fitted")),
+    "axon_in": ((0.0, 0.0, 0.0, "fitted"), (16.0, 12.0, 20.0, "fitted")),
+    "synop_dense": ((35.5, 31.24, 39.76, "fitted"), (3.8, 2.85, 4.75, "fitted")),
+    "synop_sparse": ((33.6, 29.568, 37.632, "fitted"), (4.7, 3.525, 5.875, "fitted")),
+    "synop_conv": ((24.0, 21.12, 26.88, "fitted"), (3.1, 2.325, 3.875, "fitted")),
+    "hop_east_west": ((3.0, 2.64, 3.36, "fitted"), (4.1, 3.075, 5.125, "fitted")),
+    "hop_north_south": ((4.2, 3.696, 4.704, "fitted"), (6.5, 4.875, 8.125, "fitted")),
 }
 DAVIES = {
     "neuron_access": ((52.0, U, U, "simulated"), (5.3, U, U, "simulated")),
@@ -45,16 +45,16 @@ DAVIES = {
     "hop_north_south": ((4.0, U, U, "simulated"), (6.5, U, U, "simulated")),
 }
 LOIHI2 = {
-    "neuron_access": ((51.2, 29.56, 88.68, "inherited"), (3.0, 2.27, 4.95, "scaled")),
-    "neuron_update": ((21.6, 12.47, 37.41, "inherited"), (1.85, 1.4, 3.05, "scaled")),
+    "neuron_access": ((51.2, 29.56, 88.68, "inherited"), (3.0, 2.25, 4.95, "scaled")),
+    "neuron_update": ((21.6, 12.47, 37.41, "inherited"), (1.85, 1.3875, 3.05, "scaled")),
     "spike": ((69.3, 40.01, 120.0, "inherited"), (3.0, 1.732, 5.196, "scaled")),
     "axon_out": ((111.0, 64.09, 192.3, "inherited"), (5.1, 2.944, 8.833, "inherited")),
     "axon_in": ((0.0, 0.0, 0.0, "inherited"), (7.155, 3.2, 16.0, "scaled")),
-    "synop_dense": ((35.5, 20.5, 61.49, "inherited"), (0.66, 0.47, 1.17, "scaled")),
-    "synop_sparse": ((33.6, 19.4, 58.2, "inherited"), (0.66, 0.47, 1.17, "scaled")),
-    "synop_conv": ((24.0, 13.86, 41.57, "inherited"), (0.66, 0.47, 1.17, "scaled")),
-    "hop_east_west": ((3.0, 1.732, 5.196, "inherited"), (1.834, 0.82, 4.1, "scaled")),
-    "hop_north_south": ((4.2, 2.425, 7.275, "inherited"), (2.907, 1.3, 6.5, "scaled")),
+    "synop_dense": ((35.5, 20.5, 61.49, "inherited"), (0.66, 0.465, 1.175, "scaled")),
+    "synop_sparse": ((33.6, 19.4, 58.2, "inherited"), (0.66, 0.465, 1.175, "scaled")),
+    "synop_conv": ((19.9, 11.9, 25.6, "fitted"), (0.66, 0.465, 1.175, "scaled")),
+    "hop_east_west": ((3.0, 1.732, 5.196, "inherited"), (1.163, 0.291, 2.326, "inherited")),
+    "hop_north_south": ((4.2, 2.425, 7.275, "inherited"), (1.163, 0.291, 2.326, "inherited")),
 }
 LOIHI2_2026A = {
     "neuron_access": ((51.2, 25.6, 102.4, "inherited"), (3.0, 1.5, 6.0, "scaled")),
@@ -70,17 +70,17 @@ LOIHI2_2026A = {
 }
 BARRIERS = {
     "loihi1": {
-        1: (600.0, 454.2, 745.8, "fitted"),
-        2: (1000.0, 757.0, 1243.0, "fitted"),
-        4: (1400.0, 1059.8, 1740.2, "fitted"),
-        29: (1800.0, 1362.6, 2237.4, "fitted"),
+        1: (600.0, 450.0, 750.0, "fitted"),
+        2: (1000.0, 750.0, 1250.0, "fitted"),
+        4: (1400.0, 1050.0, 1750.0, "fitted"),
+        29: (1800.0, 1350.0, 2250.0, "fitted"),
     },
     "loihi1_davies2018": {1: (113.0, U, U, "simulated"), 32: (465.0, U, U, "simulated")},
     "loihi2": {1: (1164.0, 1160.0, 1168.0, "fitted"), 2: (1770.0, 1160.0, 1820.0, "fitted")},
     "loihi2_2026a": {1: (200.0, 100.0, 400.0, "bound")},
 }
 STATIC = {
-    "loihi1": (104.0, 96.0, 178.0, "fitted"),
+    "loihi1": (104.0, 96.0, 178.2, "fitted"),
     "loihi1_davies2018": UNKNOWN,
     "loihi2": (232.0, 211.0, 282.0, "fitted"),
     "loihi2_2026a": (257.0, 232.0, 282.0, "fitted"),
