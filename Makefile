@@ -71,9 +71,14 @@ format: setup ## rewrite the sources as lint wants them
 	$(BIN)/ruff format .
 
 types: setup ## mypy: strict, and the tests less so
+	@$(MAKE) --no-print-directory -j 2 types-code types-tests
+
+types-code:
 	$(BIN)/mypy
-	$(BIN)/mypy --config-file tests/mypy.ini tests
 	$(BIN)/mypy scripts/bootstrap.py
+
+types-tests:
+	$(BIN)/mypy --config-file tests/mypy.ini tests
 
 docs: setup ## the site of docs/, into build/site; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

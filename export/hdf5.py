@@ -95,7 +95,7 @@ def read_whole(group: h5py.Group, key: str, path: Path) -> IntArray:
     if dataset.dtype.kind != "f":
         return _integers(dataset, path)
     values = _content(dataset, path)
-    if not np.isfinite(values).all() or (np.abs(values) >= 2**31).any() or (values != np.trunc(values)).any():
+    if not (np.isfinite(values) & (np.abs(values) < np.float64(2**31)) & (values == np.trunc(values))).all():
         raise BundleError(f"{path}: {group.name}/{key} does not hold integers; quantise the network first")
     return values.astype(np.int64)
 

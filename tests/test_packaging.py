@@ -202,8 +202,3 @@ def test_templates_can_be_read(repository: Path) -> None:
     for path in (repository / ".github" / "ISSUE_TEMPLATE").glob("*.yml"):
         form = yaml.safe_load(path.read_text())
         assert path.name == "config.yml" or {"name", "description", "body"} == set(form)
-
-
-def test_the_sources_are_spelled_right(repository: Path) -> None:
-    done = subprocess.run([Path(sys.executable).parent / "codespell"], cwd=repository, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "")

@@ -65,9 +65,10 @@ def _samples(path: Path, expected: int) -> pa.Table:
     check_regular(path)
     try:
         table = pq.read_table(path, partitioning=None)
-    except (OSError, pa.ArrowException) as error:
+        names = table.column_names
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as Parquet ({reason(error)}): run again") from error
-    lacking = [name for name, kind in COLUMNS.items() if name not in table.column_names or table[name].type != kind]
+    lacking = [name for name, kind in COLUMNS.items() if name not in names or table[name].type != kind]
     if lacking:
         raise InputError(f"{path}: no column {lacking[0]!r} of type {COLUMNS[lacking[0]]}: run again")
     if table.num_rows != expected or expected < 1:

@@ -28,11 +28,17 @@ MAXIMUM_LAYERS = 512
 MAXIMUM_NUMBER = 2**26
 SUFFIXES = (".safetensors", ".pt", ".pth")
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+SIZES = {"in_channels", "out_channels", "in_features", "out_features", "num_features", "kernel_size"}
+"""Arguments of which 0 would make a layer of nothing."""
+
+
+def _parts(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _argument(value: Any) -> Any:
     """A value that a module's argument may have; the module itself says more when it is made."""
-    parts = value if isinstance(value, list) else [value]
+    parts = _parts(value)
     if not 1 <= len(parts) <= 2 or not all(_plain(part) for part in parts):
         raise ValueError("expected a number, or two")
     return value
@@ -243,6 +249,9 @@ def _module(path: Path, number: str, layer: LayerSpec) -> NamedModule:
     """The layer of one entry, on the meta device: an absurd size allocates nothing."""
     name, (make, _) = layer.name or number, MODULES[layer.type]
     arguments = layer.model_dump(exclude={"type", "name"}, exclude_unset=True)
+    for key in SIZES & arguments.keys():
+        if min(part for part in (*_parts(arguments[key]), 1) if isinstance(part, int)) < 1:
+            raise InputError(f"{path}: layer {name}: {key} = {arguments[key]}: expected 1 or more")
     chosen = {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
     try:
         with torch.device("meta"):

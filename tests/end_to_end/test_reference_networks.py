@@ -234,6 +234,7 @@ def test_the_inputs_transform_is_the_files(folder, tmp_path):
         ("weight", [-36.0], "its input's weight is -36"),
         ("weight", [0.0], "its input's weight is 0"),
         ("bias", [0.5], "does not hold integers"),
+        ("bias", np.array([0.5], np.float16), "does not hold integers"),
         ("bias", [1.0, 2.0, 3.0], "the input's bias has 3 values"),
     ):
         with h5py.File(path, "r+") as file:

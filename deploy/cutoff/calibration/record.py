@@ -122,7 +122,7 @@ def _named(data: Any) -> str:
 
 
 def _is_unchanged(found: CutoffFile, data: dict[str, Any], policy: CutoffPolicy) -> bool:
-    if found.format > 1:
+    if found.format > 1 or found.sha256 is not None:
         return found.sha256 == json_digest({key: value for key, value in data.items() if key != "sha256"})
     thresholds = getattr(policy, "thresholds", None)
     if found.steps is None or thresholds is None:

@@ -161,6 +161,7 @@ BAD = {
     "a text": (lambda t, s: None, lambda f: other_layer(0, kernel_size="3"), "kernel_size = 3"),
     "absurd": (lambda t, s: None, lambda f: other_layer(6, in_features=2**26, out_features=2**26), "head.0.weight"),
     "negative": (lambda t, s: None, lambda f: other_layer(0, out_channels=-8), "layer 0"),
+    "nothing": (lambda t, s: None, lambda f: other_layer(8, in_features=0), "in_features = 0: expected 1 or more"),
     "another shape": (lambda t, s: None, lambda f: {**SPEC, "input_shape": [1, 10, 10]}, "layer head.0: does not fit"),
     "no list": (lambda t, s: None, lambda f: {**SPEC, "layers": 3}, "layers: expected a list"),
     "a layer more": (lambda t, s: s.update(more=torch.ones(1)), lambda f: SPEC, "tensor more belongs to no layer"),

@@ -104,7 +104,9 @@ def test_a_cutoff_that_was_changed_is_refused(own_copy, command, policy, written
     assert code == 2 and "cutoff.json: changed since it was calibrated" in err and err.count("\n") == 1
 
 
-@pytest.mark.parametrize("change", [{"epsilon": 0.5}, {"format": 3}, {"sha256": None}, {"samples": 45000}])
+@pytest.mark.parametrize(
+    "change", [{"epsilon": 0.5}, {"format": 1}, {"format": 3}, {"sha256": None}, {"samples": 45000}]
+)
 def test_nothing_in_a_cutoff_changes_unseen(own_copy, change):
     path = own_copy("qcfs")
     data = json.loads((path / "cutoff.json").read_text())

@@ -13,7 +13,7 @@ from spikecut.files import sha256
 from spikecut.models.checkpoint import load_checkpoint, round_weights, save_checkpoint
 from spikecut.models.pretrained import FOLDER, HASHES, ready_card, ready_checkpoint, ready_names
 
-SAMPLES = 20
+SAMPLES = 40
 
 
 def some_samples(folder, recipe):
@@ -21,9 +21,13 @@ def some_samples(folder, recipe):
     rng = np.random.default_rng(0)
     given = recipe["input"]
     largest = 2 ** given["bits"] - 1 if given["bits"] else 1
-    shape = (10 * SAMPLES, *recipe["arch_arguments"]["input_shape"])
+    shape = (3 * SAMPLES, *recipe["arch_arguments"]["input_shape"])
     x = given["zero"] + given["scale"] * rng.integers(0, largest + 1, shape)
-    np.savez(folder / "some.npz", x=x.astype(np.float32), y=np.arange(len(x)) % 10)
+    y = np.arange(SAMPLES) % 10
+    parts = dict(zip(("train", "calibration", "test"), np.split(x.astype(np.float32), 3), strict=True))
+    np.savez(
+        folder / "some.npz", **{f"x_{name}": part for name, part in parts.items()}, **{f"y_{name}": y for name in parts}
+    )
     return folder / "some.npz"
 
 

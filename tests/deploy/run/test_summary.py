@@ -272,7 +272,11 @@ def test_a_run_that_was_changed_is_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps(unsealed))  # as it was before there were hashes
     assert read_run(target).summary.format == "spikecut run 2"
     path.write_bytes(whole)
-    pq.write_table(table, target / "samples.parquet", compression="gzip")
+    samples = target / "samples.parquet"
+    samples.write_bytes(samples.read_bytes().replace(b"prediction", b"predic\x80ion"))
+    with pytest.raises(InputError, match=r"samples.parquet: (cannot be read as Parquet|no column)"):
+        read_run(target)
+    pq.write_table(table, samples, compression="gzip")
     with pytest.raises(InputError, match="a hash does not match"):
         read_run(target)
 

@@ -25,6 +25,8 @@ WALL_S = 240
 WORK, TEMPORARY, SAID, FAILED, STRAYED = "work", "tmp", "stdout", "stderr", "strayed"
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "os.link", "os.truncate", "os.chmod"}
+FOLLOWING = {"os.truncate", "os.chmod"}
+"""Changes of what a link leads to; the others change an entry of its folder."""
 NEVER = {"os.system", "os.exec", "os.posix_spawn", "socket.connect", "socket.bind", "subprocess.Popen"}
 """What no reader does. NIR's reader starts a process, in whose place here a fork does the same (`probing`)."""
 
@@ -165,6 +167,8 @@ def watch(box: Path) -> None:
         elif event in CHANGES:  # those of a folder that is open are told by its number: shutil.rmtree
             paths = [each for each in arguments if isinstance(each, str | bytes | os.PathLike)]
             relative = any(isinstance(each, int) and each > 2 for each in arguments[-2:])
+            if event not in FOLLOWING:
+                paths = [os.path.dirname(os.fsdecode(each)) or "." for each in paths]
             strays = not relative and any(outside(each) for each in paths)
         elif event == "ctypes.dlopen":  # lightning looks for the driver of a GPU
             strays = "/" in str(arguments[0]) and os.path.realpath(str(arguments[0])).startswith(inside)

@@ -12,7 +12,7 @@ import sys
 import numpy as np
 from spikecut.deploy.backends.kernels import neuron
 
-kinds = [(u, v, r) for u in (0, 1) for v in (0, 2) for r in (0, 1)]
+kinds = [(0, 0, 0), (0, 2, 1), (1, 0, 1), (1, 2, 0)]
 for decay_u, decay_v, reset in kinds[:: int(sys.argv[1])]:
     for dtype in (np.float32, np.float64):
         u, v, out = np.full((1, 1), 4096, np.int32), np.full((1, 1), 4096, np.int32), np.zeros((1, 1), np.int32)
@@ -66,6 +66,6 @@ def test_processes_that_compile_at_once_compute_the_same(tmp_path, monkeypatch):
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
     first = [sorted(process.communicate()[0].splitlines()) for process in running]
     afterwards = subprocess.run(commands[0], capture_output=True, text=True, check=True).stdout.splitlines()
-    assert len(afterwards) == 16
+    assert len(afterwards) == 8
     assert first == [sorted(afterwards)] * 3
     assert list(tmp_path.rglob("*.nbc"))
