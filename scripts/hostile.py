@@ -51,11 +51,12 @@ def _work(options: argparse.Namespace, numbers: list[int], done: dict[int, Any])
     """Make and read mutants; `done` and the file --out grow by one line each."""
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="spikecut-hostile-"))
+    campaign.import_most(lava=not options.quick)
     whole = (options.sound or folder / "sound").resolve()
     if not whole.exists():
         sound.make(whole, options.quick)
     readers = sound.readers(whole, options.quick)
-    known = campaign.warm(readers, folder, lava=not options.quick)
+    known = campaign.warm(readers, folder)
     print(f"sound files read in {time.monotonic() - began:.0f} s; mutants in {folder}", flush=True)
     with options.out.open("a") as file:
         for number in numbers:

@@ -5,14 +5,16 @@ snnTorch's RLeaky and RSynaptic and Norse's LIFRecurrentCell: the linear nodes b
 get those of the timestep before, and nothing before the first. Their biases count in every timestep.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from spikecut.errors import BundleError, UnsupportedError
 from spikecut.export.nir.file import MAXIMUM_NODES, NirNode
 from spikecut.export.nir.neurons import NEURONS
 
 Numbers = tuple[int, ...]
+Name = TypeVar("Name", int, str)
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def _cycles(sources: Sequence[Numbers]) -> list[list[int]]:
     for index in range(len(sources)):
         if index in seen:
             continue
-        cycle = _closure(index, sources) & _closure(index, following)
+        cycle = reached(index, sources.__getitem__) & reached(index, following.__getitem__)
         if cycle:
             found.append(sorted(cycle))
             seen |= cycle
@@ -165,15 +167,15 @@ def _way(sources: Sequence[Numbers], cycle: list[int]) -> list[int]:
     return way[way.index(way[-1]) + 1 :][::-1]
 
 
-def _closure(begin: int, following: Sequence[Numbers] | Sequence[list[int]]) -> set[int]:
-    """What is reached from a node, itself only in a cycle."""
-    found: set[int] = set()
+def reached(begin: Name, following: Callable[[Name], Iterable[Name]]) -> set[Name]:
+    """The nodes that are reached from one by following edges; itself only in a cycle."""
+    found: set[Name] = set()
     waiting = [begin]
     while waiting:
-        for index in following[waiting.pop()]:
-            if index not in found:
-                found.add(index)
-                waiting.append(index)
+        for name in following(waiting.pop()):
+            if name not in found:
+                found.add(name)
+                waiting.append(name)
     return found
 
 

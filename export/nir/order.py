@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from spikecut.errors import BundleError
-from spikecut.export.nir.cycles import Nodes, opened
+from spikecut.export.nir.cycles import Nodes, opened, reached
 from spikecut.export.nir.file import NirNode
 
 
@@ -98,23 +98,14 @@ def _check_ways(
 ) -> None:
     """BundleError unless every node lies on a way from the Input to the Output."""
     inputs, outputs = ends
-    reached, heard = _closure(inputs, fed), _closure(outputs, feeding)
+    from_input = {inputs} | reached(inputs, fed.__getitem__)
+    heard = {outputs} | reached(outputs, feeding.__getitem__)
     for name, node in nodes.items():
-        if name in reached and name not in heard and (name == inputs or not fed[name] or outputs not in reached):
+        if name in from_input and name not in heard and (name == inputs or not fed[name] or outputs not in from_input):
             raise BundleError(f"{where}: node {node.name} leads nowhere; every node must lead to {outputs}")
     for name, node in nodes.items():
-        if name not in reached or name not in heard:
+        if name not in from_input or name not in heard:
             raise BundleError(f"{where}: node {node.name} is not on the way from {inputs} to {outputs}")
-
-
-def _closure(begin: str, following: dict[str, list[str]]) -> set[str]:
-    found, waiting = {begin}, [begin]
-    while waiting:
-        for name in following[waiting.pop()]:
-            if name not in found:
-                found.add(name)
-                waiting.append(name)
-    return found
 
 
 def _check_edges(graph: NirNode, nodes: dict[str, NirNode], where: str) -> None:

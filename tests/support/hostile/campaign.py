@@ -50,8 +50,8 @@ class Judged:
     said: str
 
 
-def warm(readers: Iterable[Reader], boxes: Path, lava: bool = True) -> dict[str, sandbox.Outcome]:
-    """Import all that the commands import, and run each on its sound file; what it did there, by reader."""
+def import_most(lava: bool = True) -> None:
+    """Import what takes longest, for all processes that are forked."""
     if lava:  # before torch
         importlib.import_module("spikecut.deploy.backends.lava.blocks").require_lava()
     sandbox.probing()
@@ -62,6 +62,10 @@ def warm(readers: Iterable[Reader], boxes: Path, lava: bool = True) -> dict[str,
         "matplotlib.pyplot",
     ):
         importlib.import_module(name)
+
+
+def warm(readers: Iterable[Reader], boxes: Path) -> dict[str, sandbox.Outcome]:
+    """Import all that the commands import, and run each on its sound file; what it did there, by reader."""
     readers = list(readers)
     for reader in {reader.command[0]: reader for reader in readers}.values():
         for name in _modules(reader, boxes / "warm"):

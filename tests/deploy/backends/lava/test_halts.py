@@ -15,8 +15,8 @@ from spikecut.export.quantise.integers import quantise
 from spikecut.models.checkpoint import load_checkpoint
 from spikecut.models.training.train import train
 
-ALONE = 4  # per network; both have biases
-TWIN_SAMPLES = 80
+ALONE = 2  # per network; both have biases
+TWIN_SAMPLES = 48
 
 
 def policy_for(scores):
@@ -67,7 +67,7 @@ TOPOLOGIES = {
     "recurrent": {"dense_only": True, "recurrent": True},
     "delayed": {"dense_only": True, "delays": True, "soft": True},
 }
-HALTS = 60
+HALTS = 32
 MODELS = ("stock", "fast", "fused")
 
 

@@ -14,7 +14,7 @@ from spikecut.deploy.cutoff.stream import NOTHING, StreamSettings
 from spikecut.deploy.cutoff.topk import TopK, top_two_gap
 from spikecut.errors import DataError
 
-FRAMES = 240
+FRAMES = 160
 CASES = {
     "convolutions, hard reset, biases": {},
     "soft reset, v(0), graded, membrane, recurrent maps": {
