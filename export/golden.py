@@ -49,7 +49,7 @@ class Golden:
     inputs: int64 [T, N, *shape], the encoded integers.
     float_scores: float64 [T, N, classes], per-step scores of the user's module.
     twin_scores: int64 [T, N, classes], per-step scores of its fake-quantised twin.
-    twin_spikes: per firing layer, int64 [T, N, *shape].
+    twin_spikes: per layer that sends, int64 [T, N, *shape]; the numbers of graded messages.
     twin_weights, twin_biases: per layer, what the twin itself rounded to: weights int64 (O, ...), times 64, and biases
         int64 (O,), in v's units. A changed weight shows here even where no golden sample feels it.
     twin_gains: per layer that has any, int64 [T], in 4096ths.
@@ -168,7 +168,8 @@ def golden_bytes(golden: Golden) -> bytes:
                 continue
             group = file.create_group(key)
             for name, values in getattr(golden, key).items():
-                group.create_dataset(name, data=values.astype(dtype), compression="gzip")
+                kept = np.int32 if key == "twin_spikes" and np.abs(values).max(initial=0) > 1 else dtype
+                group.create_dataset(name, data=values.astype(kept), compression="gzip")
 
     return packed(write)
 

@@ -1,7 +1,9 @@
-"""Checks on what a backend is to run: whole samples, or streams of frames."""
+"""Checks on what a backend is to run: whole samples, or streams of frames, and what ends them."""
 
 import numpy as np
 
+from spikecut.deploy.cutoff.base import CutoffPolicy, check_classes
+from spikecut.deploy.cutoff.fixed import FixedTimestep
 from spikecut.errors import DataError
 from spikecut.export.network.arrays import Integers
 from spikecut.export.network.layers import IntegerNetwork
@@ -18,6 +20,14 @@ def check_inputs(network: IntegerNetwork, inputs: Integers) -> None:
         raise DataError("no samples to run")
     if _outside(inputs, network.input.minimum, network.input.maximum):
         raise DataError(f"an input message lies outside [{network.input.minimum}, {network.input.maximum}]")
+
+
+def check_policy(network: IntegerNetwork, policy: CutoffPolicy | None) -> None:
+    """Raise InputError for a policy of another horizon, or one that judges classes where a regression has none."""
+    if policy is not None:
+        policy.check_horizon(network.horizon)
+        if not isinstance(policy, FixedTimestep):
+            check_classes(network, f"a cutoff by {type(policy).__name__}")
 
 
 def check_frames(network: IntegerNetwork, frames: Integers) -> None:

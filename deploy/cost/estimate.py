@@ -35,6 +35,7 @@ from spikecut.deploy.placement.quantities import Edge, Quantity
 from spikecut.deploy.run_trace import RunTrace
 from spikecut.errors import CapabilityError, HardwareConfigError, InputError
 from spikecut.export.network.arrays import IntArray
+from spikecut.export.network.graph import is_graded
 from spikecut.export.network.layers import IntegerNetwork
 from spikecut.text import brief
 
@@ -189,7 +190,7 @@ def placed(network: IntegerNetwork, chip: Chip, placement: Placement | None) -> 
 
 
 class OperationCosts:
-    """Synaptic operations alone: multiply-accumulates where the input is graded, accumulates everywhere else."""
+    """Synaptic operations alone: multiply-accumulates of graded messages, accumulates of spikes."""
 
     def __init__(self, network: IntegerNetwork, profile: OperationProfile, columns: Columns) -> None:
         self.network, self.profile = network, profile
@@ -202,6 +203,8 @@ class OperationCosts:
         skipped, more = later_input_operations(part)
         graded = part.events[1].synops.sum(axis=1) - own + skipped
         binary = own + sum(events.synops.sum(axis=1) for events in part.events[2:]) - skipped
+        if is_graded(self.network):
+            graded, binary = graded + binary, np.zeros_like(binary)
         self.graded.append(graded)
         self.binary.append(binary)
         self.assumptions = assumption + more
@@ -213,15 +216,18 @@ class OperationCosts:
         return energy / PICO
 
     @property
+    def _graded(self) -> bool:
+        return self.network.input.bits > 0 or is_graded(self.network)
+
+    @property
     def _price(self) -> Quantity:
-        """The price of an operation that the input causes."""
-        graded = self.network.input.bits > 0
-        return self.profile.multiply_accumulate.energy_pJ if graded else self.profile.accumulate.energy_pJ
+        """The price of an operation that the input causes, and sigma-delta neurons."""
+        return self.profile.multiply_accumulate.energy_pJ if self._graded else self.profile.accumulate.energy_pJ
 
     def estimate(self, steps: IntArray) -> CostEstimate:
         """The estimate, once all samples have been added; steps: hardware steps of each."""
         used = {"accumulate energy": self.profile.accumulate.energy_pJ}
-        if self.network.input.bits > 0:
+        if self._graded:
             used["multiply-accumulate energy"] = self._price
         energy = self.graded.band(lambda edge: self._energy_j(edge, self.graded.read(), self.binary.read()))
         unknown = unknown_band(len(steps))
@@ -333,6 +339,8 @@ class ChipCosts:
             lines.append(f"barrier for {placement.tiles} tiles {how}")
         if any(path.steps for paths in self.network.paths for path in paths):
             lines.append("a skip waits as a delay of its synapses: no core, time or energy is charged for its relay")
+        if is_graded(self.network):
+            lines.append("a graded message of sigma-delta neurons is charged as a spike: no file prices its bits")
         if self.streaming:
             lines.append("each sample of the stream is charged as if it ran alone")
         lines += [f"{spaced(name)} unknown, so not checked" for name in placement.unchecked]

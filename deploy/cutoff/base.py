@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.errors import InputError
+from spikecut.export.network.graph import is_graded
+from spikecut.export.network.layers import IntegerNetwork
 from spikecut.registry import Registry
 from spikecut.text import brief, listed
 
@@ -130,6 +132,15 @@ def policy_from_dict(data: Any) -> CutoffPolicy:
     if not isinstance(data, Mapping):
         raise InputError(f"cutoff policy: expected an object with a key 'policy', got {type(data).__name__}")
     return policy_class(data.get("policy"), "cutoff policy: key 'policy'").from_dict(data)
+
+
+def check_classes(network: IntegerNetwork, what: str) -> None:
+    """Raise InputError for the one output of a graded network, which is a number and no class; what: needs classes."""
+    if is_graded(network) and network.classes == 1:
+        raise InputError(
+            f"{what}: {network.name} has one graded output, as a regression has, and no classes to be sure of: run it "
+            "without a cutoff (--no-cutoff), or with the policy fixed"
+        )
 
 
 def check_keys(data: Mapping[str, Any], expected: set[str]) -> None:

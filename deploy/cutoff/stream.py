@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from spikecut.deploy.cutoff.base import BoolArray, CutoffPolicy, IntArray
+from spikecut.deploy.cutoff.base import BoolArray, CutoffPolicy, IntArray, check_classes
 from spikecut.errors import InputError
 from spikecut.export.network.layers import IntegerNetwork
 from spikecut.text import brief
@@ -61,7 +61,8 @@ class StreamSettings:
 
 
 def check_stream(network: IntegerNetwork, settings: StreamSettings) -> None:
-    """InputError if a segment may be longer than the gains per timestep of a layer of the network."""
+    """InputError for a segment longer than the gains per timestep of a layer, or for one output that is no class."""
+    check_classes(network, "a stream")
     for layer in network.layers:
         if layer.neuron.gain is not None and settings.longest > network.horizon:
             raise InputError(

@@ -7,7 +7,7 @@ from pathlib import Path
 from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.backends.progress import Progress, silent
 from spikecut.deploy.bundle import Bundle, open_bundle
-from spikecut.deploy.cutoff.base import CutoffPolicy, IntArray
+from spikecut.deploy.cutoff.base import CutoffPolicy, IntArray, check_classes
 from spikecut.deploy.cutoff.calibration.calibrate import Calibration, calibrate, check_arguments
 from spikecut.deploy.pipeline.samples import check_labels, data_hash, split_notes
 from spikecut.deploy.pipeline.targets import check_bundle_target, is_shared
@@ -123,6 +123,7 @@ def calibrate_split(
 
 
 def _calibration(bundle: Bundle, split: Split, options: CalibrationOptions, progress: Progress) -> Calibration:
+    check_classes(bundle.network, "calibration")
     scores = scores_of_split(bundle, split, "scores of the calibration split", progress)
     return calibrate(scores, split.y, **asdict(options))
 

@@ -10,6 +10,7 @@ from spikecut.deploy.placement.cores import Placement, placement_summary
 from spikecut.deploy.placement.hardware import Arithmetic, Chip, Hardware
 from spikecut.deploy.placement.place import place
 from spikecut.errors import CapabilityError, Refusal
+from spikecut.export.network.graph import is_graded
 from spikecut.export.network.layers import IntegerNetwork
 from spikecut.export.network.parameters import lowest
 from spikecut.fixed_point import DECAY_UNITY
@@ -42,6 +43,10 @@ def check_capabilities(network: IntegerNetwork, hardware: Hardware) -> tuple[Ref
         missing.append("programmable neurons (a refractory period)")
     if any(layer.neuron.adaptation is not None for layer in network.layers) and not can.programmable_neuron:
         missing.append("programmable neurons (an adaptive threshold)")
+    if is_graded(network) and not can.graded_spikes:
+        missing.append("graded spikes (sigma-delta neurons send how much they changed)")
+    if is_graded(network) and not can.programmable_neuron:
+        missing.append("programmable neurons (sigma-delta)")
     missing += _arithmetic(network, hardware.arithmetic)
     return tuple(Refusal(hardware.name, feature) for feature in missing)
 
@@ -83,6 +88,8 @@ REMEDIES = {
     "programmable neurons (a gain": "neurons without a gain per timestep",
     "programmable neurons (a refractory": "neurons that do not rest after a spike",
     "programmable neurons (an adaptive": "neurons that are reset",
+    "graded spikes (sigma": "neurons that spike",
+    "programmable neurons (sigma": "neurons that spike",
     "an exponential leak": "neurons without a leak",
     "negative membranes": "weights and biases of at least 0",
     "weights of": "weights of fewer bits",

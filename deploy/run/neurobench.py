@@ -14,13 +14,14 @@ from spikecut.errors import InputError
 from spikecut.export.network.arrays import IntArray, Integers, size
 from spikecut.export.network.connectivity import fan_out, gather_index, recurrent_fan_out
 from spikecut.export.network.geometry import Synapse
-from spikecut.export.network.graph import Path
+from spikecut.export.network.graph import Path, is_graded
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 from spikecut.fixed_point import DECAY_UNITY
 
 NO_SPIKES = "this trace holds no spikes: run again with record='all'"
 WEIGHT_BYTES = 1
 STATE_BYTES = 3
+SIGMA_DELTA_STATES = 4
 RESET_OPERATIONS = {
     ("Leaky", "subtract"): 4,
     ("Leaky", "zero"): 4,
@@ -28,10 +29,13 @@ RESET_OPERATIONS = {
     ("Synaptic", "zero"): 8,
     ("Leaky", "adapt"): 10,
     ("Synaptic", "adapt"): 12,
+    ("Leaky", "delta"): 7,
 }
 """Operations of a membrane's update in neurobench 2.3.0, by kind of neuron, without and with a current, and reset.
 
 Of thresholds that adapt, which neurobench does not know: a soft reset's, and 6 for two states that decay and are added.
+Of sigma-delta neurons, too: input and bias are added, the activation and the threshold compared, the change is taken,
+and what was left is added and taken off again.
 """
 MOST_OPERATIONS = 2 * 10**9
 """Synapses by geometry × steps × samples up to which a run also counts membrane updates: seconds in plain numpy."""
@@ -91,8 +95,8 @@ def neurobench_metrics(trace: RunTrace) -> NeuroBenchMetrics:
     """NeuroBench's metrics of a run recorded with record="all".
 
     A sample that was cut is counted for the τ steps that its verdict used; steps that only filled the pipeline are
-    hardware, not algorithm, and are not counted. Messages of a graded input are multiply-accumulates, spikes
-    accumulates.
+    hardware, not algorithm, and are not counted. Graded messages, of the input or of sigma-delta neurons, are
+    multiply-accumulates, spikes accumulates.
 
     Raises InputError if the trace holds no messages.
     """
@@ -119,7 +123,7 @@ class NeuroBenchCounts:
         sent = [_sent(part, number, part.timesteps) for number in range(len(network.layers) + 1)]
         for number, (layer, paths) in enumerate(zip(network.layers, network.paths, strict=True), start=1):
             for path in paths:
-                self._count(int(sent[path.source] @ fan_out(path.synapse)), path.source == 0)
+                self._count(int(sent[path.source] @ fan_out(path.synapse)), path.source)
             if layer.recurrent is not None:  # a spike of the last step used would arrive after it
                 self.acs += int(_sent(part, number, part.timesteps - 1) @ recurrent_fan_out(layer))
         self.spikes = [total + int(each.sum()) for total, each in zip(self.spikes, sent[1:], strict=True)]
@@ -127,8 +131,8 @@ class NeuroBenchCounts:
         self.samples += part.samples
         self._count_updates(part)
 
-    def _count(self, effective: int, from_input: bool) -> None:
-        if from_input and self.network.input.bits > 0:
+    def _count(self, effective: int, source: int) -> None:
+        if is_graded(self.network) if source else self.network.input.bits > 0:
             self.macs += effective
         else:
             self.acs += effective
@@ -245,7 +249,7 @@ def connection_sparsity(network: IntegerNetwork) -> float:
 
 def parameter_count(network: IntegerNetwork) -> int:
     """Weights, biases and delays, each once."""
-    state = 2 * STATE_BYTES * sum(size(layer.output_shape) for layer in network.layers)
+    state = sum(map(_state_bytes, network.layers))
     biases = sum(layer.neuron.bias_mantissa.size for layer in network.layers)  # of 2 bytes each, all others of 1
     return footprint(network) - state - biases
 
@@ -258,5 +262,11 @@ def footprint(network: IntegerNetwork) -> int:
         total += 0 if layer.recurrent is None else layer.recurrent.size * WEIGHT_BYTES
         total += sum(skip.weight.size * WEIGHT_BYTES for skip in layer.skips)
         total += 0 if layer.delay is None else layer.delay.size
-        total += 2 * STATE_BYTES * size(layer.output_shape)
+        total += _state_bytes(layer)
     return total
+
+
+def _state_bytes(layer: IntegerLayer) -> int:
+    """Of u and v; of sigma-delta neurons σ, the activation, the residue and the error."""
+    states = 2 if layer.neuron.sigma_delta is None else SIGMA_DELTA_STATES
+    return states * STATE_BYTES * size(layer.output_shape)

@@ -61,6 +61,8 @@ def _of_layer(layer: IntegerLayer) -> Iterator[Refusal]:
         yield Refusal(layer.name, "delays")
     if neuron.gain is not None:
         yield Refusal(layer.name, "a gain per timestep")
+    if neuron.sigma_delta is not None:
+        yield Refusal(layer.name, "sigma-delta neurons")
     if neuron.adaptation is not None:
         yield Refusal(layer.name, "an adaptive threshold")
     if neuron.refractory:

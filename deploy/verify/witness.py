@@ -61,7 +61,7 @@ def integer_report(network: IntegerNetwork, encoded: Integers) -> tuple[LayerRep
 
 
 def _worst_case(network: IntegerNetwork, depth: int) -> Ranges:
-    own, *skips = (message_range(path.source, network.input) for path in network.paths[depth])
+    own, *skips = (message_range(network, path.source) for path in network.paths[depth])
     return worst_case(network.layers[depth], network.horizon, *own, skips)
 
 

@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from spikecut.errors import CheckpointError, UnsupportedError
-from spikecut.export.network.arrays import Pair, Shape
-from spikecut.export.network.batch_norm import BatchNorm
+from spikecut.export.network.arrays import BatchNorm, Pair, Shape
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import FloatLayer, FloatNetwork
 from spikecut.export.network.neurons import FloatNeuron

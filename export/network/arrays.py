@@ -1,16 +1,18 @@
-"""The arrays, shapes and numbers that networks are made of, frozen and whole.
+"""The arrays, shapes and numbers that networks are made of, frozen and whole; and batch norm, which is four of them.
 
 Shapes are torch's: (channels, height, width) or (features,).
 """
 
 import math
 import operator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from spikecut.errors import ExportError
+from spikecut.text import brief
 
 Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -52,3 +54,20 @@ def frozen_int(values: npt.ArrayLike, what: str) -> npt.NDArray[np.int64]:
     array = given.astype(np.int64)
     array.setflags(write=False)
     return array
+
+
+@dataclass(frozen=True)
+class BatchNorm:
+    """Inference-time batch normalisation: y = gamma (x - mean) / sqrt(variance + epsilon) + beta, per channel."""
+
+    gamma: Array
+    beta: Array
+    mean: Array
+    variance: Array
+    epsilon: float
+
+    __repr__ = brief
+
+    def __post_init__(self) -> None:
+        for name in ("gamma", "beta", "mean", "variance"):
+            object.__setattr__(self, name, frozen_float(getattr(self, name)))

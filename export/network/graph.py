@@ -95,6 +95,28 @@ def unheard(layers: Sequence[Node]) -> list[int]:
     return [number for number in range(1, len(layers) + 1) if number not in heard]
 
 
-def message_range(source: int, spec: InputSpec) -> tuple[int, int]:
+class Sender(Protocol):
+    """A network, as far as the messages that it sends are concerned."""
+
+    @property
+    def input(self) -> InputSpec:
+        """Of its input."""
+
+    @property
+    def layers(self) -> Sequence[Any]:
+        """Its layers, whose neurons may be sigma-delta."""
+
+
+def is_graded(network: Sender) -> bool:
+    """Whether layers send graded messages to each other: those of sigma-delta neurons, which are of one kind."""
+    return getattr(network.layers[0].neuron, "sigma_delta", None) is not None
+
+
+def message_range(network: Sender, source: int) -> tuple[int, int]:
     """Smallest and largest message of the layer of this number, or of the input."""
-    return (0, 1) if source else (spec.minimum, spec.maximum)
+    if not source:
+        return network.input.minimum, network.input.maximum
+    neuron = network.layers[source - 1].neuron
+    if getattr(neuron, "sigma_delta", None) is None:  # floats are never
+        return 0, 1
+    return -neuron.sigma_delta.largest, neuron.sigma_delta.largest

@@ -11,7 +11,8 @@ Shapes are torch's: (channels, height, width) or (features,). Neurons follow, pe
     v[t] ← 0                  where s[t], reset "zero"      (hard reset)
     v[t] ← v[t] - threshold   where s[t], reset "subtract"  (soft reset, perhaps by another amount)
 
-See export/network/neurons.py. A readout neuron (`reset` "none") never fires; its membrane is the output.
+See export/network/neurons.py. A readout neuron (`reset` "none") never fires; its membrane is the output. Networks of
+sigma-delta neurons send graded messages instead, see export/network/sigma_delta.py.
 """
 
 from dataclasses import dataclass, field, replace
@@ -22,8 +23,17 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.errors import ExportError, InputError, RangeError, UnsupportedError
-from spikecut.export.network.arrays import Array, IntArray, Pair, Shape, frozen_float, frozen_int, size, whole
-from spikecut.export.network.batch_norm import BatchNorm
+from spikecut.export.network.arrays import (
+    Array,
+    BatchNorm,
+    IntArray,
+    Pair,
+    Shape,
+    frozen_float,
+    frozen_int,
+    size,
+    whole,
+)
 from spikecut.export.network.geometry import MAXIMUM_ELEMENTS, Kind, around, check_geometry, elements
 from spikecut.export.network.graph import Path, depths_of, paths_of, unheard
 from spikecut.export.network.input_spec import InputSpec
@@ -32,7 +42,7 @@ from spikecut.export.network.neurons import VARIABLE, FloatNeuron, IntegerNeuron
 from spikecut.export.network.parameters import check_shape, per_neuron, said
 from spikecut.export.network.ranges import check_values, check_weight
 from spikecut.export.network.skip import INPUT, FloatSkip, Skip
-from spikecut.fixed_point import BIAS_MAXIMUM, DELAY_MAXIMUM
+from spikecut.fixed_point import BIAS_MAXIMUM, DELAY_MAXIMUM, STATE_LIMIT
 from spikecut.text import brief, columns, sides
 
 Readout = Literal["count", "membrane"]
@@ -197,6 +207,7 @@ class IntegerNetwork:
         names = [INPUT, *(layer.name for layer in self.layers[:-1])]
         object.__setattr__(self, "layers", tuple(map(_plain, self.layers, names)))
         _check_network(self)
+        _check_graded(self)
         _check_gains(self.layers, self.horizon)
         last = self.layers[-1].neuron.reset
         if (self.readout == "membrane") != (last == "none"):
@@ -358,7 +369,8 @@ def _check_network(network: IntegerNetwork) -> None:
     for layer in network.layers[1:]:
         if passes_input(layer):
             raise RangeError(f"layer {layer.name}: weight 1 is odd, and only input neurons, the first layer, take it")
-    if passes_input(network.layers[0]) and network.input.maximum > BIAS_MAXIMUM:
+    biased = network.layers[0].neuron.sigma_delta is None and passes_input(network.layers[0])
+    if biased and network.input.maximum > BIAS_MAXIMUM:
         raise UnsupportedError(
             f"layer {network.layers[0].name}: input neurons take messages of 12 bits, as their bias, the input has "
             f"{network.input.bits}"
@@ -367,3 +379,21 @@ def _check_network(network: IntegerNetwork) -> None:
     total += sum(elements(layer.loop) for layer in network.layers if layer.loop is not None)
     if total > MAXIMUM_ELEMENTS:
         raise ExportError(f"a network that needs {total} numbers for one sample; at most {MAXIMUM_ELEMENTS} are held")
+
+
+def _check_graded(network: IntegerNetwork) -> None:
+    """Raise UnsupportedError or RangeError for what sigma-delta neurons do not have around them."""
+    if all(layer.neuron.sigma_delta is None for layer in network.layers):
+        return
+    for layer in network.layers:
+        given, where = layer.neuron.sigma_delta, f"layer {layer.name}"
+        if given is None:
+            raise UnsupportedError(f"{where}: neurons that spike among sigma-delta ones; use one kind for all")
+        if layer.delay is not None or layer.recurrent is not None:
+            raise UnsupportedError(f"{where}: a delay or a recurrence of graded messages; only of spikes they are run")
+        if not given.decodes:
+            if layer is not network.layers[0] or not passes_input(layer):
+                raise UnsupportedError(f"{where}: an encoder of the input must be the first layer, with weights of 1")
+            if network.input.maximum << given.shift >= STATE_LIMIT:
+                bits = (STATE_LIMIT >> given.shift).bit_length() - 1
+                raise RangeError(f"{where}: an input of {network.input.bits} bits; an encoder takes at most {bits}")

@@ -8,7 +8,8 @@ Per timestep t,
     v[t] ← 0                  where s[t], reset "zero"      (hard reset)
     v[t] ← v[t] - threshold   where s[t], reset "subtract"  (soft reset; of integers by `subtracted`)
 
-Reset "adapt" is that of lava-dl's ALIF: v is not reset, the threshold rises, see export/network/adaptation.py.
+Reset "adapt" is that of lava-dl's ALIF: v is not reset, the threshold rises, see export/network/adaptation.py. Reset
+"delta" is none: sigma-delta neurons send changes of an activation, see export/network/sigma_delta.py.
 With a refractory period of R timesteps, `refractory`, v stays as the reset left it at t+1, …, t+R, and nothing fires;
 the current u goes on. So does Lava's LIFRefractory; v is set to 0 in the timestep after a spike by R = 1.
 
@@ -25,7 +26,7 @@ Threshold, decays, v(0) and the amount of a soft reset are one number for a laye
 export/network/parameters.py.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 import numpy as np
@@ -50,10 +51,11 @@ from spikecut.export.network.parameters import (
     said,
 )
 from spikecut.export.network.ranges import NEURON, SMALLER, check_values
+from spikecut.export.network.sigma_delta import SigmaDelta, check_sigma_delta
 from spikecut.fixed_point import ALIGNMENT_SHIFT, BIAS_MAXIMUM, BIAS_MINIMUM, DECAY_UNITY, STATE_LIMIT, WEIGHT_UNIT
 from spikecut.text import brief
 
-Reset = Literal["zero", "subtract", "none", "adapt"]
+Reset = Literal["zero", "subtract", "none", "adapt", "delta"]
 ResetOrder = Literal["before_leak", "after_leak"]
 Fires = Literal[">", ">="]
 VARIABLE = ("threshold", "decay_u", "decay_v", "v_init")
@@ -110,6 +112,8 @@ class IntegerNeuron:
     refractory: timesteps after a spike, 0..63, in which v stays as it is and nothing fires; one for a layer, and not
         beside a gain.
     adaptation: of reset "adapt", and of no other; neither a gain nor a refractory period is beside it.
+    sigma_delta: of reset "delta", and of a readout, "none", of sums that such neurons send; threshold and bias are in
+        its units, and all other fields as they are by default.
     """
 
     threshold: Parameter
@@ -125,6 +129,7 @@ class IntegerNeuron:
     u_init: IntArray | None = None
     refractory: int = 0
     adaptation: Adaptation | None = None
+    sigma_delta: SigmaDelta | None = None
 
     __repr__ = brief
 
@@ -149,8 +154,8 @@ class IntegerNeuron:
 
     @property
     def bias(self) -> IntArray:
-        """Effective bias in v's units, int64, one per channel, or per neuron of a map."""
-        return self.bias_mantissa << self.bias_exponent
+        """Effective bias in v's units, or those of σ, int64, one per channel, or per neuron of a map."""
+        return self.bias_mantissa << (self.bias_exponent if self.sigma_delta is None else self.sigma_delta.shift)
 
     @property
     def subtracted(self) -> Parameter:
@@ -179,6 +184,8 @@ class IntegerNeuron:
 
 def reset_of(neuron: IntegerNeuron) -> str:
     """A neuron's reset in words, for tables: what it subtracts where that is not the threshold, how long it rests."""
+    if neuron.sigma_delta is not None:
+        return str(neuron.sigma_delta) if neuron.reset == "delta" else "none: sends sigma"
     amount = "" if neuron.reset_amount is None else f" {said(neuron.reset_amount / WEIGHT_UNIT, ',g')}"
     return f"{neuron.reset}{amount}{f', rests {neuron.refractory}' if neuron.refractory else ''}"
 
@@ -194,7 +201,7 @@ def check_neuron(neuron: IntegerNeuron, shape: Shape, where: str) -> None:
         check_values(np.asarray(value), low, high, f"{where}: {key}", why)
     check_values(neuron.bias_mantissa, BIAS_MINIMUM, BIAS_MAXIMUM, f"{where}: bias_mantissa", f"13 bits; {SMALLER}")
     if neuron.reset not in get_args(Reset):
-        raise ExportError(f"{where}: reset {neuron.reset!r}, expected zero, subtract, adapt or none")
+        raise ExportError(f"{where}: reset {neuron.reset!r}, expected {', '.join(get_args(Reset))}")
     if neuron.reset_order != "after_leak":
         raise UnsupportedError(
             f"{where}: reset_order {neuron.reset_order!r}: no Process resets before the leak; a soft reset does by "
@@ -217,6 +224,8 @@ def check_neuron(neuron: IntegerNeuron, shape: Shape, where: str) -> None:
         _check_refractory(neuron, where)
     if neuron.adaptation is not None or neuron.reset == "adapt":
         _check_adaptation(neuron, where)
+    if neuron.sigma_delta is not None or neuron.reset == "delta":
+        _check_sigma_delta(neuron, shape, where)
 
 
 def _check_adaptation(neuron: IntegerNeuron, where: str) -> None:
@@ -229,6 +238,20 @@ def _check_adaptation(neuron: IntegerNeuron, where: str) -> None:
     for key, value in zip(ADAPTATION, neuron.adaptation.numbers, strict=True):
         low, high, why = NEURON["threshold" if key == "threshold_step" else "decay_v"]
         check_values(np.asarray(value), low, high, f"{where}: {key}", why)
+
+
+def _check_sigma_delta(neuron: IntegerNeuron, shape: Shape, where: str) -> None:
+    given = neuron.sigma_delta
+    if given is None or neuron.reset not in ("delta", "none"):
+        raise ExportError(f'{where}: sigma_delta is of neurons with reset "delta" or of a readout, and they have it')
+    plain = IntegerNeuron(neuron.threshold, neuron.bias_mantissa, reset=neuron.reset, sigma_delta=given)
+    others = [field.name for field in fields(neuron) if field.name not in ("threshold", "bias_mantissa", "sigma_delta")]
+    differing = [key for key in others if not np.array_equal(getattr(neuron, key), getattr(plain, key))]
+    if differing:
+        raise UnsupportedError(f"{where}: {differing[0]} of a sigma-delta neuron, which has none; leave it out")
+    check_sigma_delta(given, neuron.threshold, neuron.bias_mantissa, shape, where)
+    if neuron.reset == "none" and (neuron.bias_mantissa.any() or not given.decodes):
+        raise UnsupportedError(f"{where}: a readout of sigma with a bias or as an encoder, which Lava's Sigma is not")
 
 
 def _check_refractory(neuron: IntegerNeuron, where: str) -> None:

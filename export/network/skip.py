@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from spikecut.errors import ExportError
-from spikecut.export.network.arrays import Array, IntArray, Pair, Shape, frozen_float, frozen_int
-from spikecut.export.network.batch_norm import BatchNorm
+from spikecut.export.network.arrays import Array, BatchNorm, IntArray, Pair, Shape, frozen_float, frozen_int
 from spikecut.export.network.geometry import Kind, check_geometry
 from spikecut.export.network.names import check_name
 from spikecut.text import brief

@@ -7,6 +7,7 @@ import numpy as np
 from spikecut.export.hdf5 import open_hdf5, read_whole, subgroup
 from spikecut.export.importers.base import PartReport
 from spikecut.export.network.layers import IntegerLayer
+from spikecut.export.network.neurons import reset_of
 from spikecut.export.netx.foreign import input_and_readout, read_any_netx
 from spikecut.export.netx.neuron import read_text
 from spikecut.export.netx.read import INPUT_NEURONS, Blocks
@@ -60,9 +61,12 @@ def _told(layer: IntegerLayer, foreign: object) -> str:
         if spec is None:
             return "neurons that take the input as bias"
         weight = 1 / spec.scale
+        if layer.neuron.sigma_delta is not None:
+            return f"sends the changes of {weight:.6g} x + {-spec.zero * weight:.6g} of the sample x"
         return f"neurons whose bias is {weight:.6g} x + {-spec.zero * weight:.6g} of the sample x"
     reset = {"zero": "hard reset", "subtract": "soft reset", "none": "never fires: its membrane is read"}
-    parts = [f"weights {layer.weight.min()} to {layer.weight.max()}", reset[layer.neuron.reset]]
+    said = reset_of(layer.neuron) if layer.neuron.sigma_delta is not None else reset[layer.neuron.reset]
+    parts = [f"weights {layer.weight.min()} to {layer.weight.max()}", said]
     parts += ["delays"] if layer.delay is not None else []
     parts += ["recurrent"] if layer.recurrent is not None else []
     return ", ".join(parts)

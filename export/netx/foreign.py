@@ -10,9 +10,12 @@ from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import IntegerNetwork, Readout
 from spikecut.export.netx.neuron import read_text
 from spikecut.export.netx.read import ALL, Blocks, read_netx
+from spikecut.export.netx.sigma_delta import OUTPUT, SDNN
 
 MAXIMUM_SIDE = 2**20
 INPUT_BITS = 12
+SDNN_BITS = 11
+"""Of numbers that a sigma-delta encoder shifts left by 12 and holds in 24 bits."""
 TRANSFORM = {"weight": 64, "bias": 0}
 """What netx takes where an input block with neurons does not say it."""
 
@@ -23,7 +26,8 @@ def input_and_readout(path: Path) -> tuple[InputSpec, Readout, int | None] | Non
     None for a file of spikecut.
 
     Neurons in the input block take numbers x, the same at every timestep, as weight · x + bias of that block: they are
-    netx's `in_layer.transform`, which leaves applying it to its caller. Other inputs are taken as binary spikes.
+    netx's `in_layer.transform`, which leaves applying it to its caller. Sigma-delta neurons there send the changes of
+    x. Other inputs are taken as binary spikes.
 
     BundleError for a file that is missing, damaged or foreign. UnsupportedError: a weight that is not positive.
     """
@@ -38,7 +42,7 @@ def input_and_readout(path: Path) -> tuple[InputSpec, Readout, int | None] | Non
         horizon = _horizon(file, path)
         layers = subgroup(file, "layer", path)
         first, last = subgroup(layers, "0", path), subgroup(layers, str(len(layers) - 1), path)
-        readout: Readout = "count" if "neuron" in last or read_text(last, "type", path) != "dense" else "membrane"
+        readout = _readout(last, path)
         if "shape" in first and "inFeatures" not in first:
             shape = tuple(int(side) for side in read_whole(first, "shape", path).reshape(-1))
         else:
@@ -50,10 +54,22 @@ def input_and_readout(path: Path) -> tuple[InputSpec, Readout, int | None] | Non
         if read_text(first, "type", path) != "input" or "neuron" not in first:
             return InputSpec(shape, "events"), readout, horizon
         weight, bias = (_transform(first, key, path) for key in ("weight", "bias"))
+        bits = SDNN_BITS if _of_type(first, SDNN, path) else INPUT_BITS
     if weight < 1:
         raise UnsupportedError(f"{path}: its input's weight is {weight}; only positive ones are read")
-    spec = InputSpec(shape, "direct", bits=INPUT_BITS, signed=True, scale=1 / weight, zero=-bias / weight)
+    spec = InputSpec(shape, "direct", bits=bits, signed=True, scale=1 / weight, zero=-bias / weight)
     return spec, readout, horizon
+
+
+def _readout(last: h5py.Group, path: Path) -> Readout:
+    """The membrane where the last block is dense and has no neuron, or one that sends its sigma; else counts."""
+    if "neuron" not in last:
+        return "membrane" if read_text(last, "type", path) == "dense" else "count"
+    return "membrane" if _of_type(last, SDNN, path) and OUTPUT in last["neuron"] else "count"
+
+
+def _of_type(block: h5py.Group, kind: str, path: Path) -> bool:
+    return read_text(subgroup(block, "neuron", path), "type", path) == kind
 
 
 def _horizon(file: h5py.File, path: Path) -> int | None:

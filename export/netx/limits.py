@@ -53,12 +53,15 @@ def _clip_and_truncate(weight: IntArray, bits: int) -> IntArray:
 def beyond_netx(network: IntegerNetwork) -> tuple[Refusal, ...]:
     """What netx cannot express of this network; empty where its own Network loads it unchanged."""
     refusals: list[Refusal] = []
-    if passes_input(network.layers[0]):
+    if passes_input(network.layers[0]) and network.layers[0].neuron.sigma_delta is None:
         refusals.append(Refusal(network.layers[0].name, "input neurons"))
-    if network.readout == "membrane":
+    graded = network.layers[-1].neuron.sigma_delta is not None
+    if network.readout == "membrane" and not graded:
         refusals.append(Refusal("", "membrane readout"))
     for layer in network.layers:
         neuron = layer.neuron
+        if neuron.sigma_delta is not None:
+            refusals.append(Refusal(layer.name, "sigma-delta neurons, which netx does not reset between samples"))
         if neuron.reset == "subtract":
             refusals.append(Refusal(layer.name, "soft reset"))
         if np.any(neuron.v_init):
@@ -86,8 +89,9 @@ def beyond_netx(network: IntegerNetwork) -> tuple[Refusal, ...]:
 
 
 def check_exportable(network: IntegerNetwork) -> None:
-    """Raise UnsupportedError for what only the batched engine runs: netx's input neurons."""
-    if passes_input(network.layers[0]):
+    """Raise UnsupportedError for what only the batched engine runs: netx's input neurons that spike."""
+    given = network.layers[0].neuron.sigma_delta
+    if passes_input(network.layers[0]) and (given is None or given.decodes):
         raise UnsupportedError(
             f"layer {network.layers[0].name}: input neurons run on the batched engine alone: use --backend batched"
         )

@@ -12,6 +12,7 @@ from spikecut.export.network.adaptation import Adaptation
 from spikecut.export.network.arrays import IntArray
 from spikecut.export.network.neurons import NETX_BIAS_EXPONENT, IntegerNeuron, Reset
 from spikecut.export.network.parameters import Parameter
+from spikecut.export.netx.sigma_delta import EXPONENTS, SDNN, read_sdnn, read_sigma_delta, write_sigma_delta
 from spikecut.fixed_point import DECAY_UNITY
 
 NETX_TYPES = ("CUBA", "LOIHI")
@@ -45,6 +46,8 @@ def write_neuron(group: h5py.Group, neuron: IntegerNeuron, own: bool) -> None:
         if neuron.adaptation is not None:
             for key, value in zip(ADAPTATION, neuron.adaptation.numbers, strict=True):
                 group[key] = value
+        if neuron.sigma_delta is not None:
+            write_sigma_delta(group, neuron.sigma_delta)
         if neuron.gain is not None:
             group["gain"] = np.array(neuron.gain, dtype=np.int32)
 
@@ -54,11 +57,13 @@ def write_text(group: h5py.Group, key: str, text: str) -> None:
     group.create_dataset(key, (1,), "S10", [text.encode("ascii")])
 
 
-def read_neuron(group: h5py.Group, name: str, bias: IntArray, path: Path, integrates: bool = False) -> IntegerNeuron:
+def read_neuron(
+    group: h5py.Group, name: str, bias: IntArray, path: Path, integrates: bool = False, encodes: bool = False
+) -> IntegerNeuron:
     """The neurons of a layer's group.
 
     integrates: a group without neurons gives what netx puts there: u sums all input, v = u, and the threshold of 2^23
-    is never reached. Only a membrane readout can be that.
+    is never reached. Only a membrane readout can be that. encodes: whether it is the input block.
 
     Raises
     ------
@@ -75,8 +80,10 @@ def read_neuron(group: h5py.Group, name: str, bias: IntArray, path: Path, integr
     neuron = subgroup(group, "neuron", path)
     kind = read_text(neuron, "type", path)
     own = kind == OWN_TYPE
+    if kind == SDNN:
+        return read_sdnn(neuron, name, bias, path, encodes)
     if kind not in NETX_TYPES and not own:
-        raise UnsupportedError(f"{path}: layer {name}: neuron type {kind!r}; only {NETX_TYPES} are read")
+        raise UnsupportedError(f"{path}: layer {name}: neuron type {kind!r}; only {(*NETX_TYPES, SDNN)} are read")
 
     def scalar(key: str) -> int:
         values = read_whole(neuron, key, path).reshape(-1)
@@ -87,7 +94,7 @@ def read_neuron(group: h5py.Group, name: str, bias: IntArray, path: Path, integr
     _check_dropped({key: scalar(key) for key in DROPPED if key in neuron}, own, f"{path}: layer {name}")
     reset = read_text(neuron, "reset", path) if own else "zero"
     if reset not in get_args(Reset):
-        raise BundleError(f"{path}: layer {name}: reset {reset!r}, expected zero, subtract, adapt or none")
+        raise BundleError(f"{path}: layer {name}: reset {reset!r}, expected {', '.join(get_args(Reset))}")
     return IntegerNeuron(
         threshold=_parameter(neuron, "vThMant", path),
         bias_mantissa=bias,
@@ -101,6 +108,7 @@ def read_neuron(group: h5py.Group, name: str, bias: IntArray, path: Path, integr
         u_init=read_whole(neuron, U_INIT, path) if own and U_INIT in neuron else None,
         refractory=scalar(REFRACTORY) - 1 if own and REFRACTORY in neuron else 0,
         adaptation=Adaptation(*(scalar(key) for key in ADAPTATION)) if reset == "adapt" else None,
+        sigma_delta=read_sigma_delta(neuron, path) if own and EXPONENTS[0] in neuron else None,
     )
 
 

@@ -17,11 +17,12 @@ from spikecut.export.network.geometry import convolved_shape
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork, Readout
 from spikecut.export.network.names import check_texts
+from spikecut.export.netx.lead_in import with_lead_in
 from spikecut.export.netx.neuron import read_neuron, read_text
 from spikecut.export.netx.synapse import SOURCE, delays, read_links, read_source
-from spikecut.export.netx.write import FORMAT, FORMAT_2, FORMAT_3, FORMAT_4
+from spikecut.export.netx.write import FORMAT, FORMAT_2, FORMAT_3, FORMAT_4, FORMAT_5
 
-FORMATS = (FORMAT, FORMAT_2, FORMAT_3, FORMAT_4)
+FORMATS = (FORMAT, FORMAT_2, FORMAT_3, FORMAT_4, FORMAT_5)
 MAXIMUM_LAYERS = 4096
 INPUT_NEURONS = "input_neurons"
 MAXIMUM_INPUT_NEURONS = 2**13
@@ -57,6 +58,8 @@ class Blocks:
 
 
 ALL = Blocks()
+GRADED_BITS = 16
+"""Of the messages that sigma-delta neurons take from layers that are left out: netx's own width."""
 
 
 def read_netx(
@@ -72,6 +75,7 @@ def read_netx(
     has no neuron, as in lava-dl's mnist.net. Neurons of the input block become
     a first layer of their own, which takes integer messages as current: `spec` must give what netx sets as the bias of
     these neurons, weight · x + bias of the input block. Such a network runs on the batched engine.
+    Sigma-delta layers of lava-dl start in the state that netx's own graph brings them to, see lead_in.py.
 
     blocks: a part of the file as a network of its own. Cut before its end, its readout are the counts of the last
     layer's spikes; from a later block than the first layer's on, its input are spikes of that layer's input.
@@ -97,8 +101,11 @@ def read_netx(
         if not layers:
             raise InputError(f"--layers {blocks.first}:{whole}: no layer of neurons is among these blocks")
         if len(layers) < len(read):
-            spec = InputSpec(layers[0].input_shape, "events")
-        return IntegerNetwork(layers, spec, "count" if cut else readout, horizon, extras.name if extras else path.stem)
+            graded = layers[0].neuron.sigma_delta is not None
+            spec = InputSpec(layers[0].input_shape, "events", bits=GRADED_BITS if graded else 0, signed=graded)
+        name = extras.name if extras else path.stem
+        network = IntegerNetwork(layers, spec, "count" if cut else readout, horizon, name)
+        return network if extras else with_lead_in(network)
     except (InputError, ExportError) as error:
         if str(error).startswith(str(path)):
             raise
@@ -170,7 +177,7 @@ def _input_neurons(group: h5py.Group, spec: InputSpec, path: Path) -> IntegerLay
         raise BundleError(f"{path}: the input block is of shape {shape}, the input given of shape {spec.shape}")
     if len(shape) == 1 and shape[0] > MAXIMUM_INPUT_NEURONS:
         raise UnsupportedError(f"{path}: {shape[0]} input neurons in a row, at most {MAXIMUM_INPUT_NEURONS} are read")
-    neuron = read_neuron(group, "input", np.zeros(shape[0], dtype=np.int64), path)
+    neuron = read_neuron(group, "input", np.zeros(shape[0], dtype=np.int64), path, encodes=True)
     if len(shape) == 1:
         return IntegerLayer(INPUT_NEURONS, "dense", np.eye(shape[0], dtype=np.int64), neuron, shape, shape)
     weight = np.ones((shape[0], 1, 1, 1), dtype=np.int64)

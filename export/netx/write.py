@@ -30,6 +30,8 @@ FORMAT_3 = 3
 
 FORMAT_4 = 4
 """Of networks with layers of maps that feed themselves, and perhaps with all of the above."""
+FORMAT_5 = 5
+"""Of networks of sigma-delta neurons."""
 
 
 def write_netx(network: IntegerNetwork, path: Path) -> None:
@@ -88,6 +90,8 @@ def _write_network(file: h5py.File, network: IntegerNetwork) -> None:
 
 
 def _format(network: IntegerNetwork) -> int:
+    if any(layer.neuron.sigma_delta is not None for layer in network.layers):
+        return FORMAT_5
     if any(layer.kind == "conv" and layer.recurrent is not None for layer in network.layers):
         return FORMAT_4
     return FORMAT_3 if network.branches else FORMAT_2 if beyond_format_1(network) else FORMAT

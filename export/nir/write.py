@@ -88,7 +88,8 @@ def write_nir(network: IntegerNetwork, path: Path) -> None:
     Raises
     ------
     InputError: the package nir is not installed.
-    UnsupportedError: a layer has a gain per timestep, or an adaptive threshold, for which NIR has no primitive.
+    UnsupportedError: a layer has a gain per timestep, an adaptive threshold or sigma-delta neurons, for which NIR has
+        no primitive.
     ExportError: the file cannot be written.
     """
     try:
@@ -96,6 +97,8 @@ def write_nir(network: IntegerNetwork, path: Path) -> None:
     except ImportError as error:
         raise InputError("writing NIR needs the package nir: pip install 'spikecut[nir]'") from error
     for layer in network.layers:
+        if layer.neuron.sigma_delta is not None:
+            raise UnsupportedError(f"layer {layer.name}: NIR has no sigma-delta neuron; pass the bundle on")
         if layer.neuron.adaptation is not None:
             raise UnsupportedError(
                 f"layer {layer.name}: NIR has no neuron whose threshold adapts; pass the bundle on, or train without"

@@ -82,6 +82,9 @@ def worst_case(
     if layer.loop is not None:
         high, low = (_beside(each, neuron) for each in _currents(layer.loop, 0, 1))
         high_input, low_input = high_input + high, low_input + low
+    if neuron.sigma_delta is not None:  # σ adds up over time; what is sent cancels, which no interval shows
+        largest = int(max(np.abs(high_input).max(), np.abs(low_input).max()))
+        return Ranges(largest, horizon * largest)
     rank = high_input.ndim
     decay_u, decay_v, bias = (spread(each, rank) for each in (neuron.decay_u, neuron.decay_v, neuron.bias))
     threshold, amount = spread(neuron.threshold, rank) << ALIGNMENT_SHIFT, spread(neuron.subtracted, rank)

@@ -114,7 +114,7 @@ def _integer_layers(
     unproven: list[int] = []
     factors = factors_of(network)
     for depth, (layer, sources) in enumerate(zip(folded.layers, sources_of(folded.layers), strict=True)):
-        messages = [message_range(source, network.input) for source in sources]
+        messages = [message_range(network, source) for source in sources]
         integer, plan, proven = _widest(layer, folded.horizon, messages, factors[depth], search)
         layers.append(integer)
         plans.append(plan)
@@ -296,5 +296,5 @@ def _ranges(network: IntegerNetwork, depth: int, measured: dict[str, Ranges]) ->
     layer = network.layers[depth]
     if layer.name in measured:
         return measured[layer.name]
-    own, *skips = (message_range(path.source, network.input) for path in network.paths[depth])
+    own, *skips = (message_range(network, path.source) for path in network.paths[depth])
     return worst_case(layer, network.horizon, *own, skips)

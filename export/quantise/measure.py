@@ -35,7 +35,7 @@ def integrate_fire_ranges(network: IntegerNetwork, images: Floats) -> dict[str, 
 def _run(network: IntegerNetwork, frame: Tensor, peaks: dict[str, list[int]]) -> None:
     """One batch through all timesteps; the first layer's current is the same at each."""
     weights = [
-        [_weight(path.synapse, max(map(abs, message_range(path.source, network.input)))) for path in paths]
+        [_weight(path.synapse, max(map(abs, message_range(network, path.source)))) for path in paths]
         for paths in network.paths
     ]
     first = _current(network.layers[0], weights[0][0], frame)

@@ -103,11 +103,45 @@ def of_each(parameter, layer):
     return [flat[n * len(flat) // neurons] for n in range(neurons)]
 
 
+def starts(neuron, count):
+    """Sigma, activation, residue and error of each neuron before the first step."""
+    first = neuron.sigma_delta.start
+    flat = [[0] * count] * 4 if first is None else [[int(value) for value in np.ravel(each)] for each in first]
+    return [[state[n] for state in flat] for n in range(count)]
+
+
+def changes(neuron, sums, bias, states):
+    """One step of sigma-delta neurons, after Lava's docstrings: what each sends, and its states."""
+    given, sent, after = neuron.sigma_delta, [], []
+    up = 2 ** (given.spike_exponent + given.state_exponent)
+    for total, b, (sigma, act, residue, error) in zip(sums, bias, states, strict=True):
+        if given.decodes:
+            sigma = wrapped32(sigma + total)
+            if neuron.reset == "none":
+                sent.append(sigma)
+                after.append([sigma, act, residue, error])
+                continue
+            new = wrapped32(sigma + b)
+            new = 0 if given.activation == "relu" and new < 0 else new
+        else:
+            new = wrapped32(total * up)
+        delta = wrapped32(new - act + residue)
+        error = wrapped32(error + delta) if given.cumulative_error else error
+        judged = error if given.cumulative_error else delta
+        message = delta if wrapped32(abs(judged)) >= neuron.threshold * up else 0
+        sent.append(message // 2**given.state_exponent)
+        after.append([sigma, new, wrapped32(delta - message), 0 if given.cumulative_error and message else error])
+    return sent, after
+
+
 def run_layer(layer, frames, around=()):
     """Frames [T, *input_shape] of one sample → messages [T, *output_shape]; around: those that each skip takes."""
     neuron = layer.neuron
     count = int(np.prod(layer.output_shape))
-    bias = [mantissa * 2**neuron.bias_exponent for mantissa in of_each(neuron.bias_mantissa, layer)]
+    exponent = neuron.bias_exponent
+    if neuron.sigma_delta is not None:
+        exponent = neuron.sigma_delta.spike_exponent + neuron.sigma_delta.state_exponent
+    bias = [mantissa * 2**exponent for mantissa in of_each(neuron.bias_mantissa, layer)]
     u, v = of_each(0 if neuron.u_init is None else neuron.u_init, layer), of_each(neuron.v_init, layer)
     decay_u, decay_v = of_each(neuron.decay_u, layer), of_each(neuron.decay_v, layer)
     threshold = of_each(neuron.threshold, layer)
@@ -122,6 +156,9 @@ def run_layer(layer, frames, around=()):
             sums = [own + other for own, other in zip(sums, back, strict=True)]
         for skip, messages in zip(layer.skips, around, strict=True):
             sums = [own + other for own, other in zip(sums, skip_sums(skip, messages[t]), strict=True)]
+        if neuron.sigma_delta is not None:
+            result[t], held = changes(neuron, sums, bias, held if t else [*starts(neuron, count)])
+            continue
         for n in range(count):
             u[n] = wrapped(wrapped32(decayed(u[n], decay_u[n]) + wrapped32(64 * sums[n])))
         driven = [u[n] + bias[n] for n in range(count)]

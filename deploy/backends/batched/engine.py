@@ -19,7 +19,7 @@ import numpy.typing as npt
 from spikecut.deploy.backends.base import Advance, Record
 from spikecut.deploy.backends.batched.slots import LayerPlan, LayerSlots, plan_network
 from spikecut.deploy.backends.events import layer_events, padded_scores
-from spikecut.deploy.backends.inputs import check_inputs
+from spikecut.deploy.backends.inputs import check_inputs, check_policy
 from spikecut.deploy.backends.kernels.arithmetic import Arithmetic, Precision, arithmetic_for, multiply_accumulates
 from spikecut.deploy.backends.kernels.product import torch_order
 from spikecut.deploy.backends.kernels.slot_events import add_scores, count_events, gather_frames
@@ -75,8 +75,7 @@ def run_batched(
     """
     check_run_memory(network, inputs.shape[1] if inputs.ndim > 1 else 0, record)
     check_inputs(network, inputs)
-    if policy is not None:
-        policy.check_horizon(network.horizon)
+    check_policy(network, policy)
     slots = tuning.slots
     amount = inputs.shape[0] * inputs.shape[1] * multiply_accumulates(network)
     arithmetic = arithmetic_for(tuning.precision, amount)

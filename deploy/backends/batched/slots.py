@@ -18,6 +18,7 @@ from spikecut.deploy.backends.kernels.product import (
     channels_last,
     make_product,
 )
+from spikecut.deploy.backends.kernels.sigma_delta import SigmaDeltaKernel, start_of
 from spikecut.errors import InputError
 from spikecut.export.network.arrays import IntArray, size
 from spikecut.export.network.connectivity import fan_out, recurrent_fan_out
@@ -73,7 +74,11 @@ class LayerPlan:
             bound = sums_bound(layer, minimum, maximum)
             self.joined = JoinedSums(layer, others, bound, halved, arithmetic, wraps)
             halved = self.joined.halved
-        self.neurons = NeuronKernel(layer, ranges, halved)
+        self.neurons: NeuronKernel | SigmaDeltaKernel
+        if layer.neuron.sigma_delta is None:
+            self.neurons = NeuronKernel(layer, ranges, halved)
+        else:
+            self.neurons = SigmaDeltaKernel.of(layer, layer.kind == "conv" and not others, halved)
         self.output_dtype: npt.DTypeLike = np.int32
 
     @property
@@ -154,7 +159,12 @@ class LayerSlots:
         self.u = np.tile(self.u_init, (slots if plan.neurons.needs_u else 0, 1))
         self.v = np.tile(self.v_init, (slots, 1))
         self.out: npt.NDArray[np.generic] = np.zeros((slots, elements), dtype=plan.output_dtype)
+        self.memory_start: npt.NDArray[np.int32] | int = 0
         self.memory = new_memory((slots, elements), neuron)
+        if neuron.sigma_delta is not None:
+            self.v_init, self.memory_start = start_of(plan.layer)
+            self.v = np.tile(self.v_init, (slots, 1))
+            self.memory = np.tile(self.memory_start, (slots, 1, 1))
         self.position = 0
         # Of a layer with a gain per timestep: the steps that each slot's sample has done.
         self.steps = np.zeros(0 if plan.neurons.gain is None else slots, dtype=np.int64)
@@ -174,7 +184,7 @@ class LayerSlots:
         if len(self.steps):
             self.steps[slots] = 0
         if len(self.memory):
-            self.memory[slots] = 0
+            self.memory[slots] = self.memory_start
         if self.plan.temporal is not None:
             self.ring[slots] = 0
         if self.plan.remembers:
@@ -254,7 +264,7 @@ def plan_network(network: IntegerNetwork, horizon: int, arithmetic: Arithmetic) 
     if key not in _kept:
         plans = []
         for layer, paths in zip(network.layers, network.paths, strict=True):
-            own, *skips = (message_range(path.source, network.input) for path in paths)
+            own, *skips = (message_range(network, path.source) for path in paths)
             plans.append(LayerPlan(layer, *own, horizon, arithmetic, skips))
         taken = [
             (path, dtype)
@@ -264,7 +274,8 @@ def plan_network(network: IntegerNetwork, horizon: int, arithmetic: Arithmetic) 
         taken.sort(key=lambda each: (isinstance(each[0].synapse, IntegerLayer), -each[0].target))
         for path, dtype in taken:  # the last one counts
             if path.source:
-                plans[path.source - 1].output_dtype = dtype
+                graded = plans[path.source - 1].layer.neuron.sigma_delta is not None
+                plans[path.source - 1].output_dtype = np.float64 if graded else dtype
         _kept[key] = plans
         weakref.finalize(network, _kept.pop, key, None)
     return _kept[key]

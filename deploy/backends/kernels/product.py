@@ -97,7 +97,7 @@ class FloatProduct(Product):
             return np.asarray((self.torch.from_numpy(messages) @ self.kernel).numpy())
         if self.torch is None:
             planes = torch_order(messages, layer.input_shape).reshape(-1, *layer.input_shape)
-            return channels_last(synapse(layer, planes).astype(self.dtype), layer.output_shape)
+            return channels_last(synapse(layer, planes, wrap=False).astype(self.dtype), layer.output_shape)
         sums = self.torch.nn.functional.conv2d(
             self.planes(messages), self.kernel, None, layer.stride, self.planes.padding, layer.dilation, layer.groups
         )

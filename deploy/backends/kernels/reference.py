@@ -17,6 +17,7 @@ from spikecut.export.network.geometry import Synapse
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 from spikecut.export.network.neurons import IntegerNeuron
 from spikecut.export.network.parameters import spread
+from spikecut.export.network.sigma_delta import SigmaDelta, advance, wrap32
 from spikecut.export.quantise.headroom import Ranges
 from spikecut.fixed_point import ALIGNMENT_SHIFT, STATE_LIMIT, keep, multiplied
 
@@ -111,7 +112,8 @@ class NeuronState:
     """u and v of a layer, int64 [N, *output_shape]; the largest magnitudes before wrap and clip; the steps done.
 
     waits: the steps for which each neuron still rests after a spike, int64 [N, *output_shape]. raised, refractory: a
-    and r of neurons that adapt, see export/network/adaptation.py.
+    and r of neurons that adapt, see export/network/adaptation.py. sigma_delta: σ, a, r and e of such neurons, int64
+    [4, N, *output_shape], see export/network/sigma_delta.py.
     """
 
     u: IntArray
@@ -119,6 +121,7 @@ class NeuronState:
     waits: IntArray
     raised: IntArray
     refractory: IntArray
+    sigma_delta: IntArray
     peak_u: int = 0
     peak_v: int = 0
     steps: int = 0
@@ -131,11 +134,15 @@ class NeuronState:
         if layer.neuron.u_init is not None:
             u += spread(layer.neuron.u_init, len(layer.output_shape))
         zeros = np.zeros(shape, dtype=np.int64)
-        return cls(u, zeros + spread(layer.neuron.v_init, len(layer.output_shape)), zeros, zeros, zeros)
+        given = layer.neuron.sigma_delta or SigmaDelta()
+        start = np.broadcast_to(given.starts(layer.output_shape)[:, None], (4, *shape))
+        return cls(u, zeros + spread(layer.neuron.v_init, len(layer.output_shape)), zeros, zeros, zeros, start)
 
     def step(self, layer: IntegerLayer, current: IntArray) -> Integers:
         """One step of Lava's AbstractPyLifModelFixed; returns spikes, or membranes of a readout."""
         neuron, dimensions = layer.neuron, len(layer.output_shape)
+        if neuron.sigma_delta is not None:
+            return self._change(neuron, neuron.sigma_delta, spread(neuron.bias, dimensions), current)
         u = wrap32(keep(self.u, spread(neuron.decay_u, dimensions)) + wrap32(current << ALIGNMENT_SHIFT))
         self.peak_u = max(self.peak_u, int(np.abs(u).max(initial=0)))
         u = np.where(u > STATE_LIMIT, u - 2 * STATE_LIMIT, np.where(u <= -STATE_LIMIT, u + 2 * STATE_LIMIT, u))
@@ -159,6 +166,16 @@ class NeuronState:
         self.v = np.where(spikes, after, v)
         return np.asarray(spikes, dtype=np.int32)
 
+    def _change(self, neuron: IntegerNeuron, given: SigmaDelta, bias: IntArray, current: IntArray) -> Integers:
+        """Messages of sigma-delta neurons, whose σ takes the place of v."""
+        arriving = wrap32(current)
+        self.peak_u = max(self.peak_u, int(np.abs(arriving).max(initial=0)))
+        readout = neuron.reset == "none"
+        self.sigma_delta, sent = advance(given, neuron.threshold, bias, self.sigma_delta, arriving, readout)
+        self.peak_v = max(self.peak_v, int(np.abs(self.sigma_delta).max(initial=0)))
+        self.v, self.steps = self.sigma_delta[0], self.steps + 1
+        return np.asarray(sent, dtype=np.int32)
+
     def _adapt(self, neuron: IntegerNeuron, adaptation: Adaptation, v: IntArray) -> Integers:
         """Spikes of neurons whose threshold rises with them."""
         raised, refractory = (
@@ -171,11 +188,6 @@ class NeuronState:
         self.refractory = refractory + 2 * threshold * spikes
         self.peak_v = max(self.peak_v, int(self.raised.max(initial=0)), int(self.refractory.max(initial=0)))
         return np.asarray(spikes, dtype=np.int32)
-
-
-def wrap32(values: IntArray) -> IntArray:
-    """Lava's arrays are int32: a sum beyond 2^31 wraps there, long after u has left its 24 bits."""
-    return (values + 2**31) % 2**32 - 2**31
 
 
 def measure_ranges(network: IntegerNetwork, inputs: Integers) -> dict[str, Ranges]:

@@ -6,7 +6,7 @@ int32 and visit only the messages that are not 0, as exact as Lava's own int32 p
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from spikecut.deploy.backends.kernels.after_spike import adapt, new_memory, rest
 from spikecut.deploy.backends.kernels.compiled import compiled
 from spikecut.deploy.backends.kernels.neuron import NO_GAIN, choose_kernel, constants_of, constants_of_adaptation
+from spikecut.deploy.backends.kernels.sigma_delta import SigmaDeltaNeurons
 from spikecut.errors import BackendError
 from spikecut.export.network.adaptation import Adaptation
 from spikecut.export.network.arrays import Pair, Shape
@@ -51,6 +52,12 @@ def exact_type(layer: Synapse, largest: int) -> type[np.number[Any]]:
 
 def compile_for(neuron: IntegerNeuron, *, wraps: bool, dtype: type[np.number[Any]]) -> None:
     """Compile what a layer needs, so that the processes that are forked from this one find it ready."""
+    if neuron.sigma_delta is not None:
+        one = replace(
+            neuron, bias_mantissa=np.zeros(1, dtype=np.int64), sigma_delta=replace(neuron.sigma_delta, start=None)
+        )
+        DenseSums(np.zeros((1, 1)))(SigmaDeltaNeurons(one, (1,), wraps)(np.zeros(1, dtype=dtype)))
+        return
     u, v = np.zeros((2, 1), dtype=np.int32)
     first = (np.reshape(each, -1)[:1] if isinstance(each, np.ndarray) else each for each in _given(neuron))
     decay_u, decay_v, bias, threshold, amount = first

@@ -28,12 +28,21 @@ from spikecut.deploy.backends.base import MODELS, LavaModels
 from spikecut.deploy.backends.kernels.step import compile_for, exact_type
 from spikecut.deploy.backends.lava.axes import lava_kernels, lava_shape
 from spikecut.deploy.backends.lava.models import fast_models, run_config, stock_models
-from spikecut.deploy.backends.lava.paths import Way, connect_blocks, largest_message, recurrent_synapse
+from spikecut.deploy.backends.lava.paths import (
+    GRADED_BITS,
+    Way,
+    connect_blocks,
+    largest_message,
+    message_bits,
+    recurrent_synapse,
+)
 from spikecut.errors import BackendError, InputError
 from spikecut.export.network.geometry import Synapse
+from spikecut.export.network.graph import is_graded
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 from spikecut.export.network.neurons import IntegerNeuron
 from spikecut.export.network.parameters import Parameter
+from spikecut.export.network.sigma_delta import SigmaDelta
 from spikecut.export.netx.limits import beyond_netx, check_exportable
 from spikecut.export.netx.write import write_netx
 from spikecut.export.quantise.headroom import largest_sum
@@ -148,6 +157,8 @@ def build_chain(
     check_exportable(network)
     if models == "stock":
         for layer, (own, *skips) in zip(network.layers, network.paths, strict=True):
+            if is_graded(network):  # see sigma_delta.GradedConvModel
+                break
             _check_stock(layer, layer.name, largest_message(network, own))
             for path in skips:
                 _check_stock(path.synapse, f"{layer.name}: {path.synapse.name}", largest_message(network, path))
@@ -190,12 +201,16 @@ def _block_chain(
 ) -> Chain:
     """Blocks with the fast models, given the types of their sums; with the stock models otherwise."""
     from spikecut.deploy.backends.lava.processes.fast import FLOAT_KEY
+    from spikecut.deploy.backends.lava.processes.sigma_delta import START_KEY
     from spikecut.deploy.backends.lava.processes.wave import Wave
 
     fast = types is not None
     blocks, owner, chained = _blocks(network, net_file)
     for depth, (block, layer, wave) in enumerate(zip(blocks, network.layers, waves, strict=True)):
         block.neuron.proc_params[Wave.KEY] = wave
+        if layer.neuron.sigma_delta is not None:
+            starts = layer.neuron.sigma_delta.starts(layer.output_shape)
+            block.neuron.proc_params[START_KEY] = np.array([each.T for each in starts], dtype=np.int32)
         if layer.loop is not None:
             block.recurrent.proc_params[Wave.KEY] = replace(wave, record=None)
             if fast and layer.kind == "conv":
@@ -214,7 +229,7 @@ def _block_chain(
 def _blocks(network: IntegerNetwork, net_file: Path | None) -> tuple[list[Any], Any, bool]:
     """Blocks, what must outlive them, and whether they are connected."""
     if beyond_netx(network):
-        blocks = [own_block(own.synapse, 0 if own.source else network.input.bits) for own, *_ in network.paths]
+        blocks = [own_block(own.synapse, message_bits(network, own)) for own, *_ in network.paths]
         return blocks, blocks, False
     if net_file is not None:
         netx = _netx_network(network, net_file)
@@ -282,12 +297,33 @@ def _neuron_parameters(neuron: IntegerNeuron) -> dict[str, Any]:
     return parameters
 
 
+def _sigma_delta_parameters(neuron: IntegerNeuron, given: SigmaDelta) -> dict[str, Any]:
+    """Lava's own Process of sigma-delta neurons, and what it takes."""
+    from lava.proc.sdn.process import ActivationMode, Delta, Sigma
+    from lava.proc.sdn.process import SigmaDelta as Both
+
+    if neuron.reset == "none":
+        return {"neuron_proc": Sigma, "num_message_bits": GRADED_BITS}
+    parameters: dict[str, Any] = {
+        "neuron_proc": Both if given.decodes else Delta,
+        "vth": neuron.threshold,
+        "spike_exp": given.spike_exponent,
+        "state_exp": given.state_exponent,
+        "cum_error": given.cumulative_error,
+        "num_message_bits": GRADED_BITS,
+    }
+    return parameters | ({"act_mode": ActivationMode[given.activation.upper()]} if given.decodes else {})
+
+
 def own_block(layer: IntegerLayer, message_bits: int) -> Any:
     """A netx block with one of spikecut's neuron Processes, from an integer layer."""
     from lava.lib.dl.netx.blocks.process import Conv, Dense
 
     neuron = layer.neuron
-    parameters = _neuron_parameters(neuron)
+    if neuron.sigma_delta is None:
+        parameters = _neuron_parameters(neuron)
+    else:
+        parameters = _sigma_delta_parameters(neuron, neuron.sigma_delta)
     bias = neuron.bias_mantissa.T.copy() if np.any(neuron.bias_mantissa) else None
     shared: dict[str, Any] = {"neuron_params": parameters, "bias": bias, "input_message_bits": message_bits}
     shape = lava_shape(layer.output_shape)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spikecut.deploy.backends.base import LavaModels
+from spikecut.deploy.backends.inputs import check_policy
 from spikecut.deploy.backends.lava.axes import from_lava, lava_shape, to_lava
 from spikecut.deploy.backends.lava.blocks import build_chain, starts_of
 from spikecut.deploy.backends.lava.blocks import require_lava as require_lava
@@ -65,8 +66,7 @@ class LavaGraph(Simulation):
         models: LavaModels = "fast",
     ) -> None:
         require_lava()
-        if policy is not None:
-            policy.check_horizon(network.horizon)
+        check_policy(network, policy)
         from spikecut.deploy.backends.lava.processes import cutoff_monitor, source, wave
 
         self.network = network

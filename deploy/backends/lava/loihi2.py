@@ -63,6 +63,8 @@ def refusals(network: IntegerNetwork) -> tuple[Refusal, ...]:
 def _without_model(network: IntegerNetwork, layer: IntegerLayer) -> str:
     """The feature of a layer that has no Loihi 2 model; empty where there is one."""
     neuron = layer.neuron
+    if neuron.sigma_delta is not None:
+        return "sigma-delta neurons that start anew with each sample"
     if neuron.reset == "subtract":
         return "soft reset"
     if neuron.reset == "none":

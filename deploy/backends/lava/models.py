@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from spikecut.export.network.geometry import Synapse
+from spikecut.export.network.graph import is_graded
 from spikecut.export.network.layers import IntegerNetwork
 
 
@@ -25,11 +26,15 @@ def stock_models(network: IntegerNetwork) -> dict[Any, Any]:
     from lava.proc.dense.process import DelayDense
     from lava.proc.lif.process import LIF
 
-    from spikecut.deploy.backends.lava.processes import neurons, synapses
+    from spikecut.deploy.backends.lava.processes import neurons, sigma_delta, synapses
 
     wide = any(beyond_int8(path.synapse) for paths in network.paths for path in paths)
     return {
-        Conv: synapses.WideConvModel if wide else PyConvModelFixed,
+        Conv: sigma_delta.GradedConvModel
+        if is_graded(network)
+        else synapses.WideConvModel
+        if wide
+        else PyConvModelFixed,
         LIF: neurons.ResettingLifModel,
         neurons.SoftResetLIF: neurons.PySoftResetLifModel,
         neurons.RefractoryLIF: neurons.PyRefractoryLifModel,
@@ -39,6 +44,20 @@ def stock_models(network: IntegerNetwork) -> dict[Any, Any]:
         DelayDense: synapses.ResettingDelayDenseModel,
         synapses.RecurrentSynapse: synapses.PyRecurrentSynapseModel,
         synapses.RecurrentConvolution: synapses.RecurrentConvModel,
+        **_sigma_delta_models(),
+    }
+
+
+def _sigma_delta_models() -> dict[Any, Any]:
+    """Of sigma-delta neurons, which are Lava's own with stock and fast synapses: numpy takes them all at once."""
+    from lava.proc.sdn.process import Delta, Sigma, SigmaDelta
+
+    from spikecut.deploy.backends.lava.processes import sigma_delta
+
+    return {
+        Delta: sigma_delta.StartingDeltaModel,
+        SigmaDelta: sigma_delta.StartingSigmaDeltaModel,
+        Sigma: sigma_delta.StartingSigmaModel,
     }
 
 
@@ -62,6 +81,7 @@ def fast_models() -> dict[Any, Any]:
         DelayDense: fast.FastDelayDenseModel,
         synapses.RecurrentSynapse: fast.FastRecurrentModel,
         synapses.RecurrentConvolution: fast.FastRecurrentConvModel,
+        **_sigma_delta_models(),
     }
 
 

@@ -8,8 +8,11 @@ import numpy as np
 from spikecut.deploy.backends.kernels.step import exact_type
 from spikecut.deploy.backends.lava.axes import lava_kernels, lava_shape
 from spikecut.export.network.geometry import Synapse
-from spikecut.export.network.graph import Path, message_range
+from spikecut.export.network.graph import Path, is_graded, message_range
 from spikecut.export.network.layers import IntegerNetwork
+
+GRADED_BITS = 24
+"""Of messages of sigma-delta neurons, as Lava has it; its models use the number only to tell them from spikes."""
 
 
 class Way(NamedTuple):
@@ -40,9 +43,14 @@ def in_order(port: Any, synapse: Synapse) -> Any:
     return port
 
 
+def message_bits(network: IntegerNetwork, path: Path) -> int:
+    """Width of the messages that a synapse takes, as Lava's Dense and Conv want to know it: 0 for spikes."""
+    return network.input.bits if not path.source else GRADED_BITS if is_graded(network) else 0
+
+
 def largest_message(network: IntegerNetwork, path: Path) -> int:
     """Largest magnitude of the messages that a synapse takes."""
-    return max(map(abs, message_range(path.source, network.input)))
+    return max(map(abs, message_range(network, path.source)))
 
 
 def connect_blocks(network: IntegerNetwork, blocks: Sequence[Any], chained: bool, fast: bool) -> tuple[Way, ...]:
@@ -55,7 +63,7 @@ def connect_blocks(network: IntegerNetwork, blocks: Sequence[Any], chained: bool
     for block, (own, *skips) in zip(blocks, network.paths, strict=True):
         ways.append(_way(own, block.inp, None))
         for path in skips:
-            synapse = skip_synapse(path.synapse, 0 if path.source else network.input.bits)
+            synapse = skip_synapse(path.synapse, message_bits(network, path))
             synapse.a_out.connect(block.neuron.a_in)
             if fast and path.synapse.kind == "conv":
                 from spikecut.deploy.backends.lava.processes.fast import FLOAT_KEY

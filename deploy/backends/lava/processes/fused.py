@@ -61,6 +61,7 @@ class _Stage:
     """One layer: its neurons, and what its synapses hold for this step."""
 
     def __init__(self, parameters: LayerParameters) -> None:
+        from spikecut.deploy.backends.kernels.sigma_delta import SigmaDeltaNeurons
         from spikecut.deploy.backends.kernels.step import DelayedSums, Neurons, exact_type
 
         layer = parameters.layer
@@ -72,7 +73,12 @@ class _Stage:
         u, v = np.zeros((2, *shape), dtype=np.int32)
         v[:] = self.wave.v_init
         alone = not self.skips and self.recurrent is None
-        self.neurons = Neurons.of(layer.neuron, u, v, wraps=layer.kind == "conv" and alone)
+        wraps = layer.kind == "conv" and alone
+        self.neurons: Neurons | SigmaDeltaNeurons
+        if layer.neuron.sigma_delta is None:
+            self.neurons = Neurons.of(layer.neuron, u, v, wraps)
+        else:
+            self.neurons = SigmaDeltaNeurons(layer.neuron, layer.output_shape, wraps)
         self.held: npt.NDArray[Any] = np.zeros(u.size, dtype=parameters.paths[0].dtype if alone else np.int32)
         self.held_recurrent = np.zeros(u.size, dtype=np.int32)
 

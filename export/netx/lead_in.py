@@ -1,0 +1,58 @@
+"""The state in which sigma-delta layers are when the first message of a sample reaches them, in netx's own graph.
+
+All layers of that graph run from the first hardware step on. One at depth l has then done l steps of its own, in which
+its bias came through and what the layers before it made of theirs, all without any input. Nothing of it depends on the
+sample, so it is a state to start from; spikecut's wave of resets brings each layer to it, instead of to 0.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from spikecut.export.network.arrays import IntArray, size
+from spikecut.export.network.connectivity import gather_index
+from spikecut.export.network.geometry import Synapse
+from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
+from spikecut.export.network.sigma_delta import SigmaDelta, advance
+from spikecut.fixed_point import STATE_LIMIT
+
+
+def with_lead_in(network: IntegerNetwork) -> IntegerNetwork:
+    """A network of sigma-delta neurons with the states in which its layers start; another network as it is."""
+    sent: list[list[IntArray]] = [[]]  # by number of the layer, in its hardware steps from 1 on
+    layers = []
+    for layer, depth, paths in zip(network.layers, network.depths[1:], network.paths, strict=True):
+        given = layer.neuron.sigma_delta
+        if given is None:
+            return network
+        state, messages = given.starts(layer.output_shape), []
+        for step in range(1, depth + 1):
+            arriving = np.zeros(layer.output_shape, dtype=np.int64)
+            for path in paths:
+                before = step - 2 - path.steps
+                if 0 <= before < len(sent[path.source]) and sent[path.source][before].any():
+                    arriving = arriving + _sums(path.synapse, sent[path.source][before])
+            state, message = _advanced(layer, given, state, arriving)
+            messages.append(message)
+        sent.append(messages)
+        layers.append(replace(layer, neuron=replace(layer.neuron, sigma_delta=replace(given, start=state))))
+    return replace(network, layers=tuple(layers))
+
+
+def _advanced(layer: IntegerLayer, given: SigmaDelta, state: IntArray, arriving: IntArray) -> tuple[IntArray, IntArray]:
+    bias = layer.neuron.bias
+    bias = bias.reshape(*bias.shape, *[1] * (len(layer.output_shape) - bias.ndim))
+    return advance(given, layer.neuron.threshold, bias, state, arriving, layer.neuron.reset == "none")
+
+
+def _sums(synapse: Synapse, messages: IntArray) -> IntArray:
+    """Σ W s of messages [*input_shape], int64 [*output_shape]; those of a convolution wrap at 24 bits."""
+    if synapse.kind == "dense":
+        return np.asarray(synapse.weight @ messages.reshape(-1))
+    index, groups = gather_index(synapse), synapse.groups
+    pixels = np.zeros((synapse.input_shape[0], size(synapse.input_shape[1:]) + 1), dtype=np.float64)
+    pixels[:, :-1] = messages.reshape(len(pixels), -1)
+    under_taps = pixels[:, index].transpose(0, 2, 1).reshape(groups, -1, len(index))
+    kernels = synapse.weight.reshape(groups, -1, under_taps.shape[1]).astype(np.float64)
+    sums = (kernels @ under_taps).astype(np.int64)  # exact: messages have 32 bits at most, weights 9
+    return np.asarray((sums + STATE_LIMIT) % (2 * STATE_LIMIT) - STATE_LIMIT).reshape(synapse.output_shape)
