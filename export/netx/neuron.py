@@ -86,10 +86,7 @@ def read_neuron(
         raise UnsupportedError(f"{path}: layer {name}: neuron type {kind!r}; only {(*NETX_TYPES, SDNN)} are read")
 
     def scalar(key: str) -> int:
-        values = read_whole(neuron, key, path).reshape(-1)
-        if values.size != 1:
-            raise UnsupportedError(f"{path}: layer {name}: {key} of {values.size} values; it is one for a layer")
-        return int(values[0])
+        return _scalar(neuron, key, name, path)
 
     _check_dropped({key: scalar(key) for key in DROPPED if key in neuron}, own, f"{path}: layer {name}")
     reset = read_text(neuron, "reset", path) if own else "zero"
@@ -110,6 +107,13 @@ def read_neuron(
         adaptation=Adaptation(*(scalar(key) for key in ADAPTATION)) if reset == "adapt" else None,
         sigma_delta=read_sigma_delta(neuron, path) if own and EXPONENTS[0] in neuron else None,
     )
+
+
+def _scalar(neuron: h5py.Group, key: str, name: str, path: Path) -> int:
+    values = read_whole(neuron, key, path).reshape(-1)
+    if values.size != 1:
+        raise UnsupportedError(f"{path}: layer {name}: {key} of {values.size} values; it is one for a layer")
+    return int(values[0])
 
 
 def _check_dropped(values: dict[str, int], own: bool, where: str) -> None:

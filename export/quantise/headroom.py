@@ -58,6 +58,19 @@ def _beside(rows: IntArray, neuron: IntegerNeuron) -> IntArray:
     return spread(rows, 3) if neuron.varies_inside_channels else rows
 
 
+def _all_currents(layer: IntegerLayer, messages: Sequence[tuple[int, int]]) -> tuple[IntArray, IntArray]:
+    """Largest and smallest current of all synapses of a layer; messages: of its own, then of each of its skips."""
+    own: tuple[Synapse, ...] = (layer, *layer.skips)
+    synapses = [*zip(own, messages, strict=True)]
+    if layer.loop is not None:
+        synapses.append((layer.loop, (0, 1)))
+    found = [[_beside(end, layer.neuron) for end in _currents(each, *limits)] for each, limits in synapses]
+    high, low = found[0]
+    for more_high, more_low in found[1:]:
+        high, low = high + more_high, low + more_low
+    return high, low
+
+
 def _raised(neuron: IntegerNeuron, v_high: IntArray) -> int:
     """How far the states of thresholds that adapt can rise by spikes at these v; see export/network/adaptation.py."""
     highest = int(v_high.max())
@@ -75,13 +88,7 @@ def worst_case(
     removes terms whose bounds include 0, since minimum <= 0 <= maximum. A delayed synapse adds one message a step.
     """
     neuron = layer.neuron
-    high_input, low_input = (_beside(each, neuron) for each in _currents(layer, minimum, maximum))
-    for skip, messages in zip(layer.skips, skip_ranges, strict=True):
-        high, low = (_beside(each, neuron) for each in _currents(skip, *messages))
-        high_input, low_input = high_input + high, low_input + low
-    if layer.loop is not None:
-        high, low = (_beside(each, neuron) for each in _currents(layer.loop, 0, 1))
-        high_input, low_input = high_input + high, low_input + low
+    high_input, low_input = _all_currents(layer, [(minimum, maximum), *skip_ranges])
     if neuron.sigma_delta is not None:  # σ adds up over time; what is sent cancels, which no interval shows
         largest = int(max(np.abs(high_input).max(), np.abs(low_input).max()))
         return Ranges(largest, horizon * largest)
