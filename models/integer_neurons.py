@@ -87,6 +87,9 @@ class IntegerCurrentBased(nn.Module):
     refractory: timesteps after a spike in which v stays as the reset left it and nothing fires; 0
     unless it is set.
 
+    adaptation: 12-bit decay of a, its step, 12-bit decay of r, where the threshold adapts, as CurrentBased has it; the
+    step in v's units. None unless it is set; v is not reset then, and fires at v ≥ 64 · threshold + a + r.
+
     recurrent: weights · 64, from the layer's own spikes of the timestep before: (O, O), or those of a convolution, as
     CurrentBased has them; None where there are none.
     """
@@ -108,6 +111,7 @@ class IntegerCurrentBased(nn.Module):
         self.amount = amount
         self.v_init = v_init
         self.refractory = 0
+        self.adaptation: tuple[int, int, int] | None = None
         self.bias = self.recurrent = None
         self.decay_u, self.decay_v = decay_u, decay_v
         self.threshold = threshold
@@ -131,6 +135,7 @@ class IntegerCurrentBased(nn.Module):
         current = current - bias
         spike = torch.zeros_like(bias)
         tired = torch.zeros_like(bias)  # the timesteps until v goes on
+        raised = held = torch.zeros_like(bias)
         sent = []
         for given in currents:
             back = 0.0 if self.recurrent is None else self._back(spike.to(given.dtype), self.recurrent)
@@ -140,6 +145,15 @@ class IntegerCurrentBased(nn.Module):
             membrane_potential = torch.where(tired > 0, before, membrane_potential)
             if self.threshold is None:
                 sent.append(membrane_potential - before)
+                continue
+            if self.adaptation is not None:
+                fade, rise, fade_held = self.adaptation
+                raised = torch.trunc(raised * (DECAY_UNITY - fade) / DECAY_UNITY)
+                held = torch.trunc(held * (DECAY_UNITY - fade_held) / DECAY_UNITY)
+                spike = membrane_potential >= level + raised + held
+                held = torch.where(spike, held + 2 * (level + raised), held)
+                raised = torch.where(spike, raised + rise, raised)
+                sent.append(spike.to(currents.dtype))
                 continue
             spike = membrane_potential >= level if self.at_equality else membrane_potential > level
             spike = spike & (tired == 0)

@@ -273,7 +273,8 @@ def _integer_current_based(name: str, neuron: CurrentBased, scale: float) -> Int
     level, start, leak = _beside(neuron.threshold, neuron.v_init, decay_v)
     threshold = None if neuron.threshold is None else round_threshold(level, scale)
     # The chip fires at v > threshold: one unit more in v(0) makes that ≥, as long as v neither leaks nor is set to 0.
-    at_equality = neuron.at_equality and neuron.reset == "subtract" and not np.any(decay_v)
+    soft = neuron.reset == "subtract" and neuron.adaptation is None
+    at_equality = neuron.at_equality and soft and not np.any(decay_v)
     amount = None
     if neuron.delayed_reset and neuron.threshold is not None and np.any(decay_v):
         if np.any(leak == DECAY_UNITY):
@@ -282,6 +283,10 @@ def _integer_current_based(name: str, neuron: CurrentBased, scale: float) -> Int
     v_init = round_start(start, level, scale) if np.any(start) else 0
     made = IntegerCurrentBased(decay_u, decay_v, threshold, neuron.reset, at_equality, amount, v_init)
     made.refractory = neuron.refractory
+    if neuron.adaptation is not None:
+        fade, rise, fade_held = neuron.adaptation
+        step = WEIGHT_UNIT * int(round_threshold(rise, scale))
+        made.adaptation = int(round_decay(fade)), step, int(round_decay(fade_held))
     if neuron.recurrent is not None:
         made.recurrent = WEIGHT_UNIT * torch.from_numpy(round_weight(neuron.recurrent.numpy(), scale)).double()
     return made

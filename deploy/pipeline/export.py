@@ -31,6 +31,7 @@ from spikecut.export.importers.base import (
     read_network,
 )
 from spikecut.export.importers.samples import GOLDEN_SAMPLES, input_fields, matching_data, sample_frames
+from spikecut.export.importers.slayer_blocks import holds_blocks, import_blocks
 from spikecut.export.manifest import Manifest
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import IntegerNetwork
@@ -174,7 +175,8 @@ def export_module(module: "nn.Module", out: Path, how: Import, sample: object = 
 
     Raises
     ------
-    InputError: no data set or horizon, or a sample that does not fit. ExportError: see import_module, export_network.
+    InputError: no data set or horizon, or a sample that does not fit. ExportError: see import_module, load_slayer and
+    export_network.
     """
     from spikecut.export.torch_module.importer import Sampled, import_module  # torch
 
@@ -183,6 +185,8 @@ def export_module(module: "nn.Module", out: Path, how: Import, sample: object = 
     if not 1 <= how.horizon <= MAXIMUM_HORIZON:
         raise InputError(f"timesteps={how.horizon}: expected 1 to {MAXIMUM_HORIZON}")
     data = load_dataset(how.dataset, frames=how.horizon)
+    if holds_blocks(module):
+        return export_imported(import_blocks(module, data.shape), out, how)
     frames = sample_frames(data, how.dataset, how.encoding, how.horizon)
     return export_imported(import_module(module, Sampled.of(frames, sample)), out, how)
 
@@ -226,10 +230,11 @@ def export_program(source: Path, weights: Path | None, out: Path, how: Import, o
 
         raise error_named(*said["error"])
     manifest = open_bundle(out).manifest
-    details = manifest.recipe["module"]
-    parts = tuple(PartReport(**{**part, "shape": tuple(part["shape"]), "thresholds": ()}) for part in details["parts"])
+    details = manifest.recipe.get("module", manifest.recipe.get("slayer", {}))
+    told = details.get("parts", ())
+    parts = tuple(PartReport(**{**part, "shape": tuple(part["shape"]), "thresholds": ()}) for part in told)
     imported = ImportedNetwork(source, report=parts)
-    return Exported(out, manifest, tuple(details["assumed"]), imported, tuple(said["notes"]), dropped)
+    return Exported(out, manifest, tuple(details.get("assumed", ())), imported, tuple(said["notes"]), dropped)
 
 
 def run_program() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from spikecut.errors import InputError, UnsupportedError
+from spikecut.export.network.adaptation import FloatAdaptation
 from spikecut.export.network.arrays import Shape
 from spikecut.export.network.parameters import FloatParameter, float_parameter, said
 from spikecut.fixed_point import DECAY_UNITY, REFRACTORY_MAXIMUM
@@ -38,6 +39,8 @@ class NeuronModel:
     next_step: the threshold is subtracted in the next timestep, after the leak. delayed: what to do where v leaks whole
         by then.
     inexact: a line for everything that was found to be approximated so far.
+    adaptation: of a threshold that rises with each spike, as export/network/adaptation.py has it; v is not reset then,
+        and fires at v ≥ threshold + a + r.
     """
 
     where: str
@@ -54,6 +57,7 @@ class NeuronModel:
     delayed: str = ""
     refractory: int = 0
     inexact: tuple[str, ...] = ()
+    adaptation: FloatAdaptation | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class StepNeuron:
     gain: what multiplies the weights and biases before it. offset: what is then added to the biases. Both are one
         number, or one per channel, as weights and biases are.
     threshold: None for a neuron that never fires. This and the next are one number, or one per channel, or per neuron.
-    v_init: v before the first timestep. refractory: see NeuronModel.
+    v_init: v before the first timestep. refractory, adaptation: see NeuronModel.
     decay_u, decay_v: multiples of 1/4096 where the file's precision cannot tell them from one.
     inexact: a line for everything that the integers do otherwise. refused: why no Process does this, and what to do.
     notes: a line for what was read otherwise than the file says it.
@@ -84,6 +88,7 @@ class StepNeuron:
     notes: tuple[str, ...] = ()
     v_init: FloatParameter = 0.0
     refractory: int = 0
+    adaptation: FloatAdaptation | None = None
 
     def module(self) -> CurrentBased:
         """The neuron in torch, which takes currents that `gain` and `offset` are in already."""
@@ -92,6 +97,7 @@ class StepNeuron:
         reset = self.reset, self.at_equality, self.delayed_reset
         made = CurrentBased(threshold, decay_u, decay_v, *reset, v_init)
         made.refractory = self.refractory
+        made.adaptation = None if self.adaptation is None else self.adaptation.numbers
         return made
 
     @property
@@ -103,6 +109,8 @@ class StepNeuron:
             lines = (*lines, f"thresholds of {said(self.threshold, '.5g')}, each neuron its own")
         if self.refractory:
             lines = (*lines, f"rests after a spike, timesteps: {self.refractory}")
+        if self.adaptation is not None:
+            lines = (*lines, f"each spike raises its threshold by {self.adaptation.threshold_step:g}")
         if self.delayed_reset and self.refused is None:
             amount = said(1 / (1 - np.asarray(self.decay_v)), ".5g")
             lines = (*lines, f"a reset after the leak is one by {amount} thresholds before it")
@@ -140,7 +148,7 @@ def step_neuron(model: NeuronModel, shape: Shape, features: Shape | None = None)
             f'reset_mechanism="subtract" with beta = 0), which no Process does; {model.delayed}'
         )
     inexact = model.inexact
-    if model.at_equality and not (soft and not np.any(model.decay_v)):
+    if model.at_equality and model.adaptation is None and not (soft and not np.any(model.decay_v)):
         inexact = (*inexact, EQUALITY)
     gain, offset, threshold, v_init = _by_channel(
         model, offset - model.decay_v * shift, threshold, model.v_init - shift
@@ -158,6 +166,7 @@ def step_neuron(model: NeuronModel, shape: Shape, features: Shape | None = None)
         refused=refused,
         v_init=v_init,
         refractory=model.refractory,
+        adaptation=model.adaptation,
     )
 
 
@@ -214,6 +223,11 @@ def _by_channel(
             raise UnsupportedError(
                 f"{model.where}: the gain of its input differs inside a channel and is {np.min(gain):g} somewhere; "
                 "train with positive ones"
+            )
+        if model.adaptation is not None:
+            raise UnsupportedError(
+                f"{model.where}: a threshold that adapts behind a gain that differs inside a channel: its step would "
+                "differ, too, and a layer has one; train with one gain a channel"
             )
         offset, v_init, threshold = offset / gain, v_init / gain, None if threshold is None else threshold / gain
         gain = 1.0

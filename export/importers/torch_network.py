@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from spikecut.errors import CheckpointError, UnsupportedError
+from spikecut.export.network.adaptation import FloatAdaptation
 from spikecut.export.network.arrays import BatchNorm, Pair, Shape
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import FloatLayer, FloatNetwork
@@ -183,11 +184,12 @@ def _current_based(neuron: CurrentBased) -> FloatNeuron:
         decay_u=decay_u,
         decay_v=decay_v,
         v_init=v_init,
-        reset=neuron.reset,
+        reset=neuron.reset if neuron.adaptation is None else "adapt",
         reset_order="before_leak" if neuron.delayed_reset else "after_leak",
         fires=">=" if neuron.at_equality else ">",
         bias_enters="current",
         refractory=neuron.refractory,
+        adaptation=None if neuron.adaptation is None else FloatAdaptation(*neuron.adaptation),
     )
 
 

@@ -13,12 +13,27 @@ firing again, both in v's units and 0 before a sample's first step. Per timestep
 r stays at most at 2 v, and a within a step of v: the proof of ranges counts them, too.
 """
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from spikecut.export.network.arrays import whole
 from spikecut.fixed_point import ALIGNMENT_SHIFT
 
 FIELDS = ("threshold_decay", "threshold_step", "refractory_decay")
+
+
+@dataclass(frozen=True)
+class FloatAdaptation:
+    """The same in the user's units: fractions lost per timestep, and a step in the threshold's units."""
+
+    threshold_decay: float
+    threshold_step: float
+    refractory_decay: float
+
+    @property
+    def numbers(self) -> tuple[float, float, float]:
+        """Decay of the threshold, its step, decay of the refractory state."""
+        decay, step, refractory_decay = astuple(self)
+        return decay, step, refractory_decay
 
 
 @dataclass(frozen=True)

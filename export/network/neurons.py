@@ -33,7 +33,7 @@ import numpy as np
 
 from spikecut.errors import ExportError, UnsupportedError
 from spikecut.export.network.adaptation import FIELDS as ADAPTATION
-from spikecut.export.network.adaptation import Adaptation
+from spikecut.export.network.adaptation import Adaptation, FloatAdaptation
 from spikecut.export.network.arrays import IntArray, Shape, frozen_int, whole
 from spikecut.export.network.gain import check_gain
 from spikecut.export.network.parameters import (
@@ -71,6 +71,7 @@ class FloatNeuron:
     gain: one per timestep of the horizon, which multiplies current and bias; None for 1.
     bias_enters: the membrane, or the current, in which it decays as all that came in does.
     refractory: timesteps after a spike in which v stays as it is and nothing fires.
+    adaptation: of reset "adapt", and of no other.
     """
 
     threshold: FloatParameter
@@ -84,6 +85,7 @@ class FloatNeuron:
     gain: tuple[float, ...] | None = None
     bias_enters: Literal["membrane", "current"] = "membrane"
     refractory: int = 0
+    adaptation: FloatAdaptation | None = None
 
     __repr__ = brief
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from spikecut.errors import UnsupportedError
+from spikecut.export.network.adaptation import Adaptation, FloatAdaptation
 from spikecut.export.network.arrays import Array
 from spikecut.export.network.layers import FloatLayer, FloatNetwork
 from spikecut.export.network.neurons import IntegerNeuron
@@ -32,8 +33,13 @@ def rounded(network: FloatNetwork) -> FloatNetwork:
     for layer in network.layers:
         neuron = layer.neuron
         decay_u, decay_v = round_decay(neuron.decay_u) / DECAY_UNITY, round_decay(neuron.decay_v) / DECAY_UNITY
-        fires = neuron.fires if neuron.reset == "subtract" and not np.any(decay_v) else ">"
-        layers.append(replace(layer, neuron=replace(neuron, decay_u=decay_u, decay_v=decay_v, fires=fires)))
+        equal = neuron.reset == "adapt" or (neuron.reset == "subtract" and not np.any(decay_v))
+        found = replace(neuron, decay_u=decay_u, decay_v=decay_v, fires=neuron.fires if equal else ">")
+        if neuron.adaptation is not None:
+            decay, step, refractory_decay = neuron.adaptation.numbers
+            fractions = [float(round_decay(each)) / DECAY_UNITY for each in (decay, refractory_decay)]
+            found = replace(found, adaptation=FloatAdaptation(fractions[0], step, fractions[1]))
+        layers.append(replace(layer, neuron=found))
     return replace(network, layers=tuple(layers))
 
 
@@ -116,7 +122,9 @@ def integer_neuron(layer: FloatLayer, scale: float, exponent: int) -> IntegerNeu
     spiking = neuron.reset != "none"
     threshold = round_threshold(neuron.threshold, scale) if spiking else 0
     v_init = round_start(*beside(neuron.v_init, neuron.threshold), scale) if np.any(neuron.v_init) else 0
-    if neuron.fires == ">=":
+    if neuron.reset == "adapt" and neuron.fires != ">=":
+        raise UnsupportedError(f"layer {layer.name}: a threshold that adapts fires at v ≥ threshold on the chip, not >")
+    if neuron.fires == ">=" and neuron.reset != "adapt":
         # Lava fires at v > threshold; one unit more in v(0) makes equality fire, and a soft reset carries it along.
         if neuron.reset == "zero" or np.any(decay_v):
             raise UnsupportedError(f"layer {layer.name}: firing at equality needs soft reset and no leak")
@@ -135,4 +143,14 @@ def integer_neuron(layer: FloatLayer, scale: float, exponent: int) -> IntegerNeu
         reset_amount=round_reset(level, scale, leak) if late and np.any(decay_v) else None,
         u_init=-mantissa * 2**exponent if _rises(layer) else None,
         refractory=neuron.refractory,
+        adaptation=_adaptation(layer, scale),
     )
+
+
+def _adaptation(layer: FloatLayer, scale: float) -> Adaptation | None:
+    """What thresholds that adapt have beside themselves."""
+    if layer.neuron.adaptation is None:
+        return None
+    decay, step, refractory_decay = layer.neuron.adaptation.numbers
+    fade, fade_held = (int(decay_12bit(each, layer.name)) for each in (decay, refractory_decay))
+    return Adaptation(fade, int(round_threshold(step, scale)), fade_held)

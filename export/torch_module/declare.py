@@ -12,7 +12,8 @@ if TYPE_CHECKING:  # a module is only marked here
     from torch import nn
 
 Setting: TypeAlias = float | str | npt.NDArray[Any] | Sequence[float] | Callable[[Any], Any]
-Reset: TypeAlias = Literal["zero", "subtract", "subtract_next"]
+Reset: TypeAlias = Literal["zero", "subtract", "subtract_next", "adapt"]
+ADAPTS = ("threshold_step", "threshold_decay", "refractory_decay")
 MARK = "_spikecut_neuron"
 Marked = TypeVar("Marked", "nn.Module", "type[nn.Module]")
 
@@ -28,6 +29,9 @@ class Declaration:
     fires: Literal[">", ">="] = ">"
     gain: Setting = 1.0
     refractory: Setting = 0
+    threshold_step: Setting = 0.0
+    threshold_decay: Setting = 0.0
+    refractory_decay: Setting = 0.0
 
     def value(self, name: str, module: "nn.Module", where: str) -> Any:
         """A setting, as the module has it; InputError for an attribute that it lacks."""
@@ -50,6 +54,7 @@ class Declaration:
         return setting
 
 
+# Over 50 lines, nearly all of them docstring: every number of the public call is told.
 def neuron(  # noqa: PLR0913 (each but the module by its name, as a user says it)
     module: "Marked",
     *,
@@ -60,6 +65,9 @@ def neuron(  # noqa: PLR0913 (each but the module by its name, as a user says it
     fires: Literal[">", ">="] = ">",
     gain: Setting = 1.0,
     refractory: Setting = 0,
+    threshold_step: Setting | None = None,
+    threshold_decay: Setting | None = None,
+    refractory_decay: Setting | None = None,
 ) -> "Marked":
     """Say what a neuron module, or a class of them, does at each timestep; `export` compares it with what it does.
 
@@ -74,6 +82,12 @@ def neuron(  # noqa: PLR0913 (each but the module by its name, as a user says it
     With a refractory period of R timesteps v stays as the reset left it at t+1, …, t+R, and nothing fires; u goes on.
     A v that is set to 0 in the timestep after a spike, whatever comes in, is reset "zero" and refractory=1.
 
+    With reset "adapt" v is never reset; spikes raise the threshold, by a, and hold v off, by r, as in lava-dl's ALIF:
+
+        a[t] = (1 - threshold_decay) a[t-1],  r[t] = (1 - refractory_decay) r[t-1]
+        s[t] = v[t] ≥ threshold + a[t] + r[t]
+        r[t] ← r[t] + 2 (threshold + a[t]),  a[t] ← a[t] + threshold_step      where s[t]
+
     The module's forward takes x, of one timestep or of all of them, time first; what else it takes or keeps is its
     own. It gives s, or a tuple that begins with s.
 
@@ -85,15 +99,35 @@ def neuron(  # noqa: PLR0913 (each but the module by its name, as a user says it
     gain: what multiplies the input. Each number may be the name of an attribute of the module, or a function of it.
         Threshold, decays and gain may be arrays, which broadcast to the neurons as torch's do: (F,), (C, 1, 1) for one
         per channel of a map, (C, H, W) for one per neuron.
-    refractory: 0 to 63, one number for a layer; not beside "subtract_next".
+    refractory: 0 to 63, one number for a layer; not beside "subtract_next" and "adapt".
+    threshold_step, threshold_decay, refractory_decay: of reset "adapt" alone, which needs all three, and fires ">=".
 
-    InputError for a reset or `fires` of another name, and for a refractory period beside "subtract_next".
+    InputError for a reset or `fires` of another name, and for numbers that do not go with the reset.
     """
     if reset not in get_args(Reset):
-        raise InputError(f"spikecut.neuron: reset {reset!r}: expected zero, subtract or subtract_next")
+        raise InputError(f"spikecut.neuron: reset {reset!r}: expected zero, subtract, subtract_next or adapt")
     if fires not in (">", ">="):
         raise InputError(f"spikecut.neuron: fires {fires!r}: expected > or >=")
-    if reset == "subtract_next" and not (isinstance(refractory, int | float) and refractory == 0):
-        raise InputError("spikecut.neuron: a refractory period beside reset subtract_next, which no Process has")
-    setattr(module, MARK, Declaration(threshold, decay, decay_u, reset, fires, gain, refractory))
+    if reset in ("subtract_next", "adapt") and not (isinstance(refractory, int | float) and refractory == 0):
+        raise InputError(f"spikecut.neuron: a refractory period beside reset {reset}, which no Process has")
+    given = (threshold_step, threshold_decay, refractory_decay)
+    _check_adaptation(reset, fires, threshold, given)
+    step, fade, fade_held = (0.0 if each is None else each for each in given)
+    told = Declaration(threshold, decay, decay_u, reset, fires, gain, refractory, step, fade, fade_held)
+    setattr(module, MARK, told)
     return module
+
+
+def _check_adaptation(reset: str, fires: str, threshold: Setting | None, given: tuple[Setting | None, ...]) -> None:
+    named = ", ".join(ADAPTS)
+    if reset != "adapt":
+        if any(each is not None for each in given):
+            raise InputError(f"spikecut.neuron: {named} are of reset adapt; give it, or leave them out")
+        return
+    if threshold is None or any(each is None for each in given):
+        raise InputError(f"spikecut.neuron: reset adapt needs threshold, {named}")
+    if fires != ">=":
+        raise InputError(
+            "spikecut.neuron: the chip's thresholds that adapt fire at v ≥ threshold: train with that, and say "
+            'fires=">="'
+        )

@@ -1,7 +1,7 @@
 """A torch module as it is → the network that it is, compared with what the module does before anything is quantised."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from spikecut.errors import InputError, UnsupportedError
 from spikecut.export.importers.base import ImportedNetwork, Recipe
 from spikecut.export.importers.neurons import NeuronModel, chip_decay
+from spikecut.export.network.adaptation import FloatAdaptation
 from spikecut.export.network.arrays import Shape, size
 from spikecut.export.network.parameters import FloatParameter, said
 from spikecut.export.torch_module.adapters.base import Neuron, adapted, number
 from spikecut.export.torch_module.assembly import assembled
-from spikecut.export.torch_module.declare import MARK, Declaration
+from spikecut.export.torch_module.declare import ADAPTS, MARK, Declaration
 from spikecut.export.torch_module.fold import Entry
 from spikecut.export.torch_module.forward import FORMS, Taken, at_rest, form_of, fresh, in_float32
 from spikecut.export.torch_module.graph import layer_graph, place
@@ -161,6 +162,7 @@ def _declared(declared: Declaration, module: nn.Module, where: str) -> Neuron:
             f"{where}: declared refractory {said(period, 'g')}: expected a whole number, 0 to {REFRACTORY_MAXIMUM}, "
             "one for all neurons"
         )
+    adaptation, inexact_a = _declared_adaptation(declared, where, value)
     model = NeuronModel(
         where=where,
         threshold=None if declared.threshold is None else value("threshold"),
@@ -171,10 +173,31 @@ def _declared(declared: Declaration, module: nn.Module, where: str) -> Neuron:
         at_equality=declared.fires == ">=",
         next_step=declared.reset == "subtract_next",
         delayed="train with a decay below 1, or with a reset in the spike's own timestep",
-        inexact=inexact_u + inexact,
+        inexact=inexact_u + inexact + inexact_a,
         refractory=0 if declared.threshold is None else round(period),
+        adaptation=adaptation,
     )
     return Neuron(model, ("membrane",) if declared.threshold is None else ("spikes",))
+
+
+def _declared_adaptation(
+    declared: Declaration, where: str, value: Callable[[str], FloatParameter]
+) -> tuple[FloatAdaptation | None, tuple[str, ...]]:
+    """What a declared threshold that adapts has beside itself, and what is inexact of it."""
+    if declared.reset != "adapt":
+        return None, ()
+    step, *decays = (value(name) for name in ADAPTS)
+    if isinstance(step, np.ndarray) or any(isinstance(each, np.ndarray) for each in decays):
+        raise UnsupportedError(
+            f"{where}: {', '.join(ADAPTS)} that differ between neurons, of which a layer on the chip has one each; "
+            "train with one"
+        )
+    if step < 0 or not all(0 <= each <= 1 for each in decays):
+        raise InputError(f"{where}: declared {', '.join(ADAPTS)}: expected a step of 0 or more, and fractions up to 1")
+    precision = float(torch.finfo(torch.float32).eps)
+    fade, inexact = chip_decay("a", decays[0], ADAPTS[1], precision)
+    fade_held, more = chip_decay("r", decays[1], ADAPTS[2], precision)
+    return FloatAdaptation(float(fade), float(step), float(fade_held)), inexact + more
 
 
 def _recorded(module: nn.Module, neurons: Mapping[str, Neuron], sampled: Sampled) -> tuple[Taken, Recording]:

@@ -27,15 +27,11 @@ from spikecut.export.torch_module.forward import Taken, at_rest
 from spikecut.export.torch_module.graph import Graph, place
 from spikecut.export.torch_module.recording.recorder import tensors
 from spikecut.export.torch_module.recording.values import Extent, N, T, Value
+from spikecut.export.torch_module.rise import Rise
+from spikecut.export.torch_module.tally import Tally
 
 SCALAR_ROUNDINGS = 16
 """Roundings of a neuron's own arithmetic in a timestep, none of a number larger than those that the bound adds up."""
-TIES = 10
-"""Ties that a layer may have; more only where they are at most one in TIE_SHARE of its decisions."""
-TIE_SHARE = 1000
-WIDEST = 0.01
-"""The widest bound that a tie may be judged by, in thresholds."""
-DOUBLE = "export it in double precision, module.double(), or for fewer timesteps"
 SLACK = 1e-12
 """What float64 itself rounds."""
 
@@ -171,7 +167,7 @@ def compare(witness: ModuleWitness, frames: Tensor, batch: int) -> Compared:
     """
     unit = float(torch.finfo(witness.coarsest).eps) / 2
     precision = str(witness.coarsest).removeprefix("torch.")
-    tallies = {layer.path: _Tally() for layer in witness.layers}
+    tallies = {layer.path: Tally() for layer in witness.layers}
     for first in range(0, frames.shape[1], batch):
         some = frames[:, first : first + batch]
         sent, given = witness.record(some)
@@ -200,36 +196,6 @@ def compare(witness: ModuleWitness, frames: Tensor, batch: int) -> Compared:
     )
 
 
-@dataclass
-class _Tally:
-    """What was found of one layer; see Compared."""
-
-    decisions: int = 0
-    spikes: int = 0
-    ties: int = 0
-    bound: float = 0.0
-
-    def add(self, ties: int, bound: float) -> None:
-        """One timestep."""
-        self.ties, self.bound = self.ties + ties, max(self.bound, bound)
-
-    def check(self, where: str, threshold: float, precision: str) -> None:
-        """ExportError for ties so wide that they may hide a difference."""
-        if self.bound > WIDEST * threshold:
-            raise ExportError(
-                f"{where}: does not fire where the float network does, and {precision}'s rounding, up to "
-                f"{self.bound:.2g} of v, is too wide beside the threshold {threshold:.7g} to tell why; {DOUBLE}"
-            )
-
-    def check_count(self, where: str, precision: str) -> None:
-        """ExportError for more ties than chance brings."""
-        if self.ties > max(TIES, self.decisions / TIE_SHARE):
-            raise ExportError(
-                f"{where}: {self.ties} of {self.decisions} decisions differ from the float network's where {precision} "
-                f"cannot tell v from the threshold (within {self.bound:.2g}), too many to vouch for it; {DOUBLE}"
-            )
-
-
 class _Forced:
     """One layer over time, reset where the module's neurons fired.
 
@@ -248,7 +214,8 @@ class _Forced:
         self.late = self.waits = torch.zeros_like(self.u)
         self.v = self.u + self._beside(neuron.v_init)
         self.keep_u, self.keep_v = 1 - self._beside(neuron.decay_u), 1 - self._beside(neuron.decay_v)
-        self.level = self._beside(0.0 if neuron.threshold is None else neuron.threshold)
+        self.threshold = self.level = self._beside(0.0 if neuron.threshold is None else neuron.threshold)
+        self.rise = Rise(neuron.adaptation, self.u, unit) if neuron.adaptation is not None else None
 
     def _beside(self, parameter: FloatParameter) -> Tensor:
         """A parameter as it broadcasts to the neurons."""
@@ -264,6 +231,8 @@ class _Forced:
             sent = theirs[step - 1]
             incoming = incoming + _applied(self.layer.recurrent.synapse, sent)
             size = size + _applied(self.layer.recurrent.magnitudes, sent.abs())
+        if self.rise is not None:
+            self.level = self.rise.level(self.threshold)
         keep_u, keep_v, level = self.keep_u, self.keep_v, self.level
         self.doubt_u = keep_u * self.doubt_u + unit * (
             self.count * size + SCALAR_ROUNDINGS * (size + keep_u * self.u.abs())
@@ -284,13 +253,16 @@ class _Forced:
             return 0, 0.0
         ours = (self.v >= level if neuron.at_equality else self.v > level) & ~rests
         differ = ours != (said != 0)
-        near = ((self.v - level).abs() <= self.doubt_v) & ~rests
+        doubt = self.doubt_v if self.rise is None else self.doubt_v + self.rise.doubt
+        near = ((self.v - level).abs() <= doubt) & ~rests
         self._check(step, said, (differ & ~near) | ((said != 0) & (said != 1)))
         tied = differ & near
-        ties = int(tied.sum()), float(self.doubt_v[tied].max()) if bool(tied.any()) else 0.0
+        ties = int(tied.sum()), float(doubt[tied].max()) if bool(tied.any()) else 0.0
         fired = said != 0
         self.waits = torch.where(fired, float(neuron.refractory), (self.waits - 1).clamp(min=0))
-        if neuron.delayed_reset:
+        if self.rise is not None:
+            self.rise.add(said, self.threshold)
+        elif neuron.delayed_reset:
             self.late = level * said
         elif neuron.reset == "subtract":
             self.v = self.v - level * said

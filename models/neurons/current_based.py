@@ -29,6 +29,29 @@ def returned(spikes: Tensor, weight: Tensor) -> Tensor:
     return functional.conv2d(spikes, weight, padding=padding, groups=len(weight) // weight.shape[1])
 
 
+class Adapting:
+    """What the spikes of a call leave behind where the threshold adapts: a, which raises it, and r, which holds v off.
+
+    adaptation: decay of a, its step, decay of r; fractions, and the threshold's units.
+    """
+
+    def __init__(self, adaptation: tuple[float, float, float], like: Tensor) -> None:
+        self.decay, self.rise, self.refractory_decay = adaptation
+        self.raised = self.held = torch.zeros_like(like)
+
+    def level(self, threshold: Any) -> Tensor:
+        """What v is compared with in the next timestep."""
+        self.raised = (1 - self.decay) * self.raised
+        self.held = (1 - self.refractory_decay) * self.held
+        level: Tensor = threshold + self.raised + self.held
+        return level
+
+    def add(self, spike: Tensor, threshold: Any) -> None:
+        """The spikes of this timestep, 0 or 1."""
+        self.held = self.held + 2 * (threshold + self.raised) * spike
+        self.raised = self.raised + self.rise * spike
+
+
 class CurrentBased(nn.Module):
     """Current, leak, fire, reset, in this order:
 
@@ -43,6 +66,14 @@ class CurrentBased(nn.Module):
 
     refractory: timesteps after a spike in which v stays as the reset left it and nothing fires, u goes on; 0 unless it
     is set, and not for a delayed_reset.
+
+    adaptation: decay of a, its step, decay of r, where the threshold adapts; v is not reset then:
+
+        a[t] = (1 - decay_a) a[t-1],  r[t] = (1 - decay_r) r[t-1],  both 0 at first
+        s[t] = v[t] > threshold + a[t] + r[t]            (at_equality: ≥)
+        r[t] ← r[t] + 2 (threshold + a[t]),  a[t] ← a[t] + step   where s[t]
+
+    as in lava-dl's ALIF. None unless it is set, and not beside a delayed_reset or a refractory period.
 
     recurrent: weights from each spike of a timestep to the x of the next, x[t] + recurrent s[t-1]: (O, O) for currents
     [T, N, O], or a convolution (C, C/groups, H, W) of odd sides, padded by half of them, for [T, N, C, rows, columns].
@@ -90,6 +121,7 @@ class CurrentBased(nn.Module):
         self.delayed_reset = delayed_reset
         self.v_init = v_init
         self.refractory = 0
+        self.adaptation: tuple[float, float, float] | None = None
         self.register_buffer("recurrent", None)
 
     def forward(self, currents: Tensor) -> Tensor:
@@ -100,6 +132,7 @@ class CurrentBased(nn.Module):
         )
         membrane_potential = current + v_init
         waits = torch.zeros_like(current)
+        adapting = None if self.adaptation is None else Adapting(self.adaptation, current)
         sent = []
         for incoming in currents:
             before = membrane_potential
@@ -110,11 +143,14 @@ class CurrentBased(nn.Module):
             if threshold is None:
                 sent.append(membrane_potential - before)
                 continue
-            fires = membrane_potential >= threshold if self.at_equality else membrane_potential > threshold
+            level = threshold if adapting is None else adapting.level(threshold)
+            fires = membrane_potential >= level if self.at_equality else membrane_potential > level
             fires = fires & (waits == 0)
             waits = torch.where(fires, float(self.refractory), (waits - 1).clamp(min=0))
             spike = fires.to(currents.dtype)
-            if self.delayed_reset:
+            if adapting is not None:
+                adapting.add(spike, threshold)
+            elif self.delayed_reset:
                 pending = threshold * spike
             elif self.reset == "subtract":
                 membrane_potential = membrane_potential - threshold * spike

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
+from torch_neurons import HandWritten, Rising, Tired
 
-import spikecut
 from spikecut.models.neurons.current_based import CurrentBased
 from spikecut.models.neurons.leaky import LeakyIntegrateFire
 
@@ -19,62 +19,17 @@ with warnings.catch_warnings():  # of their imports, which are not ours
 TIMESTEPS = 6
 
 
-class Step(torch.autograd.Function):
-    """A surrogate's forward, of which no torch function tells."""
-
-    @staticmethod
-    def forward(ctx, distance):
-        return (distance > 0).float()
-
-
-class HandWritten(nn.Module):
-    """A LIF neuron as papers' code has it: hard reset, v ← β v + x."""
-
-    def __init__(self, beta=0.75, threshold=1.0):
-        super().__init__()
-        self.beta, self.threshold = beta, threshold
-
-    def forward(self, x, v):
-        v = self.beta * v + x
-        spike = Step.apply(v - self.threshold)
-        return spike, v * (1 - spike)
-
-
-class Remembers(nn.Module):
-    """A soft reset, with the state inside, and no leak."""
+class Adaptive(nn.Module):
+    """Two layers of such, time first; a bias in front of a current, and convolutions."""
 
     def __init__(self):
         super().__init__()
-        self.v = None
-
-    def reset(self):
-        self.v = None
+        self.conv, self.first = nn.Conv2d(1, 4, 3, stride=2), Rising(0.125)
+        self.fc, self.last = nn.Linear(36, 10), Rising(0.25, current=0.0)
 
     def forward(self, x):
-        self.v = x if self.v is None else self.v + x
-        spike = Step.apply(self.v - 1.0)
-        self.v = self.v - spike
-        return spike
-
-
-class Tired(nn.Module):
-    """A current that goes on while v rests after a spike, counted down; all timesteps at once."""
-
-    def __init__(self, rests):
-        super().__init__()
-        self.rests = rests
-
-    def forward(self, x):
-        u = v = waits = torch.zeros_like(x[0])
-        spikes = []
-        for frame in x:
-            u = 0.5 * u + frame
-            v = torch.where(waits > 0, v, 0.75 * v + u)
-            spike = Step.apply(v - 1.0) * (waits == 0)
-            waits = spike * self.rests + (waits - 1).clamp(min=0)
-            v = v * (1 - spike)
-            spikes.append(spike)
-        return torch.stack(spikes)
+        maps = self.first(self.conv(x.flatten(0, 1)).unflatten(0, x.shape[:2]))
+        return self.last(self.fc(maps.flatten(2)))
 
 
 class Resting(nn.Module):
@@ -353,6 +308,7 @@ NETWORKS: dict[str, dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]]] 
             (2, 64),
         ),
         "frames": (Frames, STEPS),
+        "adaptive": (Adaptive, STEPS),
     },
     "snntorch": {
         "loop": (lambda: Loop(*(snntorch.Leaky(beta=0.8, reset_mechanism="zero") for _ in range(2))), FRAME),
@@ -370,12 +326,6 @@ NETWORKS: dict[str, dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]]] 
     "norse": {"cells": (Cells, STEPS), "lifted": (Lifted, STEPS), "resting": (lambda: Resting(Tired(2)), STEPS)},
 }
 CASES = [(framework, name) for framework, networks in NETWORKS.items() for name in networks]
-
-
-# As a user does, once for every class of their own.
-spikecut.neuron(HandWritten, threshold="threshold", decay=lambda module: 1 - module.beta)
-spikecut.neuron(Tired, threshold=1.0, decay=0.25, decay_u=0.5, refractory="rests")
-spikecut.neuron(Remembers, threshold=1.0, reset="subtract")
 
 
 def network(framework, name, seed=0):

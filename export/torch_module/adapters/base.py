@@ -21,6 +21,7 @@ from spikecut.export.network.parameters import FloatParameter, as_given
 
 Sent: TypeAlias = Literal["spikes", "membrane", "state"]
 ADAPTERS = {
+    "lava": "spikecut.export.torch_module.adapters.lava",
     "norse": "spikecut.export.torch_module.adapters.norse",
     "sinabs": "spikecut.export.torch_module.adapters.sinabs",
     "snntorch": "spikecut.export.torch_module.adapters.snntorch",

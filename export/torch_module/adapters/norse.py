@@ -22,6 +22,13 @@ def describe(module: nn.Module, where: str) -> Neuron | None:
     kind = next((name for name in names if name in (*CURRENTS, *BOXES, *PLAIN, *RESTING)), None)
     if kind is not None:
         return _neuron(module, kind, where)
+    if any(name.startswith("LSNN") for name in names):
+        raise refusal(
+            where,
+            module,
+            "its threshold adapts beside a v that each spike sets to v_reset; the chip's neuron with such a threshold "
+            "resets nothing, but holds v off by twice the threshold; train with LIF, or with lava-dl's alif",
+        )
     if {"SNN", "SNNCell", "SNNRecurrent", "SNNRecurrentCell"} & set(names):
         raise refusal(where, module, "a neuron that no Process equals, or that is recurrent; train with LIFCell or LIF")
     return None

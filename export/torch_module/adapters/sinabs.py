@@ -18,8 +18,15 @@ def describe(module: nn.Module, where: str) -> Neuron | None:
     if "StatefulLayer" not in names:
         return None
     kind = next((name for name in names if name in KNOWN), None)
+    if any(name.startswith("ALIF") for name in names):
+        raise refusal(
+            where,
+            module,
+            "its threshold adapts beside a v that each spike resets; the chip's neuron with such a threshold resets "
+            "nothing, but holds v off by twice the threshold; train with IAF or LIF, or with lava-dl's alif",
+        )
     if kind is None or any(name.endswith("Recurrent") for name in names):
-        raise refusal(where, module, "adapts its threshold or is recurrent, which is not read; train with IAF or LIF")
+        raise refusal(where, module, "is recurrent, or a neuron that is not read; train with IAF or LIF")
     return _neuron(module, where)
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import snntorch
 import torch
-from torch_networks import CASES, FRAME, NETWORKS, TIMESTEPS, network
+from torch_networks import CASES, FRAME, NETWORKS, TIMESTEPS, Adaptive, firing, network
+from torch_neurons import HandWritten
 
 import spikecut
 from spikecut.export.torch_module.importer import Sampled, import_module
@@ -149,3 +150,28 @@ def test_the_users_module_is_left_as_it_was():
     before = module[3].mem.clone()
     import_module(module, Sampled.of(frames_for(sample), sample))
     assert module.training and torch.equal(module[3].mem, before) and module[3].mem.grad_fn is not None
+
+
+def test_a_threshold_that_adapts_is_declared_whole_and_compared():
+    told = {"threshold_step": 0.25, "threshold_decay": 0.125, "refractory_decay": 0.5}
+    for wrong, reason in (
+        ({"reset": "zero", **told}, "are of reset adapt"),
+        ({"reset": "adapt", "fires": ">=", "threshold_step": 0.25}, "reset adapt needs threshold, threshold_step"),
+        ({"reset": "adapt", **told}, "fire at v ≥ threshold"),
+        ({"reset": "adapt", "fires": ">=", "refractory": 1, **told}, "a refractory period beside reset adapt"),
+    ):
+        with pytest.raises(spikecut.InputError, match=reason):
+            spikecut.neuron(HandWritten(), threshold=1.0, **wrong)
+    _, sample = network("torch", "adaptive")
+    frames = frames_for(sample)
+    right = {"threshold": 0.5, "decay": 0.25, "reset": "adapt", "fires": ">=", **told}
+    for wrong, error, reason in (
+        ({"threshold_step": 0.5}, spikecut.ExportError, r"net\.first: does not do what was read of it: neuron"),
+        ({"refractory_decay": 1.5}, spikecut.InputError, "a step of 0 or more, and fractions"),
+        ({"threshold_decay": torch.tensor([0.1, 0.2])}, spikecut.ExportError, "of which a layer on the chip has one"),
+    ):
+        torch.manual_seed(0)
+        module = Adaptive()
+        spikecut.neuron(module.first, decay_u=0.5, **{**right, **wrong})
+        with pytest.raises(error, match=reason):
+            import_module(firing(module), Sampled.of(frames, sample))

@@ -5,7 +5,8 @@ import pytest
 import torch
 from equality import equal
 from torch import nn
-from torch_networks import TIMESTEPS, Remembers, firing
+from torch_networks import TIMESTEPS, firing
+from torch_neurons import Remembers
 
 import spikecut
 from spikecut.deploy.bundle import open_bundle

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch_networks import TIMESTEPS, HandWritten, Loop, Remembers, Step, firing, layer, neuron, snntorch
+from torch_networks import TIMESTEPS, Loop, firing, layer, neuron, norse, snntorch
+from torch_neurons import HandWritten, Remembers, Step
 
 import spikecut
 from spikecut.export.torch_module.importer import Sampled, import_module
@@ -52,7 +53,7 @@ def test_declarations_name_what_they_lack():
         spikecut.InputError, match=r"net.lif1: .*threshold='limit', but the module has no such attribute"
     ):
         imported(Loop(module, HandWritten()))
-    with pytest.raises(spikecut.InputError, match="reset 'hard': expected zero, subtract or subtract_next"):
+    with pytest.raises(spikecut.InputError, match="reset 'hard': expected zero, subtract, subtract_next or adapt"):
         spikecut.neuron(HandWritten(), threshold=1.0, reset="hard")
     with pytest.raises(spikecut.InputError, match=r"net.lif1: declared decays .* fractions"):
         imported(Loop(spikecut.neuron(HandWritten(), threshold=1.0, decay=1.5), HandWritten()))
@@ -178,6 +179,12 @@ def leaky(**options):
     return snntorch.Leaky(**{"beta": 0.8, "reset_mechanism": "zero", "init_hidden": True, **options})
 
 
+def sinabs_alif():
+    """A stand-in by its names: Sinabs is not installed."""
+    layer_class = type("StatefulLayer", (nn.Module,), {"__module__": "sinabs.layers.stateful_layer"})
+    return type("ALIF", (layer_class,), {"__module__": "sinabs.layers.alif"})()
+
+
 LIF = {"v_threshold": 1.0}
 REFUSED = {
     "snntorch default without a past": (
@@ -186,6 +193,8 @@ REFUSED = {
     ),
     "snntorch alpha": (lambda: chain(snntorch.Alpha(0.9, 0.8)), r"net.2 \(Alpha\): two currents .* train with Leaky"),
     "a graded spike": (lambda: chain(leaky(graded_spikes_factor=2.0)), "net.2 .*graded_spikes_factor=2"),
+    "norse lsnn": (lambda: chain(norse.LSNNCell(16, 16)), r"net.2 \(LSNNCell\): .* sets to v_reset; the chip's .*alif"),
+    "sinabs alif": (lambda: chain(sinabs_alif()), r"net.2 \(ALIF\): .* resets; the chip's neuron .* twice the"),
     "spikingjelly": (lambda: chain(neuron.QIFNode()), r"net.2 \(QIFNode\): .* train with IFNode"),
     "a filter": (lambda: chain(layer.SynapseFilter()), r"net.2 \(SynapseFilter\): keeps a state"),
     "no neurons": (

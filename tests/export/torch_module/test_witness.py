@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch_networks import TIMESTEPS, HandWritten, Remembers, firing
+from torch_networks import TIMESTEPS, firing
+from torch_neurons import HandWritten, Remembers
 
 import spikecut
 from spikecut.export.torch_module.importer import Sampled, import_module

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch_networks import TIMESTEPS, Remembers, firing
+from torch_networks import TIMESTEPS, firing
+from torch_neurons import Remembers
 
 import spikecut
 from spikecut.export.torch_module.importer import Sampled, import_module
