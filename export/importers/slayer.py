@@ -91,6 +91,7 @@ def slayer_golden(network: "SlayerNetwork", spec: InputSpec, horizon: int, image
             stage.name: _in_own_shape(stage, stage.quantised_weight()) << ALIGNMENT_SHIFT for stage in stages
         },
         twin_biases={stage.name: _hooked_bias(stage) for stage in stages},
+        twin_neurons={stage.name: numbers for stage in stages if (numbers := _hooked_neurons(stage)) is not None},
         twin_recurrent_weights={
             stage.name: _in_own_shape(stage, weight) << ALIGNMENT_SHIFT
             for stage, weight in ((stage, stage.quantised_recurrent_weight()) for stage in stages)
@@ -124,6 +125,11 @@ def _layer(stage: "SlayerStage", shape: Shape) -> IntegerLayer:
         geometry["recurrent"] = _even(stage, block.recurrent_synapse.weight)
     neuron: Any = stage.neuron
     adapts = hasattr(neuron, "threshold_step")
+    if stage.convolutional and output[-1] == output[0] and neuron.current_decay.numel() > 1:
+        raise UnsupportedError(
+            f"layer {stage.name}: decays per channel of {output[0]} maps that are as wide: slayer takes them per "
+            "channel on a GPU, and along the width on a CPU, and nothing tells which; train with shared_param=True"
+        )
     return IntegerLayer(
         name=stage.name,
         kind="conv" if stage.convolutional else "dense",
@@ -147,7 +153,7 @@ def _adaptation(stage: "SlayerStage") -> Adaptation:
     """Of slayer's ALIF."""
     neuron: Any = stage.neuron
     decays = (_decay(stage, decay) for decay in (neuron.threshold_decay, neuron.refractory_decay))
-    threshold_decay, refractory_decay = decays
+    threshold_decay, refractory_decay = (int(each.flat[0]) for each in decays)
     return Adaptation(threshold_decay, round(neuron.threshold_step * neuron.w_scale), refractory_decay)
 
 
@@ -163,11 +169,16 @@ def _in_own_shape(stage: "SlayerStage", weight: IntArray) -> IntArray:
     return weight[..., 0] if stage.convolutional else weight.reshape(len(weight), -1)
 
 
-def _decay(stage: "SlayerStage", parameter: Any) -> int:
-    decay = int(np.rint(parameter.detach().double().numpy()).reshape(-1)[0])
-    if not 0 <= decay <= DECAY_UNITY:
-        raise RangeError(f"layer {stage.name}: a decay of {decay} / {DECAY_UNITY} is beyond 12 bits: train again")
-    return decay
+def _decay(stage: "SlayerStage", parameter: Any) -> IntArray:
+    """One for the layer, (), or one per channel, (C,)."""
+    decay = np.rint(parameter.detach().double().numpy()).reshape(-1)
+    wrong = decay[(decay < 0) | (decay > DECAY_UNITY)]
+    if wrong.size:
+        raise RangeError(
+            f"layer {stage.name}: a decay of {wrong[0]:.0f} / {DECAY_UNITY} is beyond 12 bits: train again"
+        )
+    found: IntArray = decay.astype(np.int64)
+    return found if found.size > 1 else found.reshape(())
 
 
 def _bias(stage: "SlayerStage") -> IntArray:
@@ -188,6 +199,20 @@ def _hooked_bias(stage: "SlayerStage") -> IntArray:
     if norm is None:
         return np.zeros(outputs, dtype=np.int64)
     return np.broadcast_to(integers(norm.bias.detach()) << ALIGNMENT_SHIFT, outputs).copy()
+
+
+def _hooked_neurons(stage: "SlayerStage") -> IntArray | None:
+    """Of neurons that differ, threshold, decays, v(0) and what a soft reset would subtract, from slayer's properties.
+
+    [5, C]; None of others.
+    """
+    neuron: Any = stage.neuron
+    decays = [np.asarray(each).reshape(-1) for each in (neuron.cx_current_decay, neuron.cx_voltage_decay)]
+    if all((each == each[0]).all() for each in decays):
+        return None
+    level = np.full(1, int(neuron.v_th_mant))
+    given = level, *decays, np.zeros(1, dtype=np.int64), level << ALIGNMENT_SHIFT
+    return np.stack(np.broadcast_arrays(*given)).astype(np.int64)
 
 
 def _pair(values: tuple[int, ...]) -> Pair:

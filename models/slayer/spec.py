@@ -136,7 +136,7 @@ def build_blocks(spec: SlayerSpec, state: Mapping[str, Tensor]) -> nn.ModuleList
     Raises
     ------
     CheckpointError: a tensor that is missing, left over, not finite, or of another shape than the spec says.
-    UnsupportedError: a block of another kind, or decays per channel. InputError: no neuron.
+    UnsupportedError: a block of another kind. InputError: no neuron.
     """
     start = f"{spec.prefix}." if spec.prefix else ""
     left = dict(state)
@@ -168,6 +168,10 @@ def _filled(block: BlockSpec, neuron: NeuronSpec | None, name: str, state: dict[
     _check_shapes(block, name, state)
     made = _made(block, neuron, cuba)
     outputs = block.weight_shape[0]
+    for key in (f"{which}_decay" for which in ("current", "voltage", "threshold", "refractory")):
+        found = state.get(f"neuron.{key}")
+        if found is not None and found.numel() > 1 and hasattr(made.neuron, key):  # shared_param=False
+            getattr(made.neuron, key).data = torch.zeros(outputs)
     if block.delay:
         made.delay.delay.data = torch.zeros(outputs)
         made.delay.init = True  # or slayer would draw them anew
@@ -208,11 +212,6 @@ def _check_shapes(block: BlockSpec, name: str, state: Mapping[str, Tensor]) -> N
             )
         if tuple(found.shape) != shape:
             raise CheckpointError(f"the state dict's {name}{key} is of shape {tuple(found.shape)}, the spec's {shape}")
-    for key in (f"neuron.{which}_decay" for which in ("current", "voltage", "threshold", "refractory")):
-        if key in state and state[key].numel() != 1:
-            raise UnsupportedError(
-                f"{name}{key}: a decay per channel; spikecut's neurons share one: train with shared_param=True"
-            )
 
 
 def _made(block: BlockSpec, neuron: NeuronSpec, cuba: Any) -> Any:

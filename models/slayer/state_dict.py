@@ -22,6 +22,8 @@ from spikecut.models.slayer.spec import SlayerSpec, build_blocks
 
 LAYERS = ("Dense", "Conv", "Recurrent")
 DECAYS = ("current", "voltage", "threshold", "refractory")
+SHARED = ("threshold", "refractory")
+"""Decays of which a layer has one each."""
 WITHOUT_LAYER = ("Flatten", "Input")
 REFUSED_BLOCKS = {
     "Pool": "its sums go through neurons of their own: pool by a Conv with stride",
@@ -65,6 +67,8 @@ def load_slayer(
         input_shape = build.input_shape
     if input_shape is None:
         raise InputError("a module does not tell the shape of its input: give input_shape")
+    for part in whole.modules():
+        _spread_decays(part)
     blocks = _blocks(_copy(whole))
     stages: list[SlayerStage] = []
     shift = 0
@@ -156,12 +160,14 @@ def _check_neuron(name: str, block: Any) -> None:
         raise UnsupportedError(f"{name}: scale {scale} is not a power of two, netx would cut its weights off: use 64")
     if neuron.requires_grad:
         neuron.clamp()  # as each forward does
-    for which in DECAYS if adapts else DECAYS[:2]:
+    if not neuron.shared_param and neuron.shape is None:
+        raise UnsupportedError(f"{name}: its decays per channel are drawn at the first forward; run one")
+    for which in SHARED if adapts else ():
         decay = getattr(neuron, f"{which}_decay")
-        drawn = neuron.shared_param or neuron.shape is not None
-        if not drawn or bool((torch.round(decay) != torch.round(decay[0])).any()):
+        if bool((torch.round(decay) != torch.round(decay.reshape(-1)[0])).any()):
             raise UnsupportedError(
-                f"{name}: a {which} decay per channel; spikecut's neurons share one: train with shared_param=True"
+                f"{name}: a {which} decay per channel; of thresholds that adapt a layer has one: train with "
+                "shared_param=True"
             )
     level = float(neuron.threshold * neuron.s_scale)
     if adapts:
@@ -180,6 +186,20 @@ def _check_neuron(name: str, block: Any) -> None:
         raise UnsupportedError(f"{name}: a pre_hook_fx of its own in the norm; leave slayer's 8-bit rounding")
     if neuron.drop is not None and not isinstance(neuron.drop, nn.modules.dropout._DropoutNd):
         raise UnsupportedError(f"{name}: dropout by {type(neuron.drop).__name__}; use slayer's Dropout")
+
+
+def _spread_decays(block: Any) -> None:
+    """Give decays per channel the axes of maps, where slayer's forward on the CPU would take them along the width."""
+    neuron, synapse = getattr(block, "neuron", None), getattr(block, "synapse", None)
+    weight = getattr(synapse, "weight", None)
+    if neuron is None or weight is None or weight.ndim != 5:
+        return
+    if type(block).__name__ != "Conv" and math.prod(weight.shape[2:]) == 1:
+        return  # a Dense block's outputs have no axes of maps
+    for which in DECAYS:
+        decay = getattr(neuron, f"{which}_decay", None)
+        if decay is not None and decay.numel() > 1:
+            decay.data = decay.data.reshape(-1, 1, 1)
 
 
 def _check_threshold(name: str, neuron: Any) -> None:

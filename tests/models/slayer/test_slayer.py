@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import spikecut
 from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.errors import CheckpointError, InputError, RangeError, SpikecutError, UnsupportedError
 from spikecut.export.importers.slayer import slayer_golden, slayer_integers
@@ -56,7 +57,8 @@ def adaptive(draw, family, parameters):
     if family is not slayer_library().block.alif:
         return parameters
     more = {name: draw(st.floats(0, 1)) for name in ("threshold_decay", "refractory_decay")}
-    whole = {"current_decay": 1.0} if "norm" in parameters else {}  # its bias enters the current
+    one = 1.0 if parameters.get("shared_param", True) else (1.0, 1.0)
+    whole = {"current_decay": one} if "norm" in parameters else {}  # its bias enters the current
     levels = {"threshold": 0.1 + draw(st.floats(0, 2)), "threshold_step": draw(st.floats(0, 2))}
     return {**parameters, **more, **whole, **levels}
 
@@ -70,8 +72,10 @@ def networks(draw):
     shift = draw(st.booleans())
     common = {"delay_shift": shift, "weight_scale": 3}
 
-    def parameters(may_have_norm):
+    def parameters(may_have_norm, may_differ=True):
         decays = {name: draw(st.floats(0, 1)) for name in ("current_decay", "voltage_decay")}
+        if may_differ and draw(st.booleans()):  # per channel, drawn by slayer at the first forward
+            decays = {name: (least / 2, least) for name, least in decays.items()} | {"shared_param": False}
         normed = {"norm": norm} if may_have_norm and draw(st.booleans()) else {}
         dropped = {"dropout": slayer.neuron.Dropout(0.5)} if draw(st.booleans()) else {}
         scale = draw(st.sampled_from([16, 64]))
@@ -82,7 +86,7 @@ def networks(draw):
     if draw(st.booleans()):
         groups, stride = draw(st.sampled_from([1, 2])), draw(st.sampled_from([1, (2, 1)]))
         given, options = (
-            draw(adaptive(families[0], parameters(True))),
+            draw(adaptive(families[0], parameters(True, may_differ=False))),
             {"groups": groups, "weight_norm": True, **common},
         )
         blocks.append(families[0].Conv(given, 2, 4, (3, 2), stride, (1, 0), **options))
@@ -156,12 +160,14 @@ def refused(slayer):
     alif = neuron(threshold_decay=0.1, refractory_decay=0.1, threshold_step=0.1)
     hooked, undrawn = cuba.Dense(neuron(), 6, 4), cuba.Dense(neuron(), 6, 4, delay=True)
     hooked.synapse.pre_hook_fx = None
+    drawn = block.alif.Dense({**alif, "shared_param": False, "refractory_decay": (0.1, 0.4)}, 6, 4)
+    drawn(torch.zeros(1, 6, 2))
     sdnn = {"threshold": 0.1, "activation": torch.relu}
     return [
         (block.rf.Dense(rf, 6, 4), "resonate-and-fire"),
         (block.adrf.Dense({**rf, **{k: alif[k] for k in list(alif)[3:]}}, 6, 4), "adaptive resonate"),
         (block.alif.Dense({**alif, "threshold_step": 4000.0}, 6, 4), "threshold_step 4000; choose"),
-        (block.alif.Dense({**alif, "shared_param": False}, 6, 4), "decay per channel"),
+        (drawn, "a refractory decay per channel"),
         (block.alif.Dense({**alif, "norm": norm.MeanOnlyBatchNorm}, 6, 4), "of a current that lasts"),
         (block.sigma_delta.Dense(sdnn, 6, 4), "sigma-delta"),
         (cuba.Pool(neuron(), 2), "Conv with stride"),
@@ -174,7 +180,7 @@ def refused(slayer):
         (cuba.Dense(neuron(norm=norm.WgtScaleBatchNorm), 6, 4), "WgtScaleBatchNorm"),
         (cuba.Dense(neuron(graded_spike=True), 6, 4), "graded"),
         (cuba.Dense(neuron(persistent_state=True), 6, 4), "persistent_state"),
-        (cuba.Dense(neuron(shared_param=False), 6, 4), "decay per channel"),
+        (cuba.Dense(neuron(shared_param=False), 6, 4), "drawn at the first forward"),
         (cuba.Dense(neuron(scale=46), 6, 4), "power of two"),
         (cuba.Dense(neuron(threshold=64), 6, 4), "fires at v = threshold"),
         (hooked, "pre_hook_fx"),
@@ -244,6 +250,48 @@ def test_membranes_beyond_24_bits_are_refused(slayer):
     network.stages[0].synapse.weight.data.fill_(3.0)
     with pytest.raises(RangeError, match="dense1"):
         slayer_integers(network, InputSpec((600,), "events"), 100, "network", None)
+
+
+@pytest.mark.parametrize("adaptive", [False, True])
+def test_decays_per_channel_of_modules_and_of_files(slayer, tmp_path, adaptive):
+    spread = {"shared_param": False, "current_decay": (0.2, 0.9), "voltage_decay": (0.05, 0.3), "threshold": 0.3}
+    more = {"threshold_step": 0.125, "threshold_decay": 0.25, "refractory_decay": 0.5} if adaptive else {}
+    family = slayer.block.alif if adaptive else slayer.block.cuba
+    blocks = (
+        family.Conv({**spread, **more}, 1, 3, 2, weight_scale=3),
+        slayer.block.cuba.Flatten(),
+        family.Recurrent({**spread, **more}, 12, 6, weight_scale=3),
+        family.Dense({**spread, **more}, 6, 4, weight_scale=3),
+    )
+    torch.manual_seed(0)
+    blocks[0].neuron.shape = torch.Size((3, 2, 2))  # on the CPU slayer takes them along the width, and fails
+    for name in ("current_decay", "voltage_decay"):
+        getattr(blocks[0].neuron, name).data = torch.tensor([400.0, 1200.0, 3000.0])
+    for block in blocks[2:]:
+        block((torch.rand(2, 12 if block is blocks[2] else 6, 5) < 0.5).float())
+    module = Chain(*blocks)
+    x, y = np.random.default_rng(5).random((40, 1, 3, 3)), np.arange(40) % 4
+    parts = ("train", "calibration", "test")
+    np.savez(tmp_path / "own.npz", **{f"{a}_{part}": b for a, b in (("x", x), ("y", y)) for part in parts})
+    bundle = spikecut.export(module, tmp_path / "bundle", dataset=str(tmp_path / "own.npz"), timesteps=STEPS)
+    assert spikecut.verify(bundle, backend="batched").passed
+    layers = bundle.network.layers
+    assert list(layers[0].neuron.decay_u) == [400, 1200, 3000]
+    assert all(layer.neuron.varies and bundle.golden().twin_spikes[layer.name].any() for layer in layers)
+    torch.save(module.state_dict(), tmp_path / "state.pt")
+    kept = {"threshold": 0.3, **more}
+    spec = [
+        {"block": "Conv", "in_features": 1, "out_features": 3, "kernel_size": 2},
+        {"block": "Flatten"},
+        {"block": "Recurrent", "in_neurons": 12, "out_neurons": 6},
+        {"block": "Dense", "in_neurons": 6, "out_neurons": 4},
+    ]
+    build = parse_spec({"input_shape": [1, 3, 3], "neuron": kept, "blocks": spec})
+    found, _ = slayer_integers(
+        load_slayer(read_tensors(tmp_path / "state.pt"), build=build), bundle.network.input, STEPS, "bundle", None
+    )
+    for ours, theirs in zip(found.layers, layers, strict=True):
+        np.testing.assert_array_equal(ours.neurons(), theirs.neurons())
 
 
 SPEC = """
