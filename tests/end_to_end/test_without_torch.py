@@ -1,5 +1,6 @@
 """Without torch everything works but training, conversion and export, and these say at once what they lack."""
 
+import json
 import subprocess
 import sys
 
@@ -31,23 +32,34 @@ def spikecut(tmp_path):
     return run
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("run", "BUNDLE", "--dataset", "digits", "--backend", "batched", "--samples", "20"),
-        ("run", "BUNDLE", "--dataset", "digits", "--backend", "batched", "--samples", "20", "--out", "run"),
-        ("calibrate", "BUNDLE", "--dataset", "digits", "--epsilon", "0.02"),
-        ("sweep", "BUNDLE", "--dataset", "digits", "--out", "sweep"),
-        ("inspect", "BUNDLE"),
-        ("verify", "BUNDLE", "--backend", "batched"),
+ALL = """
+import json
+for words in json.loads(sys.argv[1]):
+    sys.argv[1:] = words
+    try:
+        main()
+    except SystemExit as ended:
+        print(json.dumps([words[0], ended.code]), file=sys.stderr)
+"""
+
+
+def test_it_works(own_copy, tmp_path):
+    """In one process: each import costs more than the commands."""
+    bundle = str(own_copy("qcfs"))
+    commands = [
+        ("run", bundle, "--dataset", "digits", "--backend", "batched", "--samples", "20"),
+        ("calibrate", bundle, "--dataset", "digits", "--epsilon", "0.02"),
+        ("sweep", bundle, "--dataset", "digits", "--out", "sweep"),
+        ("inspect", bundle),
+        ("verify", bundle, "--backend", "batched"),
         ("zoo",),
         ("hardware",),
-    ],
-    ids=lambda arguments: " ".join(arguments),
-)
-def test_it_works(spikecut, own_copy, arguments):
-    done = spikecut(*(own_copy("qcfs") if word == "BUNDLE" else word for word in arguments))
-    assert done.returncode == 0, done.stderr
+    ]
+    code = CODE.replace("main()\n", ALL)
+    words = [sys.executable, "-c", code, json.dumps(commands)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=tmp_path)
+    ended = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("[")]
+    assert ended == [[command[0], 0] for command in commands], done.stderr
 
 
 @pytest.mark.parametrize(
