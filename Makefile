@@ -12,7 +12,7 @@ SHARED = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test test-oldest matrix coverage quick-coverage soak fuzz hostile browser lint format types docs lock sbom release-check clean
+.PHONY: help setup demo check test test-oldest matrix coverage quick-coverage soak fuzz hostile faults browser lint format types docs lock sbom release-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -56,6 +56,9 @@ fuzz: setup ## 10^8 slots of random networks against Lava's own models, about an
 
 hostile: setup ## 20,000 mutants of files through the commands that read them, about half an hour
 	$(BIN)/python scripts/hostile.py $(ARGS)
+
+faults: setup ## 600 commands that are killed, stopped or starved at a random moment and finished again, half an hour
+	$(BIN)/python scripts/faults.py $(ARGS)
 
 browser: setup ## the report's page in Chromium, which must be installed (apt install chromium)
 	$(BIN)/pytest -m browser tests/deploy/report/html $(ARGS)

@@ -5,6 +5,7 @@ for a dataset that was never written, and next to nothing for zeros that are pac
 """
 
 import math
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -28,8 +29,8 @@ SMALL = 2**16
 MAXIMUM_CHUNK = 2**24
 """Bytes of one chunk, which HDF5 unpacks as a whole, however little of it is claimed."""
 
-_left: dict[int, int] = {}
-"""By HDF5's number of an open file: bytes that may still be read of it."""
+_left: dict[tuple[int, int], int] = {}
+"""By thread, and HDF5's number of an open file, which two threads may share: bytes that may still be read of it."""
 
 
 def packed(write: Callable[[h5py.File], None]) -> bytes:
@@ -60,7 +61,7 @@ def open_hdf5(path: Path, budget: int = MAXIMUM_BYTES) -> Iterator[h5py.File]:
 
 
 @contextmanager
-def _budgeted(number: int, budget: int) -> Iterator[None]:
+def _budgeted(number: tuple[int, int], budget: int) -> Iterator[None]:
     before = _left.get(number)  # where a file is opened twice
     _left[number] = budget
     try:
@@ -71,8 +72,8 @@ def _budgeted(number: int, budget: int) -> Iterator[None]:
             _left[number] = before
 
 
-def _number(found: h5py.File | h5py.Dataset) -> int:
-    return int(h5py.h5o.get_info(found.id).fileno)
+def _number(found: h5py.File | h5py.Dataset) -> tuple[int, int]:
+    return threading.get_ident(), int(h5py.h5o.get_info(found.id).fileno)
 
 
 def read_array(group: h5py.Group, key: str, path: Path) -> IntArray:

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -64,7 +65,22 @@ def write_json(path: Path, value: Any, sort_keys: bool = True) -> None:
 
 def temporary_beside(path: Path) -> Path:
     """A hidden name in the folder of `path`, short enough for every file system, that nobody can guess."""
-    return path.with_name(f".spikecut.{secrets.token_hex(8)}.part")
+    return path.with_name(f".spikecut.{name_digest(path)}-{secrets.token_hex(8)}.part")
+
+
+def name_digest(path: Path) -> str:
+    """What a hidden name beside a file or folder has of the name of that."""
+    return hashlib.sha256(path.name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def remove_half_written(path: Path) -> None:
+    """Remove what killed processes have left under temporary names of `path`; no other may be writing there."""
+    with suppress(OSError):
+        for left in path.parent.glob(f".spikecut.{name_digest(path)}-*.part"):
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
 
 
 def synchronise(path: Path) -> None:

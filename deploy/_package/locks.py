@@ -1,10 +1,10 @@
 """One writer at a time: a lock beside what is written, held by the process until it is done.
 
 The lock is the system's own on a hidden file, so that it ends with the process, however that ends: what a killed one
-has left stands in nobody's way. The file goes when the lock does.
+has left stands in nobody's way. The file goes when the lock does. Who has it removes what killed ones left half
+written.
 """
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -13,20 +13,21 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from spikecut.errors import InputError
-from spikecut.files import reason
+from spikecut.files import name_digest, reason, remove_half_written
 
 _HELD: ContextVar[frozenset[Path]] = ContextVar("locks of this thread", default=frozenset())
 
 
 def lock_file(target: Path) -> Path:
     """The hidden file of a target's lock, under a name that counts as half written where it was left behind."""
-    digest = hashlib.sha256(target.name.encode("utf-8", "surrogateescape")).hexdigest()
-    return target.with_name(f".spikecut.lock-{digest[:16]}.part")
+    return target.with_name(f".spikecut.lock-{name_digest(target)}.part")
 
 
 @contextmanager
-def only_writer(path: Path, what: str) -> Iterator[None]:
+def only_writer(path: Path, what: str, *beside: Path) -> Iterator[None]:
     """Keep all others from writing a file or folder meanwhile; what: it is, in words.
+
+    beside: files that only whoever has this lock writes.
 
     In one thread it may be entered again. Raises InputError at once where another process, or another thread, writes
     there, or where no file can be made beside it.
@@ -55,6 +56,8 @@ def only_writer(path: Path, what: str) -> Iterator[None]:
         raise InputError(f"cannot write the {what} to {target}: {reason(error)}; choose another --out") from error
     held = _HELD.set(_HELD.get() | {target})
     try:
+        for written in (target, *beside):
+            remove_half_written(written)
         yield
     finally:
         _HELD.reset(held)

@@ -1,5 +1,6 @@
 """The command line: wiring only. Heavy modules are imported inside the commands, so that --help is quick."""
 
+import logging
 import os
 import sys
 from contextlib import suppress
@@ -56,6 +57,7 @@ def _options(
 def main() -> None:
     """Run the command: one line for an expected error, exit codes 0, 1, 2, and 130 after Ctrl-C."""
     _check_streams()
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns where no home can be written to
     arguments = [argument for argument in sys.argv[1:] if argument not in ANYWHERE]
     debug = "--debug" in sys.argv[1:]
     set_quiet("--quiet" in sys.argv[1:])

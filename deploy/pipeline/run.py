@@ -198,6 +198,7 @@ def run_bundle(
     if target is None:
         return _run(task, None, progress, notes)
     with only_writer(target.folder, RUN.name):
+        check_folder(target.folder, RUN, target.overwrite)  # before hours are spent: another may just have written it
         return _run(task, target, progress, notes)
 
 

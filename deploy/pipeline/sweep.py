@@ -90,6 +90,7 @@ def sweep_bundle(
         return _swept(bundle, dataset, options, progress)
     check_folder(out, SWEEP, overwrite)
     with only_writer(out, SWEEP.name):
+        check_folder(out, SWEEP, overwrite)  # again: another may just have written it
         done = _swept(bundle, dataset, options, progress)
         _write(out, done.sweep, done.summary, overwrite)
     return done

@@ -11,7 +11,7 @@ from spikecut.deploy.pipeline.pretrained import checkpoint_of
 from spikecut.deploy.pipeline.samples import split_notes, trained_on
 from spikecut.deploy.pipeline.targets import check_file
 from spikecut.deploy.run.summary import write_summary
-from spikecut.errors import CheckpointError, InputError
+from spikecut.errors import CheckpointError, InputError, Interrupted, SpikecutError
 from spikecut.files import sha256
 from spikecut.locks import only_writer
 from spikecut.models.checkpoint import load_checkpoint, save_checkpoint
@@ -120,13 +120,16 @@ def _checked(out: Path, what: _Training, progress: Progress) -> Checkpoint:
     if named is not None and (what.dataset not in (None, named[0]) or what.method not in (None, named[1].method)):
         raise InputError(f"--preset {what.preset} is {named[1].method} on {named[0]}: leave out --dataset and --method")
     check_file(out, "checkpoint", True, _is_checkpoint)
-    beside: dict[str, Any] = {
-        "state": out.with_name(out.name + ".training"),
-        "log_folder": out.with_name(out.name + ".logs"),
-    }
-    session = Session(**beside, **what.session)
-    with only_writer(out, "checkpoint"):
-        return _train(out, what, session, named, progress)
+    state, logs = (out.with_name(out.name + suffix) for suffix in (".training", ".logs"))
+    session = Session(state=state, leaves_state=True, log_folder=logs, **what.session)
+    with only_writer(out, "checkpoint", state, _summary_of(out)):
+        done = _train(out, what, session, named, progress)
+        state.unlink(missing_ok=True)
+    return done
+
+
+def _summary_of(out: Path) -> Path:
+    return out.with_name(out.name + ".summary.json")
 
 
 def _train(
@@ -141,12 +144,25 @@ def _train(
     with _epochs(f"training ({chosen.method})", chosen.epochs, progress) as after_epoch:
         how = replace(session, after_epoch=after_epoch)
         trained = train_network(chosen.method, samples, seed=what.seed, preset=chosen, session=how, start=network)
-    recipe = trained.recipe | source
-    save_checkpoint(out, trained.network, recipe)
-    accuracy = tuple(float(value) for value in trained.accuracy)
+    recipe, accuracy = trained.recipe | source, tuple(float(value) for value in trained.accuracy)
     done = Checkpoint(out, recipe, accuracy, (samples.name, samples.note), split_notes(samples))
-    write_summary(out.with_name(out.name + ".summary.json"), done.data())
+    with _epochs_kept():
+        _summary_of(out).unlink(missing_ok=True)  # an earlier one would tell of another network
+        save_checkpoint(out, trained.network, recipe)
+        write_summary(_summary_of(out), done.data())
     return done
+
+
+@contextmanager
+def _epochs_kept() -> Iterator[None]:
+    """Add to whatever keeps the files of a trained network from being written that it need not be trained again."""
+    kept = "the finished epochs are kept: the same command with --resume"
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise Interrupted(f"interrupted; {kept}") from error
+    except SpikecutError as error:
+        raise type(error)(f"{error}; {kept}") from error
 
 
 @contextmanager

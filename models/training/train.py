@@ -162,7 +162,7 @@ def _finished(
         "devices": session.devices,
         "threads": session.threads,
     }
-    if session.state is not None:  # only now: converting and measuring may be interrupted, too
+    if session.state is not None and not session.leaves_state:  # only now: all before may be interrupted, too
         session.state.unlink(missing_ok=True)
     return TrainedNetwork(network, recipe, accuracy)
 

@@ -49,7 +49,8 @@ class Session:
 
     Attributes
     ----------
-    state: file that the state is kept in after every epoch; `train` removes it at its end. None keeps none.
+    state: file that the state is kept in after every epoch; `train` removes it at its end, unless `leaves_state`: for
+        whoever writes the network, and then removes it. None keeps none.
     resume: from that file, which `train` needs then.
     logs, log_folder: "csv" and "tensorboard" write loss and training accuracy of each epoch below log_folder.
     patience: stop when the training loss has not fallen for so many epochs; None never does.
@@ -64,6 +65,7 @@ class Session:
     """
 
     state: Path | None = None
+    leaves_state: bool = False
     resume: bool = False
     logs: tuple[Log, ...] = ()
     log_folder: Path = Path("logs")

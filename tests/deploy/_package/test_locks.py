@@ -1,5 +1,6 @@
 """One writer at a time: others are refused at once, and a writer that died stands in nobody's way."""
 
+import json
 import os
 import signal
 import subprocess
@@ -106,6 +107,22 @@ def test_a_run_that_is_under_way_is_not_called_interrupted(command, workshop, tm
     assert (partial / "cut-00000000.h5").exists()
     code, _, err = command(*asked)
     assert code == 2 and "holds the finished samples of an interrupted run" in err
+
+
+@pytest.mark.parametrize("name", ["run", "sweep"])
+def test_what_another_wrote_just_before_is_noticed_before_anything_runs(command, workshop, tmp_path, monkeypatch, name):
+    out, step = tmp_path / "out", f"spikecut.deploy.pipeline.{name}"
+
+    @contextmanager
+    def late(path, *_):
+        path.mkdir()
+        (path / "summary.json").write_text(json.dumps({"format": f"spikecut {name} 1"}))
+        yield
+
+    monkeypatch.setattr(f"{step}.only_writer", late)
+    monkeypatch.setattr(f"{step}.{'_run' if name == 'run' else '_swept'}", None)
+    code, _, err = command(name, workshop / "lif", "--dataset", "digits", "--samples", 2, "--out", out)
+    assert code == 2 and f"holds an earlier {name}: choose" in err and list(tmp_path.iterdir()) == [out]
 
 
 @pytest.mark.parametrize("name", ["export", "sweep", "train"])

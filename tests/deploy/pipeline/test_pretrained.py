@@ -5,10 +5,14 @@ import shutil
 
 import numpy as np
 import pytest
+import ready_rows
 import torch
 from safetensors import safe_open
 
+from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.bundle import open_bundle
 from spikecut.errors import CheckpointError
+from spikecut.export.encode import encode
 from spikecut.files import sha256
 from spikecut.models.checkpoint import load_checkpoint, round_weights, save_checkpoint
 from spikecut.models.pretrained import FOLDER, HASHES, ready_card, ready_checkpoint, ready_names
@@ -18,15 +22,12 @@ SAMPLES = 40
 
 def some_samples(folder, recipe):
     """Random samples in the range of the recipe's input, as a file."""
-    rng = np.random.default_rng(0)
-    given = recipe["input"]
-    largest = 2 ** given["bits"] - 1 if given["bits"] else 1
-    shape = (3 * SAMPLES, *recipe["arch_arguments"]["input_shape"])
-    x = given["zero"] + given["scale"] * rng.integers(0, largest + 1, shape)
-    y = np.arange(SAMPLES) % 10
-    parts = dict(zip(("train", "calibration", "test"), np.split(x.astype(np.float32), 3), strict=True))
+    x, y = ready_rows.drawn(recipe, 3 * SAMPLES)
+    parts = dict(zip(("train", "calibration", "test"), np.split(x, 3), strict=True))
     np.savez(
-        folder / "some.npz", **{f"x_{name}": part for name, part in parts.items()}, **{f"y_{name}": y for name in parts}
+        folder / "some.npz",
+        **{f"x_{name}": part for name, part in parts.items()},
+        **{f"y_{name}": y[:SAMPLES] for name in parts},
     )
     return folder / "some.npz"
 
@@ -36,9 +37,17 @@ def test_every_kind_is_there():
     assert expected <= set(ready_names())
 
 
+@pytest.fixture(scope="module")
+def golden_rows(repository):
+    """What Lava says of every network, written by scripts/golden/pretrained_rows.py: not one of them is missing."""
+    rows = json.loads((repository / "tests" / "golden" / "pretrained.json").read_text())
+    assert sorted(rows) == ready_names() and all(len(each["rows"]) == ready_rows.SAMPLES for each in rows.values())
+    return rows
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ready_names())
-def test_a_checkpoint_is_small_exports_verifies_and_runs(command, tmp_path, name):
+def test_a_checkpoint_is_small_exports_verifies_and_runs_as_ever(command, tmp_path, golden_rows, name):
     path = ready_checkpoint(name)
     assert path.stat().st_size <= 2 * 2**20
     _, recipe = load_checkpoint(path)
@@ -48,6 +57,9 @@ def test_a_checkpoint_is_small_exports_verifies_and_runs(command, tmp_path, name
     assert code == 0, err
     code, out, err = command("verify", tmp_path / "bundle", "--backend", "batched", "--samples", "16")
     assert code == 0 and "every integer is equal" in out, err
+    network, (x, y) = open_bundle(tmp_path / "bundle").network, ready_rows.chosen(recipe)
+    said = ready_rows.table(run_batched(network, encode(x, network)).scores, y, golden_rows[name]["margin"])
+    assert said == golden_rows[name]  # Lava's own models said so, on another machine
     code, _, err = command("run", tmp_path / "bundle", "--dataset", samples, "--backend", "batched", "--no-cutoff")
     assert code == 0, err
 

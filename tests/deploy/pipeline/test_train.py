@@ -12,6 +12,7 @@ from full_disk import files_of_at_most
 
 import spikecut
 import spikecut.deploy.pipeline.train  # before another user may not read it
+from spikecut.errors import CheckpointError
 from spikecut.models.checkpoint import load_checkpoint
 
 TRAIN = ("train", "--method", "ce", "--epochs", 1, "--train-samples", 64, "--out")
@@ -51,7 +52,11 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(command, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_function_trains_and_tells_every_epoch(tmp_path, command):
+def no_room(path, *_):
+    raise CheckpointError(f"{path}: cannot be written: No space left on device")
+
+
+def test_the_function_trains_and_tells_every_epoch_and_loses_none_on_a_full_disk(tmp_path, command, monkeypatch):
     told = []
 
     @contextmanager
@@ -64,7 +69,13 @@ def test_the_function_trains_and_tells_every_epoch(tmp_path, command):
     assert told == [("training (ce)", 2), 1, 1, 0] and (tmp_path / "net.safetensors.summary.json").is_file()
     assert str(done).startswith(f"checkpoint {tmp_path / 'net.safetensors'}: ce on digits, ")
     flags = [word for key, value in quick.items() for word in (f"--{key.replace('_', '-')}", value)]
-    assert command("train", *flags, "--out", tmp_path / "same.safetensors")[0] == 0
+    again = ("train", *flags, "--out", tmp_path / "same.safetensors")
+    with monkeypatch.context() as full:
+        full.setattr("spikecut.deploy.pipeline.train.save_checkpoint", no_room)
+        code, _, err = command(*again)
+    assert code == 2 and "the finished epochs are kept: the same command with --resume" in err
+    assert [path.name for path in tmp_path.glob("same*")] == ["same.safetensors.training"]
+    assert command(*again, "--resume")[0] == 0 and not (tmp_path / "same.safetensors.training").exists()
     first, second = (load_checkpoint(tmp_path / f"{name}.safetensors") for name in ("net", "same"))
     assert first[1] == second[1] == done.recipe
     assert all(torch.equal(a, b) for a, b in zip(first[0].parameters(), second[0].parameters(), strict=True))
