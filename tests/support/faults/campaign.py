@@ -21,7 +21,7 @@ from typing import Any
 from faults import operation as operations
 from faults.fault import FAULTS, Fault, Scene
 from faults.operation import Operation
-from faults.places import Disk, clear_shared, shared_entries
+from faults.places import Disk, clear_shared, empty_shared, shared_entries
 from faults.process import Moment, Running, adopt, steps_of
 
 OTHERS = 6
@@ -108,6 +108,8 @@ class Stage:
 
     def _prepare(self, each: Operation, overwrite: bool) -> None:
         self.disk.renew()
+        if self.mounted:
+            empty_shared()
         self.work.mkdir()
         self.temporary.mkdir()
         operations.prepare(self.materials, self.work, each, overwrite)

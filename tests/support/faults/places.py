@@ -95,6 +95,12 @@ def clear_shared() -> None:
     (SHARED / FILLER).unlink(missing_ok=True)
 
 
+def empty_shared() -> None:
+    """Nothing of an earlier case is left in a /dev/shm of one's own."""
+    for path in SHARED.iterdir():
+        path.unlink()
+
+
 def shared_entries() -> set[str]:
     """What lies in /dev/shm."""
     return {path.name for path in SHARED.iterdir()} if SHARED.is_dir() else set()
