@@ -1,22 +1,27 @@
 """Lava's runtime with memory that has no name and processes that end with this one.
 
-Lava's own keeps its channels in named shared memory, so that whatever kills its processes leaves the memory behind, and
-waits for answers of processes that may have died. Here the system takes the memory back with the last process that has
+Lava's own keeps its channels in named shared memory, and Python its semaphores for a moment, so that whatever kills its
+processes leaves the memory behind; and it waits for answers of processes that may have died. Here the system takes the memory back with the last process that has
 it; every process ends when its parent is gone; and a signal does not fall into a fork.
 
 Importing this module imports Lava: `lava_blocks.require_lava` comes first.
 """
 
+import ctypes
+import errno
 import mmap
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from lava.magma.compiler.builders.py_builder import PyProcessBuilder
+from lava.magma.compiler.channels import pypychannel
 from lava.magma.core.process.message_interface_enum import ActorType
 from lava.magma.core.run_conditions import RunSteps
 from lava.magma.runtime.message_infrastructure.multiprocessing import MultiProcessing, SystemProcess
@@ -31,6 +36,9 @@ ORPHAN_POLL_S = 0.5
 GRACE_S = 5.0
 CAUSE_S = 60.0
 POLL_S = 0.01
+SEMAPHORE_BYTES = 64
+"""At least those of a sem_t."""
+_LIBRARY = ctypes.CDLL(None, use_errno=True)
 # One thread at a time: of two that fork, filelock refuses one, and multiprocessing looks after all children at each
 # fork, those that another thread is about to clear away among them. In one thread again: a graph that nobody holds may
 # be cleared away meanwhile.
@@ -56,6 +64,37 @@ class Memory:
         self.buf = memoryview(mmap.mmap(-1, size))
 
 
+class Semaphore:
+    """A semaphore in anonymous shared memory, which forked processes share: as multiprocessing's, without its name."""
+
+    def __init__(self, value: int = 1) -> None:
+        self._memory = (ctypes.c_char * SEMAPHORE_BYTES).from_buffer(mmap.mmap(-1, SEMAPHORE_BYTES))
+        self._place = ctypes.byref(self._memory)
+        if _LIBRARY.sem_init(self._place, 1, value) != 0:
+            _raise_errno()
+
+    def acquire(self) -> bool:
+        """Wait until it is above 0, and count it down; handlers of signals run meanwhile."""
+        while _LIBRARY.sem_wait(self._place) != 0:
+            if ctypes.get_errno() != errno.EINTR:
+                _raise_errno()
+        return True
+
+    def release(self) -> None:
+        """Count it up."""
+        if _LIBRARY.sem_post(self._place) != 0:
+            _raise_errno()
+
+
+def _raise_errno() -> None:
+    code = ctypes.get_errno()
+    raise OSError(code, os.strerror(code))
+
+
+if sys.platform == "linux":  # elsewhere a semaphore must have a name, or the library has none
+    pypychannel.Semaphore = Semaphore
+
+
 class Processes(MultiProcessing):
     """Lava's processes, and the memory of their channels."""
 
@@ -64,10 +103,7 @@ class Processes(MultiProcessing):
         self._smm = Channels()
 
     def build_actor(self, target_fn: Any, builder: Any, exception_q: Any = None) -> Any:
-        """Fork a process that builds a ProcessModel or a runtime service, and runs it; what it raises, it hands over.
-
-        Lava's own queue for what goes wrong while building would be waited for, even if the process died.
-        """
+        """Fork a process that builds a ProcessModel or a runtime service, and runs it; what it raises, it hands over."""
         actor = SystemProcess(target=_work, args=(builder, os.getpid()), daemon=True)
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # in the new process, until it is ready for them
         try:
@@ -147,8 +183,24 @@ class LavaRuntime(Runtime):
             self._build_processes()
             self._build_runtime_services()
             self._start_ports()
-        self.exception_q.clear()
         self._is_initialized = True
+
+    def _build_processes(self) -> None:
+        """Without Lava's queues for what goes wrong while building: they would be waited for, even if one died."""
+        processes: Any = self._messaging_infrastructure
+        for process, builder in self._builders("proc_builders"):
+            if isinstance(builder, PyProcessBuilder):
+                process._runtime = self
+                self._create_external_channels(process, builder)
+                processes.build_actor(None, builder)
+
+    def _build_runtime_services(self) -> None:
+        processes: Any = self._messaging_infrastructure
+        for _, builder in self._builders("runtime_service_builders"):
+            processes.build_actor(None, builder)
+
+    def _builders(self, name: str) -> Iterable[tuple[Any, Any]]:
+        return (getattr(self._executable, name) or {}).items()
 
     def _build_message_infrastructure(self) -> None:
         processes = Processes()
