@@ -1,8 +1,9 @@
 """Lava's runtime with memory that has no name and processes that end with this one.
 
 Lava's own keeps its channels in named shared memory, and Python its semaphores for a moment, so that whatever kills its
-processes leaves the memory behind; and it waits for answers of processes that may have died. Here the system takes the memory back with the last process that has
-it; every process ends when its parent is gone; and a signal does not fall into a fork.
+processes leaves the memory behind; and it waits for answers of processes that may have died. Here the system takes the
+memory back with the last process that has it; every process ends when its parent is gone; and a signal does not fall
+into a fork.
 
 Importing this module imports Lava: `lava_blocks.require_lava` comes first.
 """
@@ -103,7 +104,7 @@ class Processes(MultiProcessing):
         self._smm = Channels()
 
     def build_actor(self, target_fn: Any, builder: Any, exception_q: Any = None) -> Any:
-        """Fork a process that builds a ProcessModel or a runtime service, and runs it; what it raises, it hands over."""
+        """Fork a process that builds a ProcessModel or a runtime service, and runs it; it hands over what it raises."""
         actor = SystemProcess(target=_work, args=(builder, os.getpid()), daemon=True)
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # in the new process, until it is ready for them
         try:

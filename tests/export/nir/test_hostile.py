@@ -323,7 +323,7 @@ def test_where_hdf5_circles_for_ever(tmp_path, monkeypatch):
     content[place + 8 : place + 16] = bytes(8)
     path = tmp_path / "circle.nir"
     path.write_bytes(content)
-    monkeypatch.setattr(nir_probe, "SECONDS", 2.0)
+    monkeypatch.setattr(nir_probe, "SECONDS", 1.5)
     with pytest.raises(BundleError, match=r"circle.nir: damaged: HDF5 did not get to its end within 2 s of the proc"):
         read_nir(path, discretisation(dt=1.0))
 
