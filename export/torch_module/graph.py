@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from spikecut.errors import UnsupportedError
-from spikecut.export.torch_module.links import Link, then
+from spikecut.export.torch_module.links import POOL, Link, pooled_parts, then
 from spikecut.export.torch_module.recording.recorder import Recording
 from spikecut.export.torch_module.recording.values import (
     Applied,
@@ -18,8 +18,6 @@ from spikecut.export.torch_module.recording.values import (
     has_lag,
     lagged,
 )
-
-POOL = "max_pool2d"
 
 
 @dataclass(frozen=True)
@@ -199,6 +197,9 @@ class _Reading:
             # An input beside it is the same at every timestep, or it would have one of its own.
             return tuple(replace(link, late=bool(link.source.path)) for link in links)
         if node.function == POOL:
+            parts = pooled_parts(node)
+            if parts is not None:
+                return tuple(link for part in parts for link in self._links(part, where))
             return (Link(Source(self._pool(node)), ()),)
         return then(self._links(node.parent, where), node)
 

@@ -1,18 +1,19 @@
 """What a layer takes from others: links, each through functions in their order; their sum comes in."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
 from spikecut.errors import UnsupportedError
-from spikecut.export.torch_module.recording.values import Applied, Held, Source
+from spikecut.export.torch_module.recording.values import Applied, Held, Node, Source, Sum
 
 PLACE = "place"
 """The function that puts a signal's channels (or features) at a place among others: torch.cat is the sum of such.
 
 numbers: the first of its channels there, how many it has, and how many there are.
 """
+POOL = "max_pool2d"
 WEIGHTS = frozenset(("linear", "conv1d", "conv2d"))
 """Functions of which each output takes from all channels."""
 
@@ -52,6 +53,43 @@ def then(links: Sequence[Link], node: Applied) -> tuple[Link, ...]:
         replace(link, functions=(*link.functions, node if number in adding else plain))
         for number, link in enumerate(links)
     )
+
+
+def pooled_parts(node: Applied) -> tuple[Applied, ...] | None:
+    """A max pooling of signals that torch.cat has joined, as the join of their poolings; None for one of others.
+
+    A maximum is taken channel by channel, so that this is exact.
+    """
+    below: Node = node.parent
+    inner = pooled_parts(below) if isinstance(below, Applied) and below.function == POOL else None
+    terms = inner or tuple(_terms(below))
+    parts = [term for term in terms if isinstance(term, Applied) and term.function == PLACE]
+    taken = [channel for part in parts for channel in _placed(part)]
+    if len(parts) < len(terms) or len(set(taken)) < len(taken):
+        return None
+    sides = node.features[1:]
+    return tuple(
+        replace(
+            part,
+            features=node.features,
+            parent=replace(node, parent=part.parent, features=(len(_placed(part)), *sides)),
+        )
+        for part in parts
+    )
+
+
+def _terms(node: Node) -> Iterator[Node]:
+    if isinstance(node, Sum):
+        for term in node.terms:
+            yield from _terms(term)
+    else:
+        yield node
+
+
+def _placed(part: Applied) -> range:
+    """The channels that a function PLACE gives."""
+    first, count, _ = (int(str(number)) for number in part.numbers)
+    return range(first, first + count)
 
 
 def _adds(node: Applied) -> bool:

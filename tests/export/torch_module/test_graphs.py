@@ -38,7 +38,7 @@ class Head(nn.Module):
 
 
 class Inception(nn.Module):
-    """Branches of unequal depth, joined in front of a batch norm and its neurons, and again in front of a pooling."""
+    """Branches of unequal depth, joined in front of a batch norm and its neurons, and again in front of max pooling."""
 
     def __init__(self):
         super().__init__()
@@ -49,7 +49,8 @@ class Inception(nn.Module):
     def forward(self, x):
         x = self.stem(x)
         joined = torch.cat([self.one(x), self.raw(x), torch.cat((x, self.three(x)), dim=1)], dim=1)
-        return self.head(torch.cat([self.lif(self.norm(joined)), x], 1))
+        pooled = nn.functional.max_pool2d(torch.cat([self.lif(self.norm(joined)), torch.cat([x], 1)], 1), 2)
+        return self.head(nn.functional.max_pool2d(pooled, 3, stride=1, padding=1))
 
 
 class Dense(nn.Module):
@@ -138,7 +139,7 @@ class MapsComeBack(nn.Module):
 
 GRAPHS = {"inception": Inception, "dense": Dense, "sew": Sew, "streams": Streams, "comes back": ComesBack}
 GRAPHS["maps come back"] = MapsComeBack
-DEPTHS = {"inception": 5, "dense": 4, "sew": 6, "streams": 4, "comes back": 3, "maps come back": 3}
+DEPTHS = {"inception": 7, "dense": 4, "sew": 6, "streams": 4, "comes back": 3, "maps come back": 3}
 
 
 @pytest.mark.parametrize("case", GRAPHS)
