@@ -62,7 +62,7 @@ def pooled_parts(node: Applied) -> tuple[Applied, ...] | None:
     """
     below: Node = node.parent
     inner = pooled_parts(below) if isinstance(below, Applied) and below.function == POOL else None
-    terms = inner or tuple(_terms(below))
+    terms: tuple[Node, ...] = tuple(_terms(below)) if inner is None else inner
     parts = [term for term in terms if isinstance(term, Applied) and term.function == PLACE]
     taken = [channel for part in parts for channel in _placed(part)]
     if len(parts) < len(terms) or len(set(taken)) < len(taken):
