@@ -49,22 +49,26 @@ def _layer_row(network: IntegerNetwork, index: int) -> dict[str, Any]:
     given = passes_input(layer)  # the input itself is their bias
     parameters = 0 if given else layer.weight.size + neuron.bias_mantissa.size
     synapses = 0 if given else fan_out(layer).sum()
+    graded = neuron.sigma_delta is not None
+    kind = layer.kind if layer.recurrent is None else f"{layer.kind}, recurrent"
+    if given:
+        kind = "encoder" if graded else "input neurons"
     if layer.recurrent is not None:
         parameters, synapses = parameters + layer.recurrent.size, synapses + recurrent_fan_out(layer).sum()
     for skip in layer.skips:
         parameters, synapses = parameters + skip.weight.size, synapses + fan_out(skip).sum()
     return {
         "layer": layer.name,
-        "type": "input neurons" if given else layer.kind if layer.recurrent is None else f"{layer.kind}, recurrent",
+        "type": kind,
         "in": "×".join(map(str, layer.input_shape)),
         "out": "×".join(map(str, layer.output_shape)),
         "parameters": int(parameters),
         "synapses": int(synapses),
         "reset": reset_of(neuron),
-        "decay u": _decay(neuron.decay_u),
-        "decay v": _decay(neuron.decay_v),
+        "decay u": "" if graded else _decay(neuron.decay_u),
+        "decay v": "" if graded else _decay(neuron.decay_v),
         "threshold": "" if neuron.reset == "none" else _number(neuron.threshold),
-        "v(0)": _number(neuron.v_init),
+        "v(0)": "" if graded else _number(neuron.v_init),
     }
 
 

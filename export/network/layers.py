@@ -229,7 +229,7 @@ class IntegerNetwork:
             neuron = layer.neuron
             kind = layer.kind if layer.source is None else f"{layer.kind} from {layer.source}"
             kind = ", ".join([kind, *map(str, layer.skips)])
-            decays = f"{said(neuron.decay_u, 'd')}, {said(neuron.decay_v, 'd')}"
+            decays = f"{said(neuron.decay_u, 'd')}, {said(neuron.decay_v, 'd')}" if neuron.sigma_delta is None else ""
             cells = (f"{layer.weight.size:,}", said(neuron.threshold, ",d"), decays, reset_of(neuron))
             rows.append((layer.name, kind, sides(layer.output_shape), *cells))
         return f"{title}\n{columns(rows, right=frozenset({3, 4, 5}))}"

@@ -58,14 +58,16 @@ def _told(layer: IntegerLayer, foreign: object) -> str:
     """What stands in the network for the block."""
     if layer.name == INPUT_NEURONS:
         spec = foreign[0] if isinstance(foreign, tuple) else None
+        graded = layer.neuron.sigma_delta is not None
         if spec is None:
-            return "neurons that take the input as bias"
+            return f"{'sends the changes of' if graded else 'neurons whose bias is'} the input"
         weight = 1 / spec.scale
-        if layer.neuron.sigma_delta is not None:
-            return f"sends the changes of {weight:.6g} x + {-spec.zero * weight:.6g} of the sample x"
-        return f"neurons whose bias is {weight:.6g} x + {-spec.zero * weight:.6g} of the sample x"
+        transformed = f"{weight:.6g} x + {0 - spec.zero * weight:.6g} of the sample x"
+        return f"{'sends the changes of' if graded else 'neurons whose bias is'} {transformed}"
     reset = {"zero": "hard reset", "subtract": "soft reset", "none": "never fires: its membrane is read"}
-    said = reset_of(layer.neuron) if layer.neuron.sigma_delta is not None else reset[layer.neuron.reset]
+    if layer.neuron.sigma_delta is not None:
+        reset = {}
+    said = reset.get(layer.neuron.reset, reset_of(layer.neuron))
     parts = [f"weights {layer.weight.min()} to {layer.weight.max()}", said]
     parts += ["delays"] if layer.delay is not None else []
     parts += ["recurrent"] if layer.recurrent is not None else []

@@ -11,6 +11,7 @@ from spikecut.export.network.geometry import Synapse
 from spikecut.export.network.layers import IntegerLayer
 from spikecut.export.network.neurons import IntegerNeuron
 from spikecut.export.network.parameters import spread
+from spikecut.export.network.sigma_delta import SigmaDelta
 from spikecut.fixed_point import ALIGNMENT_SHIFT, STATE_LIMIT, keep, multiplied
 
 BEYOND = 2**62
@@ -71,6 +72,13 @@ def _all_currents(layer: IntegerLayer, messages: Sequence[tuple[int, int]]) -> t
     return high, low
 
 
+def _of_changes(given: SigmaDelta, largest: int) -> int:
+    """Bound of what sigma-delta neurons hold: an encoder a number's change; σ adds up changes that cancel over time,
+    which no interval shows.
+    """
+    return BEYOND if given.decodes else 2 * largest << given.shift
+
+
 def _raised(neuron: IntegerNeuron, v_high: IntArray) -> int:
     """How far the states of thresholds that adapt can rise by spikes at these v; see export/network/adaptation.py."""
     highest = int(v_high.max())
@@ -89,9 +97,9 @@ def worst_case(
     """
     neuron = layer.neuron
     high_input, low_input = _all_currents(layer, [(minimum, maximum), *skip_ranges])
-    if neuron.sigma_delta is not None:  # σ adds up over time; what is sent cancels, which no interval shows
+    if neuron.sigma_delta is not None:
         largest = int(max(np.abs(high_input).max(), np.abs(low_input).max()))
-        return Ranges(largest, horizon * largest)
+        return Ranges(largest, _of_changes(neuron.sigma_delta, largest >> ALIGNMENT_SHIFT))
     rank = high_input.ndim
     decay_u, decay_v, bias = (spread(each, rank) for each in (neuron.decay_u, neuron.decay_v, neuron.bias))
     threshold, amount = spread(neuron.threshold, rank) << ALIGNMENT_SHIFT, spread(neuron.subtracted, rank)
