@@ -33,6 +33,8 @@ def block_reports(path: Path, blocks: Blocks) -> tuple[PartReport, ...]:
             elif index < end:
                 layer = next(layers)
                 shape, name, detail = layer.output_shape, layer.name, _told(layer, foreign)
+                if kind == "average":
+                    detail = f"adds up the spikes of {layer.weight.shape[1] // shape[0]} neurons each, 128 a spike"
             taken = blocks.first <= index < end
             reports.append(
                 PartReport(

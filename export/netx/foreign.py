@@ -62,9 +62,9 @@ def input_and_readout(path: Path) -> tuple[InputSpec, Readout, int | None] | Non
 
 
 def _readout(last: h5py.Group, path: Path) -> Readout:
-    """The membrane where the last block is dense and has no neuron, or one that sends its sigma; else counts."""
+    """The membrane of an average, of a dense block without a neuron, or with one that sends its sigma; else counts."""
     if "neuron" not in last:
-        return "membrane" if read_text(last, "type", path) == "dense" else "count"
+        return "membrane" if read_text(last, "type", path) in ("dense", "average") else "count"
     return "membrane" if _of_type(last, SDNN, path) and OUTPUT in last["neuron"] else "count"
 
 

@@ -13,14 +13,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from spikecut.errors import BundleError, ExportError, InputError, UnsupportedError
 from spikecut.export.hdf5 import open_hdf5, read_whole, subgroup
 from spikecut.export.network.arrays import IntArray, Pair, Shape, size
-from spikecut.export.network.geometry import convolved_shape
+from spikecut.export.network.geometry import MAXIMUM_ELEMENTS, convolved_shape
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork, Readout
 from spikecut.export.network.names import check_texts
+from spikecut.export.network.neurons import IntegerNeuron
 from spikecut.export.netx.lead_in import with_lead_in
 from spikecut.export.netx.neuron import read_neuron, read_text
 from spikecut.export.netx.synapse import SOURCE, delays, read_links, read_source
 from spikecut.export.netx.write import FORMAT, FORMAT_2, FORMAT_3, FORMAT_4, FORMAT_5
+from spikecut.fixed_point import WEIGHT_STEP
 
 FORMATS = (FORMAT, FORMAT_2, FORMAT_3, FORMAT_4, FORMAT_5)
 MAXIMUM_LAYERS = 4096
@@ -72,10 +74,10 @@ def read_netx(
     """Read a netx HDF5 file as an IntegerNetwork.
 
     `spec`, `readout` and `horizon` are needed for files that spikecut did not write: "membrane" where the last layer
-    has no neuron, as in lava-dl's mnist.net. Neurons of the input block become
-    a first layer of their own, which takes integer messages as current: `spec` must give what netx sets as the bias of
-    these neurons, weight · x + bias of the input block. Such a network runs on the batched engine.
-    Sigma-delta layers of lava-dl start in the state that netx's own graph brings them to, see lead_in.py.
+    has no neuron, as in lava-dl's mnist.net, or is an average, whose sums become a layer. Neurons of the input block
+    become a first layer of their own, which takes integer messages as current: `spec` must give what netx sets as the
+    bias of these neurons, weight · x + bias of the input block. Such a network runs on the batched engine. Sigma-delta
+    layers of lava-dl start in the state that netx's own graph brings them to, see lead_in.py.
 
     blocks: a part of the file as a network of its own. Cut before its end, its readout are the counts of the last
     layer's spikes; from a later block than the first layer's on, its input are spikes of that layer's input.
@@ -154,6 +156,10 @@ def _read_layers(
             continue
         if kind == "flatten":
             continue
+        if kind == "average" and index == len(groups) - 1 and layers:
+            layers.append(_average(group, f"average{len(layers)}", shape, path))
+            indices.append(index)
+            continue
         if kind not in ("conv", "dense", "dense_rec") or (kind == "conv" and "delay" in group):
             what = "a delay on a convolution" if kind == "conv" else f"type {kind!r}"
             raise UnsupportedError(f"{path}: layer {index}: {what} is not supported; netx would drop or refuse it")
@@ -168,6 +174,18 @@ def _read_layers(
         indices.append(index)
         shape = layer.output_shape
     return list(zip(indices, layers, strict=True))
+
+
+def _average(group: h5py.Group, name: str, shape: Shape, path: Path) -> IntegerLayer:
+    """lava-dl's mean over groups of the last layer's neurons: a membrane that adds up each group's spikes, 128 each."""
+    outputs, neurons = size(tuple(read_whole(group, "shape", path).reshape(-1).tolist())), size(shape)
+    if not 1 <= outputs <= neurons or neurons % outputs:
+        raise BundleError(f"{path}: layer {name}: {outputs} groups of {neurons} neurons, which they do not divide")
+    if outputs * neurons > MAXIMUM_ELEMENTS:
+        raise BundleError(f"{path}: layer {name}: {outputs} groups of {neurons} neurons are more than spikecut holds")
+    weight = WEIGHT_STEP * np.repeat(np.eye(outputs, dtype=np.int64), neurons // outputs, axis=1)
+    neuron = IntegerNeuron(threshold=0, bias_mantissa=np.zeros(outputs, dtype=np.int64), reset="none")
+    return IntegerLayer(name, "dense", weight, neuron, shape, (outputs,))
 
 
 def _input_neurons(group: h5py.Group, spec: InputSpec, path: Path) -> IntegerLayer:
