@@ -169,12 +169,14 @@ class Containers(nn.Module):
 
 
 class Cells(nn.Module):
-    """Norse, cell by cell, with a membrane at the end."""
+    """Norse, cell by cell, with a membrane at the end; numbers that differ between neurons."""
 
     def __init__(self):
         super().__init__()
         self.fc, self.out = nn.Linear(64, 24, bias=False), nn.Linear(24, 10, bias=False)
-        self.lif, self.li = norse.LIFCell(dt=0.004), norse.LICell(dt=0.004)
+        rates = {"tau_mem_inv": torch.linspace(50, 200, 24), "tau_syn_inv": torch.linspace(100, 250, 24)}
+        self.lif = norse.LIFCell(norse.LIFParameters(v_th=torch.linspace(0.2, 1.2, 24), **rates), dt=0.004)
+        self.li = norse.LICell(norse.LIParameters(tau_mem_inv=torch.linspace(100, 250, 10)), dt=0.004)
 
     def forward(self, x):
         first = second = None
@@ -191,7 +193,8 @@ class Lifted(nn.Module):
 
     def __init__(self):
         super().__init__()
-        lif = norse.LIF(norse.LIFParameters(v_th=torch.tensor(0.3)))
+        per_channel = torch.linspace(50, 150, 4).view(4, 1, 1)
+        lif = norse.LIF(norse.LIFParameters(tau_mem_inv=per_channel, v_th=torch.linspace(0.1, 0.5, 144).view(4, 6, 6)))
         weights = nn.Conv2d(1, 4, 3, bias=False), nn.Linear(144, 10)
         self.net = norse.SequentialState(norse.Lift(weights[0]), lif, nn.Flatten(2), weights[1], norse.IAF())
 
@@ -274,7 +277,9 @@ def recurrent_maps():
 
 
 def single_steps():
-    """SpikingJelly, a timestep a call, neurons of which v is not counted from 0."""
+    """SpikingJelly, a timestep a call, with v not counted from 0, and numbers that differ between neurons."""
+    own = neuron.ParametricLIFNode(v_reset=-0.1)
+    own.w, own.v_threshold = nn.Parameter(torch.linspace(-1, 2, 10)), torch.linspace(0.5, 1.5, 10)
     return nn.Sequential(
         layer.Flatten(),
         layer.Linear(64, 20),
@@ -282,7 +287,7 @@ def single_steps():
         layer.Linear(20, 20),
         neuron.LIFNode(tau=4.0, decay_input=False, v_reset=None),
         layer.Linear(20, 10),
-        neuron.ParametricLIFNode(v_reset=-0.1),
+        own,
     )
 
 

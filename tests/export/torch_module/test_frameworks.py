@@ -7,7 +7,7 @@ import pytest
 import snntorch
 import torch
 from torch_networks import CASES, FRAME, NETWORKS, TIMESTEPS, Adaptive, firing, network
-from torch_neurons import HandWritten
+from torch_neurons import HandWritten, Step
 
 import spikecut
 from spikecut.export.torch_module.importer import Sampled, import_module
@@ -43,6 +43,43 @@ def test_the_float_network_gives_the_modules_spikes_and_its_output(framework, na
     if layer.neuron is not None and layer.neuron.threshold is None and imported.witness.graph.how == "steps":
         expected = sent.cumsum(0)
     torch.testing.assert_close(said.double(), expected, atol=1e-4, rtol=1e-4)
+
+
+class StatefulLayer(torch.nn.Module):
+    """A stand-in for Sinabs', which is not installed: its LIF by the equations and the names of 3.1.3, time first."""
+
+    __module__ = "sinabs.layers.stateful_layer"
+
+    def __init__(self, kept, threshold):
+        super().__init__()
+        self.alpha_mem_calculated, self.spike_threshold, self.norm_input = kept, threshold, True
+        self.min_v_mem = self.alpha_syn_calculated = None
+        self.spike_fn, self.reset_fn = type("SingleSpike", (), {}), type("MembraneSubtract", (), {})()
+
+    def forward(self, x):
+        v, sent = torch.zeros_like(x[0]), []
+        for frame in x:
+            v = self.alpha_mem_calculated * v + (1 - self.alpha_mem_calculated) * frame
+            sent.append(Step.apply(v - self.spike_threshold + 1e-9))
+            v = v - sent[-1] * self.spike_threshold
+        return torch.stack(sent)
+
+
+def test_sinabs_numbers_may_differ_between_neurons():
+    torch.manual_seed(0)
+    lif = type("LIF", (StatefulLayer,), {"__module__": "sinabs.layers.lif"})
+    module = torch.nn.Sequential(
+        torch.nn.Flatten(2),
+        torch.nn.Linear(64, 24),
+        lif(torch.linspace(0.2, 0.8, 24), torch.linspace(0.1, 0.9, 24)),
+        torch.nn.Linear(24, 10),
+        lif(torch.tensor(0.5), torch.linspace(0.1, 0.4, 10)),
+    )
+    sample = torch.zeros(TIMESTEPS, 2, 1, 8, 8)
+    found = import_module(firing(module), Sampled.of(frames_for(sample), sample))
+    first, last = (layer.neuron for layer in found.witness.layers)
+    assert first.decay_v.shape == first.gain.shape == (24,) and last.threshold.shape == (10,)
+    assert found.refusal is None and found.recipe.details["compared"]["spikes"] > 1000
 
 
 @pytest.mark.parametrize(
