@@ -181,7 +181,8 @@ def parts_table(imported: ImportedNetwork, assumed: Sequence[str] = ()) -> list[
         table.add_row(part.name, part.kind, _shape(part.shape), part.layer, part.exactness, part.detail)
     lines = [f"  {line}" for line in (assumed or imported.assumed)]
     said = "read, and compared:" if program else "the file does not tell, and was assumed:"
-    return [table, *([said] if lines or imported.integers is None else []), *lines]
+    untold = imported.integers is None and method != "netx"  # integers that are refused assume nothing
+    return [table, *([said] if lines or untold else []), *lines]
 
 
 def conversion_tables(

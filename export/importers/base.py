@@ -127,7 +127,9 @@ class ImportedNetwork:
         return self.network
 
     def loaded(self) -> IntegerNetwork:
-        """The integer network; InputError for a file of floats."""
+        """The integer network; the refusal of one that is refused, InputError for a file of floats."""
+        if self.integers is None and isinstance(self.refusal, SpikecutError):
+            raise self.refusal
         if self.integers is None:
             raise InputError(
                 f"{self.source}: floating-point numbers: make a bundle first, `spikecut export {self.source} --out "

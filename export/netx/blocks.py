@@ -1,9 +1,12 @@
 """What becomes of each block of a netx file, for who looks at it."""
 
+from bisect import bisect_left
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from spikecut.errors import RangeError, SpikecutError, UnsupportedError
 from spikecut.export.hdf5 import open_hdf5, read_whole, subgroup
 from spikecut.export.importers.base import PartReport
 from spikecut.export.network.layers import IntegerLayer
@@ -16,8 +19,7 @@ from spikecut.export.netx.read import INPUT_NEURONS, Blocks
 def block_reports(path: Path, blocks: Blocks) -> tuple[PartReport, ...]:
     """A line on each block of a file that read_any_netx reads."""
     foreign = input_and_readout(path)
-    horizon = 1 if foreign is not None and foreign[2] is None else None
-    layers = iter(read_any_netx(path, horizon, Blocks(0, blocks.end)).layers)
+    layers = iter(_layers(path, blocks.end))
     reports: list[PartReport] = []
     with open_hdf5(path) as file:
         groups = subgroup(file, "layer", path)
@@ -47,6 +49,44 @@ def block_reports(path: Path, blocks: Blocks) -> tuple[PartReport, ...]:
                 )
             )
     return tuple(reports)
+
+
+def refused_reports(path: Path, blocks: Blocks, refusal: SpikecutError) -> tuple[PartReport, ...]:
+    """A line on each block of a file that read_any_netx refuses: the first ones that it reads, and the one it does not.
+
+    A longer part of a file is refused wherever a shorter one is.
+    """
+    with open_hdf5(path) as file:
+        known = len(subgroup(file, "layer", path))
+    end = known if blocks.end is None else min(blocks.end, known)
+    read = bisect_left(range(1, end + 1), True, key=lambda count: _refuses(path, count))
+    reports = list(block_reports(path, Blocks(0, read)))
+    for index in range(read, known):
+        after = "behind what is refused" if index < end else "left out by --layers"
+        reports[index] = replace(reports[index], exactness="not reached", detail=after)
+    reports[read] = replace(reports[read], exactness="refused", detail=str(refusal).removeprefix(f"{path}: "))
+    return tuple(reports)
+
+
+def _refuses(path: Path, count: int) -> bool:
+    """Whether the first so many blocks are refused."""
+    try:
+        _layers(path, count)
+    except (UnsupportedError, RangeError):
+        return True
+    return False
+
+
+def _layers(path: Path, end: int | None) -> tuple[IntegerLayer, ...]:
+    """The layers of neurons among the first blocks; none where these are an input and shapes."""
+    with open_hdf5(path) as file:
+        groups = subgroup(file, "layer", path)
+        first = [subgroup(groups, str(index), path) for index in range(len(groups) if end is None else end)]
+        if all(read_text(group, "type", path) in ("input", "flatten") and "neuron" not in group for group in first):
+            return ()
+    foreign = input_and_readout(path)
+    horizon = 1 if foreign is not None and foreign[2] is None else None
+    return read_any_netx(path, horizon, Blocks(0, end)).layers
 
 
 def _input_shape(group: object, path: Path) -> tuple[int, ...]:

@@ -3,8 +3,9 @@
 from contextlib import suppress
 from pathlib import Path
 
+from spikecut.errors import RangeError, UnsupportedError
 from spikecut.export.importers.base import ImportedNetwork, Options, Recipe
-from spikecut.export.netx.blocks import block_reports
+from spikecut.export.netx.blocks import block_reports, refused_reports
 from spikecut.export.netx.foreign import input_and_readout, read_any_netx
 from spikecut.export.netx.read import ALL, Blocks
 
@@ -28,12 +29,16 @@ class NetxImporter:
         return False
 
     def read(self, path: Path, options: Options) -> ImportedNetwork:
-        """The integers; see read_any_netx for what is raised, and for what is assumed of the input."""
+        """The integers, or block by block what is refused; see read_any_netx for what is assumed of the input."""
         blocks = Blocks.named(options["layers"]) if "layers" in options else ALL
-        integers = read_any_netx(path, options.get("horizon"), blocks)
         foreign = input_and_readout(path) is not None
         details = {"file": path.name, "by": "lava-dl" if foreign else "spikecut"}
         details |= {"layers": options["layers"]} if "layers" in options else {}
+        try:
+            integers = read_any_netx(path, options.get("horizon"), blocks)
+        except (UnsupportedError, RangeError) as error:
+            recipe = Recipe("netx", "events", details)
+            return ImportedNetwork(path, report=refused_reports(path, blocks, error), refusal=error, recipe=recipe)
         recipe = Recipe("netx", integers.input.encoding, details, encoding_known=not foreign)
         return ImportedNetwork(
             path, integers, input_shape=integers.input_shape, report=block_reports(path, blocks), recipe=recipe

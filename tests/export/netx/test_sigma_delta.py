@@ -95,6 +95,19 @@ def test_what_netx_would_make_something_else_of_is_refused_by_name(tmp_path, key
         load(write_sdnn(tmp_path / "a.net", _set(key, value)), 4)
 
 
+def test_a_refused_file_is_shown_block_by_block(tmp_path, command):
+    path = write_sdnn(tmp_path / "a.net", _set("layer/1/neuron/activation", b"sigmoid"))
+    code, shown, error = command("inspect", path, "--json")
+    assert code == 2 and error.count("\n") == 1 and "layer dense1: activation 'sigmoid'" in error
+    nodes = json.loads(shown)["nodes"]
+    assert [node["exactness"] for node in nodes] == ["exact", "refused", "not reached"]
+    assert nodes[1]["detail"].startswith("layer dense1: activation 'sigmoid'")
+    first = write_sdnn(tmp_path / "b.net", _set("layer/0/neuron/activation", b"sigmoid"))
+    code, shown, _ = command("inspect", first, "--horizon", 4, "--layers", ":2")
+    assert code == 2 and "not told" not in shown and "assumed" not in shown
+    assert ["refused" in line for line in shown.splitlines() if "/layer/" in line] == [True, True, False]
+
+
 def test_from_a_file_to_a_run(file, tmp_path, command):
     rng = np.random.default_rng(1)
     x = np.round(rng.uniform(-20, 20, (200, 6)), 2)
