@@ -21,9 +21,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
+import sigma_delta_networks  # noqa: E402
 from fuzz import campaign, merged, never, runtime_campaign  # noqa: E402
 
 ROUND = 2_000_000
+SIGMA_DELTA = 100
+"""Networks of sigma-delta neurons beside each round, which are small."""
 SIZES = (250, 250, 1200)  # by seed: many networks, and some large ones
 
 
@@ -37,6 +40,7 @@ def work(seed: int) -> tuple[int, dict[str, int], set[str], float]:
     """One round of the campaign, in a process of its own."""
     began = time.perf_counter()
     tally, digests = campaign(seed, ROUND, largest=SIZES[seed % len(SIZES)])
+    tally.update(sigma_delta_networks.campaign(range(seed * SIGMA_DELTA, (seed + 1) * SIGMA_DELTA)))
     return seed, dict(tally), digests, time.perf_counter() - began
 
 

@@ -1,10 +1,14 @@
-"""Random small networks of sigma-delta neurons, with what they have counted."""
+"""Random small networks of sigma-delta neurons: engine, oracle and Lava's models compared, what they have counted."""
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
-from oracle import longest_way
+from fuzz_graphs import streams_differ
+from oracle import longest_way, run_network
 
+from spikecut.deploy.backends.batched.engine import run_batched
+from spikecut.deploy.backends.kernels.reference import propagate
 from spikecut.export.network.input_spec import InputSpec
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 from spikecut.export.network.neurons import IntegerNeuron
@@ -13,6 +17,8 @@ from spikecut.export.network.skip import Skip
 from spikecut.export.netx.lead_in import with_lead_in
 
 HORIZON = 5
+GAPS = (2, 5, 1, 3)
+"""Steps from each sample of a stream to the next one."""
 
 
 def neuron(rng, shape, given, readout=False):
@@ -136,3 +142,32 @@ def features(network, messages):
         "messages beyond 24 bits": any(np.abs(each.astype(np.int64)).max() >= 2**24 for each in messages),
         "silent steps": any((each == 0).all() for rows in messages for each in rows),
     }
+
+
+def compare(seed, streamed):
+    """One network through engine, oracle, definition and, where it is streamed, stock, fast and fused models of Lava.
+
+    AssertionError with the seed where two differ; else what the network has, as counts.
+    """
+    network, inputs = network_of(seed)
+    sent = propagate(network, inputs)
+    trace = run_batched(network, inputs, record="all")
+    oracle = run_network(network, inputs[:, :1])
+    for layer, messages, expected in zip(network.layers, sent[1:], oracle, strict=True):
+        np.testing.assert_array_equal(messages[:, :1], expected, err_msg=f"oracle, {layer.name}, seed {seed}")
+        np.testing.assert_array_equal(trace.spikes[layer.name], messages, err_msg=f"engine, {layer.name}, seed {seed}")
+    last = sent[-1].reshape(*sent[-1].shape[:2], -1).astype(np.int64)
+    totals = last if network.readout == "membrane" else last.cumsum(axis=0)
+    np.testing.assert_array_equal(trace.scores.cumsum(axis=0), totals)
+    if streamed:
+        assert streams_differ(network, inputs, sent, GAPS) == "", seed
+    slots = sum(messages.size for messages in sent[1:])
+    return {"slots": slots, "slots streamed by three sets of models": slots * streamed, **features(network, sent[1:])}
+
+
+def campaign(seeds, streamed=True):
+    """Networks of these seeds, compared; how often each of what they have occurred."""
+    tally = Counter()
+    for seed in seeds:
+        tally.update({f"sigma-delta: {key}": int(value) for key, value in compare(seed, streamed).items()})
+    return tally
