@@ -14,12 +14,13 @@ SampleArray = npt.NDArray[Any]
 IntArray = npt.NDArray[np.int64]
 
 MAXIMUM_CLASSES = 1024
+LABELS = "give one label per sample"
 
 
 def check_shape(shape: tuple[int, ...], events: bool, y: IntArray, index: IntArray) -> None:
     """DataError unless samples of this shape, their labels and positions belong together."""
     if not (shape[0] == len(y) == len(index)) or y.ndim != 1 or index.ndim != 1:
-        raise DataError(f"x holds {shape[0]} samples but y has shape {y.shape}: give one label per sample")
+        raise DataError(f"x holds {shape[0]} samples but y has shape {y.shape}: {LABELS}")
     if len(shape) not in ((3, 5) if events else (2, 4)) or 0 in shape:
         raise DataError(
             f"x of shape {shape}: expected [N, features] or [N, channels, height, width], N ≥ 1, "

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from spikecut.errors import DataError
 from spikecut.files import check_regular, open_regular
-from spikecut.models.data.dataset import Dataset, IntArray, Split
+from spikecut.models.data.dataset import LABELS, Dataset, IntArray, Split
 from spikecut.models.data.memory import check_memory, check_stored
 
 SUFFIXES = (".npz", ".h5", ".hdf5")
@@ -204,6 +204,8 @@ def check_pair(path: Path, suffix: str, x: HasShape, y: HasShape) -> bool:
         raise DataError(
             f"{path}: x{suffix} of shape {x.shape} and y{suffix} of shape {y.shape}: expected [N, ...] and [N]"
         )
+    if x.shape[0] != y.shape[0]:
+        raise DataError(f"{path}: x{suffix} holds {x.shape[0]} samples but y{suffix} has shape {y.shape}: {LABELS}")
     events = x.dtype == np.uint8 and len(x.shape) in (3, 5)
     if len(x.shape) in (3, 5) and not events:
         raise DataError(

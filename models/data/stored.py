@@ -285,8 +285,8 @@ def open_own(path: str | Path) -> StoredDataset:
 
 def _split(file: _File, suffix: str, start: int) -> StoredSplit:
     shape, dtype, _ = file.arrays[f"y{suffix}"]
-    labels = file.read(f"y{suffix}", 0, shape[0] if shape else 0)
     events = check_pair(file.path, suffix, _Kind(*file.arrays[f"x{suffix}"][:2]), _Kind(shape, dtype))
+    labels = file.read(f"y{suffix}", 0, shape[0])
     index = np.arange(start, start + len(labels), dtype=np.int64)
     try:
         return StoredSplit(StoredSamples(file, f"x{suffix}", events), labels.astype(np.int64), index)

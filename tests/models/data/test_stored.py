@@ -1,5 +1,7 @@
 """Samples that stay in their file are those that load_own reads, slice by slice."""
 
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +131,15 @@ def test_what_the_memory_cannot_hold_is_refused_before_it_is_read(
     monkeypatch.setattr("spikecut.memory.available_bytes", lambda: 100_000)
     with pytest.raises(DataError, match="GiB are available: give fewer samples"):
         open_own(path).test.x[:1]
+
+
+@pytest.mark.parametrize("load", [load_own, open_own])
+def test_labels_of_no_sample_take_little_memory(tmp_path: Path, load: Callable[[Path], object]) -> None:
+    path = write(tmp_path / "labels.npz", x=X, y=np.zeros(2**22, np.uint8))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=r"x holds 60 samples but y has shape \(4194304,\): give one label per sa"):
+            load(path)
+        assert tracemalloc.get_traced_memory()[1] < 3 * 2**22  # as int64 they alone would take 8
+    finally:
+        tracemalloc.stop()
