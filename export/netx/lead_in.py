@@ -9,32 +9,47 @@ from dataclasses import replace
 
 import numpy as np
 
+from spikecut.errors import UnsupportedError
 from spikecut.export.network.arrays import IntArray, size
 from spikecut.export.network.connectivity import gather_index
 from spikecut.export.network.geometry import Synapse
+from spikecut.export.network.graph import is_graded
 from spikecut.export.network.layers import IntegerLayer, IntegerNetwork
 from spikecut.export.network.sigma_delta import SigmaDelta, advance
 from spikecut.fixed_point import STATE_LIMIT
 
+MOST_LAYERS = 512
+
 
 def with_lead_in(network: IntegerNetwork) -> IntegerNetwork:
-    """A network of sigma-delta neurons with the states in which its layers start; another network as it is."""
-    sent: list[list[IntArray]] = [[]]  # by number of the layer, in its hardware steps from 1 on
+    """A network of sigma-delta neurons with the states in which its layers start; another network as it is.
+
+    UnsupportedError for one so deep that this would take long: the steps grow with the square of the depth.
+    """
+    if not is_graded(network):
+        return network
+    if network.depth > MOST_LAYERS:
+        raise UnsupportedError(
+            f"{network.depth} sigma-delta layers, one behind the other; at most {MOST_LAYERS} are read: give a part of "
+            "them by --layers"
+        )
+    needed = {path.source: path.target for paths in network.paths for path in paths}
+    sent: dict[int, list[IntArray | None]] = {0: []}  # of each layer in its hardware steps from 1 on; None for silence
     layers = []
-    for layer, depth, paths in zip(network.layers, network.depths[1:], network.paths, strict=True):
-        given = layer.neuron.sigma_delta
-        if given is None:
-            return network
+    for number, (layer, paths) in enumerate(zip(network.layers, network.paths, strict=True), start=1):
+        given = layer.neuron.sigma_delta or SigmaDelta()
         state, messages = given.starts(layer.output_shape), []
-        for step in range(1, depth + 1):
+        for step in range(1, network.depths[number] + 1):
             arriving = np.zeros(layer.output_shape, dtype=np.int64)
             for path in paths:
                 before = step - 2 - path.steps
-                if 0 <= before < len(sent[path.source]) and sent[path.source][before].any():
-                    arriving = arriving + _sums(path.synapse, sent[path.source][before])
+                message = sent[path.source][before] if 0 <= before < len(sent[path.source]) else None
+                if message is not None:
+                    arriving = arriving + _sums(path.synapse, message)
             state, message = _advanced(layer, given, state, arriving)
-            messages.append(message)
-        sent.append(messages)
+            messages.append(message if message.any() else None)
+        sent[number] = messages
+        sent = {source: each for source, each in sent.items() if needed.get(source, 0) > number}
         layers.append(replace(layer, neuron=replace(layer.neuron, sigma_delta=replace(given, start=state))))
     return replace(network, layers=tuple(layers))
 

@@ -17,8 +17,9 @@ from spikecut.deploy.cutoff.spikecp import SpikeCP
 from spikecut.deploy.cutoff.stream import StreamSettings, check_stream
 from spikecut.deploy.cutoff.topk import TopK
 from spikecut.deploy.verify.compare import verify
-from spikecut.errors import InputError, SpikecutError
+from spikecut.errors import InputError, SpikecutError, UnsupportedError
 from spikecut.export.network.sigma_delta import SigmaDelta
+from spikecut.export.netx import lead_in
 from spikecut.export.netx.write import FORMAT_5, write_netx
 
 
@@ -142,3 +143,9 @@ def test_a_cutoff_needs_classes(file):
     assert run_batched(one, inputs, FixedTimestep(2)).timesteps.tolist() == [2, 2]
     with pytest.raises(InputError, match=r"a stream: .* has one graded output"):
         check_stream(one, StreamSettings(TopK((1,) * 4)))
+
+
+def test_as_many_layers_as_a_start_is_computed_for(monkeypatch, file):
+    monkeypatch.setattr(lead_in, "MOST_LAYERS", 2)
+    with pytest.raises(UnsupportedError, match="3 sigma-delta layers, one behind the other; at most 2 are read"):
+        load(file, 4)
