@@ -8,6 +8,7 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from spikecut.errors import InputError
+from spikecut.models.layers.delayed import DelayedLinear
 from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm
 
 Readout = Literal["count", "membrane"]
@@ -21,7 +22,8 @@ class Stage(nn.Module):
     Attributes
     ----------
     name: unique in its network.
-    synapse: nn.Conv2d or nn.Linear, bias optional; a Linear flattens what comes as (C, H, W) in torch's order.
+    synapse: nn.Conv2d or nn.Linear, bias optional; a Linear flattens what comes as (C, H, W) in torch's order. A
+        DelayedLinear's messages come late.
     norm: nn.BatchNorm2d, nn.BatchNorm1d, TemporalEffectiveBatchNorm or nn.Identity.
     neuron: LeakyIntegrateFire, IntegrateFire, MembraneReadout or QCFS.
     pool: side of the non-overlapping average pooling before the synapse; 1 for none.
@@ -57,7 +59,11 @@ class Stage(nn.Module):
         if isinstance(self.synapse, nn.Linear):
             frames = frames.flatten(1)
         norm = self.norm.norm if isinstance(self.norm, TemporalEffectiveBatchNorm) else self.norm
-        currents: Tensor = norm(self.synapse(frames))
+        if isinstance(self.synapse, DelayedLinear):
+            sums = self.synapse.over_time(frames.reshape(*inputs.shape[:2], -1)).flatten(0, 1)
+        else:
+            sums = self.synapse(frames)
+        currents: Tensor = norm(sums)
         return currents.reshape(*inputs.shape[:2], *currents.shape[1:])
 
     def _scaled(self, normalised: Tensor) -> Tensor:

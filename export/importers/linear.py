@@ -8,11 +8,9 @@ weights. Each operation tells `where` it stands, "node conv1" or "layer features
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
-from torch import nn
 
 from spikecut.errors import BundleError, UnsupportedError
-from spikecut.export.network.arrays import Array, Pair, Shape, size
+from spikecut.export.network.arrays import Array, IntArray, Pair, Shape, size
 from spikecut.export.network.geometry import Kind
 
 MAXIMUM_NUMBERS = 2**26
@@ -74,7 +72,10 @@ class Pooling(Operation):
 
 @dataclass(frozen=True)
 class Synapse:
-    """Currents y = W x + b, for x of `input_shape`; weight (O, I/groups, H, W) or (O, I), bias (O,), float64."""
+    """Currents y = W x + b, for x of `input_shape`; weight (O, I/groups, H, W) or (O, I), bias (O,), float64.
+
+    delay: timesteps by which each synapse of a dense one is late, int64 (O, I); None for none. The bias is not late.
+    """
 
     kind: Kind
     weight: Array
@@ -85,6 +86,7 @@ class Synapse:
     padding: Pair = (0, 0)
     dilation: Pair = (1, 1)
     groups: int = 1
+    delay: IntArray | None = None
 
     @property
     def depthwise(self) -> bool:
@@ -198,6 +200,11 @@ def _dense(before: Synapse | None, dense: Dense, shape: Shape, flat: bool) -> Sy
     if before is None:
         return Synapse("dense", weight, bias, shape, (len(weight),))
     _check_count(len(weight) * size(before.input_shape), where)
+    if before.delay is not None:
+        raise UnsupportedError(
+            f"{where}: weights behind a delay of what other weights give: two in a row, of which no synapse has the "
+            "delays; put neurons between them"
+        )
     if before.kind == "dense":
         product = weight @ before.weight
         return replace(before, weight=product, bias=weight @ before.bias + bias, output_shape=(len(weight),))
@@ -365,27 +372,3 @@ def _bias(operation: Dense | Convolution, weight: Array) -> Array:
 def _check_count(count: int, where: str) -> None:
     if count > MAXIMUM_NUMBERS:
         raise BundleError(f"{where}: it needs {count} numbers, at most {MAXIMUM_NUMBERS} are taken")
-
-
-def synapse_module(synapse: Synapse) -> nn.Conv2d | nn.Linear:
-    """The synapse in torch, float64, without gradients."""
-    weight = torch.tensor(synapse.weight)
-    module: nn.Conv2d | nn.Linear
-    has_bias = bool(synapse.bias.any())
-    if synapse.kind == "dense":
-        module = nn.Linear(weight.shape[1], weight.shape[0], bias=has_bias, device="meta")
-    else:
-        module = nn.Conv2d(
-            synapse.input_shape[0],
-            weight.shape[0],
-            (weight.shape[2], weight.shape[3]),
-            synapse.stride,
-            synapse.padding,
-            synapse.dilation,
-            synapse.groups,
-            bias=has_bias,
-            device="meta",
-        )
-    module.weight = nn.Parameter(weight, requires_grad=False)
-    module.bias = nn.Parameter(torch.tensor(synapse.bias), requires_grad=False) if has_bias else None
-    return module

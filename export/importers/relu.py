@@ -25,8 +25,8 @@ from spikecut.export.importers.linear import (
     Synapse,
     after,
     as_dense,
-    synapse_module,
 )
+from spikecut.export.importers.synapse_modules import synapse_module
 from spikecut.export.network.arrays import Array, Floats, IntArray, Pair, Shape
 from spikecut.export.network.geometry import same_padding
 from spikecut.export.quantise.measure import integrate_fire_ranges

@@ -17,6 +17,7 @@ from spikecut.export.network.neurons import FloatNeuron
 from spikecut.export.network.parameters import FloatParameter
 from spikecut.export.network.skip import INPUT, FloatSkip
 from spikecut.models.conversion import fold_pooling, qcfs_to_spiking
+from spikecut.models.layers.delayed import DelayedLinear
 from spikecut.models.layers.qcfs import QCFS
 from spikecut.models.layers.tebn import TemporalEffectiveBatchNorm
 from spikecut.models.network import JoiningStage, ResidualStage, SpikingNetwork, Stage
@@ -108,7 +109,9 @@ def _layer(stage: Stage, shape: Shape) -> FloatLayer:
         neuron = replace(neuron, gain=tuple(_numpy(stage.norm.scale).tolist()))
     back = stage.neuron.recurrent if isinstance(stage.neuron, CurrentBased) else None
     recurrent = None if back is None else _numpy(back)
-    return FloatLayer(name=stage.name, neuron=neuron, recurrent=recurrent, **_synapse(stage, shape))
+    synapse = stage.synapse
+    delay = np.array(synapse.delay.numpy(), dtype=np.int64) if isinstance(synapse, DelayedLinear) else None
+    return FloatLayer(name=stage.name, neuron=neuron, recurrent=recurrent, delay=delay, **_synapse(stage, shape))
 
 
 def _synapse(stage: Stage, shape: Shape) -> dict[str, Any]:

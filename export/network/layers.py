@@ -55,7 +55,7 @@ class FloatLayer:
 
     source: name of the earlier layer, or "input", that it takes from; None for the layer listed before it.
     skips: more synapses, from earlier layers. recurrent: from its own spikes of the timestep before, see
-    export/network/geometry.py.
+    export/network/geometry.py. delay: as that of an IntegerLayer.
     """
 
     name: str
@@ -73,6 +73,7 @@ class FloatLayer:
     skips: tuple[FloatSkip, ...] = ()
     recurrent: Array | None = None
     source: str | None = None
+    delay: IntArray | None = None
 
     __repr__ = brief
 

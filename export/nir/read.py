@@ -7,7 +7,6 @@ brain-inspired computing", Nature Communications 15 (2024); the primitives are t
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -21,36 +20,32 @@ from spikecut.export.importers.linear import (
     after,
     as_dense,
     identity,
-    synapse_module,
 )
 from spikecut.export.importers.neurons import StepNeuron
 from spikecut.export.importers.recurrence import recurrent_weights
-from spikecut.export.network.arrays import Shape, size
+from spikecut.export.importers.synapse_modules import synapse_module
+from spikecut.export.network.arrays import IntArray, Shape, size
 from spikecut.export.nir.complete import Sample, completed, stated
 from spikecut.export.nir.discretisation import Discretisation
 from spikecut.export.nir.file import NirNode
 from spikecut.export.nir.neurons import NEURONS, step_neuron
 from spikecut.export.nir.order import Placed, ordered
 from spikecut.export.nir.sandbox import read_graph
-from spikecut.export.nir.synapses import SYNAPSES, input_shape, operation_of
+from spikecut.export.nir.support import Exactness, NodeReport
+from spikecut.export.nir.synapses import (
+    LATE,
+    SYNAPSES,
+    delays_of,
+    flattening,
+    giving_late,
+    input_shape,
+    operation_of,
+    taking_late,
+)
 from spikecut.export.nir.witness import NirWitness
 from spikecut.models.network import JoiningStage, Readout, SpikingNetwork, Stage
 from spikecut.models.neurons.current_based import CurrentBased
 from spikecut.models.neurons.integrate_fire import MembraneReadout
-
-Exactness = Literal["exact", "approximate", "refused", "not reached"]
-
-
-@dataclass(frozen=True)
-class NodeReport:
-    """What becomes of one node: its output's shape, the layer it goes into, and how exactly."""
-
-    node: str
-    kind: str
-    shape: Shape
-    layer: str
-    exactness: Exactness
-    detail: str
 
 
 @dataclass(frozen=True)
@@ -118,7 +113,7 @@ class _Term:
     source: name of the stage whose spikes it comes from; "" for the input. synapse: what was made of them, None for
         nothing yet. shape: of it. flat: whether it has been flattened since. waiting: reports of linear nodes that do
         not know their layer yet. silent: whether the stage sends a membrane. back: whether it was sent in the timestep
-        before.
+        before. late: timesteps by which each of its numbers is late, without a synapse so far.
     """
 
     source: str
@@ -128,6 +123,7 @@ class _Term:
     waiting: tuple[int, ...] = ()
     silent: bool = False
     back: bool = False
+    late: IntArray | None = None
 
 
 class _Assembly:
@@ -216,8 +212,10 @@ class _Assembly:
             if number and isinstance(operation, Dense | Convolution):
                 operation = replace(operation, bias=None)
             synapse = after(term.synapse, operation, term.shape, term.flat)
+            synapse = taking_late(synapse, term.late, f"node {node.name}")
             waiting = (*term.waiting, len(self.reports))
-            found.append(replace(term, synapse=synapse, shape=synapse.output_shape, flat=False, waiting=waiting))
+            shape = synapse.output_shape
+            found.append(replace(term, synapse=synapse, shape=shape, flat=False, waiting=waiting, late=None))
         self._report(node, "exact", "", found)
         return tuple(found)
 
@@ -234,33 +232,30 @@ class _Assembly:
         return terms
 
     def _flatten(self, node: NirNode, terms: tuple[_Term, ...]) -> tuple[_Term, ...]:
-        start, end = (int(node.numbers[key].reshape(-1)[0]) for key in ("start_dim", "end_dim"))
-        stated, shape = node.numbers.get("input_type"), terms[0].shape
-        if stated is not None and size(tuple(int(n) for n in stated.reshape(-1))) != size(shape):
-            raise BundleError(f"node {node.name} states the shape {stated.tolist()}, but gets {shape}")
-        rank = len(shape)
-        whole = start in (0, -rank) and end in (-1, rank - 1)
-        detail = ""
-        if not whole and rank > 1:
-            behind = (each.node for each in self.placed[len(self.reports) + 1 :])
-            weights = [other for other in behind if other.kind in ("Affine", "Linear")]
-            confirmed = weights and weights[0].numbers["weight"].shape[-1:] == (size(shape),)
-            if start != 1 or end not in (-1, rank) or not confirmed:
-                raise UnsupportedError(
-                    f"node {node.name}: flattens the dimensions {start} to {end} only; flatten all of them"
-                )
-            detail = "start_dim 1 counts the batch: all is flattened, as the next weights confirm"
+        detail = flattening(node, terms[0].shape, self._behind())
         self._report(node, "exact", detail, terms)
         return tuple(replace(term, flat=True) for term in terms)
 
     def _delay(self, node: NirNode, terms: tuple[_Term, ...]) -> tuple[_Term, ...]:
-        longest = float(node.numbers["delay"].max(initial=0.0))
-        if node.numbers["delay"].any():
-            raise UnsupportedError(
-                f"node {node.name}: delays of up to {longest:g}; the float network has none: train without delays"
-            )
-        self._report(node, "exact", "no delay", terms)
-        return terms
+        late = delays_of(node, self.time, size(terms[0].shape))
+        if late is None:
+            self._report(node, "exact", "no delay", terms)
+            return terms
+        found = []
+        for term in terms:
+            if term.back:
+                raise UnsupportedError(f"node {node.name}: what comes back is late; {LATE}")
+            if term.synapse is None:
+                found.append(replace(term, late=late if term.late is None else late + term.late))
+            else:
+                found.append(replace(term, synapse=giving_late(term.synapse, late, f"node {node.name}")))
+        self._report(node, "exact", f"delays of synapses, up to {late.max()} timesteps", terms)
+        return tuple(found)
+
+    def _synapse(self, term: _Term, node: NirNode) -> Synapse:
+        """What was made of a term, or the term as it is."""
+        where = f"node {node.name}"
+        return term.synapse or taking_late(identity(term.shape, where), term.late, where)
 
     def _neuron(self, node: NirNode, terms: tuple[_Term, ...]) -> tuple[_Term, ...]:
         fed = any(term.back for term in terms)
@@ -282,7 +277,7 @@ class _Assembly:
             raise UnsupportedError(f"node {node.name}: its membrane comes back to it; let spikes come back")
 
     def _stage(self, node: NirNode, neuron: StepNeuron, terms: tuple[_Term, ...]) -> None:
-        given = [(term.synapse or identity(term.shape, f"node {node.name}")).scaled(neuron.gain) for term in terms]
+        given = [self._synapse(term, node).scaled(neuron.gain) for term in terms]
         forward = [each for each, term in zip(given, terms, strict=True) if not term.back]
         back = [each for each, term in zip(given, terms, strict=True) if term.back]
         for each in back:
@@ -326,7 +321,11 @@ class _Assembly:
         before = self.stages[-1].name if self.stages else ""
         # The layer before comes first: a chain stays one.
         sent = [term for term in terms if not term.back]
-        pairs = sorted(zip(sent, synapses, strict=True), key=lambda pair: pair[0].source != before)
+        pairs = sorted(
+            zip(sent, synapses, strict=True), key=lambda pair: (pair[1].delay is None, pair[0].source != before)
+        )
+        if sum(synapse.delay is not None for synapse in synapses) > 1:
+            raise UnsupportedError(f"{where}: adds up several sums that are late; one of them may be")
         first, *more = (synapse_module(synapse) for _, synapse in pairs)
         if [term.source for term in sent] == [before]:
             self.stages.append(Stage(name, first, still, neuron))
@@ -361,9 +360,11 @@ class _Assembly:
         detail = ""
         if any(term.synapse is not None for term in terms):
             weights = next(term for term in terms if term.waiting)
-            synapses = [term.synapse or identity(term.shape, f"node {node.name}") for term in terms]
+            synapses = [self._synapse(term, node) for term in terms]
             self._add(self.placed[weights.waiting[-1]].node, synapses, terms, MembraneReadout())
             shape, detail = self.shape, "no neurons: the scores are the currents, summed over time"
+        elif any(term.late is not None for term in terms):
+            raise UnsupportedError(f"node {node.name}: the scores come late; put the delay in front of weights")
         elif len(terms) > 1:
             raise UnsupportedError(
                 f"node {node.name} adds up what {', '.join(sorted(term.source for term in terms))} send: several "

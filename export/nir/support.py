@@ -6,7 +6,22 @@ The tests read an example of every row, and compare what becomes of it with what
 from dataclasses import dataclass
 from typing import Literal
 
+from spikecut.export.network.arrays import Shape
 from spikecut.export.nir.discretisation import FRAMEWORKS, PLAIN, Discretisation
+
+Exactness = Literal["exact", "approximate", "refused", "not reached"]
+
+
+@dataclass(frozen=True)
+class NodeReport:
+    """What becomes of one node: its output's shape, the layer it goes into, and how exactly."""
+
+    node: str
+    kind: str
+    shape: Shape
+    layer: str
+    exactness: Exactness
+    detail: str
 
 
 @dataclass(frozen=True)
@@ -58,7 +73,9 @@ ROWS: tuple[Row, ...] = (
     Row("Flatten", "of all dimensions", "exact", "in torch's order"),
     Row("Flatten", "of some dimensions", "refused", "flatten all of them"),
     Row("Delay", "of zero", "exact", "nothing"),
-    Row("Delay", "of anything else", "refused", "train without delays"),
+    Row("Delay", "before or behind the weights of a dense layer", "exact", "delays of its synapses, whole timesteps"),
+    Row("Delay", "of parts of a timestep, or more than 62", "refused", "the chip's are whole timesteps, up to 62"),
+    Row("Delay", "of maps, or of a bias", "refused", "on the chip synapses of dense layers can be late, no others"),
     Row("Threshold", "one value", "exact", "a neuron that loses all of v in every timestep"),
     Row("I", "last", "exact", _LAST),
     Row("I", "before other layers", "refused", _ONLY_LAST),

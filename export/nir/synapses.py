@@ -1,18 +1,28 @@
-"""NIR's Input, and its linear nodes as operations of spikecut.export.importers.linear: checked, words made numbers."""
+"""NIR's Input, and its linear nodes as operations of spikecut.export.importers.linear: checked, words made numbers.
+
+A Delay of what neurons or the input send, in front of weights, and one of what these make of it, are both delays of
+synapses, y[t] = Σ W[o, i] x[t - delay[o, i], i], as Loihi 2 has them.
+"""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from spikecut.errors import BundleError
-from spikecut.export.importers.linear import Convolution, Dense, Operation, Pooling, Scaling, check_map
-from spikecut.export.network.arrays import Array, Pair, Shape, size
+from spikecut.errors import BundleError, UnsupportedError
+from spikecut.export.importers.linear import Convolution, Dense, Operation, Pooling, Scaling, Synapse, check_map
+from spikecut.export.network.arrays import Array, IntArray, Pair, Shape, size
 from spikecut.export.network.geometry import same_padding
+from spikecut.export.nir.discretisation import Discretisation
 from spikecut.export.nir.file import MAXIMUM_NUMBERS, NirNode
+from spikecut.fixed_point import DELAY_MAXIMUM
 
 SYNAPSES = ("Affine", "Linear", "Scale", "Conv1d", "Conv2d", "SumPool2d", "AvgPool2d")
 MAXIMUM_SIDE = 2**16
+TOLERANCE = 1e-5
+"""Of a timestep, which the numbers of a file in single precision miss."""
+LATE = "on the chip synapses of dense layers can be late, no others, and no bias"
 
 
 def operation_of(node: NirNode, shape: Shape, flat: bool) -> Operation:
@@ -55,6 +65,67 @@ def input_shape(chain: Sequence[NirNode]) -> Shape:
     if size(shape) > MAXIMUM_NUMBERS:
         raise BundleError(f"node {node.name}: an input of shape {shape} is absurdly large")
     return shape
+
+
+def flattening(node: NirNode, shape: Shape, behind: Sequence[NirNode]) -> str:
+    """What is to be told of a Flatten of this shape; behind: the nodes that follow.
+
+    BundleError for another shape than it states, UnsupportedError where it flattens some of the dimensions.
+    """
+    start, end = (int(node.numbers[key].reshape(-1)[0]) for key in ("start_dim", "end_dim"))
+    stated = node.numbers.get("input_type")
+    if stated is not None and size(tuple(int(n) for n in stated.reshape(-1))) != size(shape):
+        raise BundleError(f"node {node.name} states the shape {stated.tolist()}, but gets {shape}")
+    rank = len(shape)
+    if rank == 1 or (start in (0, -rank) and end in (-1, rank - 1)):
+        return ""
+    weights = [other for other in behind if other.kind in ("Affine", "Linear")]
+    confirmed = weights and weights[0].numbers["weight"].shape[-1:] == (size(shape),)
+    if start != 1 or end not in (-1, rank) or not confirmed:
+        raise UnsupportedError(f"node {node.name}: flattens the dimensions {start} to {end} only; flatten all of them")
+    return "start_dim 1 counts the batch: all is flattened, as the next weights confirm"
+
+
+def delays_of(node: NirNode, time: Discretisation, count: int) -> IntArray | None:
+    """The delays of a node that gets so many numbers, int64 (count,); None for none.
+
+    BundleError for those that are damaged or do not fit, UnsupportedError for those that the chip does not have.
+    """
+    given = node.numbers["delay"].astype(np.float64).reshape(-1)
+    if given.size not in (1, count) or not (np.isfinite(given) & (given >= 0)).all():
+        raise BundleError(f"node {node.name}: {given.size} delays for {count} numbers, each 0 or more, were expected")
+    if not given.any():
+        return None
+    exact = given / time.step(node.name)
+    steps = np.rint(exact)
+    if (np.abs(exact - steps) > TOLERANCE * np.maximum(exact, 1)).any():
+        wrong = exact[np.argmax(np.abs(exact - steps))]
+        raise UnsupportedError(
+            f"node {node.name}: a delay of {wrong:g} timesteps; the chip's are whole ones: choose such, or another --dt"
+        )
+    if steps.max() > DELAY_MAXIMUM:
+        raise UnsupportedError(
+            f"node {node.name}: a delay of {steps.max():.0f} timesteps; the chip holds messages for {DELAY_MAXIMUM}"
+        )
+    return np.broadcast_to(steps.astype(np.int64), (count,))
+
+
+def taking_late(synapse: Synapse, late: IntArray | None, where: str) -> Synapse:
+    """A synapse of what came late; late: of each of its inputs, (I,)."""
+    if late is None:
+        return synapse
+    if synapse.kind != "dense":
+        raise UnsupportedError(f"{where}: a delay in front of a convolution, or of a map; {LATE}: use a Linear")
+    own = 0 if synapse.delay is None else synapse.delay
+    return replace(synapse, delay=np.broadcast_to(late, synapse.weight.shape) + own)
+
+
+def giving_late(synapse: Synapse, late: IntArray, where: str) -> Synapse:
+    """A synapse whose outputs come late, (O,)."""
+    if synapse.kind != "dense" or synapse.bias.any():
+        raise UnsupportedError(f"{where}: a delay of what a convolution, or a bias, gives; {LATE}")
+    own = 0 if synapse.delay is None else synapse.delay
+    return replace(synapse, delay=np.broadcast_to(late[:, None], synapse.weight.shape) + own)
 
 
 def _convolution(node: NirNode, shape: Shape) -> Convolution:

@@ -5,7 +5,7 @@ neurons: pooling pools, a scale scales, and every neuron integrates with its own
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -48,10 +48,15 @@ class NirWitness(nn.Module):
         """What every node sends, in their order."""
         frames = frames.double().reshape(*frames.shape[:2], *self.shape)
         fed = {source for each in self.placed for source in each.back}
-        neurons = {
+        neurons: Stateful = {
             place: _Neuron(each.node, self.time, place in fed)
             for place, each in enumerate(self.placed)
             if each.node.kind in NEURONS
+        }
+        late = {place: each.node for place, each in enumerate(self.placed) if each.node.kind == "Delay"}
+        neurons = {
+            **neurons,
+            **{place: _Late(node, self.time) for place, node in late.items() if node.numbers["delay"].any()},
         }
         if not any(each.back for each in self.placed):
             return self._sent(frames, neurons, None)
@@ -60,7 +65,9 @@ class NirWitness(nn.Module):
             steps.append(self._sent(frame[None], neurons, steps[-1] if steps else None))
         return [torch.cat(each) for each in zip(*steps, strict=True)]
 
-    def _sent(self, frames: Tensor, neurons: Mapping[int, "_Neuron"], before: list[Tensor] | None) -> list[Tensor]:
+    def _sent(
+        self, frames: Tensor, neurons: "Mapping[int, _Neuron | _Late]", before: list[Tensor] | None
+    ) -> list[Tensor]:
         """What every node sends at some timesteps; before: at the one before, None before the first."""
         found: list[Tensor] = []
         for place, each in enumerate(self.placed):
@@ -182,6 +189,27 @@ class _Neuron:
         else:
             self.v = v - threshold * count
         return count
+
+
+class _Late:
+    """A Delay through time: x(t - delay), and nothing before the first timestep."""
+
+    def __init__(self, node: NirNode, time: Discretisation) -> None:
+        self.steps = torch.tensor(node.numbers["delay"] / time.step(node.name)).round().long()
+        self.past: list[Tensor] = []
+
+    def step(self, x: Tensor) -> Tensor:
+        """A timestep [N, ...] → what was sent so many before."""
+        self.past.append(x)
+        steps = self.steps.reshape(x.shape[1:]) if self.steps.numel() > 1 else self.steps.reshape(1)
+        sent = torch.zeros_like(x)
+        for number, before in enumerate(reversed(self.past)):
+            sent = torch.where(steps == number, before, sent)
+        return sent
+
+
+Stateful: TypeAlias = Mapping[int, _Neuron | _Late]
+"""What has a past, by its place."""
 
 
 def _whole(node: NirNode, key: str) -> list[int]:

@@ -194,6 +194,7 @@ def _with_bits(layer: FloatLayer, bits: int, netx: bool, factors: tuple[float, .
         dilation=layer.dilation,
         groups=layer.groups,
         recurrent=None if layer.recurrent is None else _kept(layer.recurrent, scale, "the recurrent weights"),
+        delay=layer.delay,
         skips=tuple(_integer_skip(skip, scale) for skip in layer.skips),
         source=layer.source,
     )

@@ -10,9 +10,10 @@ from torch import nn
 
 from spikecut.errors import UnsupportedError
 from spikecut.export.importers.base import PartReport
-from spikecut.export.importers.linear import Synapse, as_dense, synapse_module
+from spikecut.export.importers.linear import Synapse, as_dense
 from spikecut.export.importers.neurons import StepNeuron, step_neuron
 from spikecut.export.importers.recurrence import recurrent_weights
+from spikecut.export.importers.synapse_modules import synapse_module
 from spikecut.export.network.arrays import Array, Shape
 from spikecut.export.network.geometry import Kind
 from spikecut.export.network.parameters import FloatParameter, as_given

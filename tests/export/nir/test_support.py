@@ -16,6 +16,8 @@ from spikecut.export.nir.support import ROWS, matrix
 
 RNG = np.random.default_rng(0)
 SIZE, MAP = (3,), (2, 6, 6)
+SNNTORCH = {"framework": "snntorch", "dt": 1.0}
+LATE = np.arange(72.0).reshape(MAP) % 4 / 2
 
 
 def dense(outputs, inputs, bias=True):
@@ -36,6 +38,10 @@ def fires(shape=SIZE, **parameters):
     return nir.IF(
         full(1.0, shape), full(parameters.get("threshold", 1.0), shape), full(parameters.get("v_reset", 0.0), shape)
     )
+
+
+def silent(tau, v_leak=0.0):
+    return nir.LI(full(tau, SIZE), full(2.0, SIZE), full(v_leak, SIZE))
 
 
 def behind_dense(neuron, bias=True):
@@ -211,7 +217,17 @@ EXAMPLES = {
         {},
     ),
     ("Delay", "of zero"): (chain(nir.Delay(np.zeros(3)), dense(3, 3), lif(SIZE), shape=SIZE, out=SIZE), {}),
-    ("Delay", "of anything else"): (chain(nir.Delay(full(0.5, 3)), dense(3, 3), lif(SIZE), shape=SIZE, out=SIZE), {}),
+    ("Delay", "before or behind the weights of a dense layer"): (
+        chain(
+            *(lif(MAP), nir.Delay(LATE), flatten(*MAP), dense(3, 72, False), nir.Delay(LATE[0, 0, :3]), lif(SIZE)),
+            *(nir.Delay(full(0.5, 3)), lif(SIZE)),
+            shape=MAP,
+            out=SIZE,
+        ),
+        {"dt": 0.5},
+    ),
+    ("Delay", "of parts of a timestep, or more than 62"): (behind_dense(nir.Delay(full(0.7, 3))), {"dt": 0.5}),
+    ("Delay", "of maps, or of a bias"): (behind_dense(nir.Delay(full(2.0, 3))), {"dt": 0.5}),
     ("Threshold", "one value"): (behind_dense(nir.Threshold(full(0.5, SIZE))), {}),
     ("I", "last"): (behind_dense(nir.I(full(1.5, SIZE))), {}),
     ("I", "before other layers"): (
@@ -236,18 +252,9 @@ EXAMPLES = {
         ),
         {"reset": "subtract"},
     ),
-    ("LI", "last, v loses a multiple of 1/4096 per timestep"): (
-        behind_dense(nir.LI(full(4.0, SIZE), full(2.0, SIZE), full(0.5, SIZE))),
-        {},
-    ),
-    ("LI", "last, v loses anything else"): (
-        behind_dense(nir.LI(full(3.0, SIZE), full(2.0, SIZE), full(0.0, SIZE))),
-        {},
-    ),
-    ("LI", "before other layers"): (
-        chain(dense(3, 3), nir.LI(full(4.0, SIZE), full(2.0, SIZE), full(0.0, SIZE)), lif(SIZE), shape=SIZE, out=SIZE),
-        {},
-    ),
+    ("LI", "last, v loses a multiple of 1/4096 per timestep"): (behind_dense(silent(4.0, 0.5)), {}),
+    ("LI", "last, v loses anything else"): (behind_dense(silent(3.0)), {}),
+    ("LI", "before other layers"): (chain(dense(3, 3), silent(4.0), lif(SIZE), shape=SIZE, out=SIZE), {}),
     ("LIF", "v loses a multiple of 1/4096 per timestep"): (behind_dense(lif(SIZE, 1024 / 4096, r=3.0, v_leak=0.5)), {}),
     ("LIF", "v loses anything else"): (behind_dense(lif(SIZE, 0.3)), {}),
     ("LIF", "v_reset = v(0), hard reset"): (
@@ -256,14 +263,8 @@ EXAMPLES = {
     ),
     ("LIF", "v_reset that is not v(0), hard reset"): (behind_dense(lif(SIZE, v_reset=0.5, v_leak=-0.25)), {}),
     ("LIF", "v_reset that is not 0, soft reset"): (behind_dense(lif(SIZE, v_reset=0.5)), {"reset": "subtract"}),
-    ("LIF", "soft reset after the next leak (snnTorch's default)"): (
-        behind_dense(lif(SIZE)),
-        {"framework": "snntorch", "dt": 1.0},
-    ),
-    ("LIF", "the same, where v leaks whole"): (
-        behind_dense(lif(SIZE, decay=1.0)),
-        {"framework": "snntorch", "dt": 1.0},
-    ),
+    ("LIF", "soft reset after the next leak (snnTorch's default)"): (behind_dense(lif(SIZE)), SNNTORCH),
+    ("LIF", "the same, where v leaks whole"): (behind_dense(lif(SIZE, decay=1.0)), SNNTORCH),
     ("LIF", "parameters that differ between neurons"): (
         on_map(
             uneven(lif(MAP), tau=[1.0, 2.0, 4.0], r=[0.5, 1.0, 8.0], v_threshold=[0.3, 1.0, 1.7]),
