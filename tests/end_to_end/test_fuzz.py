@@ -7,7 +7,12 @@ import fuzz
 import numpy as np
 import pytest
 from fuzz import Different, campaign, compare, never, runtime_campaign
+from fuzz_networks import maximum_of_spikes
 from networks import random_inputs, random_network
+from torch import tensor
+from torch.nn.functional import max_pool2d
+
+from spikecut.deploy.backends.kernels.reference import NeuronState, propagate_layer
 
 SLOTS = 500_000
 # Too seldom for so few slots; the long campaign asks for them, too.
@@ -17,14 +22,25 @@ RARE = {
     "sums of a dense layer from 2^31 on",
 }
 # What the networks of the next test have, and those of tests/deploy/backends/lava/test_models.py.
-ELSEWHERE = {"recurrent convolution", "recurrent convolution in groups"}
+ELSEWHERE = {"recurrent convolution", "recurrent convolution in groups", "maximum of spikes"}
 
 
 def test_half_a_million_slots():
-    tally, digests = campaign(seed=24, slots=SLOTS, looped=0)
+    tally, digests = campaign(seed=24, slots=SLOTS, looped=0, pooled=0)
     assert tally["slots"] >= SLOTS
     assert len(digests) >= 20
     assert set(never(tally)) <= RARE | ELSEWHERE
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_maximum_of_spikes_is_torchs_max_pooling(seed):
+    rng = np.random.default_rng(seed)
+    layer = maximum_of_spikes(rng, "pool", (3, 7, 6))
+    spikes = (rng.random((5, 2, 3, 7, 6)) < 0.2).astype(np.int32)
+    kernel = layer.weight.shape[2:]
+    expected = max_pool2d(tensor(spikes).double().flatten(0, 1), kernel, layer.stride, layer.padding)
+    sent = propagate_layer(layer, spikes, NeuronState.at_rest(layer, 2), [])
+    assert np.array_equal(sent, expected.reshape(sent.shape)) and 0 < sent.mean() < 1
 
 
 def test_networks_in_the_runtime():

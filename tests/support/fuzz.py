@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 import numpy as np
 from fuzz_graphs import MOST_OPERATIONS, graph_features, operations, oracle_differs, streamable, streams_differ
-from fuzz_networks import fuzz_cases
+from fuzz_networks import MAXIMUM, fuzz_cases
 from hypothesis import HealthCheck, given, settings
 from hypothesis import seed as hypothesis_seed
 from hypothesis import strategies as st
@@ -212,6 +212,7 @@ def _features(network, depth, slots, runs):
         "sums by float64": product.dtype == np.float64,
         "u and v proven within 24 bits": slots.plan.neurons.bounded,
         "behind another layer": depth > 0,
+        "maximum of spikes": (weight == MAXIMUM[0]).all() and np.all(neuron.threshold == MAXIMUM[1]),
         **graph_features(network, depth + 1),
     }
     for key, decay in (("u", neuron.decay_u), ("v", neuron.decay_v)):

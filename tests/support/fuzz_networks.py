@@ -21,18 +21,21 @@ STATE_TOP = 2**23 - 1
 DELAYED_SYNAPSES = 4000
 PROBED_STEPS = 12
 SILENT = {"reset_amount": None, "refractory": 0, "adaptation": None}
+MAXIMUM = 254, 127
+"""Weights and threshold of a max pooling of spikes, as they are quantised."""
 RATES = 0.02, 0.1, 0.3, 0.5
 
 
 @st.composite
-def fuzz_cases(draw, largest=400, samples=4, wide=None, looped=0.25):
+def fuzz_cases(draw, largest=400, samples=4, wide=None, looped=0.25, pooled=0.1):
     """A network and encoded samples for it [T, N, *shape].
 
     largest: neurons of a dense layer, about, and of a channel in a convolution. wide: whether its first layer is one of
-    fuzz_boundaries; by default a quarter. looped: share of the layers of maps whose spikes come back to them.
+    fuzz_boundaries; by default a quarter. looped: share of the layers of maps whose spikes come back to them. pooled:
+    of those that take spikes and are a max pooling.
     """
     seed = draw(st.integers(0, 2**32 - 1))
-    rng, gains, each, rests, loops = (np.random.default_rng([seed, n] if n else seed) for n in range(5))
+    rng, gains, each, rests, loops, pools = (np.random.default_rng([seed, n] if n else seed) for n in range(6))
     wide = draw(st.integers(0, 3)) == 0 if wide is None else wide
     horizon = draw(st.integers(2, 8 if wide else 48))
     spec = draw(wide_inputs() if wide else _inputs(largest))
@@ -51,6 +54,10 @@ def fuzz_cases(draw, largest=400, samples=4, wide=None, looped=0.25):
         last = number == len(kinds) - 1
         frames = points[own][1]
         name = f"{kind}{number + 1}"
+        if kind == "conv" and not last and (own or not spec.bits) and pools.random() < pooled:
+            layers.append(replace(maximum_of_spikes(pools, name, frames.shape[2:]), source=points[own][0]))
+            points.append((name, propagate_layer(layers[-1], frames, NeuronState.at_rest(layers[-1], samples), [])))
+            continue
         if kind == "conv":
             layer = draw(_convolution(rng, name, frames.shape[2:], largest))
         else:
@@ -73,6 +80,18 @@ def fuzz_cases(draw, largest=400, samples=4, wide=None, looped=0.25):
         layers.append(layer)
         points.append((layer.name, propagate_layer(layer, frames, NeuronState.at_rest(layer, samples), around)))
     return IntegerNetwork(tuple(layers), spec, "membrane" if membrane else "count", horizon), points[0][1]
+
+
+def maximum_of_spikes(rng, name, shape):
+    """Max pooling of spikes: neurons that fire where any spike of their window arrives."""
+    kernel, stride, padding = (tuple(rng.integers(low, 3 + low, 2).tolist()) for low in (1, 1, 0))
+    kernel = tuple(min(side, length) for side, length in zip(kernel, shape[1:], strict=True))
+    padding = tuple(min(side, wide // 2) for side, wide in zip(padding, kernel, strict=True))
+    spatial = [(n + 2 * p - k) // s + 1 for n, p, k, s in zip(shape[1:], padding, kernel, stride, strict=True)]
+    weight = np.full((shape[0], 1, *kernel), MAXIMUM[0])
+    neuron = IntegerNeuron(MAXIMUM[1], np.zeros(shape[0], dtype=np.int64), decay_v=4096)
+    output = (shape[0], *spatial)
+    return IntegerLayer(name, "conv", weight, neuron, shape, output, stride=stride, padding=padding, groups=shape[0])
 
 
 @st.composite
