@@ -107,7 +107,8 @@ def replacing_folder(path: Path, kind: FolderKind, overwrite: bool) -> Iterator[
         try:
             with _in_one_line(target, kind):
                 part.mkdir()
-                yield part
+                with _remaining(part, kind):
+                    yield part
                 check_folder(target, kind, overwrite)  # again: it may have taken hours
                 for entry in (*part.rglob("*"), part):
                     synchronise(entry)
@@ -115,6 +116,18 @@ def replacing_folder(path: Path, kind: FolderKind, overwrite: bool) -> Iterator[
                 synchronise(target.parent)
         finally:  # after the swap it is the earlier result, which has changed places with it
             shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def _remaining(part: Path, kind: FolderKind) -> Iterator[None]:
+    """InputError if the folder was removed meanwhile: the next file that is written makes it again, all but empty."""
+    handle = os.open(part, os.O_RDONLY)
+    try:
+        yield
+        if not os.path.samestat(os.fstat(handle), os.stat(part)):
+            raise InputError(f"{part} was removed while the {kind.name} was written there: run it again")
+    finally:
+        os.close(handle)
 
 
 def earlier_of(target: Path) -> Path:

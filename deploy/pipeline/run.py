@@ -39,7 +39,7 @@ from spikecut.deploy.placement.monitor import monitor_place
 from spikecut.deploy.run.chunks import Chunk, Gathered, Passes, Shares, chunks_of, run_chunks
 from spikecut.deploy.run.finished import Run
 from spikecut.deploy.run.folder import RUN, writing_run
-from spikecut.deploy.run.journal import Journal, RunRequest, partial_folder, read_request
+from spikecut.deploy.run.journal import Journal, RunRequest, is_result, partial_folder, read_request
 from spikecut.deploy.run.neurobench import MOST_OPERATIONS, NeuroBenchCounts
 from spikecut.deploy.run.replay import sample_with_messages
 from spikecut.deploy.run.summary import Provenance, RunSummary, summarise
@@ -50,6 +50,7 @@ from spikecut.export.encode import encode
 from spikecut.export.network.arrays import Integers
 from spikecut.folders import check_folder
 from spikecut.locks import only_writer
+from spikecut.signals import deferred
 
 
 @dataclass(frozen=True)
@@ -173,12 +174,13 @@ def resume_run(run: str | Path, *, progress: Progress = silent) -> Run:
         raise InputError(f"{partial_folder(folder)} was begun by another version ({error}): run again") from error
     bundle = open_bundle(request.bundle)
     policy = None if request.policy is None else policy_from_dict(request.policy)
-    check_folder(folder, RUN, request.overwrite)
+    overwrite = request.overwrite or is_result(folder, request)
+    check_folder(folder, RUN, overwrite)
     check_run(backend_named(options.backend), bundle.network)
     found = samples_to_run(bundle, stored_dataset(request.dataset, request.config))
     split = first_samples(found.split, request.samples)
     task = RunTask(bundle, split, request.dataset, policy, options, request.config)
-    target = RunTarget(folder, request.overwrite, resume=True)
+    target = RunTarget(folder, overwrite, resume=True)
     return run_bundle(task, target, progress, notes=found.notes)
 
 
@@ -230,7 +232,8 @@ def _run(task: RunTask, target: RunTarget | None, progress: Progress, notes: tup
                 writer.finish(summary, _figures(task, gathered.counts, costs, prepared.hardware))
         folder = None if target is None else target.folder.expanduser().resolve()
     if journal is not None:
-        journal.remove()
+        with deferred():
+            journal.remove()
     return Run(network, prepared.hardware, costs, summary, folder, notes)
 
 

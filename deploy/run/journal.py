@@ -24,6 +24,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from spikecut.deploy.cutoff.base import ExitReason
+from spikecut.deploy.run.stored import read_run
 from spikecut.deploy.run_trace import LayerEvents, RunTrace, joined
 from spikecut.errors import BundleError, InputError
 from spikecut.export.hdf5 import MAXIMUM_BYTES, open_hdf5, packed, read_array, read_floats, subgroup
@@ -210,6 +211,15 @@ def read_request(run: Path) -> RunRequest:
         return RunRequest.model_validate_json(read_bytes(path))
     except (InputError, ValueError) as error:
         raise InputError(f"{path} cannot be read: remove {path.parent} and run again ({error})") from error
+
+
+def is_result(run: Path, request: RunRequest) -> bool:
+    """Whether what was asked for is done and in its place: the run was interrupted while its journal was removed."""
+    with suppress(InputError):
+        summary = read_run(run).summary
+        found = summary.hashes, summary.samples, summary.config.get("policy")
+        return found == (request.hashes, request.samples, request.policy)
+    return False
 
 
 def _write(file: h5py.File, part: RunTrace) -> None:

@@ -9,16 +9,16 @@ Importing this module imports Lava: `lava_blocks.require_lava` comes first.
 """
 
 import ctypes
-import errno
 import mmap
 import multiprocessing
 import os
+import platform
 import signal
-import sys
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from typing import Any
 
 from lava.magma.compiler.builders.py_builder import PyProcessBuilder
@@ -39,7 +39,8 @@ CAUSE_S = 60.0
 POLL_S = 0.01
 SEMAPHORE_BYTES = 64
 """At least those of a sem_t."""
-_LIBRARY = ctypes.CDLL(None, use_errno=True)
+SemLock: Any = import_module("_multiprocessing").SemLock
+COUNTING = 1  # multiprocessing's kind of a semaphore, and not of a lock
 # One thread at a time: of two that fork, filelock refuses one, and multiprocessing looks after all children at each
 # fork, those that another thread is about to clear away among them. In one thread again: a graph that nobody holds may
 # be cleared away meanwhile.
@@ -66,33 +67,21 @@ class Memory:
 
 
 class Semaphore:
-    """A semaphore in anonymous shared memory, which forked processes share: as multiprocessing's, without its name."""
+    """A semaphore in anonymous shared memory, which forked processes share: multiprocessing's own, without a name.
+
+    It waits and counts as fast as that, which functions of the C library called from Python do not.
+    """
 
     def __init__(self, value: int = 1) -> None:
         self._memory = (ctypes.c_char * SEMAPHORE_BYTES).from_buffer(mmap.mmap(-1, SEMAPHORE_BYTES))
-        self._place = ctypes.byref(self._memory)
-        if _LIBRARY.sem_init(self._place, 1, value) != 0:
-            _raise_errno()
-
-    def acquire(self) -> bool:
-        """Wait until it is above 0, and count it down; handlers of signals run meanwhile."""
-        while _LIBRARY.sem_wait(self._place) != 0:
-            if ctypes.get_errno() != errno.EINTR:
-                _raise_errno()
-        return True
-
-    def release(self) -> None:
-        """Count it up."""
-        if _LIBRARY.sem_post(self._place) != 0:
-            _raise_errno()
+        place, library = ctypes.addressof(self._memory), ctypes.CDLL(None, use_errno=True)
+        if library.sem_init(ctypes.c_void_p(place), 1, value) != 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        self._counted = SemLock._rebuild(place, COUNTING, SemLock.SEM_VALUE_MAX, None)  # as it unpickles one
+        self.acquire, self.release = self._counted.acquire, self._counted.release
 
 
-def _raise_errno() -> None:
-    code = ctypes.get_errno()
-    raise OSError(code, os.strerror(code))
-
-
-if sys.platform == "linux":  # elsewhere a semaphore must have a name, or the library has none
+if platform.libc_ver()[0] == "glibc":  # whose sem_close refuses what has no name, as it should; others' do whatever
     pypychannel.Semaphore = Semaphore
 
 

@@ -9,6 +9,7 @@ from kills import killed_before_step
 
 from spikecut import folders
 from spikecut.errors import InputError
+from spikecut.files import write_json
 from spikecut.folders import FolderKind, check_folder, earlier_of, replacing_folder
 
 KIND = FolderKind("result", "mark.json", lambda data: "result" in data, ("mark.json", "parts", "parts/*.txt"))
@@ -54,6 +55,17 @@ def test_a_process_killed_at_any_step_leaves_the_old_result_or_the_new_one(tmp_p
         assert content(target) == "third" and [path.name for path in target.parent.iterdir()] == ["run"]
     assert step > 10 and content(target) == "new"
     assert [path.name for path in target.parent.iterdir()] == ["run"]
+
+
+def test_a_folder_that_is_removed_while_it_is_written_is_no_result(tmp_path):
+    with (
+        pytest.raises(InputError, match="was removed while the result was written there: run it again"),
+        replacing_folder(tmp_path / "run", KIND, overwrite=False) as folder,
+    ):
+        (folder / "parts").mkdir()
+        shutil.rmtree(folder)
+        write_json(folder / "mark.json", {"result": "half"})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_result_set_aside_is_put_back_or_named_but_never_lost(tmp_path):

@@ -1,6 +1,7 @@
 """What is kept of an interrupted run: whole, proven, and never in the way of the next run."""
 
 import shutil
+from dataclasses import asdict
 from functools import partial
 from itertools import count
 
@@ -14,10 +15,12 @@ from seals import seal_part
 
 from spikecut.deploy.backends.batched.engine import run_batched
 from spikecut.deploy.cutoff.fixed import FixedTimestep
-from spikecut.deploy.pipeline.run import RunOptions, RunTarget, RunTask, keeping, run_bundle
+from spikecut.deploy.pipeline.run import RunOptions, RunTarget, RunTask, keeping, resume_run, run_bundle
+from spikecut.deploy.pipeline.samples import first_samples
 from spikecut.deploy.run.journal import Journal, RunRequest, partial_folder, read_request
 from spikecut.deploy.run_trace import joined
 from spikecut.errors import InputError, Interrupted
+from spikecut.export.encode import encode
 
 
 def request(**changes):
@@ -182,3 +185,28 @@ def test_what_no_run_wrote_stays_in_a_journals_folder(tmp_path):
     assert journal.samples("cut") == 7
     journal.remove()
     assert [path.name for path in journal.folder.iterdir()] == ["notes.txt"]
+
+
+def test_a_run_that_was_interrupted_while_its_journal_was_removed_is_resumed_all_the_same(bundle, digits, tmp_path):
+    split, policy = first_samples(digits.test, 12), bundle.cutoff()
+    task = RunTask(bundle, split, "digits", policy, RunOptions("batched", hardware=()))
+    done = run_bundle(task, RunTarget(tmp_path / "run"))
+    asked = RunRequest(
+        bundle=str(bundle.path),
+        hashes=done.summary.data()["hashes"],
+        dataset="digits",
+        policy=policy.to_dict(),
+        config={},
+        options=asdict(RunOptions("lava", hardware=())),
+        samples=12,
+        overwrite=False,
+    )
+    journal = Journal.of(tmp_path / "run", bundle.network)
+    journal.begin(asked.model_copy(update={"samples": 11}), overwrite=False)
+    with pytest.raises(InputError, match="holds an earlier run: choose"):  # another's
+        resume_run(tmp_path / "run")
+    journal.begin(asked, overwrite=False)
+    journal.keep("cut", [run_batched(bundle.network, encode(split.x[:], bundle.network), policy, "events")], [])
+    again = resume_run(tmp_path / "run")
+    assert again.summary.data()["accuracy_cutoff"] == done.summary.data()["accuracy_cutoff"]
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
