@@ -261,7 +261,10 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier
 Dt = Annotated[float | None, typer.Option(help="NIR: a timestep, in the unit of the file's time constants.")]
 Layers = Annotated[
     str | None,
-    typer.Option(help=".net: only its blocks /layer/A to /layer/B-1, A:B; :B takes the first B.", metavar="A:B"),
+    typer.Option(
+        help=".net: only its blocks /layer/A to /layer/B-1, A:B; :B takes the first B. NIR: its first B nodes, :B.",
+        metavar="A:B",
+    ),
 ]
 Layout = Annotated[
     str | None,

@@ -51,7 +51,7 @@ def inspected(target: Path, options: Options, about_integers: tuple[str, ...] = 
     imported = read_network(target, options)
     if imported.integers is not None:
         yield Inspected(str(target), imported.integers, parts=imported if imported.report else None)
-    elif imported.refusal is not None and imported.recipe is not None and imported.recipe.method == "netx":
+    elif imported.refuses_integers:
         yield Inspected(str(target), imported)
     elif imported.report and "dataset" not in options:
         idle = [*about_integers, *(key for key in ("horizon",) if key in options)]

@@ -107,6 +107,11 @@ class ImportedNetwork:
 
     __repr__ = brief
 
+    @property
+    def refuses_integers(self) -> bool:
+        """Whether it is a file of the chip's integers, a part of which is refused."""
+        return self.refusal is not None and self.recipe is not None and self.recipe.method == "netx"
+
     def checked(self, strict: bool = False) -> "SpikingNetwork":
         """The float network.
 
@@ -128,7 +133,7 @@ class ImportedNetwork:
 
     def loaded(self) -> IntegerNetwork:
         """The integer network; the refusal of one that is refused, InputError for a file of floats."""
-        if self.integers is None and isinstance(self.refusal, SpikecutError):
+        if self.refuses_integers and isinstance(self.refusal, SpikecutError):
             raise self.refusal
         if self.integers is None:
             raise InputError(

@@ -9,7 +9,7 @@ import numpy as np
 from spikecut.errors import InputError
 from spikecut.export.network.arrays import Shape
 from spikecut.export.nir.file import NirNode
-from spikecut.export.nir.order import Placed
+from spikecut.export.nir.order import CUT, Placed
 
 Sample: TypeAlias = Callable[[], Shape]
 
@@ -44,7 +44,8 @@ def stated(node: NirNode, shape: Shape, lines: list[str]) -> Shape:
     """The shape that a node states; where it is left out, the one that it gets, and one more line."""
     if "shape" in node.numbers:
         return tuple(int(n) for n in node.numbers["shape"].reshape(-1))
-    lines.append(_told(node, shape, "what comes in"))
+    if node.name != CUT:
+        lines.append(_told(node, shape, "what comes in"))
     return shape
 
 

@@ -1,5 +1,6 @@
 """NIR files: of other tools, node by node, and those that spikecut wrote, which hold its integers."""
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from spikecut.files import sha256
 from spikecut.models.data import load_dataset
 
 TIME = ("framework", "dt", "reset", "reset_order", "spikes")
-FLOATS = (*TIME, "dataset", "horizon", "encoding", "strict")
+FLOATS = (*TIME, "dataset", "horizon", "encoding", "strict", "layers")
 
 
 class NirImporter:
@@ -50,10 +51,14 @@ class NirImporter:
         time = discretisation(*(options.get(key) for key in TIME))
         known = "dataset" in options
         found = read_nir(
-            path, time, (lambda: load_dataset(options["dataset"], frames=horizon).shape) if known else None
+            path,
+            time,
+            (lambda: load_dataset(options["dataset"], frames=horizon).shape) if known else None,
+            _first(options.get("layers")),
         )
         nodes: list[dict[str, Any]] = [asdict(node) for node in found.nodes]
         details = {"file": path.name, "sha256": sha256(path), "discretisation": asdict(time), "nodes": nodes}
+        details |= {"layers": options["layers"]} if "layers" in options else {}
         parts = (
             PartReport(node.node, node.kind, node.shape, node.exactness, node.detail, node.layer)
             for node in found.nodes
@@ -68,3 +73,13 @@ class NirImporter:
             refusal=found.refusal,
             recipe=Recipe("nir", "direct", details, approximate=True),
         )
+
+
+def _first(layers: str | None) -> int | None:
+    """How many nodes ":B" takes; InputError for another part."""
+    if layers is None:
+        return None
+    found = re.fullmatch(r"0?:(\d{1,4})", layers)
+    if found is None:
+        raise InputError(f"--layers {layers}: of a NIR file the first B nodes are taken, :B, as `inspect` lists them")
+    return int(found[1])

@@ -7,9 +7,12 @@ layer sent in the timestep before, `Placed.back`.
 from collections import Counter
 from dataclasses import dataclass, field
 
-from spikecut.errors import BundleError
+from spikecut.errors import BundleError, InputError, UnsupportedError
 from spikecut.export.nir.cycles import Nodes, opened, reached
 from spikecut.export.nir.file import NirNode
+
+CUT = "end"
+"""Name of the Output that ends a part of a graph."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,28 @@ def ordered(graph: NirNode) -> list[Placed]:
         )
         for index in order
     ]
+
+
+def first_nodes(placed: list[Placed], count: int | None) -> list[Placed]:
+    """The first nodes with an Output behind the one at their end; all of them for None.
+
+    Raises
+    ------
+    InputError: a number that is none of them, or all. UnsupportedError: several of them feed what is left out, or are
+    fed by it.
+    """
+    if count is None:
+        return placed
+    if not 2 <= count < len(placed):
+        raise InputError(f"--layers :{count}: of its {len(placed)} nodes :2 to :{len(placed) - 1} are a part")
+    kept = placed[:count]
+    taken = {source for each in kept for source in each.sources}
+    ends = [place for place in range(count) if place not in taken]
+    back = [each.node.name for each in kept if any(place >= count for place in each.back)]
+    if back or len(ends) != 1:
+        names = back or [kept[place].node.name for place in ends]
+        raise UnsupportedError(f"--layers :{count} cuts through {', '.join(names)}; end where one node feeds the rest")
+    return [*kept, Placed(NirNode(CUT, "Output"), (ends[0],))]
 
 
 @dataclass

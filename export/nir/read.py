@@ -29,7 +29,7 @@ from spikecut.export.nir.complete import Sample, completed, stated
 from spikecut.export.nir.discretisation import Discretisation
 from spikecut.export.nir.file import NirNode
 from spikecut.export.nir.neurons import NEURONS, step_neuron
-from spikecut.export.nir.order import Placed, ordered
+from spikecut.export.nir.order import Placed, first_nodes, ordered
 from spikecut.export.nir.sandbox import read_graph
 from spikecut.export.nir.support import Exactness, NodeReport
 from spikecut.export.nir.synapses import (
@@ -89,19 +89,20 @@ class Imported:
         return self.network, self.witness
 
 
-def read_nir(path: Path, time: Discretisation, sample: Sample | None = None) -> Imported:
-    """Read a NIR file, node by node; sample: gives the samples' shape, for a file that leaves out its input's.
+def read_nir(path: Path, time: Discretisation, sample: Sample | None = None, first: int | None = None) -> Imported:
+    """Read a NIR file, node by node, or its first nodes; sample: gives the samples' shape where the file does not.
 
-    Raises
-    ------
     BundleError: a file that is missing, foreign, damaged or contradicts itself; see file.py, order.py.
-    UnsupportedError: a graph with a cycle. (Nodes that are refused are reported, see `Imported.checked`.)
+    UnsupportedError: a graph with a cycle, a part with several ends. (Refused nodes are reported, see `checked`.)
     """
     placed = ordered(read_graph(path))
     try:
-        return _Assembly(*completed(placed, sample), time).run()
+        found = _Assembly(*completed(first_nodes(placed, first), sample), time).run()
     except SpikecutError as error:
         raise type(error)(f"{path}: {error}") from error
+    rest = [] if first is None else [each.node for each in placed[first:]]
+    left = (NodeReport(node.name, node.kind, (), "", "not reached", "left out by --layers") for node in rest)
+    return replace(found, nodes=(*found.nodes[: first or len(placed)], *left))
 
 
 @dataclass(frozen=True)
