@@ -269,6 +269,15 @@ def _check_shapes(arrays: Mapping[str, IntArray], wall_time_s: FloatArray, netwo
         raise ValueError(f"wall_time_s of shape {wall_time_s.shape}")
     if not np.isin(arrays["reason"], range(len(REASONS))).all():
         raise ValueError("a reason that is none")
+    taken, whole, interval = (arrays[name] for name in ("timesteps", "hardware_steps", "interval"))
+    if not (np.isin(taken, range(1, network.horizon + 1)).all() and np.array_equal(whole, taken + network.depth)):
+        raise ValueError("timesteps that no sample takes")
+    if not (
+        np.array_equal(arrays["valid"], np.arange(network.horizon)[:, None] < taken)
+        and (interval >= 1).all()
+        and (interval <= whole).all()
+    ):
+        raise ValueError("steps that no sample takes")
 
 
 def _events(file: h5py.File, path: Path, network: IntegerNetwork, samples: int) -> Iterator[LayerEvents]:

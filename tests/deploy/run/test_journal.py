@@ -151,6 +151,22 @@ def test_shapes_that_no_run_has_are_refused(tmp_path, name):
         journal.read("cut")
 
 
+@pytest.mark.parametrize("name", ["timesteps", "hardware_steps", "interval", "valid"])
+@pytest.mark.parametrize("number", [-1, 2**62])
+def test_steps_that_no_sample_takes_are_refused(tmp_path, name, number):
+    """Also where the digest was made right again."""
+    journal, _ = kept_samples(tmp_path / "run")
+    path = journal.folder / "cut-00000000.h5"
+    with h5py.File(path, "r+") as file:
+        changed = file[name][()].astype(np.int64)
+        changed.flat[1] = number
+        del file[name]
+        file[name] = changed
+    seal_part(path)
+    with pytest.raises(InputError, match=r"cut-00000000\.h5 is damaged .*steps that no sample takes"):
+        journal.read("cut")
+
+
 def test_samples_of_another_request_are_refused(tmp_path):
     journal, _ = kept_samples(tmp_path / "run")
     rewritten(journal.folder / "request.json", lambda old: old.replace(b"30", b"31"))
