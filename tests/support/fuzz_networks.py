@@ -26,6 +26,7 @@ MAXIMUM = 254, 127
 RATES = 0.02, 0.1, 0.3, 0.5
 
 
+# Over 50 lines: one draw after the other, in the order that seeds stand for.
 @st.composite
 def fuzz_cases(draw, largest=400, samples=4, wide=None, looped=0.25, pooled=0.1):
     """A network and encoded samples for it [T, N, *shape].
