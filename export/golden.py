@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -135,7 +135,8 @@ def make_golden(
 
 
 def _bias(stage: "Stage") -> "torch.Tensor":
-    bias = stage.synapse.bias
+    neuron: Any = stage.neuron
+    bias: torch.Tensor | None = neuron.bias if getattr(neuron, "own_bias", False) else stage.synapse.bias
     return stage.synapse.weight.new_zeros(len(stage.synapse.weight)) if bias is None else bias.detach()
 
 

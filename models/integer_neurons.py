@@ -82,7 +82,8 @@ class IntegerCurrentBased(nn.Module):
     decays is one number, or one per channel (C,), or per neuron of a map (C, H, W).
 
     bias: integers, broadcast to the neurons, that come in with the currents for the membrane: what a bias in front of u
-    lets u rise to, from u[0] = -bias. None where all that comes in enters u.
+    lets u rise to, from u[0] = -bias. None where all that comes in enters u. own_bias: it does not come in with the
+    currents, but is the neurons' own, (C, H, W).
 
     refractory: timesteps after a spike in which v stays as the reset left it and nothing fires; 0
     unless it is set.
@@ -113,6 +114,7 @@ class IntegerCurrentBased(nn.Module):
         self.refractory = 0
         self.adaptation: tuple[int, int, int] | None = None
         self.bias = self.recurrent = None
+        self.own_bias = False
         self.decay_u, self.decay_v = decay_u, decay_v
         self.threshold = threshold
         self.reset: Reset = reset
@@ -140,7 +142,8 @@ class IntegerCurrentBased(nn.Module):
         for given in currents:
             back = 0.0 if self.recurrent is None else self._back(spike.to(given.dtype), self.recurrent)
             incoming, before = given + back, membrane_potential
-            current = torch.trunc(current * keep_u / DECAY_UNITY) + incoming - bias
+            incoming = incoming if self.own_bias else incoming - bias
+            current = torch.trunc(current * keep_u / DECAY_UNITY) + incoming
             membrane_potential = torch.trunc(before * keep_v / DECAY_UNITY) + current + bias
             membrane_potential = torch.where(tired > 0, before, membrane_potential)
             if self.threshold is None:

@@ -193,13 +193,21 @@ def _quantise(stage: Stage, plan: StagePlan) -> None:
     integer_weight = round_weight((weight * largest * plan.input_factor).numpy(), plan.scale)
     decay_u = stage.neuron.decay_u if isinstance(stage.neuron, CurrentBased) else 1.0
     rises = bool((torch.as_tensor(decay_u) < 1).any()) and bool(bias.any())
+    drive = stage.neuron.drive if isinstance(stage.neuron, CurrentBased) else None
     if rises:
-        bias = bias * DECAY_UNITY / torch.as_tensor(round_decay(_floats(decay_u)))
+        level, decay = _beside(bias, round_decay(_floats(decay_u)))
+        bias = torch.as_tensor(level * DECAY_UNITY / decay)
+    if drive is not None:
+        bias = bias.reshape(*bias.shape, *[1] * (drive.ndim - bias.ndim)) + drive
     integer_bias = round_bias((bias * largest).numpy(), plan.scale, plan.bias_exponent) * 2**plan.bias_exponent
     stage.synapse.weight = nn.Parameter(torch.from_numpy(WEIGHT_UNIT * integer_weight).double(), requires_grad=False)
+    each = bias.ndim > 1  # of a map's neurons, whose synapse has one a channel
     stage.synapse.bias = nn.Parameter(torch.from_numpy(integer_bias).double(), requires_grad=False)
     neuron = _integer_neuron(stage, plan.scale)
-    if rises:
+    if each and isinstance(neuron, IntegerCurrentBased):
+        neuron.bias, stage.synapse.bias = stage.synapse.bias.detach(), None
+        neuron.own_bias = True
+    elif rises:
         neuron.bias = stage.synapse.bias.reshape(-1, *[1] * (weight.ndim - 2))
     if scales is not None:
         neuron = nn.Sequential(IntegerGain(round_gain((scales / scales.abs().max()).numpy())), neuron)

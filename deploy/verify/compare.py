@@ -14,6 +14,7 @@ from spikecut.export.encode import encode_samples
 from spikecut.export.golden import Golden, joined
 from spikecut.export.network.arrays import Floats, Integers
 from spikecut.export.network.layers import IntegerNetwork
+from spikecut.export.network.parameters import beside
 from spikecut.fixed_point import ALIGNMENT_SHIFT, GAIN_UNITY
 from spikecut.text import brief
 
@@ -185,6 +186,8 @@ def _compare_parameters(network: IntegerNetwork, golden: Golden, compared: _Comp
             parameters.append(("neurons", golden.twin_neurons, layer.neurons()))
         for what, expected, found in parameters:
             want = expected.get(layer.name)
+            if what == "biases" and want is not None and want.ndim != found.ndim:  # one per neuron, or per channel
+                want, found = np.broadcast_arrays(*beside(want, found))
             if what == "neurons" and want is not None and want.shape == found.shape[:2]:  # one per channel
                 want = np.broadcast_to(want.reshape(*want.shape, *[1] * (found.ndim - 2)), found.shape)
             if want is None or want.shape != found.shape:

@@ -11,7 +11,7 @@ import torch
 
 from spikecut.errors import InputError, UnsupportedError
 from spikecut.export.network.adaptation import FloatAdaptation
-from spikecut.export.network.arrays import Shape
+from spikecut.export.network.arrays import Array, Shape
 from spikecut.export.network.parameters import FloatParameter, float_parameter, said
 from spikecut.fixed_point import DECAY_UNITY, REFRACTORY_MAXIMUM
 from spikecut.models.neurons.current_based import CurrentBased
@@ -69,7 +69,8 @@ class StepNeuron:
     gain: what multiplies the weights and biases before it. offset: what is then added to the biases. Both are one
         number, or one per channel, as weights and biases are.
     threshold: None for a neuron that never fires. This and the next are one number, or one per channel, or per neuron.
-    v_init: v before the first timestep. refractory, adaptation: see NeuronModel.
+    drive: what is added to v in each timestep beside, one per neuron of a map. v_init: v before the first timestep.
+    refractory, adaptation: see NeuronModel.
     decay_u, decay_v: multiples of 1/4096 where the file's precision cannot tell them from one.
     inexact: a line for everything that the integers do otherwise. refused: why no Process does this, and what to do.
     notes: a line for what was read otherwise than the file says it.
@@ -89,6 +90,7 @@ class StepNeuron:
     v_init: FloatParameter = 0.0
     refractory: int = 0
     adaptation: FloatAdaptation | None = None
+    drive: Array | None = None
 
     def module(self) -> CurrentBased:
         """The neuron in torch, which takes currents that `gain` and `offset` are in already."""
@@ -97,6 +99,7 @@ class StepNeuron:
         reset = self.reset, self.at_equality, self.delayed_reset
         made = CurrentBased(threshold, decay_u, decay_v, *reset, v_init)
         made.refractory = self.refractory
+        made.drive = None if self.drive is None else torch.tensor(self.drive)
         made.adaptation = None if self.adaptation is None else self.adaptation.numbers
         return made
 
@@ -153,6 +156,7 @@ def step_neuron(model: NeuronModel, shape: Shape, features: Shape | None = None)
     gain, offset, threshold, v_init = _by_channel(
         model, offset - model.decay_v * shift, threshold, model.v_init - shift
     )
+    offset, drive = _driven(offset)
     return StepNeuron(
         gain=gain,
         offset=offset,
@@ -167,6 +171,7 @@ def step_neuron(model: NeuronModel, shape: Shape, features: Shape | None = None)
         v_init=v_init,
         refractory=model.refractory,
         adaptation=model.adaptation,
+        drive=drive,
     )
 
 
@@ -177,7 +182,14 @@ def _silent(model: NeuronModel, offset: FloatParameter) -> StepNeuron:
         raise UnsupportedError(f"{model.where}: its membrane starts at v_leak = {start}; set v_leak to 0")
     numbers = _by_channel(model, offset, None, 0.0)
     decays = float_parameter(model.decay_u), float_parameter(model.decay_v)
-    return StepNeuron(numbers[0], numbers[1], None, *decays, "zero", False, False, model.inexact)
+    offset, drive = _driven(numbers[1])
+    made = StepNeuron(numbers[0], offset, None, *decays, "zero", False, False, model.inexact)
+    return replace(made, drive=drive)
+
+
+def _driven(offset: FloatParameter) -> tuple[FloatParameter, Array | None]:
+    """An offset of each channel, or else of each neuron of a map."""
+    return (0.0, offset) if isinstance(offset, np.ndarray) and offset.ndim > 1 else (offset, None)
 
 
 def _check_refractory(model: NeuronModel) -> None:
@@ -215,7 +227,7 @@ def _by_channel(
     """Gain, offset, threshold and v(0), where what differs inside a channel counts its neurons' v in parts of the gain.
 
     v / gain, for the weights of a map are those of all neurons of a channel. UnsupportedError where the gain is not
-    positive, or where an offset differs inside a channel.
+    positive.
     """
     gain = float_parameter(model.gain)
     if np.ndim(gain) > 1:
@@ -232,11 +244,6 @@ def _by_channel(
         offset, v_init, threshold = offset / gain, v_init / gain, None if threshold is None else threshold / gain
         gain = 1.0
     offset = float_parameter(offset)
-    if np.ndim(offset) > 1:
-        raise UnsupportedError(
-            f"{model.where}: v_leak or v_reset makes a bias that differs inside a channel, and a layer has one a "
-            "channel; train with v_leak = v_reset = 0, or with one value a channel"
-        )
     level = 0.0 if threshold is None else float_parameter(threshold)
     return gain, offset, level, float_parameter(v_init)
 

@@ -192,6 +192,7 @@ def _current_based(neuron: CurrentBased) -> FloatNeuron:
         fires=">=" if neuron.at_equality else ">",
         bias_enters="current",
         refractory=neuron.refractory,
+        drive=None if neuron.drive is None else _numpy(neuron.drive),
         adaptation=None if neuron.adaptation is None else FloatAdaptation(*neuron.adaptation),
     )
 

@@ -34,7 +34,7 @@ import numpy as np
 from spikecut.errors import ExportError, UnsupportedError
 from spikecut.export.network.adaptation import FIELDS as ADAPTATION
 from spikecut.export.network.adaptation import Adaptation, FloatAdaptation
-from spikecut.export.network.arrays import IntArray, Shape, frozen_int, whole
+from spikecut.export.network.arrays import Array, IntArray, Shape, frozen_int, whole
 from spikecut.export.network.gain import check_gain
 from spikecut.export.network.parameters import (
     FloatParameter,
@@ -71,7 +71,8 @@ class FloatNeuron:
     gain: one per timestep of the horizon, which multiplies current and bias; None for 1.
     bias_enters: the membrane, or the current, in which it decays as all that came in does.
     refractory: timesteps after a spike in which v stays as it is and nothing fires.
-    adaptation: of reset "adapt", and of no other.
+    adaptation: of reset "adapt", and of no other. drive: what v gains in each timestep beside u and the bias of its
+    channel, float64 (C, H, W).
     """
 
     threshold: FloatParameter
@@ -86,6 +87,7 @@ class FloatNeuron:
     bias_enters: Literal["membrane", "current"] = "membrane"
     refractory: int = 0
     adaptation: FloatAdaptation | None = None
+    drive: Array | None = None
 
     __repr__ = brief
 

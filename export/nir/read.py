@@ -289,16 +289,11 @@ class _Assembly:
         added = neuron.offset + sum(each.bias for each in back)
         synapses = [forward[0].scaled(1.0, added), *forward[1:]]
         biased = any(synapse.bias.any() for synapse in synapses)
-        offset, keeps = bool(np.any(neuron.offset)), np.asarray(neuron.decay_u) == 0
+        offset, keeps = bool(np.any(neuron.offset)) or neuron.drive is not None, np.asarray(neuron.decay_u) == 0
         if np.any(np.asarray(neuron.decay_u) < 1) and (offset or (keeps.any() and biased)):
             what = "a v_leak that is not v_reset with a current that decays, which is not read"
             never = "a bias in front of a current that never decays, which would grow for ever"
             raise UnsupportedError(f"node {node.name}: {what if offset else never}; train without it, or with LIF")
-        if np.ndim(neuron.decay_u) > 1 and biased:
-            raise UnsupportedError(
-                f"node {node.name}: a bias in front of a current whose decay differs inside a channel; train without "
-                "bias, or with one tau_syn a channel"
-            )
         self._add(node, synapses, terms, neuron.module(), back)
 
     def _add(

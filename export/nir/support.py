@@ -41,7 +41,6 @@ _LAST = "the output's membrane; its scores are what each timestep adds to it"
 _ONE = "at most one a timestep; the golden scores count all, so that the export's report shows the difference"
 _FROM_RESET = "v and the threshold are counted from v_reset, and v starts where it does"
 _EACH = "one value a channel or a neuron; r goes into the weights, or into the threshold of each neuron of a map"
-_ONE_A_CHANNEL = "train with one value a channel"
 _LATE = "comes later than the next timestep on the chip, one hardware step a layer; let each layer feed itself"
 _RESTS = "a refractory period of one timestep: v is 0 then, whatever comes in, and its current goes on"
 _ONLY_LAST = "only the last layer may send its membrane; use a spiking neuron"
@@ -97,12 +96,12 @@ ROWS: tuple[Row, ...] = (
     Row("LIF", "soft reset after the next leak (snnTorch's default)", "exact", "one before it, by threshold / β"),
     Row("LIF", "the same, where v leaks whole", "refused", 'train with reset_mechanism="zero"'),
     Row("LIF", "parameters that differ between neurons", "exact", _EACH),
-    Row("LIF", "v_leak, or a v_reset, that differs inside a channel of a map", "refused", _ONE_A_CHANNEL),
+    Row("LIF", "v_leak, or a v_reset, that differs inside a channel of a map", "exact", "a bias for each neuron"),
     Row("CubaLI", "last, u and v lose multiples of 1/4096", "exact", _LAST),
     Row("CubaLIF", "u and v lose multiples of 1/4096", "exact", "r and w_in go into the weights"),
     Row("CubaLIF", "u or v loses anything else", "approximate", _DECAY),
     Row("CubaLIF", "parameters that differ between neurons", "exact", _EACH),
-    Row("CubaLIF", "a bias in front of a tau_syn that differs inside a channel", "refused", _ONE_A_CHANNEL),
+    Row("CubaLIF", "a bias in front of a tau_syn that differs inside a channel", "exact", "a bias for each neuron"),
     Row("CubaLIF", "a bias in front of it", "exact", "a bias of the membrane, and a current that starts at minus it"),
     Row("CubaLIF", "a v_leak that is not v_reset", "refused", "train without it, or with LIF"),
     Row("CubaLIF", "hard reset in the next timestep (snnTorch's Synaptic)", "exact", _RESTS),

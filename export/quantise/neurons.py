@@ -67,15 +67,11 @@ def _rises(layer: FloatLayer) -> bool:
 
 
 def membrane_bias(layer: FloatLayer) -> Array:
-    """A layer's biases as they enter the membrane; those of a current are what they rise to."""
+    """A layer's biases as they enter the membrane, (O,) or per neuron; those of a current are what they rise to."""
     if not _rises(layer):
-        return layer.bias
+        bias, drive = beside(layer.bias, layer.neuron.drive)
+        return np.asarray(bias if drive is None else bias + drive)
     decay = decay_12bit(layer.neuron.decay_u, layer.name)
-    if np.ndim(decay) > 1:
-        raise UnsupportedError(
-            f"layer {layer.name}: a bias in front of a current whose decay differs inside a channel; train without "
-            "bias, or with one decay a channel"
-        )
     bias, decay = beside(layer.bias, decay)
     if np.any((np.asarray(decay) == 0) & (np.asarray(bias) != 0)):
         raise UnsupportedError(

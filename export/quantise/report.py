@@ -70,6 +70,7 @@ def layer_report(
     if after.neuron.u_init is not None:  # of a bias that enters the current, see export/network/neurons.py
         bias, decay_u = beside(bias, after.neuron.decay_u)
         bias = bias * decay_u / DECAY_UNITY
+    given, drive = beside(before.bias, before.neuron.drive)
     gains = np.array(before.neuron.gain or ()), np.array(after.neuron.gain or ()) / GAIN_UNITY
     return LayerReport(
         name=after.name,
@@ -78,7 +79,7 @@ def layer_report(
         weight_error_max=float(np.abs(error).max()),
         weight_error_rms=float(np.sqrt(np.mean(error**2))),
         threshold_error=_largest(after.neuron.threshold / plan.scale, before.neuron.threshold) if spiking else 0.0,
-        bias_error_max=_largest(bias, before.bias),
+        bias_error_max=_largest(bias, given if drive is None else given + drive),
         decay_error_u=_largest(after.neuron.decay_u / DECAY_UNITY, neuron.decay_u),
         decay_error_v=_largest(after.neuron.decay_v / DECAY_UNITY, neuron.decay_v),
         gain_error_max=float(np.abs(gains[1] - gains[0]).max(initial=0.0)),

@@ -113,7 +113,8 @@ class _Assembly:
             )
             back = replace(back, synapse=_unbiased(back.synapse), magnitudes=_unbiased(back.magnitudes))
         decay_u = np.asarray(1.0 if neuron is None else neuron.decay_u)
-        if np.any(decay_u < 1) and np.any(offset):
+        drive = None if neuron is None else neuron.drive
+        if np.any(decay_u < 1) and (np.any(offset) or drive is not None):
             raise UnsupportedError(
                 f"{where}: a v_leak that is not v_reset with a current that decays, which is not read; train with 0"
             )
@@ -122,11 +123,6 @@ class _Assembly:
             raise UnsupportedError(
                 f"{where}: a bias in front of a current that never decays, which would grow for ever; train its "
                 "weights without bias, or with a decay"
-            )
-        if decay_u.ndim > 1 and biased:
-            raise UnsupportedError(
-                f"{where}: a bias in front of a current whose decay differs inside a channel; train its weights "
-                "without bias, or with one decay a channel"
             )
         if not whole.synapse.weight.any():
             raise UnsupportedError(f"{where}: all weights of its layer are zero; nothing would ever reach it")

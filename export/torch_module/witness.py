@@ -240,6 +240,8 @@ class _Forced:
         self.u = keep_u * self.u + incoming
         before = self.v
         self.v = keep_v * self.v + self.u - self.late
+        if neuron.drive is not None:
+            self.v = self.v + self._beside(neuron.drive)
         doubt_v = (
             keep_v * self.doubt_v
             + self.doubt_u

@@ -75,6 +75,8 @@ class CurrentBased(nn.Module):
 
     as in lava-dl's ALIF. None unless it is set, and not beside a delayed_reset or a refractory period.
 
+    drive: what v gains in each timestep beside u, float64 per neuron (C, H, W); None unless it is set.
+
     recurrent: weights from each spike of a timestep to the x of the next, x[t] + recurrent s[t-1]: (O, O) for currents
     [T, N, O], or a convolution (C, C/groups, H, W) of odd sides, padded by half of them, for [T, N, C, rows, columns].
 
@@ -92,6 +94,7 @@ class CurrentBased(nn.Module):
     """
 
     recurrent: Tensor | None
+    drive: Tensor | None
 
     def __init__(
         self,
@@ -123,6 +126,7 @@ class CurrentBased(nn.Module):
         self.refractory = 0
         self.adaptation: tuple[float, float, float] | None = None
         self.register_buffer("recurrent", None)
+        self.register_buffer("drive", None)
 
     def forward(self, currents: Tensor) -> Tensor:
         """Currents [T, N, *] → spikes, or increments of the membrane, [T, N, *]. Every call starts at rest."""
@@ -139,7 +143,8 @@ class CurrentBased(nn.Module):
             current = (1 - decay_u) * current + incoming
             if self.recurrent is not None:
                 current = current + returned(spike, self.recurrent)
-            membrane_potential = torch.where(waits > 0, before, (1 - decay_v) * before + current - pending)
+            gained = current if self.drive is None else current + self.drive
+            membrane_potential = torch.where(waits > 0, before, (1 - decay_v) * before + gained - pending)
             if threshold is None:
                 sent.append(membrane_potential - before)
                 continue
