@@ -85,7 +85,9 @@ def main() -> int:
     failed = [number for number, each in done.items() if each["ending"] == "failed"]
     print(tables)
     if options.into is not None:
-        told = f'{len(done):,} cases, `make faults ARGS="--seed {options.seed}"`, {len(failed)} failed:'
+        late = sum(each["note"] == "too late" for each in done.values())
+        told = f'{len(done):,} cases, `make faults ARGS="--seed {options.seed}"`, {len(failed)} failed; '
+        told += f"in {late} the command had ended before its moment:"
         text = options.into.read_text()
         before, after = text.partition(BEGIN)[0], text.partition(END)[2]
         options.into.write_text(f"{before}{BEGIN}\n{told}\n\n{tables}{END}{after}")
