@@ -83,7 +83,7 @@ class IntegerCurrentBased(nn.Module):
 
     bias: integers, broadcast to the neurons, that come in with the currents for the membrane: what a bias in front of u
     lets u rise to, from u[0] = -bias. None where all that comes in enters u. own_bias: it does not come in with the
-    currents, but is the neurons' own, (C, H, W).
+    currents, but is the neurons' own, (C, H, W) or (C,). rises: it is of a current, which starts at u[0] = -bias.
 
     refractory: timesteps after a spike in which v stays as the reset left it and nothing fires; 0
     unless it is set.
@@ -114,7 +114,7 @@ class IntegerCurrentBased(nn.Module):
         self.refractory = 0
         self.adaptation: tuple[int, int, int] | None = None
         self.bias = self.recurrent = None
-        self.own_bias = False
+        self.own_bias, self.rises = False, True
         self.decay_u, self.decay_v = decay_u, decay_v
         self.threshold = threshold
         self.reset: Reset = reset
@@ -134,7 +134,7 @@ class IntegerCurrentBased(nn.Module):
         current = torch.zeros_like(currents[0])
         membrane_potential = current + numbers(self.v_init)
         bias = current if self.bias is None else current + self.bias
-        current = current - bias
+        current = current - bias if self.rises else current
         spike = torch.zeros_like(bias)
         tired = torch.zeros_like(bias)  # the timesteps until v goes on
         raised = held = torch.zeros_like(bias)

@@ -201,12 +201,12 @@ def _quantise(stage: Stage, plan: StagePlan) -> None:
         bias = bias.reshape(*bias.shape, *[1] * (drive.ndim - bias.ndim)) + drive
     integer_bias = round_bias((bias * largest).numpy(), plan.scale, plan.bias_exponent) * 2**plan.bias_exponent
     stage.synapse.weight = nn.Parameter(torch.from_numpy(WEIGHT_UNIT * integer_weight).double(), requires_grad=False)
-    each = bias.ndim > 1  # of a map's neurons, whose synapse has one a channel
+    each = bias.ndim > 1 or drive is not None  # the neurons' own: a map's synapse has one a channel, and u decays
     stage.synapse.bias = nn.Parameter(torch.from_numpy(integer_bias).double(), requires_grad=False)
     neuron = _integer_neuron(stage, plan.scale)
     if each and isinstance(neuron, IntegerCurrentBased):
         neuron.bias, stage.synapse.bias = stage.synapse.bias.detach(), None
-        neuron.own_bias = True
+        neuron.own_bias, neuron.rises = True, rises
     elif rises:
         neuron.bias = stage.synapse.bias.reshape(-1, *[1] * (weight.ndim - 2))
     if scales is not None:

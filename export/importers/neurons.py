@@ -12,7 +12,7 @@ import torch
 from spikecut.errors import InputError, UnsupportedError
 from spikecut.export.network.adaptation import FloatAdaptation
 from spikecut.export.network.arrays import Array, Shape
-from spikecut.export.network.parameters import FloatParameter, float_parameter, said
+from spikecut.export.network.parameters import FloatParameter, float_parameter, said, spread
 from spikecut.fixed_point import DECAY_UNITY, REFRACTORY_MAXIMUM
 from spikecut.models.neurons.current_based import CurrentBased
 from spikecut.models.neurons.leaky import Reset
@@ -69,7 +69,7 @@ class StepNeuron:
     gain: what multiplies the weights and biases before it. offset: what is then added to the biases. Both are one
         number, or one per channel, as weights and biases are.
     threshold: None for a neuron that never fires. This and the next are one number, or one per channel, or per neuron.
-    drive: what is added to v in each timestep beside, one per neuron of a map. v_init: v before the first timestep.
+    drive: what is added to v in each timestep beside, one per neuron. v_init: v before the first timestep.
     refractory, adaptation: see NeuronModel.
     decay_u, decay_v: multiples of 1/4096 where the file's precision cannot tell them from one.
     inexact: a line for everything that the integers do otherwise. refused: why no Process does this, and what to do.
@@ -102,6 +102,11 @@ class StepNeuron:
         made.drive = None if self.drive is None else torch.tensor(self.drive)
         made.adaptation = None if self.adaptation is None else self.adaptation.numbers
         return made
+
+    def driven(self, shape: Shape) -> "StepNeuron":
+        """The same with its offset added to v beside u, where it would decay as the current does; shape: of neurons."""
+        offset = np.asarray(spread(self.offset, len(shape)))
+        return replace(self, offset=0.0, drive=np.array(np.broadcast_to(offset, shape), dtype=np.float64))
 
     @property
     def told(self) -> str:

@@ -288,10 +288,13 @@ class _Assembly:
         # A bias on the way back counts in every timestep, as that of a layer does.
         added = neuron.offset + sum(each.bias for each in back)
         synapses = [forward[0].scaled(1.0, added), *forward[1:]]
+        if np.any(np.asarray(neuron.decay_u) < 1) and np.any(neuron.offset):
+            synapses[0] = forward[0].scaled(1.0, sum((each.bias for each in back), np.zeros(1)))
+            neuron = neuron.driven(synapses[0].output_shape)
         biased = any(synapse.bias.any() for synapse in synapses)
-        offset, keeps = bool(np.any(neuron.offset)) or neuron.drive is not None, np.asarray(neuron.decay_u) == 0
+        offset, keeps = biased and neuron.drive is not None, np.asarray(neuron.decay_u) == 0
         if np.any(np.asarray(neuron.decay_u) < 1) and (offset or (keeps.any() and biased)):
-            what = "a v_leak that is not v_reset with a current that decays, which is not read"
+            what = "a v_leak that is not v_reset, and a bias in front of its current, which is not read"
             never = "a bias in front of a current that never decays, which would grow for ever"
             raise UnsupportedError(f"node {node.name}: {what if offset else never}; train without it, or with LIF")
         self._add(node, synapses, terms, neuron.module(), back)

@@ -35,7 +35,7 @@ class Row:
 
 
 _FOLDED = "multiplied into the weights of the layer, in float64"
-_NEURONS_BETWEEN = "put neurons between them, or multiply the two before writing the file"
+_NEURONS_BETWEEN = "every synapse of the chip leads to neurons: put some between, or multiply the two beforehand"
 _DECAY = "v loses the nearest multiple of 1/4096; the report gives the error"
 _LAST = "the output's membrane; its scores are what each timestep adds to it"
 _ONE = "at most one a timestep; the golden scores count all, so that the export's report shows the difference"
@@ -43,34 +43,57 @@ _FROM_RESET = "v and the threshold are counted from v_reset, and v starts where 
 _EACH = "one value a channel or a neuron; r goes into the weights, or into the threshold of each neuron of a map"
 _LATE = "comes later than the next timestep on the chip, one hardware step a layer; let each layer feed itself"
 _RESTS = "a refractory period of one timestep: v is 0 then, whatever comes in, and its current goes on"
-_ONLY_LAST = "only the last layer may send its membrane; use a spiking neuron"
+_WHOLE = 'nothing is left of v when the threshold is subtracted: train with reset_mechanism="zero"'
+_ONLY_LAST = "the chip's neurons send spikes, and only the last layer's membrane is read: use a spiking neuron"
+_ONE_SYNAPSE = "no synapse equals the two, and neurons of the chip stand between synapses: "
+_SOFT = "a soft reset subtracts, and no framework says what v_reset is then: train with v_reset = 0"
 
 ROWS: tuple[Row, ...] = (
     Row("Input", "(features,) or (channels, height, width)", "exact", "the bundle's input shape"),
     Row("Input", "(channels, length)", "exact", "data are given as (channels, 1, length)"),
     Row("Input", "a leading 1 that counts a batch", "exact", "left out, and said"),
     Row("Output", "behind neurons or a dense node", "exact", "without neurons the scores are the currents"),
-    Row("Output", "fed by the spikes of several layers", "refused", "put a dense layer behind them"),
-    Row("Output", "behind a map larger than 1 × 1", "refused", "end in a dense layer, one output a class"),
+    Row(
+        "Output",
+        "fed by the spikes of several layers",
+        "refused",
+        "several readouts, and a network has one: put a dense layer behind them",
+    ),
+    Row("Output", "behind a map larger than 1 × 1", "refused", "a class is one neuron: end in a dense layer"),
     Row("Affine", "weight of two dimensions", "exact", "a dense layer, biases and all"),
     Row("Affine", "behind a pooling, a Scale or another dense node", "exact", _FOLDED),
     Row("Affine", "behind a convolution without neurons", "refused", _NEURONS_BETWEEN),
-    Row("Affine", "on a map without Flatten", "refused", "put a Flatten before it"),
+    Row(
+        "Affine",
+        "on a map without Flatten",
+        "refused",
+        "works row by row, which no synapse does: put a Flatten before it",
+    ),
     Row("Linear", "weight of two dimensions", "exact", "a dense layer"),
     Row("Scale", "one factor per feature or channel", "exact", _FOLDED),
-    Row("Scale", "differs inside a channel", "refused", "scale by channel, or put it into the weights"),
+    Row("Scale", "differs inside a channel", "refused", "neurons of a channel share their weights: scale by channel"),
     Row("Conv1d", "any stride, padding, dilation, groups", "exact", "a convolution of height 1"),
     Row("Conv2d", "any kernel, stride, padding, dilation, groups", "exact", "a convolution"),
     Row("Conv2d", 'padding "same", stride 1', "exact", "padding as numbers; an even kernel begins with zeros"),
-    Row("Conv2d", 'padding "same" with a stride, or of an even kernel dilated', "refused", "give it as numbers"),
+    Row(
+        "Conv2d",
+        'padding "same" with a stride, or of an even kernel dilated',
+        "refused",
+        "frameworks place it differently: give it as numbers",
+    ),
     Row("Conv2d", "behind a convolution without neurons", "refused", _NEURONS_BETWEEN),
-    Row("Conv2d", "padded, behind a pooling that overlaps or leaves a rest", "refused", "pool a map that it divides"),
+    Row(
+        "Conv2d",
+        "padded, behind a pooling that overlaps or leaves a rest",
+        "refused",
+        f"{_ONE_SYNAPSE}pool a map that it divides",
+    ),
     Row("SumPool2d", "before weights, behind a convolution, or alone", "exact", _FOLDED),
-    Row("SumPool2d", "padded, right behind a convolution", "refused", "pool without padding"),
+    Row("SumPool2d", "padded, right behind a convolution", "refused", f"{_ONE_SYNAPSE}pool without padding"),
     Row("AvgPool2d", "before weights, behind a convolution, or alone", "exact", _FOLDED + "; padding counts as zeros"),
-    Row("AvgPool2d", "padded, right behind a convolution", "refused", "pool without padding"),
+    Row("AvgPool2d", "padded, right behind a convolution", "refused", f"{_ONE_SYNAPSE}pool without padding"),
     Row("Flatten", "of all dimensions", "exact", "in torch's order"),
-    Row("Flatten", "of some dimensions", "refused", "flatten all of them"),
+    Row("Flatten", "of some dimensions", "refused", "neurons stand in (features,) or (C, H, W): flatten all of them"),
     Row("Delay", "of zero", "exact", "nothing"),
     Row("Delay", "before or behind the weights of a dense layer", "exact", "delays of its synapses, whole timesteps"),
     Row("Delay", "of parts of a timestep, or more than 62", "refused", "the chip's are whole timesteps, up to 62"),
@@ -83,7 +106,7 @@ ROWS: tuple[Row, ...] = (
     Row("IF", "several spikes in a timestep (Sinabs' default)", "approximate", _ONE),
     Row("IF", "v ≥ threshold, hard reset", "approximate", "v > threshold: only where v hits it exactly it differs"),
     Row("IF", "v_reset that is not v(0), hard reset", "exact", _FROM_RESET),
-    Row("IF", "v_reset that is not 0, soft reset", "refused", "train with v_reset = 0"),
+    Row("IF", "v_reset that is not 0, soft reset", "refused", _SOFT),
     Row("IF", "parameters that differ between neurons", "exact", _EACH),
     Row("LI", "last, v loses a multiple of 1/4096 per timestep", "exact", _LAST),
     Row("LI", "last, v loses anything else", "approximate", _DECAY),
@@ -92,9 +115,9 @@ ROWS: tuple[Row, ...] = (
     Row("LIF", "v loses anything else", "approximate", _DECAY),
     Row("LIF", "v_reset = v(0), hard reset", "exact", "v, v_leak and the threshold are counted from v_reset"),
     Row("LIF", "v_reset that is not v(0), hard reset", "exact", _FROM_RESET),
-    Row("LIF", "v_reset that is not 0, soft reset", "refused", "train with v_reset = 0"),
+    Row("LIF", "v_reset that is not 0, soft reset", "refused", _SOFT),
     Row("LIF", "soft reset after the next leak (snnTorch's default)", "exact", "one before it, by threshold / β"),
-    Row("LIF", "the same, where v leaks whole", "refused", 'train with reset_mechanism="zero"'),
+    Row("LIF", "the same, where v leaks whole", "refused", _WHOLE),
     Row("LIF", "parameters that differ between neurons", "exact", _EACH),
     Row("LIF", "v_leak, or a v_reset, that differs inside a channel of a map", "exact", "a bias for each neuron"),
     Row("CubaLI", "last, u and v lose multiples of 1/4096", "exact", _LAST),
@@ -103,7 +126,8 @@ ROWS: tuple[Row, ...] = (
     Row("CubaLIF", "parameters that differ between neurons", "exact", _EACH),
     Row("CubaLIF", "a bias in front of a tau_syn that differs inside a channel", "exact", "a bias for each neuron"),
     Row("CubaLIF", "a bias in front of it", "exact", "a bias of the membrane, and a current that starts at minus it"),
-    Row("CubaLIF", "a v_leak that is not v_reset", "refused", "train without it, or with LIF"),
+    Row("CubaLIF", "another v_leak than v_reset, without bias", "exact", "a bias of the membrane"),
+    Row("CubaLIF", "the same with a bias in front of it", "refused", "two biases, of u and v: train without one"),
     Row("CubaLIF", "hard reset in the next timestep (snnTorch's Synaptic)", "exact", _RESTS),
     Row("NIRGraph", "a chain inside the chain", "exact", "its nodes stand in its place"),
     Row("NIRGraph", "residual, branching: nodes that several others feed", "exact", "sums of skips and branches"),

@@ -100,6 +100,8 @@ class _Assembly:
         where = place(name)
         whole = self._synapse(main, where, node)
         neuron = self._neuron(node, where, whole.synapse.output_shape)
+        if neuron is not None and np.any(np.asarray(neuron.decay_u) < 1) and np.any(neuron.offset):
+            neuron = neuron.driven(whole.synapse.output_shape)
         gain, offset = (1.0, 0.0) if neuron is None else (neuron.gain, neuron.offset)
         whole = _scaled(whole, gain, offset)
         sides = tuple(_scaled(self._synapse(link, where, node), gain) for link in more)
@@ -113,12 +115,12 @@ class _Assembly:
             )
             back = replace(back, synapse=_unbiased(back.synapse), magnitudes=_unbiased(back.magnitudes))
         decay_u = np.asarray(1.0 if neuron is None else neuron.decay_u)
-        drive = None if neuron is None else neuron.drive
-        if np.any(decay_u < 1) and (np.any(offset) or drive is not None):
-            raise UnsupportedError(
-                f"{where}: a v_leak that is not v_reset with a current that decays, which is not read; train with 0"
-            )
         biased = any(each.synapse.bias.any() for each in (whole, *sides))
+        if neuron is not None and neuron.drive is not None and np.any(decay_u < 1) and biased:
+            raise UnsupportedError(
+                f"{where}: a v_leak that is not v_reset, and a bias in front of its current, which is not read; train "
+                "without one of them"
+            )
         if np.any(decay_u == 0) and biased:
             raise UnsupportedError(
                 f"{where}: a bias in front of a current that never decays, which would grow for ever; train its "

@@ -175,7 +175,8 @@ class Cells(nn.Module):
         super().__init__()
         self.fc, self.out = nn.Linear(64, 24, bias=False), nn.Linear(24, 10, bias=False)
         rates = {"tau_mem_inv": torch.linspace(50, 200, 24), "tau_syn_inv": torch.linspace(100, 250, 24)}
-        self.lif = norse.LIFCell(norse.LIFParameters(v_th=torch.linspace(0.2, 1.2, 24), **rates), dt=0.004)
+        rates |= {"v_leak": torch.tensor(-0.25), "v_th": torch.linspace(0.2, 1.2, 24)}
+        self.lif = norse.LIFCell(norse.LIFParameters(**rates), dt=0.004)
         self.li = norse.LICell(norse.LIParameters(tau_mem_inv=torch.linspace(100, 250, 10)), dt=0.004)
 
     def forward(self, x):

@@ -16,7 +16,7 @@ def test_neurons_of_a_map_have_biases_of_their_own(tmp_path):
     nodes = (
         *(conv(rng.normal(size=(2, 1, 3, 3)), np.zeros(2), padding=(1, 1)), first),
         *(conv(rng.normal(size=(2, 2, 1, 1)), rng.normal(size=2)), second, flatten(*maps)),
-        *(nir.Linear(rng.normal(size=(10, 32))), lif((10,))),
+        *(nir.Linear(rng.normal(size=(10, 32))), cuba((10,), v_leak=0.25)),
     )
     path = write(tmp_path / "maps.nir", chain(*nodes, shape=(1, 4, 4), out=(10,)))
     x, y = rng.random((40, 1, 4, 4)).astype(np.float32), np.arange(40) % 10

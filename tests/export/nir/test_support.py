@@ -298,10 +298,10 @@ EXAMPLES = {
         {},
     ),
     ("CubaLIF", "a bias in front of it"): (behind_dense(cuba(SIZE)), {}),
-    ("CubaLIF", "a v_leak that is not v_reset"): (behind_dense(cuba(SIZE, v_leak=0.25), bias=False), {}),
+    ("CubaLIF", "the same with a bias in front of it"): (behind_dense(cuba(SIZE, v_leak=0.25)), {}),
+    ("CubaLIF", "another v_leak than v_reset, without bias"): (behind_dense(cuba(SIZE, v_leak=0.25), bias=False), {}),
     ("CubaLIF", "hard reset in the next timestep (snnTorch's Synaptic)"): (
-        behind_dense(cuba(SIZE), bias=False),
-        {"framework": "snntorch", "reset": "zero", "dt": 1.0},
+        *(behind_dense(cuba(SIZE), bias=False), {**SNNTORCH, "reset": "zero"}),
     ),
     ("NIRGraph", "a chain inside the chain"): (chain(dense(3, 3), ONE_INSIDE, shape=SIZE, out=SIZE), {}),
     ("NIRGraph", "residual, branching: nodes that several others feed"): (BRANCHES, {}, BRANCHING),
