@@ -9,6 +9,7 @@ from spikecut.deploy.cutoff.base import CutoffPolicy
 from spikecut.deploy.cutoff.calibration.record import CalibratedCutoff, read_record, sealed
 from spikecut.errors import BundleError, InputError
 from spikecut.export.golden import Golden, read_golden
+from spikecut.export.hdf5 import MAXIMUM_BYTES
 from spikecut.export.importers.base import read_network
 from spikecut.export.manifest import (
     CUTOFF,
@@ -130,7 +131,7 @@ def open_bundle(path: str | Path) -> Bundle:
         file = own_file(folder, name)
         if not file.exists():
             raise BundleError(f"{folder}: {name} is missing; export again")
-        if sha256(file, BundleError) != manifest.files[name]:
+        if sha256(file, BundleError, MAXIMUM_BYTES) != manifest.files[name]:
             raise BundleError(f"{file}: its hash does not match the manifest: changed or damaged; export again")
     network = read_netx(folder / NETWORK)
     loader = "spikecut" if beyond_netx(network) else "netx"

@@ -182,16 +182,15 @@ def check_depth(value: Any, name: str, error: type[SpikecutError] = InputError) 
     raise error(f"{name}: nested too deeply")
 
 
-def sha256(path: Path, error: type[SpikecutError] = InputError) -> str:
-    """Hash of a regular file's bytes, as hexadecimal digits; `error` if it is missing or cannot be read."""
-    check_regular(path, error)
+def sha256(path: Path, error: type[SpikecutError] = InputError, limit: int | None = None) -> str:
+    """Hash of a regular file's bytes, as hexadecimal digits; `error` if it is missing, too large or cannot be read."""
     digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
+    with open_regular(path, error, limit) as file:
+        try:
             while block := file.read(1 << 20):
                 digest.update(block)
-    except OSError as cause:
-        raise error(f"{path}: {reason(cause)}") from cause
+        except OSError as cause:
+            raise error(f"{path}: {reason(cause)}") from cause
     return digest.hexdigest()
 
 

@@ -186,6 +186,7 @@ def linked(path, remove=False):
 DAMAGE = {
     "hash of the network": (lambda b: (b / "network.net").write_bytes(b"x"), "hash does not match"),
     "truncated golden file": (lambda b: truncated(b / "golden.h5"), "hash does not match"),
+    "golden file of a terabyte": (lambda b: os.truncate(b / "golden.h5", 2**40), "1099511627776 bytes, at most"),
     "network missing": (lambda b: (b / "network.net").unlink(), "missing"),
     "manifest missing": (lambda b: (b / "manifest.json").unlink(), "not a bundle"),
     "manifest truncated": (lambda b: truncated(b / "manifest.json"), "not a JSON file"),
