@@ -51,7 +51,7 @@ def _work(options: argparse.Namespace, numbers: list[int], done: dict[int, Any])
     """Make and read mutants; `done` and the file --out grow by one line each."""
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="spikecut-hostile-"))
-    campaign.import_most(lava=not options.quick)
+    campaign.import_most(options.quick)
     whole = (options.sound or folder / "sound").resolve()
     if not whole.exists():
         sound.make(whole, options.quick)

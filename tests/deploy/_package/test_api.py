@@ -44,7 +44,7 @@ def test_every_name_resolves_and_is_documented(name, entries):
     if inspect.isclass(value):
         return
     documented = re.match(rf"`{name}\((.*?)\)`", entries[name], re.DOTALL)
-    written = [part.split("=")[0].strip(" *") for part in documented[1].split(",") if part.strip() not in ("", "*")]
+    written = [part.split("=")[0].strip(" *\n") for part in documented[1].split(",") if part.strip() not in ("", "*")]
     assert written == list(inspect.signature(value).parameters)
 
 

@@ -50,17 +50,14 @@ class Judged:
     said: str
 
 
-def import_most(lava: bool = True) -> None:
-    """Import what takes longest, for all processes that are forked."""
-    if lava:  # before torch
-        importlib.import_module("spikecut.deploy.backends.lava.blocks").require_lava()
+def import_most(quick: bool = False) -> None:
+    """Import what takes longest, for all processes that are forked; quick: neither Lava nor torch."""
+    names = ["spikecut.deploy.cli.main", "spikecut.deploy.pipeline.run", "matplotlib.pyplot"]
+    if not quick:
+        importlib.import_module("spikecut.deploy.backends.lava.blocks").require_lava()  # before torch
+        names.append("torchvision.datasets")
     sandbox.probing()
-    for name in (
-        "spikecut.deploy.cli.main",
-        "spikecut.deploy.pipeline.run",
-        "torchvision.datasets",
-        "matplotlib.pyplot",
-    ):
+    for name in names:
         importlib.import_module(name)
 
 

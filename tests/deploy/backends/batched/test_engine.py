@@ -31,7 +31,7 @@ def test_equals_the_oracle_layer_by_layer(case):
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(networks_with_inputs(samples=7), st.sampled_from(["auto", "int8", "float32", "float64"]), st.data())
 def test_the_engine_equals_plain_integers(case, precision, data):
     network, inputs = case

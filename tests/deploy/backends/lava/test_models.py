@@ -39,7 +39,7 @@ def check(network, inputs, gaps):
             np.testing.assert_array_equal(messages[first : first + used], expected[:used, n])
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(networks_with_inputs(samples=SAMPLES), st.data())
 def test_any_network_any_halts(case, data):
     network, inputs = case
