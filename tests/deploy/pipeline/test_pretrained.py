@@ -60,7 +60,8 @@ def test_a_checkpoint_is_small_exports_verifies_and_runs_as_ever(command, tmp_pa
     network, (x, y) = open_bundle(tmp_path / "bundle").network, ready_rows.chosen(recipe)
     said = ready_rows.table(run_batched(network, encode(x, network)).scores, y, golden_rows[name]["margin"])
     assert said == golden_rows[name]  # Lava's own models said so, on another machine
-    code, _, err = command("run", tmp_path / "bundle", "--dataset", samples, "--backend", "batched", "--no-cutoff", "--samples", "8")
+    few = ("--samples", "8", "--no-cutoff")
+    code, _, err = command("run", tmp_path / "bundle", "--dataset", samples, "--backend", "batched", *few)
     assert code == 0, err
 
 
