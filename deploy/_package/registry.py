@@ -1,13 +1,34 @@
 """Things of one kind, found by name among entry points, so that another package adds one by registering it."""
 
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from spikecut.errors import InputError
 
 Item = TypeVar("Item")
+
+
+def _points(group: str) -> tuple[EntryPoint, ...]:
+    """The entry points of a group, searched anew where a package has come or gone: that opens hundreds of files."""
+    return _found(group, tuple((place, _changed(place)) for place in sys.path))
+
+
+@lru_cache
+def _found(group: str, _: tuple[tuple[str, int], ...]) -> tuple[EntryPoint, ...]:
+    return tuple(entry_points(group=group))
+
+
+def _changed(place: str) -> int:
+    """When something came into a folder, or went; 0 where there is none."""
+    try:
+        return os.stat(place or ".").st_mtime_ns
+    except OSError:
+        return 0
 
 
 @dataclass(frozen=True)
@@ -28,7 +49,7 @@ class Registry(Generic[Item]):
 
     def names(self) -> list[str]:
         """All names, those of other packages included, sorted."""
-        return sorted({point.name for point in entry_points(group=self.group)})
+        return sorted({point.name for point in _points(self.group)})
 
     def get(self, name: object, asked: str = "") -> Item:
         """The thing of this name.
@@ -37,7 +58,7 @@ class Registry(Generic[Item]):
 
         Raises InputError, naming the known ones, if there is none, or if it cannot be loaded.
         """
-        points = tuple(entry_points(group=self.group, name=name)) if isinstance(name, str) else ()
+        points = [point for point in _points(self.group) if point.name == name]
         if not points:
             raise InputError(f"{asked or self.kind} {name!r}: expected one of {', '.join(self.names())}")
         if len({point.value for point in points}) > 1:

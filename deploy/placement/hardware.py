@@ -6,6 +6,7 @@ OperationProfile). Units stand in the keys: energy_pJ, time_ns, static_mW_per_ch
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -299,6 +300,7 @@ def hardware_problems(path: str | Path) -> tuple[str, ...]:
     return ()
 
 
+@lru_cache(maxsize=32)  # the files that come with spikecut are read again and again
 def _parse(name: str, file: str, raw: bytes) -> Hardware:
     try:
         data = yaml.load(raw.decode("utf-8"), Loader=_Loader)

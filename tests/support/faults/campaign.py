@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -165,11 +165,7 @@ class Stage:
 
 def _leave_out() -> None:
     """What takes most of a command's time and most of its steps, and has nothing to do with faults."""
-    from importlib import metadata
-
     from matplotlib.figure import Figure
-
-    from spikecut import registry
 
     def picture(_: Figure, target: Any, **_options: Any) -> None:
         if hasattr(target, "write"):
@@ -178,7 +174,6 @@ def _leave_out() -> None:
             Path(target).write_bytes(b"a picture")
 
     Figure.savefig = picture  # type: ignore[method-assign,assignment]
-    registry.entry_points = cache(metadata.entry_points)  # type: ignore[attr-defined]
 
 
 def _imports(each: Operation, work: Path) -> list[str]:
