@@ -1,5 +1,6 @@
 """Settings that every test shares."""
 
+import gc
 import os
 import shutil
 import sys
@@ -54,6 +55,12 @@ def pytest_collection_modifyitems(items):
         for mark in sorted(marks_of(item)):
             item.add_marker(mark)
     longest_first(items, Path(__file__).parent)
+
+
+def pytest_collection_finish():
+    """What the imports have made, millions of objects, is no garbage: the collector looks at what the tests make."""
+    gc.collect()
+    gc.freeze()
 
 
 class _NoLava:

@@ -101,7 +101,8 @@ def test_what_a_run_holds_hardly_grows_with_its_samples(workshop, digits, monkey
     run_bundle(task)
     tracemalloc.stop()
     grown = np.median(np.diff(held[1:])) / 20  # of a chunk in the middle: what is kept once, for good, is not counted
-    assert grown < 300, f"{grown:.0f} bytes a sample, of {raster_bytes(bundle.network)} of its messages"
+    # What is known of a sample takes about 150; a chunk that is kept takes ten thousand.
+    assert grown < 1000, f"{grown:.0f} bytes a sample, of {raster_bytes(bundle.network)} of its messages"
 
 
 def unsealed(folder):

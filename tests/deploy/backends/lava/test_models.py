@@ -155,7 +155,7 @@ def test_a_geometry_beyond_8_bits_is_computed_by_every_model(shape, kernel, outp
         np.testing.assert_array_equal(found, expected)
 
 
-@settings(max_examples=25, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, suppress_health_check=list(HealthCheck))
 @given(fuzz_cases(largest=24, samples=2, wide=True))
 def test_sums_at_the_edges_of_the_arithmetic(case):
     network, inputs = case
