@@ -19,6 +19,7 @@ from spikecut.export.network.sigma_delta import SigmaDelta, advance
 from spikecut.fixed_point import STATE_LIMIT
 
 MOST_LAYERS = 512
+FLOAT_TAPS = 2**13
 
 
 def with_lead_in(network: IntegerNetwork) -> IntegerNetwork:
@@ -65,9 +66,11 @@ def _sums(synapse: Synapse, messages: IntArray) -> IntArray:
     if synapse.kind == "dense":
         return np.asarray(synapse.weight @ messages.reshape(-1))
     index, groups = gather_index(synapse), synapse.groups
-    pixels = np.zeros((synapse.input_shape[0], size(synapse.input_shape[1:]) + 1), dtype=np.float64)
+    # float64 is faster, and exact below 2^53: messages and weights are within 2^31 and 2^8.
+    exact = np.float64 if synapse.weight[0].size <= FLOAT_TAPS else np.int64
+    pixels = np.zeros((synapse.input_shape[0], size(synapse.input_shape[1:]) + 1), dtype=exact)
     pixels[:, :-1] = messages.reshape(len(pixels), -1)
     under_taps = pixels[:, index].transpose(0, 2, 1).reshape(groups, -1, len(index))
-    kernels = synapse.weight.reshape(groups, -1, under_taps.shape[1]).astype(np.float64)
-    sums = (kernels @ under_taps).astype(np.int64)  # exact: messages have 32 bits at most, weights 9
+    kernels = synapse.weight.reshape(groups, -1, under_taps.shape[1]).astype(exact)
+    sums = (kernels @ under_taps).astype(np.int64)
     return np.asarray((sums + STATE_LIMIT) % (2 * STATE_LIMIT) - STATE_LIMIT).reshape(synapse.output_shape)

@@ -84,3 +84,11 @@ def lost(
 def refusal(where: str, module: nn.Module, reason: str) -> UnsupportedError:
     """The error for a module, by the name of its class."""
     return UnsupportedError(f"{where} ({type(module).__name__}): {reason}")
+
+
+def adapting(instead: str) -> str:
+    """Why a threshold that adapts is refused where spikes reset v, too; instead: what to train with."""
+    return (
+        "its threshold adapts beside a v that each spike resets; the chip's neuron with such a threshold resets "
+        f"nothing, but holds v off by twice the threshold; train with {instead}, or with lava-dl's alif"
+    )

@@ -7,7 +7,7 @@ from torch import nn
 
 from spikecut.export.importers.neurons import NeuronModel
 from spikecut.export.network.parameters import FloatParameter
-from spikecut.export.torch_module.adapters.base import Neuron, Sent, lost, number, refusal
+from spikecut.export.torch_module.adapters.base import Neuron, Sent, adapting, lost, number, refusal
 
 CURRENTS = ("LIFCell", "LIF", "LICell", "LI")
 BOXES = ("LIFBoxCell", "LIFBox", "LIBoxCell", "LIBox")
@@ -23,12 +23,7 @@ def describe(module: nn.Module, where: str) -> Neuron | None:
     if kind is not None:
         return _neuron(module, kind, where)
     if any(name.startswith("LSNN") for name in names):
-        raise refusal(
-            where,
-            module,
-            "its threshold adapts beside a v that each spike sets to v_reset; the chip's neuron with such a threshold "
-            "resets nothing, but holds v off by twice the threshold; train with LIF, or with lava-dl's alif",
-        )
+        raise refusal(where, module, adapting("LIF"))
     if {"SNN", "SNNCell", "SNNRecurrent", "SNNRecurrentCell"} & set(names):
         raise refusal(where, module, "a neuron that no Process equals, or that is recurrent; train with LIFCell or LIF")
     return None

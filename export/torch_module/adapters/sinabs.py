@@ -7,7 +7,7 @@ from torch import nn
 
 from spikecut.export.importers.neurons import NeuronModel
 from spikecut.export.network.parameters import said
-from spikecut.export.torch_module.adapters.base import Neuron, lost, number, refusal
+from spikecut.export.torch_module.adapters.base import Neuron, adapting, lost, number, refusal
 
 KNOWN = ("IAF", "LIF", "ExpLeak")
 
@@ -19,12 +19,7 @@ def describe(module: nn.Module, where: str) -> Neuron | None:
         return None
     kind = next((name for name in names if name in KNOWN), None)
     if any(name.startswith("ALIF") for name in names):
-        raise refusal(
-            where,
-            module,
-            "its threshold adapts beside a v that each spike resets; the chip's neuron with such a threshold resets "
-            "nothing, but holds v off by twice the threshold; train with IAF or LIF, or with lava-dl's alif",
-        )
+        raise refusal(where, module, adapting("IAF or LIF"))
     if kind is None or any(name.endswith("Recurrent") for name in names):
         raise refusal(where, module, "is recurrent, or a neuron that is not read; train with IAF or LIF")
     return _neuron(module, where)

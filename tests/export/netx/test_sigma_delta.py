@@ -19,6 +19,7 @@ from spikecut.deploy.cutoff.topk import TopK
 from spikecut.deploy.verify.compare import verify
 from spikecut.errors import InputError, SpikecutError, UnsupportedError
 from spikecut.export.network.sigma_delta import SigmaDelta
+from spikecut.export.network.skip import Skip
 from spikecut.export.netx import lead_in
 from spikecut.export.netx.write import FORMAT_5, write_netx
 
@@ -149,3 +150,12 @@ def test_as_many_layers_as_a_start_is_computed_for(monkeypatch, file):
     monkeypatch.setattr(lead_in, "MOST_LAYERS", 2)
     with pytest.raises(UnsupportedError, match="3 sigma-delta layers, one behind the other; at most 2 are read"):
         load(file, 4)
+
+
+def test_sums_of_the_lead_in_are_exact_beyond_what_float64_holds():
+    channels = 2**14 + 3
+    weight = np.where(np.arange(channels) % 2, 253, 254).reshape(1, channels, 1, 1)
+    synapse = Skip("input", "conv", weight, (channels, 1, 1), (1, 1, 1))
+    messages = np.full((channels, 1, 1), 2**31 - 1)
+    whole = sum(int(w) * (2**31 - 1) for w in weight.flat)
+    assert lead_in._sums(synapse, messages).item() == (whole + 2**23) % 2**24 - 2**23

@@ -193,7 +193,7 @@ REFUSED = {
     ),
     "snntorch alpha": (lambda: chain(snntorch.Alpha(0.9, 0.8)), r"net.2 \(Alpha\): two currents .* train with Leaky"),
     "a graded spike": (lambda: chain(leaky(graded_spikes_factor=2.0)), "net.2 .*graded_spikes_factor=2"),
-    "norse lsnn": (lambda: chain(norse.LSNNCell(16, 16)), r"net.2 \(LSNNCell\): .* sets to v_reset; the chip's .*alif"),
+    "norse lsnn": (lambda: chain(norse.LSNNCell(16, 16)), r"net.2 \(LSNNCell\): .* resets; the chip's .*alif"),
     "sinabs alif": (lambda: chain(sinabs_alif()), r"net.2 \(ALIF\): .* resets; the chip's neuron .* twice the"),
     "spikingjelly": (lambda: chain(neuron.QIFNode()), r"net.2 \(QIFNode\): .* train with IFNode"),
     "a filter": (lambda: chain(layer.SynapseFilter()), r"net.2 \(SynapseFilter\): keeps a state"),
